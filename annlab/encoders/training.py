@@ -67,7 +67,7 @@ class TrainConfig:
         None: strong for augmentation pairs, mild where positives come from people.
     projection : bool, optional
         None: with a projection head for augmentation pairs, without where positives come from people.
-    widths, dim : the network, see `ThinCNN`
+    widths, dim, grid : the network, see `ThinCNN`
     validation_size : int
         Images held out of training; never more than a tenth.
     patience : int
@@ -89,6 +89,7 @@ class TrainConfig:
     projection: bool | None = None
     widths: tuple[int, int, int] = (32, 64, 128)
     dim: int = 128
+    grid: int = 4
     validation_size: int = 5000
     patience: int = 5
     seed: int = 0
@@ -116,7 +117,7 @@ class TrainConfig:
             loss=self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent"),
             augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
             projection=automatic if self.projection is None else self.projection,
-            bfloat16=_has_bfloat16() if self.bfloat16 is None else self.bfloat16,
+            bfloat16=has_bfloat16() if self.bfloat16 is None else self.bfloat16,
         )
 
 
@@ -196,11 +197,11 @@ class _Run:
         self.source = source.restricted(training)
         self.n_training = n - len(self.validation)
         self.steps_per_epoch = max(1, self.n_training // config.batch_size)
-        self.mean, self.std = _statistics(pixels[training])
+        self.mean, self.std = pixel_statistics(pixels[training])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim)
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid)
             self.head = Projection(config.dim) if config.projection else nn.Identity()
         self.model = nn.Sequential(self.network, self.head).to(self.device, memory_format=torch.channels_last)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -352,7 +353,7 @@ def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def pixel_statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of values in 0..1, exact, from a histogram."""
     levels = np.arange(256) / 255
     means, stds = [], []
@@ -373,7 +374,7 @@ def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int6
     return array.astype(np.int64)
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
     """Whether bfloat16 is native here: emulated, it is slower than float32."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
