@@ -123,13 +123,24 @@ class ThinCNN(nn.Module):
 
 
 class Projection(nn.Module):
-    """The layer behind the embedding that takes the loss while training without labels, and is then thrown away."""
+    """The layers behind the embedding that take the loss while training without labels, and are then thrown away.
+
+    Three of them: each further layer between embedding and loss leaves more in the embedding of what the augmentations
+    change (Chen et al., "Big Self-Supervised Models are Strong Semi-Supervised Learners", 2020).
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(dim, 2 * dim, bias=False), nn.BatchNorm1d(2 * dim), nn.ReLU(inplace=True))
-        self.out = nn.Linear(2 * dim, dim)
+        self.layers = nn.Sequential(
+            nn.Linear(dim, 2 * dim, bias=False),
+            nn.BatchNorm1d(2 * dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * dim, 2 * dim, bias=False),
+            nn.BatchNorm1d(2 * dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * dim, dim),
+        )
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        hidden = self.hidden(embeddings)  # (batch, 2 * dim)
-        return self.out(hidden)  # (batch, dim)
+        projected: torch.Tensor = self.layers(embeddings)  # (batch, dim)
+        return projected

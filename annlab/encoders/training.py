@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -300,7 +301,8 @@ class _Run:
         pixels = self.pixels[self.validation]
         vectors = embed(self.network, pixels, self.mean, self.std)
         alike = mean_cosine(vectors)
-        if alike > 0.995:
+        n_steps = (len(self.history) + 1) * self.steps_per_epoch
+        if alike > 0.995 and n_steps >= 50:  # before, the running statistics of the normalisations have not settled
             raise TrainingError(
                 f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a mean "
                 f"cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take a "
@@ -318,24 +320,29 @@ class _Run:
         return {**metrics, "precision_at_10": precision, "mean_average_precision": average, "score": precision}
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must have in common with this run."""
-        shape = [int(size) for size in self.pixels.shape]
-        return {"config": json.loads(json.dumps(asdict(self.config))), "images": shape, "source": type(self.source).__name__}
+        """What a checkpoint must have in common with this run: settings, and checksums of images and groups."""
+        return {
+            **json.loads(json.dumps(asdict(self.config))),
+            "source": type(self.source).__name__,
+            "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels):08x}",
+            "groups": f"{zlib.crc32(self.source.groups):08x}",
+        }
 
     def save(self, path: str | Path) -> None:
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= optimizer_tensors(self.optimizer)
-        save_checkpoint(path, tensors, {"kind": "training", "history": self.history, **self._identity()})
+        save_checkpoint(path, tensors, {"kind": "training", "history": self.history, "run": self._identity()})
 
     def resume(self, path: str | Path) -> None:
         tensors, manifest = load_checkpoint(path)
-        for name, value in self._identity().items():
-            if manifest.get(name) != value:
-                raise ValueError(
-                    f"the checkpoint {path} is of another run: its {name} is {manifest.get(name)}, this run's is {value}; "
-                    f"give another checkpoint path, or delete the file to start over"
-                )
+        theirs, ours = manifest.get("run", {}), self._identity()
+        different = [f"{name} is {theirs.get(name)}, this run's is {ours[name]}" for name in ours if theirs.get(name) != ours[name]]
+        if different:
+            raise ValueError(
+                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another checkpoint path, or "
+                f"delete the file to start over"
+            )
         self.model.load_state_dict(_under("model/", tensors))
         self.best = _under("best/", tensors)
         restore_optimizer(self.optimizer, tensors)
