@@ -169,6 +169,7 @@ _comparison(operator.le, "<=")
 _comparison(operator.eq, "==")
 
 
+@infer_global(operator.iadd)
 @infer_global(operator.add)
 class _PointerAdd(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
@@ -177,6 +178,7 @@ class _PointerAdd(AbstractTemplate):
         return None
 
 
+@lower_builtin(operator.iadd, Pointer, types.Integer)
 @lower_builtin(operator.add, Pointer, types.Integer)
 def _pointer_add(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.gep(args[0], [args[1]])
@@ -394,6 +396,35 @@ def smaller(typing_context: Any, a: Any, b: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[0], args[1])
 
     return a(a, b), codegen
+
+
+def _zip(half: int) -> Any:
+    @intrinsic
+    def zipped(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = sig.args[0].lanes
+            start = half * lanes // 2
+            order = [lane for i in range(start, start + lanes // 2) for lane in (i, lanes + i)]
+            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(_I32, lanes), order))
+
+        return a(a, b), codegen
+
+    return zipped
+
+
+zip_low = _zip(0)  # a0 b0 a1 b1 ... of the lower halves
+zip_high = _zip(1)  # the same of the upper halves
+
+
+@intrinsic
+def to_floats(typing_context: Any, value: Any) -> Any:
+    """The lanes as float32: the identity for float32."""
+    narrow = Vector(types.float32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if sig.args[0] == narrow else builder.fptrunc(args[0], narrow.llvm)
+
+    return narrow(value), codegen
 
 
 @intrinsic
