@@ -101,3 +101,33 @@ def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, s
                 if length > capacity - PANEL_ROWS:
                     return OVERFLOWED
     return length
+
+
+@entry
+def scan_within(path, query, vectors, row_numbers, start, stop, metric, alive, bound, values, rows, sums):
+    """Collect rows whose surrogate is at most `bound`; stops early when the buffer could overflow.
+
+    Arguments as in `scan_one`. Returns how many were found and the row at which to go on (`stop` when done).
+    """
+    dim, n_numbers, n_words, capacity = vectors.shape[1], row_numbers.shape[0], alive.shape[0], values.shape[0]
+    x, q, zero = pointer(vectors), pointer(query), vectors.dtype.type(0)
+    lanes = LANES * 4 // vectors.itemsize
+    value, row, total_of = pointer(values), pointer(rows), pointer(sums)
+    length = 0
+    for first_row in range(start, stop, LANES):
+        if length > capacity - PANEL_ROWS:
+            return length, first_row
+        n_rows = min(LANES, stop - first_row)
+        mask = np.int64((1 << n_rows) - 1)
+        if n_words > 0:
+            mask &= np.int64(alive[first_row // 64] >> np.uint64(first_row % 64))
+            if mask == 0:
+                continue
+        for lane in range(n_rows):
+            number = row_numbers[first_row + lane] if n_numbers > 0 else first_row + lane
+            total_of[lane] = surrogate(x + number * dim, q, dim, metric, lanes, zero)
+        found = load(total_of)
+        mask &= found <= splat(bound)
+        if mask != 0:
+            length = append(value, row, length, found, first_row, mask)
+    return length, stop
