@@ -2,7 +2,7 @@
 
 - HDF5 as ann-benchmarks lays it out: arrays ``train``, ``test``, ``neighbors``, ``distances``, attribute ``distance``.
 - fvecs, bvecs, ivecs (the TEXMEX sets such as SIFT1M: Jegou, Douze, Schmid, PAMI 2011): records of a little-endian
-  int32 that states the dimension, then that many float32, uint8 or int32. All records of a file have the same dimension.
+  int32 that states the dimension, then that many float32, uint8 or int32. All records of a file have one dimension.
 - npy: one 2-d array.
 
 A file may be truncated, damaged or made to do harm. So sizes are compared with the file before anything of that size is
