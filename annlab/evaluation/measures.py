@@ -80,8 +80,7 @@ def parse_measure(name: str) -> Measure:
     >>> parse_measure("ndgc@10")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: unknown measure 'ndgc@10': did you mean 'ndcg@10'? Known: mrr, recall, precision, map,
-    map_reachable, ...
+    ValueError: unknown measure 'ndgc@10': did you mean 'ndcg@10'? Known: mrr, recall, ...
     """
     if not isinstance(name, str):
         raise TypeError(f"a measure is named by a string such as 'ndcg@10', got {name!r}")

@@ -74,8 +74,8 @@ def from_rankings(
     deepest = max((m.k for m in wanted if m.k is not None), default=0)
     if deepest > ids.shape[1]:
         raise ValueError(
-            f"a measure at {deepest} needs {deepest} results a query, but ranked_ids has {ids.shape[1]} columns: search "
-            f"with k={deepest}, or pad the rows with -1 if there are no more"
+            f"a measure at {deepest} needs {deepest} results a query, but ranked_ids has {ids.shape[1]} columns: "
+            f"search with k={deepest}, or pad the rows with -1 if there are no more"
         )
     judged = relevant if isinstance(relevant, Judgements) else Judgements.from_lists(relevant)
     if len(judged) != len(ids):
