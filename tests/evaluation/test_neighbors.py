@@ -76,7 +76,8 @@ def test_true_distances_are_exact_far_from_the_origin_in_any_blocks(monkeypatch)
     vectors = rng.integers(0, 9, size=(50, 7)) + 10**7  # |x|^2 - 2xq + |q|^2 would lose everything in float32
     rows = rng.integers(-1, 50, size=(6, 9))
     expected = [
-        [np.inf if i < 0 else np.sqrt(((vectors[i] - q) ** 2).sum()) for i in row] for q, row in zip(vectors, rows)
+        [np.inf if i < 0 else np.sqrt(((vectors[i] - q) ** 2).sum()) for i in row]
+        for q, row in zip(vectors[:6], rows, strict=True)
     ]
     np.testing.assert_allclose(true_distances(vectors[:6], vectors, rows, "l2"), expected, rtol=1e-14)
     monkeypatch.setattr("annlab.evaluation.neighbors._BLOCK", 20)
