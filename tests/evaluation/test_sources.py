@@ -148,14 +148,16 @@ def test_copies_of_the_query_tie_although_a_matrix_product_rounds(metric):
     queries = rng.normal(size=(3, 129))
     # 131 copies of each (for cosine of any length): a blocked product gives columns at its edges other last bits
     copies = np.repeat(queries, 131, axis=0) * (rng.integers(1, 9, size=(393, 1)) if metric == "cosine" else 1)
-    labels = np.tile(np.arange(131) == 130, 3)  # the last copy of each is the relevant one
+    labels = np.full(393, 99)
+    labels[[130, 261, 392]] = [0, 1, 2]  # the last copy of each is the relevant one
     for ties, rank in (("best", 1), ("id", 131), ("worst", 131)):
-        for q in range(3):
-            mine = slice(131 * q, 131 * (q + 1))
-            found = from_embeddings(
-                queries, [True] * 3, copies[mine], labels[mine], metric=metric, measures=["mrr"], ties=ties
-            )
-            assert found["mrr"][q] == 1 / rank
+        found = from_embeddings(queries, [0, 1, 2], copies, labels, metric=metric, measures=["mrr"], ties=ties)
+        assert found["mrr"].tolist() == [1 / rank] * 3
+
+
+def test_plus_and_minus_zero_tie():
+    found = from_embeddings([[1.0]], [1], [[-1e-60], [1e-60], [1.0]], [1, 0, 0], metric="ip", measures=["mrr"])
+    assert found["mrr"].tolist() == [1 / 2]  # after row 2, and before row 1, whose distance is -0.0 in float32
 
 
 def test_a_collapsed_encoder_is_seen_by_the_tie_rules():
