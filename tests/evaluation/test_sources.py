@@ -142,15 +142,17 @@ def test_embeddings_are_ranked_as_the_definitions_say(seed, metric, ties, exclud
             assert shallow[name][q] == evaluation[name][q]  # a top k and the full ranking agree
 
 
+@pytest.mark.parametrize("n_copies", [57, 131])
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_copies_of_the_query_tie_although_a_matrix_product_rounds(metric):
+def test_copies_of_the_query_tie_although_a_matrix_product_rounds(metric, n_copies):
     rng = np.random.default_rng(0)
     queries = rng.normal(size=(3, 129))
-    # 131 copies of each (for cosine of any length): a blocked product gives columns at its edges other last bits
-    copies = np.repeat(queries, 131, axis=0) * (rng.integers(1, 9, size=(393, 1)) if metric == "cosine" else 1)
-    labels = np.full(393, 99)
-    labels[[130, 261, 392]] = [0, 1, 2]  # the last copy of each is the relevant one
-    for ties, rank in (("best", 1), ("id", 131), ("worst", 131)):
+    # (for cosine of any length): a blocked product gives columns at its edges other last bits
+    lengths = rng.integers(1, 9, size=(3 * n_copies, 1)) if metric == "cosine" else 1
+    copies = np.repeat(queries, n_copies, axis=0) * lengths
+    labels = np.full(3 * n_copies, 99)
+    labels[n_copies - 1 :: n_copies] = [0, 1, 2]  # the last copy of each is the relevant one
+    for ties, rank in (("best", 1), ("id", n_copies), ("worst", n_copies)):
         found = from_embeddings(queries, [0, 1, 2], copies, labels, metric=metric, measures=["mrr"], ties=ties)
         assert found["mrr"].tolist() == [1 / rank] * 3
 
