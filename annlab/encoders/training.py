@@ -1,9 +1,9 @@
 """Training an encoder: from images and a source of positive pairs to a network whose embeddings retrieve.
 
 One step takes a batch of training points (query, positive, and hard negatives where the source knows some), makes an
-augmented view of every image, embeds all of them in one pass, and lets the loss pull each query to its positive and push
-it from everything else. One epoch draws as many points as there are training images. After each epoch the validation
-images, which no training point may touch, are embedded and searched.
+augmented view of every image, embeds all of them in one pass, and lets the loss pull each query to its positive and
+push it from everything else. One epoch draws as many points as there are training images. After each epoch the
+validation images, which no training point may touch, are embedded and searched.
 
 Reproducible and resumable: all randomness of an epoch comes from (seed, epoch), so a run that was killed continues from
 its last checkpoint and ends with the same bits as one that was not (on the same machine, torch version and number of
@@ -33,7 +33,14 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.checkpoints import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from annlab.encoders.cnn import Projection, ThinCNN
-from annlab.encoders.losses import contrastive_loss, info_nce, nt_xent, pair_distance, supervised_contrastive, triplet_loss
+from annlab.encoders.losses import (
+    contrastive_loss,
+    info_nce,
+    nt_xent,
+    pair_distance,
+    supervised_contrastive,
+    triplet_loss,
+)
 from annlab.encoders.pairs import AugmentationPairs, LabelPairs, PairSource
 from annlab.encoders.trained import Trained, as_nchw, embed, normalised
 from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall
@@ -45,7 +52,7 @@ N_PCA_IMAGES = 5000
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: a loss that is not finite, or embeddings that collapsed. The message says what to change."""
+    """Training cannot go on: a loss that is not finite, or collapsed embeddings. The message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class TrainConfig:
     augment : Augment, optional
         None: strong for augmentation pairs, mild where positives come from people.
     projection : bool, optional
-        Put the loss behind a projection, and principal components in its place afterwards; None: for augmentation pairs.
+        Put the loss behind a projection, and principal components in its place later; None: for augmentation pairs.
     widths, dim, grid : the network, see `ThinCNN`
     validation_size : int
         Images held out of training; never more than a tenth.
@@ -174,7 +181,12 @@ def train(
     source = AugmentationPairs(len(pixels)) if source is None else source
     if source.n_images != len(pixels):
         raise ValueError(f"the source of pairs refers to {source.n_images} images, but {len(pixels)} were given")
-    run = _Run(pixels, source, (config or TrainConfig()).resolved(source, pixels.shape[1]), _checked_labels(labels, len(pixels)))
+    run = _Run(
+        pixels,
+        source,
+        (config or TrainConfig()).resolved(source, pixels.shape[1]),
+        _checked_labels(labels, len(pixels)),
+    )
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
     while not run.finished:
@@ -190,7 +202,11 @@ class _Run:
     """One training run: the state that an epoch changes and a checkpoint holds."""
 
     def __init__(
-        self, pixels: npt.NDArray[np.uint8], source: PairSource, config: TrainConfig, labels: npt.NDArray[np.int64] | None
+        self,
+        pixels: npt.NDArray[np.uint8],
+        source: PairSource,
+        config: TrainConfig,
+        labels: npt.NDArray[np.int64] | None,
     ) -> None:
         self.pixels, self.config, self.labels = pixels, config, labels
         n = len(pixels)
@@ -210,7 +226,9 @@ class _Run:
             n_features = self.network.n_features
             self.projection = Projection(n_features, config.dim) if config.projection else nn.Identity()
         if config.projection and config.dim > n_features:
-            raise ValueError(f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part")
+            raise ValueError(
+                f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part"
+            )
         self.model = nn.ModuleList([self.network, self.projection])
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -280,7 +298,9 @@ class _Run:
         rows = np.concatenate([query, positive, negatives.ravel()])  # (n * (2 + n_negatives),)
         pixels = torch.from_numpy(self.pixels[rows]).to(self.device)  # (rows, channels, height, width) uint8
         augment = config.augment or Augment()
-        views = normalised(augment(pixels.float() / 255, generator), self.mean, self.std)  # (rows, channels, height, width)
+        views = normalised(
+            augment(pixels.float() / 255, generator), self.mean, self.std
+        )  # (rows, channels, height, width)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
             if config.projection:
                 vectors = self.projection(self.network.features(views))  # (rows, dim)
@@ -297,7 +317,12 @@ class _Run:
             return info_nce(first, second, drawn, config.temperature)
         if config.loss == "triplet":
             return triplet_loss(first, second, drawn[:, 0], config.margin)
-        same = (ours[:, None] == ours) | (ours[:, None] == theirs) | (theirs[:, None] == ours) | (theirs[:, None] == theirs)
+        same = (
+            (ours[:, None] == ours)
+            | (ours[:, None] == theirs)
+            | (theirs[:, None] == ours)
+            | (theirs[:, None] == theirs)
+        )
         if config.loss == "contrastive":  # each query with its positive, and with its neighbour's where that differs
             distance = torch.cat([pair_distance(first, second), pair_distance(first, second.roll(1, 0))])  # (2n,)
             rolled = same.roll(1, 1).diagonal()  # (n,): is the neighbour's positive known to be similar?
@@ -317,10 +342,10 @@ class _Run:
         n_steps = (len(self.history) + 1) * self.steps_per_epoch
         if alike > 0.995 and n_steps >= 50:  # before, the running statistics of the normalisations have not settled
             raise TrainingError(
-                f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a mean "
-                f"cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take a "
-                f"larger batch_size (now {self.config.batch_size}: the other images of the batch are the negatives), or "
-                f"check that the images differ at all"
+                f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a "
+                f"mean cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take "
+                f"a larger batch_size (now {self.config.batch_size}: the other images of the batch are the negatives), "
+                f"or check that the images differ at all"
             )
         metrics = {"mean_cosine": alike}
         if self.labels is None:
@@ -349,8 +374,8 @@ class _Run:
         return {
             **json.loads(json.dumps(asdict(self.config))),
             "source": type(self.source).__name__,
-            "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels):08x}",
-            "groups": f"{zlib.crc32(self.source.groups):08x}",
+            "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels.data):08x}",
+            "groups": f"{zlib.crc32(self.source.groups.data):08x}",
         }
 
     def save(self, path: str | Path) -> None:
@@ -362,11 +387,15 @@ class _Run:
     def resume(self, path: str | Path) -> None:
         tensors, manifest = load_checkpoint(path)
         theirs, ours = manifest.get("run", {}), self._identity()
-        different = [f"{name} is {theirs.get(name)}, this run's is {ours[name]}" for name in ours if theirs.get(name) != ours[name]]
+        different = [
+            f"{name} is {theirs.get(name)}, this run's is {ours[name]}"
+            for name in ours
+            if theirs.get(name) != ours[name]
+        ]
         if different:
             raise ValueError(
-                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another checkpoint path, or "
-                f"delete the file to start over"
+                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another path, "
+                f"or delete the file to start over"
             )
         self.model.load_state_dict(_under("model/", tensors))
         self.best = _under("best/", tensors)

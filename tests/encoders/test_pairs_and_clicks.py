@@ -27,7 +27,9 @@ def test_label_pairs_draw_all_others_of_the_class_equally_and_a_lone_image_itsel
     assert (points.query == points.positive)[lone].all()
     assert not (points.query == points.positive)[~lone].any()
     for query in (0, 3, 9):  # first, middle and last of the class of rows 0, 3, 6, 9
-        counts = np.bincount(points.positive[points.query == query], minlength=10)[[r for r in (0, 3, 6, 9) if r != query]]
+        counts = np.bincount(points.positive[points.query == query], minlength=10)[
+            [r for r in (0, 3, 6, 9) if r != query]
+        ]
         assert counts.min() > 850
 
 
