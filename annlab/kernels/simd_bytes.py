@@ -3,8 +3,8 @@
 - `dot_bytes(sums, unsigned, signed)` adds to every int32 lane the four products of the bytes below it: one VNNI
   instruction on AVX-512, two widening multiplications of 16 bits on AVX2 (the bytes of even and of odd places apart),
   plain arithmetic elsewhere. It is exact on all paths.
-- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes; `lookup_wide` picks
-  from 64 bytes (AVX-512 with VBMI only, `HAS_BYTE_PERMUTE`).
+- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes; `lookup_wide` from
+  64 bytes (AVX-512 with VBMI only, `HAS_BYTE_PERMUTE`).
 - `count_bits` counts the set bits of every lane.
 
 A byte vector fills a register like any other: 64 lanes on AVX-512, as `load` of a byte pointer gives them.
