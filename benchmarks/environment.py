@@ -30,6 +30,7 @@ from benchmarks import hardware
 MINIMUM_SHARE = 0.6
 CHILD = "ANNLAB_BENCHMARK_CHILD"  # set in the child's environment, so that it does not start another
 FAISS_BLAS_THRESHOLD = 20
+FAISS_NEVER_BLAS = 1 << 30
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FOREIGN_PREFIXES = ("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMBA_CPU_")
 PACKAGES = ("annlab", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "faiss-cpu", "h5py", "threadpoolctl")
@@ -82,6 +83,19 @@ def prepare(threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):  # Linux; elsewhere the scheduler decides
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[-threads:])  # the last ones: interrupts tend to arrive at the first
+
+
+def choose_faiss_path(n_queries: int) -> None:
+    """Let faiss answer a call of this many queries in the way that is the faster one.
+
+    faiss 1.15 multiplies matrices when queries x dimensions reach its threshold. With 20 it does so for a single query too,
+    where OpenBLAS copies the whole database into another layout first: measured, 4 to 7 times slower than its plain
+    scan, which wins up to four queries (they are equal there). Everything that calls a Flat index for single queries needs
+    this, the coarse quantizer of an IVF included. Setting it costs a microsecond.
+    """
+    import faiss
+
+    faiss.cvar.distance_compute_blas_threshold = FAISS_BLAS_THRESHOLD if n_queries > 4 else FAISS_NEVER_BLAS
 
 
 def untouched_rate() -> float:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks import hardware
+from benchmarks.environment import choose_faiss_path
 
 Answer = tuple[np.ndarray, np.ndarray]  # distances (q, k) and ids (q, k)
 
@@ -101,6 +102,7 @@ class Faiss(Peer):
         return normalised(queries) if self.cosine else queries
 
     def search(self, queries: np.ndarray, k: int, **parameters: Any) -> Answer:
+        choose_faiss_path(len(queries))
         return self.index.search(queries, k)
 
     def memory(self) -> int:

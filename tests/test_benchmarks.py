@@ -136,6 +136,19 @@ def test_numpy_merges_blocks_and_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Oracle(whole.train, whole.test[:30], "l2", 20).recall(ids, 20) == 1.0
 
 
+def test_faiss_answers_one_query_by_its_plain_scan() -> None:
+    """Through BLAS it would copy the database for every query: several times slower, a strawman."""
+    faiss = pytest.importorskip("faiss")
+    whole = synthetic("uniform:20000x128")
+    peer = PEERS["faiss"]()
+    peer.build(whole.train, "l2")
+    query = whole.test[:1]
+    chosen = environment.hardware.best_rate(lambda: peer.search(query, 10), 1)
+    faiss.cvar.distance_compute_blas_threshold = environment.FAISS_BLAS_THRESHOLD
+    forced = environment.hardware.best_rate(lambda: peer.index.search(query, 10), 1)
+    assert chosen > 2 * forced
+
+
 # --- the harness --------------------------------------------------------------------------------------------------
 
 
