@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks import environment, exact, report
-from benchmarks.data import load, names
+from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
 from benchmarks.peers import PEERS
 
@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace) -> int:
     budget = Budget(seconds=1.0, batch=200, one=50) if options.quick else Budget(seconds=options.seconds)
     for name in names(options.data, options.sets, suite.QUICK_SETS if options.quick else suite.SETS):
         whole = load(options.data, name)
-        for dataset in [whole.first(n) for n in options.sizes] or [whole]:
+        for dataset in [first(whole, n) for n in options.sizes] or [whole]:
             fresh = suite.run(dataset, options, budget)
             print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
             runs += fresh

@@ -33,7 +33,7 @@ FAISS_BLAS_THRESHOLD = 20
 FAISS_NEVER_BLAS = 1 << 30
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FOREIGN_PREFIXES = ("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMBA_CPU_")
-PACKAGES = ("annlab", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "faiss-cpu", "h5py", "threadpoolctl")
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "faiss-cpu", "h5py", "threadpoolctl")
 
 
 class StrawmanError(RuntimeError):
@@ -88,10 +88,10 @@ def prepare(threads: int) -> None:
 def choose_faiss_path(n_queries: int) -> None:
     """Let faiss answer a call of this many queries in the way that is the faster one.
 
-    faiss 1.15 multiplies matrices when queries x dimensions reach its threshold. With 20 it does so for a single query too,
-    where OpenBLAS copies the whole database into another layout first: measured, 4 to 7 times slower than its plain
-    scan, which wins up to four queries (they are equal there). Everything that calls a Flat index for single queries needs
-    this, the coarse quantizer of an IVF included. Setting it costs a microsecond.
+    faiss 1.15 multiplies matrices when queries x dimensions reach its threshold. With 20 it does so for a single query
+    too, where OpenBLAS copies the whole database into another layout first: measured, 4 to 7 times slower than its
+    plain scan. Up to four queries the plain scan wins. Everything that asks a Flat index a single query needs this, the
+    coarse quantizer of an IVF included. Setting it costs a microsecond.
     """
     import faiss
 
@@ -176,6 +176,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def commit() -> str | None:
+    """The commit that is measured, with "+" when files differ from it; None outside of a git checkout."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() or None
+
+
 def cpu_model() -> str:
     """The CPU's own name, with the microarchitecture that LLVM sees."""
     import llvmlite.binding as llvm
@@ -195,6 +205,7 @@ def describe(rates: Mapping[str, float]) -> dict[str, Any]:
     return {
         "publishable": not reasons,
         "problems": reasons,
+        "commit": commit(),
         "cpu": cpu_model(),
         "cpu_count": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

@@ -8,7 +8,7 @@ well, and its rows show how its wall time scales; the peers always run on one th
 from argparse import Namespace
 from functools import partial
 
-from benchmarks.data import Dataset
+from annlab.datasets import Dataset
 from benchmarks.harness import MODES, Budget, Run, Sweep, measure
 from benchmarks.peers import PEERS, Annlab, Peer
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import Dataset
+from annlab.datasets import Dataset
 from benchmarks.oracle import Oracle
 from benchmarks.peers import Answer, Peer
 

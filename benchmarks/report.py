@@ -48,7 +48,7 @@ def environment_lines(environment: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"CPU        {environment['cpu']}, load {environment['load_average']}",
-            f"versions   {', '.join(f'{name} {version}' for name, version in environment['versions'].items())}",
+            f"versions   annlab {environment['commit']}, {_numbers(environment['versions'])}",
             f"BLAS       {', '.join(f'{library}: {kernel}' for library, kernel in kernels.items())}",
             f"products   {_numbers(environment['matrix_product_gflops'])} GFLOP/s; "
             f"numpy left alone {environment['matrix_product_gflops_untouched']}",
@@ -57,7 +57,7 @@ def environment_lines(environment: dict[str, Any]) -> str:
     )
 
 
-def _numbers(values: dict[str, float]) -> str:
+def _numbers(values: dict[str, float | str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
