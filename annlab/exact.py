@@ -1,4 +1,4 @@
-"""ExactIndex: every distance is computed, O(n * dim) for a query. The answer is right, always; the others are judged by it.
+"""ExactIndex: every distance is computed, O(n * dim) for a query. The answer is always right; others are judged by it.
 
 The structure is the vectors themselves, as rows of a matrix, and nothing else. A batch of queries is a matrix product
 in disguise and runs near the machine's rate of multiplications; a single query reads the matrix once and runs at the
@@ -57,7 +57,7 @@ class ExactStructure:
     def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
         center, numbers = arrays["center"], arrays["extent"]
         if center.dtype != np.float64 or center.shape != arrays["vectors"].shape[1:] or numbers.shape != (3,):
-            raise ValueError(f"center of shape {center.shape} and extent of shape {numbers.shape} do not fit the vectors")
+            raise ValueError(f"center {center.shape} and extent {numbers.shape} do not fit the vectors")
         if not (np.isfinite(center).all() and np.isfinite(numbers).all() and (numbers >= 0).all()):
             raise ValueError("center and extent must be finite")
         return cls(arrays["vectors"], metric, Extent(center, *(float(number) for number in numbers)))
@@ -75,6 +75,8 @@ class ExactIndex(Index):
         See `annlab.distances`.
     dim : int, optional
         The dimension, to begin with an empty index and `add`; `fit` finds it by itself.
+    auto_compact : bool
+        Whether writes tidy up by themselves, see `Index`.
 
     Notes
     -----
@@ -93,5 +95,5 @@ class ExactIndex(Index):
     structure_class = ExactStructure
 
     @validation.checks_names
-    def __init__(self, *, metric: str = "l2", dim: int | None = None) -> None:
-        super().__init__(metric=metric, dim=dim)
+    def __init__(self, *, metric: str = "l2", dim: int | None = None, auto_compact: bool = True) -> None:
+        super().__init__(metric=metric, dim=dim, auto_compact=auto_compact)

@@ -133,17 +133,12 @@ class Scanner:
         candidates: list[np.ndarray] = []
         open_queries = np.arange(len(queries))
         one_by_one = len(queries) < _TILE_FROM
+        scan_range = self._scan_single if one_by_one else self._scan_batch
+        ranges = threads.split(0, n, n_threads, 64)
         for size in (capacity, 16 * capacity):
-            search = self._scan_single if one_by_one else self._scan_batch
             some_masks = None if masks is None else masks[open_queries]
-            ranges = threads.split(0, n, n_threads, 64)
-            found = threads.run(
-                lambda a, b, size=size, search=search, some_masks=some_masks: search(
-                    queries[open_queries], k, numbers, some_masks, a, b, size
-                ),
-                ranges,
-                n_threads,
-            )
+            tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
+            found = threads.run(scan_range, tasks, n_threads)
             done = np.logical_and.reduce([ok for _, ok in found])
             block = np.hstack([rows for rows, _ in found])
             result = np.full((len(queries), block.shape[1]), -1, np.int64)
