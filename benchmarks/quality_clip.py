@@ -1,9 +1,10 @@
 """How well do sentences find images? ``python -m benchmarks.quality_clip --data DIR`` trains CLIP on Fashion-MNIST.
 
-Captions are made of class names and templates. Judged on the 10,000 test images, with the wordings of training, with
-templates that no caption of training used, and with names that none used either (plurals and compounds: what they share
-with the trained names are letter triples). Zero-shot accuracy is the share of images nearest to their own class's
-sentence; text to image, and image to text, are precision@10 and mean reciprocal rank across the two kinds of embeddings.
+Captions are made of class names and templates. Judged on the 10,000 test images with the wordings of training, with
+templates that no caption of training used, and with names that none used either (plurals and compounds: what they
+share with the trained names are letter triples). Zero-shot accuracy is the share of images nearest to their own
+class's sentence; text to image, and image to text, are precision@10 and mean reciprocal rank across the two kinds of
+embeddings.
 """
 
 import argparse

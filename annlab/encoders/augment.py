@@ -76,9 +76,9 @@ class Augment:
     @classmethod
     def strong(cls, channels: int) -> Augment:
         """The recipe for learning without labels: views must differ in everything but the content."""
-        if channels == 1:
-            return cls(min_scale=0.4, flip=0.5, colour=0.5, blur=0.3)
-        return cls(min_scale=0.25, flip=0.5, colour=0.5, gray=0.2, blur=0.0)
+        if channels == 1:  # the outline says most: small crops would make a coat of a shirt
+            return cls(min_scale=0.7, max_shift=0.07, colour=0.7, blur=0.5)
+        return cls(min_scale=0.25, colour=0.5, gray=0.2, size=0.75)
 
     @classmethod
     def mild(cls) -> Augment:

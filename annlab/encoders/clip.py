@@ -30,8 +30,9 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.cnn import ThinCNN
 from annlab.encoders.losses import clip_loss
-from annlab.encoders.trained import as_nchw, embed, normalised
-from annlab.encoders.training import TrainingError, has_bfloat16, pixel_statistics
+from annlab.encoders.trained import as_nchw, embed, normalised, pixel_statistics
+from annlab.encoders.training import TrainingError
+from annlab.encoders.training_config import has_bfloat16
 
 __all__ = ["Clip", "ClipConfig", "TextEncoder", "captions_from_tags", "tokenize", "train_clip"]
 

@@ -67,7 +67,7 @@ class ThinCNN(nn.Module):
     --------
     >>> network = ThinCNN(channels=1).eval()
     >>> embeddings = network(torch.zeros(2, 1, 28, 28))
-    >>> tuple(embeddings.shape), round(float(embeddings[0].norm()), 4)
+    >>> tuple(embeddings.shape), round(embeddings[0].norm().item(), 4)
     ((2, 128), 1.0)
     """
 

@@ -17,7 +17,7 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint
 from annlab.encoders.cnn import ThinCNN
 
-__all__ = ["Trained", "as_nchw", "embed", "normalised"]
+__all__ = ["Trained", "as_nchw", "embed", "normalised", "pixel_statistics"]
 
 
 @dataclass
@@ -119,3 +119,15 @@ def as_nchw(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         raise ValueError(f"need at least one image of at least 8 x 8 pixels, got shape {array.shape}")
     array = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
     return np.require(array, requirements=["C", "W"])
+
+
+def pixel_statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of values in 0..1, exact, from a histogram."""
+    levels = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(pixels.shape[1]):
+        share = np.bincount(pixels[:, channel].ravel(), minlength=256) / pixels[:, channel].size
+        mean = float(share @ levels)
+        means.append(mean)
+        stds.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1e-3))
+    return tuple(means), tuple(stds)
