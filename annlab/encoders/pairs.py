@@ -222,8 +222,8 @@ class ClickPairs(JudgementPairs):
     than at its end; so a click at a position that is looked at with probability p counts 1 / p (inverse propensity
     weighting: Joachims, Swaminathan and Schnabel, 2017). The estimate of a pair's similarity is its clicks divided by
     the sum of its impressions' propensities, and it is capped at `max_weight`, since one lucky click at the bottom
-    would otherwise outweigh hundreds. Pairs shown but never clicked are hard negatives, drawn in proportion to how
-    often they were presumably looked at.
+    would otherwise outweigh hundreds. A pair shown but never clicked is a hard negative if it was presumably looked at,
+    at least once in expectation: what stood at the end of the list may be as similar as what was clicked.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ class ClickPairs(JudgementPairs):
         weight = np.minimum(table.clicks / np.maximum(table.examined, 1e-12), max_weight)
         self._looks = table.examined
         super().__init__(table.query, table.displayed, weight, n_images)
-        self._prepare(self.similarity == 0, self._looks)
+        self._prepare(self._is_rejected(), self._looks)
 
     def restricted(self, allowed: npt.NDArray[np.bool_]) -> ClickPairs:
         keep = allowed[self.query] & allowed[self.candidate]
@@ -262,8 +262,12 @@ class ClickPairs(JudgementPairs):
         source.propensity, source._looks = self.propensity, self._looks[keep]
         JudgementPairs.__init__(source, self.query[keep], self.candidate[keep], self.similarity[keep], self.n_images)
         source.rows = self.rows[allowed[self.rows]]
-        source._prepare(source.similarity == 0, source._looks)
+        source._prepare(source._is_rejected(), source._looks)
         return source
+
+    def _is_rejected(self) -> npt.NDArray[np.bool_]:
+        rejected: npt.NDArray[np.bool_] = (self.similarity == 0) & (self._looks >= 1)
+        return rejected
 
 
 class MixedPairs(PairSource):
