@@ -6,8 +6,9 @@ by `kernels/distance.py`.
 
 Why no neighbour is lost
 ------------------------
-Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (1.1 dim + 16) u, and sums of dim terms, the textbook bound
-(Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking value R:
+Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (1.1 dim + 16) u, and sums of dim terms, the textbook
+bound (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking
+value R:
 
 *Batches* (`kernels/scan.py`, l2 and cosine): s approximates R = |x|^2/2 - q.x = (D^2 - |q|^2) / 2 for the centred and
 scaled x and q, with D their distance. Rounding x and q to float32, h to float32, and dim multiply-adds err by at most
@@ -180,8 +181,8 @@ class Scanner:
         low = np.empty(capacity + 2 * PADDING, np.float32)
         scan.scan_batch(
             packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
-            self.extent.center, self.scale, self._own_center(), np.empty((q, 0), np.uint64) if masks is None else masks, k,
-            first_triggers(padded, k, capacity), slacks, slopes, bounds, lengths, values, rows, converted,
+            self.extent.center, self.scale, self._own_center(),
+            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity), slacks, slopes, bounds, lengths, values, rows, converted,
             np.empty((n_panels, dim, scan.PANEL_ROWS), np.float32), np.empty(n_panels * scan.PANEL_ROWS, np.float32),
             np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
         )  # fmt: skip
