@@ -43,6 +43,7 @@ from annlab.statistics import BYTES, DISTANCES
 
 _U = 2.0**-24
 _LARGEST = np.finfo(np.float32).max
+_LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
 _CHUNK = 65536  # rows whose statistics are taken at a time
@@ -160,16 +161,21 @@ class Scanner:
         stride = -(-dim // LANES) * LANES
         converted = np.zeros((scan.PANEL_ROWS, stride), np.float32)
         packed, squared_norms = np.zeros((groups, dim, scan.QUERIES_IN_TILE), np.float32), np.zeros(q)
-        query_scale = self.scale
+        query_scale, underflow = self.scale, np.zeros(q)
         if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
-            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True))[1])
-            query_scale = 1.0
+            exponents = -np.frexp(np.abs(queries).max(axis=1))[1]
+            with np.errstate(over="ignore"):  # what the distance's own type cannot represent, seen through the scales
+                underflow = dim * np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * self.scale, exponents)
+            queries, query_scale = np.ldexp(queries, exponents[:, None]), 1.0
         with np.errstate(over="ignore"):
             scan.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
                               squared_norms)  # fmt: skip
         slacks, slopes = np.zeros(padded), np.zeros(padded)
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
+        slacks[:q] += underflow
         usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & ((dim + 8) * _U <= 0.01)
+        if self.metric.code == L2 and 0 < self.extent.reach < _LEAST_REACH[queries.dtype.itemsize]:
+            usable[:] = False
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
         packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
@@ -222,7 +228,7 @@ class Scanner:
         if c > 0.01:
             return query, np.inf, 0.0
         if self.metric.code == L2:
-            return query, floor if (norm + largest) ** 2 < 1e37 else np.inf, 4 * c
+            return query, floor if norm + largest < 3e18 else np.inf, 4 * c
         if self.metric.code == INNER_PRODUCT:
             fits = norm * largest < 1e37 and largest < 1e18
             return query, 2 * c * norm * largest + floor if fits else np.inf, c
