@@ -54,7 +54,9 @@ def test_agrees_with_the_textbook(metric):
         vectors, queries = rng.standard_normal((50, dim)), rng.standard_normal((5, dim))
         vectors[0] = 0
         error = oracle.rounding(queries, vectors, metric, np.float64)
-        assert (np.abs(annlab.pairwise(queries, vectors, metric) - oracle.distances(queries, vectors, metric)) <= error).all()
+        assert (
+            np.abs(annlab.pairwise(queries, vectors, metric) - oracle.distances(queries, vectors, metric)) <= error
+        ).all()
 
 
 def test_properties():

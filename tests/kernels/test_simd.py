@@ -42,7 +42,11 @@ def test_arithmetic_and_comparisons(dtype):
     out = np.zeros((3, n), dtype)
     less, less_or_equal, equal = _arithmetic(a, b, out.reshape(-1)[:n])
     np.testing.assert_array_equal(out, [a + b, a - b, a * b])
-    assert [_bits(m, n) for m in (less, less_or_equal, equal)] == [(a < b).tolist(), (a <= b).tolist(), (a == b).tolist()]
+    assert [_bits(m, n) for m in (less, less_or_equal, equal)] == [
+        (a < b).tolist(),
+        (a <= b).tolist(),
+        (a == b).tolist(),
+    ]
     assert max(less, less_or_equal, equal) < 2**n or n == 64, "no bits beyond the lanes"
 
 
