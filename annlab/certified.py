@@ -41,7 +41,7 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.path import PATH_NAME
 from annlab.kernels.simd import LANES
 from annlab.kernels.topk import PADDING
-from annlab.scanning import Extent, Scanner, rows_found, stack
+from annlab.scanning import Extent, Scanner, rows_found, stack, unit_queries
 from annlab.statistics import BYTES, DISTANCES
 
 MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
@@ -95,7 +95,7 @@ class ByteScanner(Scanner):
         """Candidates (q, m), -1 padded: fewer than those of `Scanner`, with the same k nearest among them."""
         n = len(self.vectors)
         allowed = n if alive is None else int(np.bitwise_count(alive).sum(axis=-1).max(initial=0))
-        if n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
+        if self.underflows or n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * (4 * self.codes.shape[1] + 16)
@@ -167,8 +167,9 @@ class _PackedQueries:
         q, dim = queries.shape
         quads, metric = scanner.codes.shape[1], scanner.metric.code
         center, scale = scanner.byte_center, scanner.byte_scale
-        if metric == INNER_PRODUCT:  # a query's own length changes no order, and a query has no center
-            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True))[1])
+        underflow = np.zeros(q)
+        if metric == INNER_PRODUCT:  # a query has no center
+            queries, underflow = unit_queries(queries, scanner.byte_scale)
             center, scale = np.zeros(dim), 1.0
         self.group, groups = group, -(-q // group)
         padded = groups * group
@@ -189,8 +190,9 @@ class _PackedQueries:
         self.spans = (norms / steps * up * up).astype(np.float32)
         self.ratios = (ratios.reshape(groups, group).max(axis=1) * up * up).astype(np.float32)
         extent = scanner.extent
-        reach = norms * extent.largest_norm if metric == INNER_PRODUCT else norms**2
-        self.ties = (reach * 2.0**-20 + 1e-30) / steps
+        ties = 2.0**-20 * norms * (extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms)
+        ties[:q] += underflow[self.order]
+        self.ties = (ties + 1e-30) / steps
         self.usable = np.isfinite(self.ties[:q]) & (norms[:q] < 1e15)
 
 

@@ -112,6 +112,11 @@ class Scanner:
         self.extent = extent or Extent.of(vectors, metric)
         self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
 
+    @property
+    def underflows(self) -> bool:
+        """Whether the rows lie so close together that distances, or their squares, lose digits to underflow."""
+        return self.metric.code == L2 and 0 < self.extent.reach < _LEAST_REACH[self.vectors.itemsize]
+
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates (q, m), -1 padded, among the rows whose bit in `alive` is set; arguments as in `Request`."""
@@ -163,10 +168,7 @@ class Scanner:
         packed, squared_norms = np.zeros((groups, dim, scan.QUERIES_IN_TILE), np.float32), np.zeros(q)
         query_scale, underflow = self.scale, np.zeros(q)
         if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
-            exponents = -np.frexp(np.abs(queries).max(axis=1))[1]
-            with np.errstate(over="ignore"):  # what the distance's own type cannot represent, seen through the scales
-                underflow = dim * np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * self.scale, exponents)
-            queries, query_scale = np.ldexp(queries, exponents[:, None]), 1.0
+            (queries, underflow), query_scale = unit_queries(queries, self.scale), 1.0
         with np.errstate(over="ignore"):
             scan.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
                               squared_norms)  # fmt: skip
@@ -174,8 +176,7 @@ class Scanner:
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
         slacks[:q] += underflow
         usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & ((dim + 8) * _U <= 0.01)
-        if self.metric.code == L2 and 0 < self.extent.reach < _LEAST_REACH[queries.dtype.itemsize]:
-            usable[:] = False
+        usable &= not self.underflows
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
         packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
@@ -295,6 +296,17 @@ class Scanner:
             parts.append(rows[:length].astype(np.int64))
         found = np.concatenate(parts) if parts else np.empty(0, np.int64)
         return found if numbers is None else numbers[found].astype(np.int64)
+
+
+def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """For `ip`: queries times powers of two that bring them near length 1 (a query's own length changes no order).
+
+    Also what the type of a distance cannot represent, in units of these queries and of rows times `scale`: (q,).
+    """
+    exponents = -np.frexp(np.abs(queries).max(axis=1))[1]
+    with np.errstate(over="ignore"):
+        least = np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * scale, exponents)
+    return np.ldexp(queries, exponents[:, None]), queries.shape[1] * least
 
 
 def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
