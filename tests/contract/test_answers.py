@@ -79,6 +79,7 @@ def test_batches_threads_and_single_queries_agree(entry, metric):
     index.remove(index.ids[::7])
     for k in (1, 25):
         whole = index.search(queries, k, threads=1)
+        check_neighbors(whole, queries, index.ids, index.vectors(), metric, k, entry.exact)
         for threads in range(2, 9):
             same(index.search(queries, k, threads=threads), whole)
         for size in (1, 3, 12, 13, 50):
