@@ -73,7 +73,9 @@ class Extent:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
-                center = _converted(sample, metric)[0].mean(axis=0).astype(np.float32).astype(np.float64)
+                center = _converted(sample, metric)[0].mean(axis=0)
+                if np.abs(center).max() < _LARGEST:
+                    center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), _CHUNK):
             converted, norms = _converted(vectors[start : start + _CHUNK], metric)
