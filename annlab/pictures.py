@@ -1,4 +1,4 @@
-"""Pictures of searches, with matplotlib (extra `bench`), drawn to files: no window is opened, no global state touched."""
+"""Pictures of searches, drawn to files with matplotlib (extra `bench`): no window opens, no global state is touched."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
