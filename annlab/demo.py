@@ -21,6 +21,7 @@ import numpy as np
 
 import annlab
 from annlab import datasets, evaluation
+from annlab.index import Index
 from annlab.loading import index_classes
 
 K = 10
@@ -99,6 +100,11 @@ def scikit_learn_search(gallery: np.ndarray) -> Search:
     return lambda queries: model.kneighbors(queries, return_distance=False)
 
 
+def index_search(index: Index, parameters: dict[str, Any]) -> Search:
+    """An index of the library, on one thread."""
+    return lambda queries: index.search(queries, K, threads=1, **parameters).ids
+
+
 def searches(gallery: np.ndarray) -> Iterator[tuple[str, str, Search, float, float, float | None]]:
     """Every way of searching: curve, name, search, seconds to build, bytes per vector, value of a swept parameter."""
     for name, make in (("NumPy brute force", numpy_search), ("scikit-learn brute force", scikit_learn_search)):
@@ -112,17 +118,16 @@ def searches(gallery: np.ndarray) -> Iterator[tuple[str, str, Search, float, flo
         index = make_index(metric="l2").fit(gallery, threads=1)
         seconds = time.perf_counter() - started
         size, name = index.memory()["total"] / len(index), index_class.__name__
-        yield name, name, lambda queries, index=index: index.search(queries, K, threads=1).ids, seconds, size, None
+        yield name, name, index_search(index, {}), seconds, size, None
         for parameter in sorted(set(SWEEPS) & set(index.search_parameters)):
             for value in SWEEPS[parameter]:
-                setting = {parameter: value}
-                yield (name, f"{name}, {parameter}={value}",
-                       lambda queries, index=index, setting=setting: index.search(
-                           queries, K, threads=1, **setting).ids, seconds, size, value)  # fmt: skip
+                search = index_search(index, {parameter: value})
+                yield name, f"{name}, {parameter}={value}", search, seconds, size, value
 
 
 def measure(name: str, search: Search, queries: np.ndarray, truth: np.ndarray,
-            same_class: Callable[[np.ndarray], float], build_seconds: float, size: float, n_single: int) -> Row:  # fmt: skip
+            same_class: Callable[[np.ndarray], float], build_seconds: float, size: float,
+            n_single: int) -> Row:  # fmt: skip
     """Time one way of searching, and judge what it finds; `truth` (q, K) are the ids of the true neighbours."""
     search(queries[:2]), search(queries[:1])  # whatever happens only once happens now
     batch_seconds = np.inf
