@@ -1,0 +1,1 @@
+"""Encoders: from images to embeddings. Training needs torch; preprocessing and inference do not."""
