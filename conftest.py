@@ -1,0 +1,42 @@
+"""Options of the test suite: a quick run by default, everything with ``--full``.
+
+At the root, not in tests/, so that it also holds for the doctests of annlab/.
+"""
+
+import importlib.util
+
+import hypothesis
+import pytest
+
+# Quick: a few examples, the same every time. Full: many, other ones every time; a failure prints how to repeat it.
+hypothesis.settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=300, print_blob=True, deadline=None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the slow tests too, fuzz for longer, print durations")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    full = config.getoption("--full")
+    hypothesis.settings.load_profile("full" if full else "quick")
+    if full and config.option.durations is None:
+        config.option.durations = 15
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether this is the long run, for tests that do more of the same in it."""
+    return bool(pytestconfig.getoption("--full"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips = {}
+    if not config.getoption("--full"):
+        skips["slow"] = pytest.mark.skip(reason="slow: runs with --full")
+    if importlib.util.find_spec("torch") is None:
+        skips["encoders"] = pytest.mark.skip(reason='torch is missing: pip install "annlab[encoders]"')
+    for item in items:
+        for name, skip in skips.items():
+            if name in item.keywords:
+                item.add_marker(skip)

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Make the environment, install what a job needs, and do the job. Needs nothing but Python.
+
+python3 run.py demo [arguments]      the main job on real images: every index, measured; results in out/
+python3 run.py test [arguments]      ruff, mypy, then pytest (arguments are pytest's; --full runs everything)
+
+The environment is the folder .venv beside this file. A stamp in it holds a hash of everything that decides what is
+installed, so that a second run starts at once. Delete .venv to start afresh.
+
+ANNLAB_TORCH_INDEX: address of the package index to take the CPU build of torch from, in place of PyTorch's own.
+"""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+CONSTRAINTS = ROOT / "constraints.txt"
+EXTRAS = {"demo": ("bench", "onnx"), "test": ("dev", "bench", "encoders", "onnx")}
+OLDEST_PYTHON = (3, 11)
+
+# On Linux the ordinary index serves torch with CUDA, 4.6 GB of it. The CPU build is only on PyTorch's own index.
+TORCH_CPU_INDEX = os.environ.get("ANNLAB_TORCH_INDEX", "https://download.pytorch.org/whl/cpu")
+
+
+def main() -> int:
+    """Read the command line, prepare the environment and run the job; return its exit code."""
+    job, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if job not in EXTRAS:
+        print(__doc__, file=sys.stdout if job in ("-h", "--help") else sys.stderr)
+        return 0 if job in ("-h", "--help") else 2
+    try:
+        prepare(job)
+        if job == "demo":
+            return run("-m", "annlab.demo", *arguments)
+        # pytest comes last: its closing line is the last one of the output.
+        return run("-m", "ruff", "check", ".") or run("-m", "mypy") or run("-m", "pytest", *arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(*arguments: str) -> int:
+    """Run the environment's Python with these arguments from the root of the project, and return its exit code."""
+    print(f"== python {' '.join(arguments)}", file=sys.stderr, flush=True)
+    return subprocess.call([str(PYTHON), *arguments], cwd=ROOT)
+
+
+def prepare(job: str) -> None:
+    """Bring .venv to the state that the job needs, unless its stamp says that this has been done."""
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit(f"annlab needs Python 3.11 or newer; this is {sys.version}")
+    stamp, wanted = VENV / f"annlab-{job}.stamp", fingerprint(job)
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    started = time.monotonic()
+    make_environment()
+    stamp.unlink(missing_ok=True)
+    if "encoders" in EXTRAS[job]:
+        install_torch()
+    print(f"Installing annlab and what {job!r} needs: {', '.join(EXTRAS[job])}", flush=True)
+    pip_install("--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[{','.join(EXTRAS[job])}]", required=True)
+    stamp.write_text(wanted)
+    print(f"The environment is ready after {time.monotonic() - started:.0f} s.", flush=True)
+
+
+def fingerprint(job: str) -> str:
+    """Hash of what decides the content of the environment: this Python, the project's place, and its requirements."""
+    parts = [sys.version, sys.base_prefix, str(ROOT), job, *EXTRAS[job]]
+    digest = hashlib.sha256("\n".join(parts).encode())
+    for path in (ROOT / "pyproject.toml", CONSTRAINTS):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def make_environment() -> None:
+    """Make .venv, unless there is one of this very Python."""
+    current, marker = f"{sys.version}\n{sys.base_prefix}\n{ROOT}", VENV / "annlab-python.stamp"
+    if PYTHON.exists() and marker.exists() and marker.read_text() == current:
+        return
+    if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+        name = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+        sys.exit(
+            f"This Python cannot make environments: its modules venv and ensurepip are missing.\n"
+            f"On Debian and Ubuntu they come with a package of their own: sudo apt-get install {name}"
+        )
+    print(f"Making the environment {VENV}", flush=True)
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]) != 0:
+        sys.exit(f"{sys.executable} -m venv failed; its message is above.")
+    marker.write_text(current)
+
+
+def install_torch() -> None:
+    """Install the CPU build of torch, in the version of constraints.txt, from the first place that has it.
+
+    Without its dependencies, which the installation of annlab brings: so nothing else comes from these places.
+    """
+    pins = (line.strip() for line in CONSTRAINTS.read_text().splitlines())
+    torch = next(pin for pin in pins if pin.startswith("torch=="))
+    probe = f"import importlib.metadata as m; raise SystemExit(m.version('torch').partition('+')[0] != {torch[7:]!r})"
+    if subprocess.call([str(PYTHON), "-c", probe], stderr=subprocess.DEVNULL) == 0:
+        return
+    print(f"Installing {torch} for the CPU", flush=True)
+    # 1. A file in a folder that pip has been told of (PIP_FIND_LINKS): no network. Silent, since most have none.
+    if os.environ.get("PIP_FIND_LINKS") and pip_install("--no-deps", "--no-index", "--quiet", torch):
+        return
+    # 2. PyTorch's index. Elsewhere than on Linux the ordinary torch is the CPU build.
+    if sys.platform == "linux" and TORCH_CPU_INDEX:
+        # Few retries: where this index is out of reach, say so soon and go on.
+        if pip_install("--no-deps", "--retries", "1", "--timeout", "15", "--index-url", TORCH_CPU_INDEX, torch):
+            return
+        print(f"{TORCH_CPU_INDEX} has no {torch}, or is out of reach: the ordinary build is taken (large).", flush=True)
+    # 3. The ordinary index, when annlab is installed.
+
+
+def pip_install(*arguments: str, required: bool = False) -> bool:
+    """Run pip in the environment; whether it succeeded. A required installation that fails ends the program."""
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
+    succeeded = subprocess.call(command, cwd=ROOT, stderr=None if required else subprocess.DEVNULL) == 0
+    if required and not succeeded:
+        sys.exit("pip could not install what is needed; its message is above. Is a package index within reach?")
+    return succeeded
+
+
+if __name__ == "__main__":
+    sys.exit(main())
