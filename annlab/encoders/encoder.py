@@ -174,9 +174,21 @@ class Encoder:
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), batch_size):
             batch = self._prepared(images[start : start + batch_size], start, check_domain)
-            rows = self._session.run(None, {self._session.get_inputs()[0].name: batch})[0]
-            embeddings[start : start + len(rows)] = _normalized(rows, start)
+            embeddings[start : start + len(batch)] = self.run(batch, start)
         return embeddings
+
+    def run(self, batch: NDArray[np.float32], start: int = 0) -> NDArray[np.float32]:
+        """Embed images that are preprocessed already, (n, channels, height, width) float32, in one call.
+
+        `start` is the number of the first image, for error messages.
+        """
+        rows: NDArray[np.float32] = self._session.run(None, {self._session.get_inputs()[0].name: batch})[0]
+        lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+        bad = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0)
+        if bad.any():
+            raise ValueError(f"the model's embedding of image {start + int(bad.argmax())} is zero or not finite")
+        normalized: NDArray[np.float32] = (rows / lengths).astype(np.float32)
+        return normalized
 
     def save(self, folder: str | os.PathLike[str], card: str | None = None) -> None:
         """Write the encoder's folder; `card` is the Markdown text of its model card.
@@ -278,20 +290,11 @@ class Encoder:
         return int(shape[1])
 
 
-def _normalized(rows: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-    lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-    bad = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0)
-    if bad.any():
-        raise ValueError(f"the model's embedding of image {start + int(bad.argmax())} is zero or not finite")
-    normalized: NDArray[np.float32] = (rows / lengths).astype(np.float32)
-    return normalized
-
-
 def _session(model: bytes, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError('running an encoder needs ONNX Runtime: pip install "annlab[encoders]"') from error
+        raise ImportError('running an encoder needs ONNX Runtime: pip install "annlab[onnx]"') from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

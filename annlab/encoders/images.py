@@ -220,5 +220,5 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError('reading images needs Pillow: pip install "annlab[encoders]"') from error
+        raise ImportError('reading images needs Pillow: pip install "annlab[onnx]"') from error
     return Image

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -252,7 +253,7 @@ def output_shape(steps: Sequence[Step]) -> tuple[int, int, int]:
         if type(step) not in ORDER:
             raise TypeError(f"{step!r} is not a preprocessing step")
     ranks = [ORDER.index(type(step)) for step in steps]
-    if ranks[:2] != [0, 1] or any(after <= before for before, after in zip(ranks, ranks[1:], strict=False)):
+    if ranks[:2] != [0, 1] or any(after <= before for before, after in pairwise(ranks)):
         names = [step.kind for step in steps]
         raise ValueError(f"steps must be color_mode, resize[, scale_to_unit][, z_score], in this order, not {names}")
     color_mode, resize, last = steps[0], steps[1], steps[-1]

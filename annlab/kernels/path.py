@@ -19,8 +19,7 @@ from typing import Any
 import numba
 from numba import types
 from numba.core.codegen import get_host_cpu_features
-from numba.extending import models, register_model, typeof_impl, unbox
-from numba.extending import NativeValue
+from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
 
 REGISTER_BYTES_OF = {"avx512": 64, "avx2": 32, "generic": 16}
 
@@ -103,7 +102,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(nogil=True, forceinline=True)(function)
 
 
-class entry:  # noqa: N801 (used as a decorator)
+class entry:
     """A kernel that Python calls, with arrays; compiled at its first call and cached on disk where that is possible.
 
     The function's first parameter must be called `path`; callers leave it out. Arrays must be C-contiguous (Numba
