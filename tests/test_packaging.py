@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -72,7 +73,7 @@ def test_requirements_have_lower_bounds_only():
     assert not [requirement for requirement in requirements if re.search(r"[<~!]|==", requirement.split(";")[0])]
 
 
-@pytest.mark.parametrize("module", ["annlab"])
+@pytest.mark.parametrize("module", ["annlab", "annlab.datasets"])
 def test_importing_is_light(module):
     heavy = ["torch", "sklearn", "numba", "h5py", "matplotlib", "PIL", "onnxruntime"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
@@ -81,12 +82,26 @@ def test_importing_is_light(module):
     assert found.stdout.strip() == "[]"
 
 
-def launcher(*arguments, python=(sys.executable,), **environment):
-    command = [*python, str(ROOT / "run.py"), *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
+def launcher(*arguments):
+    command = [sys.executable, str(ROOT / "run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_the_launcher_explains_itself():
     helped, wrong = launcher("--help"), launcher("nonsense")
     assert helped.returncode == 0 and "python3 run.py test" in helped.stdout
     assert wrong.returncode == 2 and "python3 run.py test" in wrong.stderr
+
+
+def test_the_launcher_names_the_package_that_a_system_without_venv_lacks(tmp_path):
+    """Debian's Python without python3-venv: in a copy of the project, with the module hidden."""
+    for name in ("run.py", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    hide = (
+        "import runpy, importlib.util as u; find = u.find_spec; u.find_spec = lambda n: n != 'ensurepip' and find(n); "
+    )
+    run = "import sys; sys.argv = ['run.py', 'test']; runpy.run_path('run.py', run_name='__main__')"
+    ended = subprocess.run([sys.executable, "-c", hide + run], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert f"apt-get install python{sys.version_info.major}.{sys.version_info.minor}-venv" in ended.stderr
+    assert not (tmp_path / ".venv").exists()

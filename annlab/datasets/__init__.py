@@ -1,0 +1,34 @@
+"""Data to search in: real sets by name, files in the field's formats, and synthetic sets of known difficulty.
+
+- ``load(name)``: a set of ann-benchmarks, found in a local folder or downloaded; or ``"fashion-mnist-test"``, which is
+  part of this package and needs no download.
+- ``load_hdf5``, ``load_fvecs``, ``load_bvecs``, ``load_ivecs``, ``load_npy``: files of your own.
+- ``synthetic``, ``uniform_noise``: data whose intrinsic dimension is stated; ``intrinsic_dimension`` estimates that of
+  any data.
+- ``fashion_mnist``, ``fashion_mnist_split``: the packaged images, with labels.
+
+What a set consists of is described by ``Dataset``. True neighbours are part of some files; where they are missing
+(``neighbors is None``), an exact index finds them.
+"""
+
+from annlab.datasets.dataset import Dataset
+from annlab.datasets.fashion import LabelledImages, fashion_mnist, fashion_mnist_split
+from annlab.datasets.formats import load_bvecs, load_fvecs, load_hdf5, load_ivecs, load_npy
+from annlab.datasets.registry import load
+from annlab.datasets.synthetic import intrinsic_dimension, synthetic, uniform_noise
+
+__all__ = [
+    "Dataset",
+    "LabelledImages",
+    "fashion_mnist",
+    "fashion_mnist_split",
+    "intrinsic_dimension",
+    "load",
+    "load_bvecs",
+    "load_fvecs",
+    "load_hdf5",
+    "load_ivecs",
+    "load_npy",
+    "synthetic",
+    "uniform_noise",
+]
