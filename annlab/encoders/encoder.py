@@ -30,7 +30,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,45 @@ class Domain:
         """Row and reason of the first image outside, of (n, height, width, 1 or 3) uint8; None if all are inside."""
         complaints: list[tuple[int, str]] = []
         if self.max_chroma is not None and batch.shape[3] == 3:
-            chroma = (batch.max(axis=3).astype(np.int16) - batch.min(axis=3)).mean(axis=(1, 2))
+            chroma = _chroma(batch)
             for row in np.flatnonzero(chroma > self.max_chroma)[:1]:
                 reason = f"mean chroma {chroma[row]:.1f} of 255, at most {self.max_chroma:g}"
                 complaints.append((int(row), f"it is a colour photograph ({reason})"))
         if self.min_dark_frame is not None:
-            gray = batch.mean(axis=3)
-            frame = np.concatenate([gray[:, 0], gray[:, -1], gray[:, :, 0], gray[:, :, -1]], axis=1)
-            dark = (frame < DARK).mean(axis=1)
+            dark = _dark_frame(batch)
             for row in np.flatnonzero(dark < self.min_dark_frame)[:1]:
                 reason = f"{dark[row]:.0%} of its frame is dark, at least {self.min_dark_frame:.0%}"
                 complaints.append((int(row), f"its background is not black ({reason})"))
         return min(complaints, key=lambda complaint: complaint[0], default=None)
+
+
+def learn_domain(images: NDArray[np.uint8], description: str) -> Domain:
+    """The domain of an encoder trained on these images, (n, height, width, 1 or 3): limits that they keep, with room.
+
+    A limit is set only where the images have the property at all: all nearly gray, or all on black.
+    """
+    chroma = max((float(_chroma(block).max()) for block in _blocks(images)), default=0.0)
+    dark = min((float(_dark_frame(block).min()) for block in _blocks(images)), default=0.0)
+    max_chroma = round(1.5 * chroma + 3, 1) if chroma < 10 else None
+    return Domain(description, max_chroma, round(0.75 * dark, 2) if dark > 0.2 else None)
+
+
+def _blocks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    return (images[start : start + 1024] for start in range(0, len(images), 1024))
+
+
+def _chroma(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean over the pixels of the largest minus the smallest channel, 0..255, (n,)."""
+    means: NDArray[np.float64] = (batch.max(axis=3) - batch.min(axis=3)).mean(axis=(1, 2))
+    return means
+
+
+def _dark_frame(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Share of dark pixels in the outermost frame, (n,)."""
+    sides = batch[:, 0], batch[:, -1], batch[:, :, 0], batch[:, :, -1]
+    frame = np.concatenate(sides, axis=1).mean(axis=2)
+    shares: NDArray[np.float64] = (frame < DARK).mean(axis=1)
+    return shares
 
 
 class Encoder:
@@ -173,7 +200,17 @@ class Encoder:
             raise TypeError("images must be an array or a list of images: pass [image] for a single one")
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), batch_size):
-            batch = self._prepared(images[start : start + batch_size], start, check_domain)
+            block = images[start : start + batch_size]
+            names = [f"image {number}" for number in range(start, start + len(block))]
+            if isinstance(block, np.ndarray):
+                batch = self._prepared(array_batch(block), names, check_domain)
+            else:  # one after the other: 64 decoded photographs at once could fill the memory
+                batch = np.concatenate(
+                    [
+                        self.prepare(image, str(image) if isinstance(image, str | os.PathLike) else name, check_domain)
+                        for image, name in zip(block, names)
+                    ]
+                )
             embeddings[start : start + len(batch)] = self.run(batch, start)
         return embeddings
 
@@ -249,30 +286,21 @@ class Encoder:
             raise ValueError(f"the encoder in {path} is damaged: its fingerprint is not the one in encoder.json")
         return encoder
 
-    def _prepared(
-        self, images: NDArray[Any] | Sequence[ImageSource], start: int, check_domain: bool
-    ) -> NDArray[np.float32]:
-        """Decode, check and preprocess one batch, whose first image has number `start`."""
-        if isinstance(images, np.ndarray):
-            decoded = array_batch(images)
-            if check_domain:
-                self._check_domain(decoded, start)
-            return preprocess(self.steps, decoded)
-        rows = []  # one after the other: 64 decoded photographs at once could fill the memory
-        for number, image in enumerate(images, start):
-            rows.append(self._prepared(decode_image(image)[np.newaxis], number, check_domain))
-        return np.concatenate(rows)
+    def prepare(self, image: ImageSource, name: str, check_domain: bool = True) -> NDArray[np.float32]:
+        """Decode, check and preprocess one image: (1, channels, height, width). Errors call it `name`."""
+        return self._prepared(decode_image(image, name)[np.newaxis], [name], check_domain)
 
-    def _check_domain(self, decoded: NDArray[np.uint8], start: int) -> None:
-        outside = self.domain.first_outside(decoded)
+    def _prepared(self, decoded: NDArray[np.uint8], names: Sequence[str], check_domain: bool) -> NDArray[np.float32]:
+        outside = self.domain.first_outside(decoded) if check_domain else None
         if outside is not None:
             row, reason = outside
             raise DomainError(
-                f"image {start + row} ({decoded.shape[1]} x {decoded.shape[2]}) is not for the encoder {self.name!r}, "
+                f"{names[row]} ({decoded.shape[1]} x {decoded.shape[2]}) is not for the encoder {self.name!r}, "
                 f"which knows {self.domain.description}: {reason}. For photographs select EfficientNet-Lite0: "
                 '`annlab encode IMAGES --encoder efficientnet-lite0`, after `pip install "annlab[encoders]"`; '
                 'in Python: load_encoder("efficientnet-lite0")'
             )
+        return preprocess(self.steps, decoded)
 
     def _check_shapes(self) -> int:
         """Compare the model's declared shapes with the steps; return the dimension of its output."""

@@ -29,6 +29,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annlab.datasets.registry import cache_folder
 from annlab.encoders.encoder import VERSION, Domain, Encoder
 from annlab.encoders.preprocess import ColorMode, Resize, Step, ZScore
 
@@ -121,15 +122,6 @@ def efficientnet_lite0(resolution: int = 224, head: torch.nn.Module | None = Non
     encoder = _export(name, resolution, None, threads)
     _publish(encoder, folder)
     return encoder
-
-
-def cache_folder() -> Path:
-    """Where translated encoders are kept: the environment variable ANNLAB_CACHE, else the user's cache folder."""
-    if "ANNLAB_CACHE" in os.environ:
-        return Path(os.environ["ANNLAB_CACHE"])
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "annlab"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "annlab"
 
 
 def backbone(resolution: int = 224) -> torch.nn.Module:
