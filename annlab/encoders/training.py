@@ -1,0 +1,381 @@
+"""Training an encoder: from images and a source of positive pairs to a network whose embeddings retrieve.
+
+One step takes a batch of training points (query, positive, and hard negatives where the source knows some), makes an
+augmented view of every image, embeds all of them in one pass, and lets the loss pull each query to its positive and push
+it from everything else. One epoch draws as many points as there are training images. After each epoch the validation
+images, which no training point may touch, are embedded and searched.
+
+Reproducible and resumable: all randomness of an epoch comes from (seed, epoch), so a run that was killed continues from
+its last checkpoint and ends with the same bits as one that was not (on the same machine, torch version and number of
+threads). The checkpoint holds weights, optimizer moments and history as plain arrays.
+
+A projection head behind the embedding takes the loss while training without labels and is thrown away afterwards: the
+invariances that the loss demands are better left to a layer that nobody searches with (Chen et al., 2020).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annlab.encoders._torch import nn, torch
+from annlab.encoders.augment import Augment
+from annlab.encoders.checkpoints import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from annlab.encoders.cnn import Projection, ThinCNN
+from annlab.encoders.losses import contrastive_loss, info_nce, nt_xent, pair_distance, supervised_contrastive, triplet_loss
+from annlab.encoders.pairs import AugmentationPairs, LabelPairs, PairSource
+from annlab.encoders.trained import Trained, as_nchw, embed, normalised
+from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall
+
+__all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
+
+LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: a loss that is not finite, or embeddings that collapsed. The message says what to change."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run. None means: chosen from the data, as described.
+
+    Parameters
+    ----------
+    epochs, batch_size : int
+    learning_rate : float
+        The peak; it rises over the first tenth of the steps and falls along a cosine to 0.
+    weight_decay : float
+    loss : str, optional
+        One of "nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive"; None: supervised_contrastive
+        where positives come from labels alone, else nt_xent.
+    temperature : float
+        Of the softmax losses.
+    margin : float
+        Of the other two.
+    n_negatives : int
+        Negatives drawn for each query besides those of the batch; hard ones first. "info_nce" and "triplet" need some.
+    augment : Augment, optional
+        None: strong for augmentation pairs, mild where positives come from people.
+    projection : bool, optional
+        None: with a projection head for augmentation pairs, without where positives come from people.
+    widths, dim : the network, see `ThinCNN`
+    validation_size : int
+        Images held out of training; never more than a tenth.
+    patience : int
+        Stop after this many epochs without a better validation result.
+    seed : int
+    bfloat16 : bool, optional
+        Compute convolutions in bfloat16; None: where the processor does it natively (it halves the time).
+    """
+
+    epochs: int = 10
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    loss: str | None = None
+    temperature: float = 0.15
+    margin: float = 1.0
+    n_negatives: int = 0
+    augment: Augment | None = None
+    projection: bool | None = None
+    widths: tuple[int, int, int] = (32, 64, 128)
+    dim: int = 128
+    validation_size: int = 5000
+    patience: int = 5
+    seed: int = 0
+    bfloat16: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience", "dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("learning_rate", "temperature", "margin"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be a positive number")
+        if self.loss is not None and self.loss not in LOSSES:
+            raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
+        if self.batch_size < 2:
+            raise ValueError("batch_size=1 leaves a query without negatives; take at least 2, better hundreds")
+        if self.loss in ("info_nce", "triplet") and self.n_negatives < 1:
+            raise ValueError(f"loss={self.loss!r} compares with drawn negatives only: set n_negatives to at least 1")
+
+    def resolved(self, source: PairSource, channels: int) -> TrainConfig:
+        """The same settings with every None replaced by its choice."""
+        automatic = isinstance(source, AugmentationPairs)
+        return replace(
+            self,
+            loss=self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent"),
+            augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
+            projection=automatic if self.projection is None else self.projection,
+            bfloat16=_has_bfloat16() if self.bfloat16 is None else self.bfloat16,
+        )
+
+
+def train(
+    images: npt.NDArray[np.uint8],
+    source: PairSource | None = None,
+    config: TrainConfig | None = None,
+    *,
+    labels: npt.ArrayLike | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> Trained:
+    """Train a thin CNN.
+
+    Parameters
+    ----------
+    images : uint8 array, shape (n, height, width) or (n, height, width, 1 or 3)
+    source : PairSource, optional
+        Where positives come from; None: `AugmentationPairs`, which needs nothing but the images.
+    config : TrainConfig, optional
+    labels : array of int, shape (n,), optional
+        For validation only: precision and mean average precision of the held-out images. Without labels a held-out
+        image has to find its own second view.
+    checkpoint : path, optional
+        Written after every epoch. Where it exists already, training goes on from it.
+    progress : callable, optional
+        Called after every epoch with its row of the history.
+
+    Returns
+    -------
+    Trained
+        The weights of the best epoch by validation.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite or the embeddings collapse.
+    ValueError
+        If images, labels and source do not fit together, or the checkpoint is of another run.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> images = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    >>> trained = train(images, config=TrainConfig(epochs=1, batch_size=16))
+    >>> trained.embed(images[:3]).shape
+    (3, 128)
+    """
+    pixels = as_nchw(images)
+    source = AugmentationPairs(len(pixels)) if source is None else source
+    if source.n_images != len(pixels):
+        raise ValueError(f"the source of pairs refers to {source.n_images} images, but {len(pixels)} were given")
+    run = _Run(pixels, source, (config or TrainConfig()).resolved(source, pixels.shape[1]), _checked_labels(labels, len(pixels)))
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.resume(checkpoint)
+    while not run.finished:
+        row = run.epoch()
+        if checkpoint is not None:
+            run.save(checkpoint)
+        if progress is not None:
+            progress(row)
+    return run.result()
+
+
+class _Run:
+    """One training run: the state that an epoch changes and a checkpoint holds."""
+
+    def __init__(
+        self, pixels: npt.NDArray[np.uint8], source: PairSource, config: TrainConfig, labels: npt.NDArray[np.int64] | None
+    ) -> None:
+        self.pixels, self.config, self.labels = pixels, config, labels
+        n = len(pixels)
+        order = np.random.default_rng(config.seed).permutation(n)
+        self.validation = np.sort(order[: min(config.validation_size, n // 10)])
+        training = np.ones(n, dtype=bool)
+        training[self.validation] = False
+        self.source = source.restricted(training)
+        self.n_training = n - len(self.validation)
+        self.steps_per_epoch = max(1, self.n_training // config.batch_size)
+        self.mean, self.std = _statistics(pixels[training])
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim)
+            self.head = Projection(config.dim) if config.projection else nn.Identity()
+        self.model = nn.Sequential(self.network, self.head).to(self.device, memory_format=torch.channels_last)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        )
+        self.history: list[dict[str, float]] = []
+        self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
+    @property
+    def finished(self) -> bool:
+        scores = [row["score"] for row in self.history]
+        stale = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+        return len(scores) >= self.config.epochs or stale >= self.config.patience
+
+    def epoch(self) -> dict[str, float]:
+        """Train one epoch, validate, and return the row for the history."""
+        number = len(self.history)
+        started = time.process_time()
+        seeds = np.random.SeedSequence([self.config.seed, number]).spawn(2)
+        rng = np.random.default_rng(seeds[0])
+        generator = torch.Generator().manual_seed(int(seeds[1].generate_state(1)[0]))
+        size = min(self.config.batch_size, self.n_training)
+        points = self.source.sample(self.steps_per_epoch * size, rng, self.config.n_negatives)
+        self.model.train()
+        total = 0.0
+        for step in range(self.steps_per_epoch):
+            batch = slice(step * size, (step + 1) * size)
+            self._set_learning_rate(number * self.steps_per_epoch + step)
+            loss = self._loss(points.query[batch], points.positive[batch], points.negatives[batch], generator)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} at epoch {number + 1}, step {step + 1}: lower learning_rate (now "
+                    f"{self.config.learning_rate:g}) or raise temperature (now {self.config.temperature:g}); the last "
+                    f"checkpoint holds the state after epoch {number}"
+                )
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            total += value
+        row = {"epoch": number + 1.0, "loss": total / self.steps_per_epoch, **self._validate()}
+        row["cpu_seconds"] = time.process_time() - started
+        if not self.history or row["score"] > max(previous["score"] for previous in self.history):
+            self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self.history.append(row)
+        return row
+
+    def _set_learning_rate(self, step: int) -> None:
+        total = self.config.epochs * self.steps_per_epoch
+        warm_up = max(1, total // 10)
+        fall = 0.5 * (1 + math.cos(math.pi * max(0, step - warm_up) / max(1, total - warm_up)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * min((step + 1) / warm_up, 1.0) * fall
+
+    def _loss(
+        self,
+        query: npt.NDArray[np.int64],
+        positive: npt.NDArray[np.int64],
+        negatives: npt.NDArray[np.int64],
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Views of all images of the batch, embedded in one pass, and the loss of their embeddings."""
+        config = self.config
+        n, n_negatives = negatives.shape
+        rows = np.concatenate([query, positive, negatives.ravel()])  # (n * (2 + n_negatives),)
+        pixels = torch.from_numpy(self.pixels[rows]).to(self.device)  # (rows, channels, height, width) uint8
+        augment = config.augment or Augment()
+        views = normalised(augment(pixels.float() / 255, generator), self.mean, self.std)  # (rows, channels, height, width)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
+            vectors = self.model(views)  # (rows, dim)
+        vectors = nn.functional.normalize(vectors.float(), dim=1)  # (rows, dim)
+        first, second = vectors[:n], vectors[n : 2 * n]  # (n, dim) each
+        drawn = vectors[2 * n :].view(n, n_negatives, vectors.shape[1])  # (n, n_negatives, dim)
+        ours = torch.from_numpy(self.source.groups[query]).to(self.device)  # (n,)
+        theirs = torch.from_numpy(self.source.groups[positive]).to(self.device)  # (n,)
+        if config.loss == "supervised_contrastive":
+            return supervised_contrastive(vectors[: 2 * n], torch.cat([ours, theirs]), config.temperature)
+        if config.loss == "info_nce":
+            return info_nce(first, second, drawn, config.temperature)
+        if config.loss == "triplet":
+            return triplet_loss(first, second, drawn[:, 0], config.margin)
+        same = (ours[:, None] == ours) | (ours[:, None] == theirs) | (theirs[:, None] == ours) | (theirs[:, None] == theirs)
+        if config.loss == "contrastive":  # each query with its positive, and with its neighbour's where that differs
+            distance = torch.cat([pair_distance(first, second), pair_distance(first, second.roll(1, 0))])  # (2n,)
+            rolled = same.roll(1, 1).diagonal()  # (n,): is the neighbour's positive known to be similar?
+            return contrastive_loss(distance, torch.cat([torch.ones_like(rolled), rolled]), config.margin)
+        return nt_xent(first, second, config.temperature, same, drawn if n_negatives else None)
+
+    def _validate(self) -> dict[str, float]:
+        """Search the validation images by their embeddings; `score` is what the best epoch is chosen by."""
+        self.model.eval()
+        if len(self.validation) < 2:
+            return {"score": float(len(self.history))}  # nothing to choose by: the last epoch is the best
+        pixels = self.pixels[self.validation]
+        vectors = embed(self.network, pixels, self.mean, self.std)
+        alike = mean_cosine(vectors)
+        if alike > 0.995:
+            raise TrainingError(
+                f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a mean "
+                f"cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take a "
+                f"larger batch_size (now {self.config.batch_size}: the other images of the batch are the negatives), or "
+                f"check that the images differ at all"
+            )
+        metrics = {"mean_cosine": alike}
+        if self.labels is None:
+            generator = torch.Generator().manual_seed(self.config.seed)
+            augment = self.config.augment or Augment()
+            views = [augment(torch.from_numpy(pixels).float() / 255, generator) for _ in range(2)]
+            pair = [embed(self.network, (view * 255).byte().numpy(), self.mean, self.std) for view in views]
+            return {**metrics, "view_recall": (found := view_recall(*pair)), "score": found}
+        precision, average = retrieval_metrics(vectors, self.labels[self.validation])
+        return {**metrics, "precision_at_10": precision, "mean_average_precision": average, "score": precision}
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with this run."""
+        shape = [int(size) for size in self.pixels.shape]
+        return {"config": json.loads(json.dumps(asdict(self.config))), "images": shape, "source": type(self.source).__name__}
+
+    def save(self, path: str | Path) -> None:
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        tensors |= optimizer_tensors(self.optimizer)
+        save_checkpoint(path, tensors, {"kind": "training", "history": self.history, **self._identity()})
+
+    def resume(self, path: str | Path) -> None:
+        tensors, manifest = load_checkpoint(path)
+        for name, value in self._identity().items():
+            if manifest.get(name) != value:
+                raise ValueError(
+                    f"the checkpoint {path} is of another run: its {name} is {manifest.get(name)}, this run's is {value}; "
+                    f"give another checkpoint path, or delete the file to start over"
+                )
+        self.model.load_state_dict(_under("model/", tensors))
+        self.best = _under("best/", tensors)
+        restore_optimizer(self.optimizer, tensors)
+        self.history = manifest["history"]
+
+    def result(self) -> Trained:
+        self.network.load_state_dict(self.best)
+        network = self.network.cpu().eval()
+        height, width = (int(side) for side in self.pixels.shape[2:])
+        settings = json.loads(json.dumps(asdict(self.config)))
+        return Trained(network, self.mean, self.std, (height, width), settings, self.history)
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of values in 0..1, exact, from a histogram."""
+    levels = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(pixels.shape[1]):
+        share = np.bincount(pixels[:, channel].ravel(), minlength=256) / pixels[:, channel].size
+        mean = float(share @ levels)
+        means.append(mean)
+        stds.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1e-3))
+    return tuple(means), tuple(stds)
+
+
+def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64] | None:
+    if labels is None:
+        return None
+    array = np.asarray(labels)
+    if array.shape != (n,) or array.dtype.kind not in "iu":
+        raise ValueError(f"labels must be {n} integers, one per image, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64)
+
+
+def _has_bfloat16() -> bool:
+    """Whether bfloat16 is native here: emulated, it is slower than float32."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe()) if probe is not None else False
