@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what counts as similar: two views of one image (needs no labels), or two images of one class",
     )
     train.add_argument("--labels", metavar="FILE.npy", help="integer labels; default: those of the data set or folder")
-    train.add_argument("--size", type=int, help="side that images are scaled to; default: theirs if all alike, else 32")
+    train.add_argument("--size", type=int, help="side to scale images to; default: 32 for files, their own for arrays")
     train.add_argument("--epochs", type=int, help="passes over the images (default: that of the training code)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
@@ -210,3 +210,7 @@ def _say(text: str) -> None:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"annlab: note: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -95,7 +95,7 @@ def learn_domain(images: NDArray[np.uint8], description: str) -> Domain:
     chroma = max((float(_chroma(block).max()) for block in _blocks(images)), default=0.0)
     dark = min((float(_dark_frame(block).min()) for block in _blocks(images)), default=0.0)
     max_chroma = round(1.5 * chroma + 3, 1) if chroma < 10 else None
-    return Domain(description, max_chroma, round(0.75 * dark, 2) if dark > 0.2 else None)
+    return Domain(description, max_chroma, round(0.5 * dark, 2) if dark > 0.2 else None)
 
 
 def _blocks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from annlab.encoders.embedding_job import ImageSet
 from annlab.encoders.encoder import Encoder, learn_domain
-from annlab.encoders.images import ImageSource, decode_image
+from annlab.encoders.images import decode_image
 from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, Step, ZScore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def train_encoder(
     labels : array of shape (n,), optional
         Integers or names.
     size : int, optional
-        Side of the square that images are scaled to; None: their own size if all have the same, else 32.
+        Side of the square that images are scaled to; None: 32 for files, their own size for an array.
     epochs : int, optional
         None: the default of `TrainConfig`.
     seed, threads : int
@@ -123,39 +123,25 @@ def read_pixels(
     pixels : (n, height, width, 1 or 3) uint8; grayscale only if every image is
     read : (n,) the rows of `images` that could be read
     """
-    decoded: list[NDArray[np.uint8]] = []
+    resize = None
+    if size is not None or not isinstance(images.images, np.ndarray):
+        side = size or DEFAULT_SIDE
+        resize = Resize(side, side, "crop")
+    rows: list[NDArray[np.uint8]] = []
     read: list[int] = []
-    shapes: set[tuple[int, ...]] = set()
-    for row in range(len(images)):
+    for number in range(len(images)):
         try:
-            image = decode_image(_source(images, row))
+            image = decode_image(images.images[number])[np.newaxis]
         except (ValueError, OSError) as error:
             say(f"left out: {error}")
             continue
-        shapes.add(image.shape[:2])
-        side = size or DEFAULT_SIDE
-        # Until a second size turns up, images are kept as they are; then all are scaled, and photographs never pile up.
-        if size is not None or len(shapes) > 1:
-            decoded = [_scaled(kept, side) for kept in decoded]
-            image = _scaled(image, side)
-        decoded.append(image)
-        read.append(row)
-    if not decoded:
+        rows.append(image if resize is None else resize(image))
+        read.append(number)
+    if not rows:
         raise ValueError(f"none of the {len(images)} images in {images.name} could be read")
-    height, width = decoded[0].shape[:2]
-    color_mode = ColorMode("grayscale" if all(image.shape[2] == 1 for image in decoded) else "rgb")
-    pixels = np.concatenate([color_mode(image[np.newaxis]) for image in decoded])
-    return [color_mode, Resize(height, width, "crop")], pixels, np.array(read)
-
-
-def _scaled(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    scaled: NDArray[np.uint8] = Resize(side, side, "crop")(image[np.newaxis])[0]
-    return scaled
-
-
-def _source(images: ImageSet, row: int) -> ImageSource:
-    source: ImageSource = images.images[row]
-    return source
+    color_mode = ColorMode("grayscale" if all(row.shape[3] == 1 for row in rows) else "rgb")
+    pixels = np.concatenate([color_mode(row) for row in rows])
+    return [color_mode, resize or Resize(pixels.shape[1], pixels.shape[2])], pixels, np.array(read)
 
 
 def _line(row: dict[str, float]) -> str:
