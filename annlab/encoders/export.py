@@ -87,15 +87,19 @@ def export_encoder(
         _halve_weights(model)
     onnx.checker.check_model(model)
     encoder = Encoder(model.SerializeToString(deterministic=True), steps, name, domain, threads)
+    _compare(encoder, network, example, 1e-2 if half_precision_weights else TOLERANCE)
+    return encoder
+
+
+def _compare(encoder: Encoder, network: torch.nn.Module, example: torch.Tensor, tolerance: float) -> None:
+    """Raise where ONNX Runtime's embeddings of the example differ from torch's."""
+    import torch
+
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(network(example).double(), dim=1).numpy()
     difference = float(np.abs(encoder.run(example.numpy()) - expected).max())
-    tolerance = 1e-2 if half_precision_weights else TOLERANCE
     if not difference <= tolerance:
-        raise RuntimeError(
-            f"the ONNX model of {name!r} differs from the network by {difference:.1e}, above {tolerance}"
-        )
-    return encoder
+        raise RuntimeError(f"the ONNX model of {encoder.name!r} is {difference:.1e} off the network, above {tolerance}")
 
 
 @contextlib.contextmanager
