@@ -1,3 +1,55 @@
-"""annlab: nearest-neighbour search that a person can read, and the visual search system around it."""
+"""annlab: nearest neighbours that a person can read, at the speed of the machine.
+
+>>> import annlab, numpy as np
+>>> vectors = np.random.default_rng(0).random((1000, 32), dtype=np.float32)
+>>> index = annlab.ExactIndex(metric="l2").fit(vectors)
+>>> distances, ids = index.search(vectors[:5], k=10)
+
+Importing this package compiles nothing and imports neither Numba nor anything else: names are resolved when used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ExactIndex": "exact",
+    "Index": "index",
+    "Structure": "structure",
+    "Neighbors": "searching",
+    "RadiusNeighbors": "searching",
+    "SearchStats": "statistics",
+    "CorruptIndexError": "storage",
+    "col": "filters",
+    "pairwise": "distances",
+    "load": "loading",
+    "warmup": "loading",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+if TYPE_CHECKING:
+    from annlab.distances import pairwise as pairwise
+    from annlab.exact import ExactIndex as ExactIndex
+    from annlab.filters import col as col
+    from annlab.index import Index as Index
+    from annlab.loading import load as load
+    from annlab.loading import warmup as warmup
+    from annlab.searching import Neighbors as Neighbors
+    from annlab.searching import RadiusNeighbors as RadiusNeighbors
+    from annlab.statistics import SearchStats as SearchStats
+    from annlab.storage import CorruptIndexError as CorruptIndexError
+    from annlab.structure import Structure as Structure
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'annlab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"annlab.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,90 @@
+"""The user's ids: int64 numbers of their choice, stable whatever happens to the rows inside.
+
+Inside an index a vector is a row number 0..n-1, which changes when the index is compacted. An `IdMap` knows the id of
+every row (`by_row`) and finds the row of an id. Like everything in a state it never changes: `extended` makes the next
+map and shares what it can.
+
+Finding uses sorted *runs*: an addition becomes a run of its own and is merged with the runs before it while those are
+not much longer, as in a log-structured merge tree. So there are O(log n) runs, a look-up is a binary search in each,
+and n single additions cost O(n log n) together. An id that was removed and added again occurs in two runs; only one of
+its rows is alive.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Ids in ascending order, and their rows: row `first` + i for the i-th where `rows` is None."""
+
+    ids: np.ndarray
+    rows: np.ndarray | None
+    first: int
+
+    def find(self, ids: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(self.ids, ids)
+        place[place == len(self.ids)] = 0
+        hit = self.ids[place] == ids
+        rows = place + self.first if self.rows is None else self.rows[place]
+        return np.where(hit, rows, -1)
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(self.first, self.first + len(self.ids)) if self.rows is None else self.rows
+        return self.ids, rows
+
+
+def _make_run(ids: np.ndarray, first: int) -> _Run:
+    if len(ids) < 2 or bool((ids[1:] > ids[:-1]).all()):
+        return _Run(ids, None, first)
+    order = np.argsort(ids, kind="stable")
+    return _Run(ids[order], first + order, first)
+
+
+def _merge(left: _Run, right: _Run, alive: np.ndarray) -> _Run:
+    ids, rows = (np.concatenate(pair) for pair in zip(left.pairs(), right.pairs(), strict=True))
+    living = alive[rows]  # an id has at most one living row
+    ids, rows = ids[living], rows[living]
+    order = np.argsort(ids, kind="stable")
+    ids, rows = ids[order], rows[order]
+    if len(rows) and bool((rows == np.arange(rows[0], rows[0] + len(rows))).all()):
+        return _Run(ids, None, int(rows[0]))
+    return _Run(ids, rows, 0)
+
+
+class IdMap:
+    """Which id a row has, and which row an id has."""
+
+    def __init__(self, by_row: np.ndarray, runs: tuple[_Run, ...] | None = None) -> None:
+        """`by_row` (n,) int64: the ids of rows 0..n-1. The array is kept, not copied."""
+        self.by_row = by_row
+        self._runs = (_make_run(by_row, 0),) if runs is None else runs
+
+    @classmethod
+    def of_living(cls, by_row: np.ndarray, alive: np.ndarray) -> "IdMap":
+        """A map over rows of which some are dead; a dead row's id may occur again in a living one."""
+        if alive.all():
+            return cls(by_row)
+        rows = np.flatnonzero(alive)
+        order = np.argsort(by_row[rows], kind="stable")
+        return cls(by_row, (_Run(by_row[rows][order], rows[order], 0),))
+
+    def find(self, ids: np.ndarray, alive: np.ndarray) -> np.ndarray:
+        """The living row of every id, -1 where there is none; `alive` (n,) bool."""
+        found = np.full(len(ids), -1, np.int64)
+        for run in self._runs:
+            if len(run.ids):
+                rows = run.find(ids)
+                living = (rows >= 0) & alive[rows]
+                found[living] = rows[living]
+        return found
+
+    def extended(self, by_row: np.ndarray, alive: np.ndarray) -> "IdMap":
+        """The map after rows were appended: `by_row` are the ids of all rows, `alive` their state afterwards."""
+        first = len(self.by_row)
+        runs = [*self._runs, _make_run(by_row[first:], first)]
+        while len(runs) > 1 and len(runs[-2].ids) <= 2 * len(runs[-1].ids):
+            right, left = runs.pop(), runs.pop()
+            runs.append(_merge(left, right, alive))
+        return IdMap(by_row, tuple(runs))

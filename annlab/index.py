@@ -1,0 +1,447 @@
+"""Index: what every index of this library can do, whatever algorithm finds the neighbours.
+
+An index is a dictionary from ids to vectors that can be asked for the entries nearest to a vector. The algorithm is a
+`Structure` (structure.py); this class composes it with the rooms that all algorithms share:
+
+    validation.py   what users hand in is checked at the door
+    state.py        one immutable state; searches read it, writers publish the next one
+    ids.py          the users' ids
+    filters.py      allowed, excluded, where
+    compaction.py   when added rows are taken into the structure, and removed ones dropped
+    searching.py    candidates and their scoring, over threads (threads.py)
+    snapshot.py, storage.py     files
+
+A new index is one file: its structure, and a subclass of `Index` that names the parameters.
+
+Threads: any number of threads may search while others write. Writers wait for each other; a search sees the state that
+was current when it began. `compact` builds aside and then replays what happened meanwhile.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from annlab import compaction, searching, snapshot, threads, validation
+from annlab.attributes import as_columns, same_names
+from annlab.distances import get_metric
+from annlab.filters import Condition, Filter, Selection, to_ids
+from annlab.progress import as_progress
+from annlab.searching import Neighbors, RadiusNeighbors
+from annlab.state import State
+from annlab.statistics import SearchStats
+from annlab.structure import Structure
+
+
+class Index:
+    """The base of all indexes; see `ExactIndex` for the simplest one.
+
+    Parameters
+    ----------
+    metric : {"l2", "cosine", "ip"}
+    dim : int, optional
+        Needed only to begin with an empty index.
+    seed : int
+        Everything random follows from it.
+    auto_compact : bool
+        Whether writes take added rows into the structure, and drop removed ones, by themselves once they slow searches
+        down. A service that must never wait switches this off and calls `compact` in the background.
+    params
+        Parameters of the structure, for building.
+    """
+
+    structure_class: ClassVar[type[Structure]]
+    metrics: ClassVar[dict[str, str]] = {}
+    """Metrics that this index does not support, and what to use instead."""
+
+    search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    """Names of the parameters of a search, and a function that checks a value for each."""
+
+    kinds: ClassVar[dict[str, type["Index"]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Index.kinds[cls.__name__] = cls
+
+    def __init__(self, *, metric: str, dim: int | None = None, seed: int = 0, auto_compact: bool = True,
+                 **params: Any) -> None:  # fmt: skip
+        self._metric = get_metric(metric)
+        if metric in self.metrics:
+            raise ValueError(f"{type(self).__name__} does not support metric={metric!r}: {self.metrics[metric]}")
+        self._dim = None if dim is None else validation.as_integer("dim", dim, 1)
+        self._seed = validation.as_integer("seed", seed, 0)
+        self._auto_compact = bool(auto_compact)
+        self._params = params
+        self._state: State | None = None
+        self._write_lock, self._compact_lock = threading.RLock(), threading.RLock()
+
+    # ---- writing
+
+    def fit(self, vectors: Any, ids: Any = None, *, attributes: Mapping[str, Any] | None = None,
+            threads: int | None = None, progress: Any = None) -> Self:  # fmt: skip
+        """Replace the content: learn what must be learned from the vectors, and add them.
+
+        Parameters
+        ----------
+        vectors : array of shape (n, dim), n >= 1
+            float64 is kept as float64, everything else becomes float32. The array is copied.
+        ids : array of n distinct non-negative integers, optional
+            0..n-1 if not given.
+        attributes : mapping of names to arrays of n numbers or bools, optional
+            For `where=` in searches.
+        threads : int, optional
+            All CPUs that this process may use, or `ANNLAB_THREADS`, if not given.
+        progress : bool or function of (what, share), optional
+            True prints to standard error.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything handed in is unusable; the index is then unchanged.
+        """
+        array = validation.as_vectors(vectors, dim=self._dim)
+        if not len(array):
+            raise ValueError(f"fit needs a vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
+        numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
+        self._no_duplicates(numbers)
+        columns = as_columns(attributes or {}, len(array))
+        structure, order = self._build(array, threads, progress, owned=not np.shares_memory(array, np.asarray(vectors)))
+        if order is not None:
+            numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
+        state = State.sealed(self._metric, structure, numbers, columns)
+        with self._compact_lock, self._write_lock:
+            self._dim, self._state = array.shape[1], state
+        return self
+
+    def add(self, vectors: Any, ids: Any = None, *, attributes: Mapping[str, Any] | None = None,
+            on_duplicate: str = "raise", threads: int | None = None) -> np.ndarray:  # fmt: skip
+        """Add vectors; they are found from the next search on.
+
+        Parameters
+        ----------
+        vectors : array of shape (n, dim)
+            Converted to the element type that the first vectors gave the index.
+        ids : array of n distinct non-negative integers, optional
+            Continued from the largest id so far if not given.
+        attributes : mapping of names to arrays of n numbers or bools
+            The same names as before.
+        on_duplicate : {"raise", "replace"}
+            What to do about ids that are already there.
+        threads : int, optional
+            For taking the rows into the structure, when that is due.
+
+        Returns
+        -------
+        (n,) int64, the ids.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything handed in is unusable; nothing is added then.
+        """
+        validation.as_choice("on_duplicate", on_duplicate, ("raise", "replace"))
+        numbers = self._append(vectors, ids, attributes, on_duplicate)
+        compaction.compact_if_due(self, threads)
+        return numbers
+
+    def _append(self, vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, on_duplicate: str) -> np.ndarray:
+        """`add` without what may follow it. Locks are always taken in one order, compaction first."""
+        with self._write_lock:
+            state = self._state
+            dtype = None if state is None or not state.n_rows else state.tail.array.dtype
+            array = validation.as_vectors(vectors, dim=self._dim, dtype=dtype)
+            if state is None or (dtype is None and state.tail.array.dtype != array.dtype):
+                state = State.empty(self._metric, array.shape[1], array.dtype)
+            live_ids = state.by_row.array[state.alive.array] if ids is None else None
+            first = 0 if live_ids is None or not len(live_ids) else int(live_ids.max()) + 1
+            numbers = np.arange(first, first + len(array)) if ids is None else validation.as_ids(ids, length=len(array))
+            self._no_duplicates(numbers)
+            columns = as_columns(attributes or {}, len(array))
+            if not state.n_rows and not state.columns:
+                state = state.with_columns(columns)
+            same_names(columns, state.columns)
+            if state.n_rows + len(array) > validation.MAX_ROWS:
+                raise ValueError(f"{state.n_rows} + {len(array)} rows exceed {validation.MAX_ROWS}: compact, or split")
+            rows = state.ids.find(numbers, state.alive.array)
+            present = rows[rows >= 0]
+            if len(present):
+                if on_duplicate == "raise":
+                    known = int(numbers[rows >= 0][0])
+                    raise ValueError(f"id {known} is already in the index ({len(present)} of {len(rows)} are); "
+                                     'use update, or add(..., on_duplicate="replace")')  # fmt: skip
+                state = state.without(present)
+            self._state = state.appended(numbers, array, columns) if len(array) else state
+            self._dim = array.shape[1]
+        return numbers
+
+    def update(self, ids: Any, vectors: Any, *, attributes: Mapping[str, Any] | None = None) -> None:
+        """Give the vectors of existing ids new values; their attributes stay if none are given.
+
+        Raises
+        ------
+        KeyError
+            If an id is not in the index; nothing is changed then.
+        """
+        with self._write_lock:
+            numbers = validation.as_ids(ids)
+            rows = self._rows_of(numbers)
+            if attributes is None and self._state is not None:
+                attributes = {name: column.array[rows] for name, column in self._state.columns.items()}
+            self._append(vectors, numbers, attributes, on_duplicate="replace")
+        compaction.compact_if_due(self, None)
+
+    def remove(self, ids: Any, missing: str = "raise") -> int:
+        """Remove vectors by id; returns how many there were.
+
+        Parameters
+        ----------
+        ids : array of integers
+        missing : {"raise", "ignore"}
+            What to do about ids that are not in the index. An id given twice counts once.
+
+        Raises
+        ------
+        KeyError
+            If an id is missing and that is not to be ignored; nothing is removed then.
+        """
+        validation.as_choice("missing", missing, ("raise", "ignore"))
+        numbers = np.unique(validation.as_ids(ids))
+        with self._write_lock:
+            state = self._state
+            if missing == "raise":
+                rows = self._rows_of(numbers)
+            else:
+                rows = np.empty(0, np.int64) if state is None else state.ids.find(numbers, state.alive.array)
+                rows = rows[rows >= 0]
+            if state is not None and len(rows):
+                self._state = state.without(rows)
+        compaction.compact_if_due(self, None)
+        return len(rows)
+
+    def compact(self, *, threads: int | None = None, progress: Any = None) -> None:
+        """Build the structure anew over the living vectors. Answers of exact indexes do not change.
+
+        Searches and writes go on meanwhile; what was written is replayed before the new state is published.
+        """
+        compaction.compact(self, threads, progress)
+
+    def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool) -> tuple[Structure, Any]:
+        return self.structure_class.build(
+            array,
+            metric=self._metric,
+            params=self._params,
+            rng=np.random.default_rng(self._seed),
+            threads=threads.resolve(n_threads),
+            progress=as_progress(progress),
+            owned=owned,
+        )
+
+    # ---- searching
+
+    def search(self, queries: Any, k: int = 10, *, allowed: Any = None, excluded: Any = None,
+               where: Condition | None = None, threads: int | None = None, stats: SearchStats | None = None,
+               **params: Any) -> Neighbors:  # fmt: skip
+        """The k nearest vectors of every query.
+
+        Parameters
+        ----------
+        queries : array of shape (q, dim), or (dim,) for one
+        k : int, at least 1
+        allowed, excluded : optional
+            Ids, a boolean array that follows `index.ids`, or an `index.filter(...)`; or a list of these, one per
+            query. Ids that are not in the index are ignored.
+        where : condition, optional
+            On attributes, such as `annlab.col("owner") == 7`.
+        threads : int, optional
+        stats : SearchStats, optional
+            Filled with what the search did.
+        **params
+            The search parameters of this index, see its class.
+
+        Returns
+        -------
+        Neighbors
+            distances (q, k) in the element type of the index, smaller is nearer, and ids (q, k) int64, sorted by
+            (distance, id); (k,) for a 1-d query. Too few results are padded with inf and -1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything handed in is unusable.
+        """
+        k = validation.as_integer("k", k, 1, 2**31 - 1)
+        state, array, single, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
+        found = min(k, max(state.n_live, 1))
+        distances, ids = searching.search(state, array, found, selection, search_params, _threads(threads), stats)
+        if distances.shape[1] < k:
+            more = ((0, 0), (0, k - distances.shape[1]))
+            distances, ids = np.pad(distances, more, constant_values=np.inf), np.pad(ids, more, constant_values=-1)
+        return Neighbors(distances[0], ids[0]) if single else Neighbors(distances, ids)
+
+    def search_radius(self, queries: Any, radius: float, *, limit: int | None = None, allowed: Any = None,
+                      excluded: Any = None, where: Condition | None = None, threads: int | None = None,
+                      stats: SearchStats | None = None, **params: Any) -> RadiusNeighbors:  # fmt: skip
+        """All vectors whose distance to a query is at most `radius`, nearest first.
+
+        Parameters are those of `search`, and
+
+        radius : float
+            A distance of the index's metric, inclusive.
+        limit : int, optional
+            At most so many for each query, the nearest.
+
+        Returns
+        -------
+        RadiusNeighbors
+            lims (q + 1,), distances and ids: those of query i at lims[i]:lims[i + 1].
+        """
+        number = validation.as_number("radius", radius)
+        limit = None if limit is None else validation.as_integer("limit", limit, 1)
+        state, array, _, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
+        return searching.search_radius(state, array, number, limit, selection, search_params, _threads(threads), stats)
+
+    def _prepare(self, queries: Any, allowed: Any, excluded: Any, where: Any, params: dict[str, Any]) -> Any:
+        """The state to search, and everything handed in, checked."""
+        search_params = self._search_params(params)
+        state = self._state
+        if state is None:
+            if self._dim is None:
+                raise ValueError(f"this {type(self).__name__} is empty and knows no dimension: fit it, or give dim=")
+            state = State.empty(self._metric, self._dim, np.float32)
+        dtype = state.tail.array.dtype
+        array, single = validation.as_queries(queries, state.tail.array.shape[1], dtype)
+        return state, array, single, Selection(state, len(array), allowed, excluded, where), search_params
+
+    def _search_params(self, given: dict[str, Any]) -> dict[str, Any]:
+        """All search parameters: as given, else as the index was made."""
+        validation.unknown_names(given, self.search_parameters, "search of " + type(self).__name__)
+        chosen = {name: given.get(name, self._params.get(name)) for name in self.search_parameters}
+        return {name: check(chosen[name]) for name, check in self.search_parameters.items()}
+
+    def filter(self, *, allowed: Any = None, excluded: Any = None, where: Condition | None = None) -> Filter:
+        """A reusable filter: pass it as `allowed=`; cheaper than ids that are looked up for every search.
+
+        Parameters as in `search`, for all queries alike.
+        """
+        state = self._require_state()
+        result = Filter(
+            None if allowed is None else np.unique(to_ids(allowed, state, "allowed")),
+            None if excluded is None else np.unique(to_ids(excluded, state, "excluded")),
+            where,
+        )
+        result.mask(state)
+        return result
+
+    # ---- what is inside
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(n,) int64: the ids of all vectors, in ascending order."""
+        state = self._state
+        return np.empty(0, np.int64) if state is None else state.by_row.array[state.live_rows]
+
+    def vectors(self, ids: Any = None) -> np.ndarray:
+        """The vectors of some ids (or of `index.ids`), as they were given; KeyError for an id that is not there."""
+        state = self._require_state()
+        return state.gather(state.live_rows if ids is None else self._rows_of(validation.as_ids(ids), state))
+
+    def __len__(self) -> int:
+        return 0 if self._state is None else self._state.n_live
+
+    def __contains__(self, id: int) -> bool:
+        state = self._state
+        return state is not None and bool(state.ids.find(np.array([id], np.int64), state.alive.array)[0] >= 0)
+
+    @property
+    def dim(self) -> int:
+        """The dimension of the vectors."""
+        if self._dim is None:
+            raise AttributeError(f"this {type(self).__name__} knows its dimension once it has vectors (or give dim=)")
+        return self._dim
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric."""
+        return self._metric.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the index was made with: `type(index)(**index.parameters)` makes an empty one like it."""
+        own = {"metric": self.metric, "dim": self._dim, "seed": self._seed, "auto_compact": self._auto_compact}
+        known = validation.parameter_names(type(self).__init__)
+        return {name: value for name, value in (own | self._params).items() if name in known}
+
+    def memory(self) -> dict[str, int]:
+        """Bytes in use, by part, and their "total"."""
+        state = self._state
+        parts: dict[str, int] = {}
+        if state is not None:
+            arrays, _ = snapshot.to_arrays(state)
+            parts = {name: array.nbytes for name, array in arrays.items()} | {"alive": state.alive.array.nbytes}
+        return parts | {"total": sum(parts.values())}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "dim")
+        size = f"{len(self)} x {self._dim}" if self._state is not None else "empty"
+        return f"<{type(self).__name__}({settings}): {size}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an index is not pickled: save it to a file with save() and load it where it is needed")
+
+    # ---- files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to one file, atomically: after a crash the old file or the new one is there, whole."""
+        snapshot.save(self, self._require_state(), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None) -> Self:
+        """Read an index from a file.
+
+        Parameters
+        ----------
+        path : path
+        mmap : bool
+            Map the file instead of reading it: starts at once, vectors are read when they are needed.
+        verify : bool, optional
+            True verifies the hashes of everything. Otherwise a full load does too, and a mapped one leaves out
+            vectors and codes: damage there may change an answer but cannot crash a search.
+
+        Raises
+        ------
+        CorruptIndexError
+            If the file is damaged or no index, with what is wrong; or holds another kind of index than this class.
+        FileNotFoundError
+        """
+        return snapshot.load(cls, path, mmap, verify)
+
+    # ---- helpers
+
+    def _require_state(self) -> State:
+        if self._state is None:
+            raise ValueError(f"this {type(self).__name__} has no content yet: fit or add first")
+        return self._state
+
+    def _rows_of(self, ids: np.ndarray, state: State | None = None) -> np.ndarray:
+        state = state or self._state
+        rows = np.full(len(ids), -1, np.int64) if state is None else state.ids.find(ids, state.alive.array)
+        if (rows < 0).any():
+            absent = ids[rows < 0]
+            raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(ids)} are not)")
+        return rows
+
+    @staticmethod
+    def _no_duplicates(ids: np.ndarray) -> None:
+        duplicate = validation.first_duplicate(ids)
+        if duplicate is not None:
+            raise ValueError(f"id {duplicate} is given twice")
+
+
+def _threads(wanted: int | None) -> int:
+    return threads.resolve(wanted)

@@ -1,0 +1,148 @@
+"""The one definition of a distance, and the scoring of candidates by it.
+
+Every distance that an index returns is computed here, so two indexes never disagree about a number. It is the textbook
+formula on the vectors as they were given: squared differences for `l2`, products for `ip`, half the squared difference
+of the normalised vectors for `cosine`; added up in float64, in an order that is fixed: sixteen running sums, of every
+sixteenth coordinate each, which are then added pairwise. The order does not depend on the width of the machine's
+registers, and products and sums are rounded apart (no fused multiply-add), so the result is the same to the last bit
+on every machine. The last step rounds to the element type of the index (float32 or float64).
+
+Faster formulas (|x|^2/2 - q.x, or sums in float32) serve scans only to choose candidates.
+"""
+
+import math
+
+from annlab.kernels.path import entry, kernel
+from annlab.kernels.simd import (
+    load_eight,
+    load_first_eight,
+    pointer,
+    prefetch,
+    splat_eight,
+    to_doubles,
+    total,
+)
+from annlab.kernels.topk import push, sort_heap
+
+L2, COSINE, INNER_PRODUCT = 0, 1, 2
+_ZERO = 0.0
+
+
+@kernel
+def inner_product(x, q, dim):
+    """Sum of x_i q_i in float64."""
+    even, odd = splat_eight(_ZERO), splat_eight(_ZERO)
+    i = 0
+    while i + 16 <= dim:
+        even = even + to_doubles(load_eight(x + i)) * to_doubles(load_eight(q + i))
+        odd = odd + to_doubles(load_eight(x + i + 8)) * to_doubles(load_eight(q + i + 8))
+        i += 16
+    if i < dim:
+        even = even + to_doubles(load_first_eight(x + i, dim - i)) * to_doubles(load_first_eight(q + i, dim - i))
+        i += 8
+    if i < dim:
+        odd = odd + to_doubles(load_first_eight(x + i, dim - i)) * to_doubles(load_first_eight(q + i, dim - i))
+    return total(even + odd)
+
+
+@kernel
+def _difference(x, x_scale, q, q_scale):
+    return to_doubles(x) * splat_eight(x_scale) - to_doubles(q) * splat_eight(q_scale)
+
+
+@kernel
+def squared_difference(x, x_scale, q, q_scale, dim):
+    """Sum of (x_i x_scale - q_i q_scale)^2 in float64."""
+    even, odd = splat_eight(_ZERO), splat_eight(_ZERO)
+    i = 0
+    while i + 16 <= dim:
+        difference = _difference(load_eight(x + i), x_scale, load_eight(q + i), q_scale)
+        even = even + difference * difference
+        difference = _difference(load_eight(x + i + 8), x_scale, load_eight(q + i + 8), q_scale)
+        odd = odd + difference * difference
+        i += 16
+    if i < dim:
+        difference = _difference(load_first_eight(x + i, dim - i), x_scale, load_first_eight(q + i, dim - i), q_scale)
+        even = even + difference * difference
+        i += 8
+    if i < dim:
+        difference = _difference(load_first_eight(x + i, dim - i), x_scale, load_first_eight(q + i, dim - i), q_scale)
+        odd = odd + difference * difference
+    return total(even + odd)
+
+
+@kernel
+def inverse_norm(x, dim):
+    """1 / |x|, and 0 for a zero vector."""
+    squared = inner_product(x, x, dim)
+    return 1.0 / math.sqrt(squared) if squared > 0.0 else 0.0
+
+
+@kernel
+def distance(x, q, q_inverse_norm, dim, metric):
+    """The distance of a row and a query, in float64. Only cosine reads the query's inverse norm."""
+    if metric == L2:
+        return math.sqrt(squared_difference(x, 1.0, q, 1.0, dim))
+    if metric == INNER_PRODUCT:
+        return -inner_product(x, q, dim)
+    x_inverse_norm = inverse_norm(x, dim)
+    if x_inverse_norm == 0.0 or q_inverse_norm == 0.0:
+        return 1.0
+    return min(2.0, 0.5 * squared_difference(x, x_inverse_norm, q, q_inverse_norm, dim))
+
+
+@entry
+def pair_distances(path, left, right, metric, out):
+    """The distance of left[i] and right[i], both (n, dim), for every i."""
+    a, b, dim = pointer(left), pointer(right), left.shape[1]
+    for i in range(left.shape[0]):
+        scale = inverse_norm(b + i * dim, dim) if metric == COSINE else 0.0
+        out[i] = distance(a + i * dim, b + i * dim, scale, dim, metric)
+
+
+@entry
+def score(path, queries, sealed, tail, ids, candidates, metric, distances, result):
+    """The k best candidates of every query by (distance, id).
+
+    queries (q, dim); sealed (s, dim) and tail (t, dim) hold rows 0..s-1 and s..s+t-1; ids (s + t,); candidates (q, m)
+    rows, -1 where there is none; distances and result (q, k) come filled with inf and -1.
+    """
+    k, dim, n_sealed = distances.shape[1], queries.shape[1], sealed.shape[0]
+    sealed_rows, tail_rows, q, key = pointer(sealed), pointer(tail), pointer(queries), pointer(ids)
+    best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
+    m = candidates.shape[1]
+    for _ in range(queries.shape[0]):
+        scale = inverse_norm(q, dim) if metric == COSINE else 0.0
+        size = 0
+        for j in range(m):
+            ahead = candidate[min(j + 4, m - 1)]  # candidates lie anywhere in memory: ask for them early
+            if 0 <= ahead < n_sealed:
+                for offset in range(0, min(dim, 256), 16):
+                    prefetch(sealed_rows + ahead * dim + offset)
+            row = candidate[j]
+            if row < 0:
+                continue
+            x = sealed_rows + row * dim if row < n_sealed else tail_rows + (row - n_sealed) * dim
+            size = push(best, best_ids, size, k, queries.dtype.type(distance(x, q, scale, dim, metric)), key[row])
+        sort_heap(best, best_ids, size)
+        q, best, best_ids, candidate = q + dim, best + k, best_ids + k, candidate + m
+
+
+@entry
+def nearest_by_definition(path, queries, vectors, rows, metric, distances, found):
+    """The k nearest of the given rows (m,) to every query: no shortcut, so no rounding to argue about.
+
+    `rows` come in ascending order of id, so that a tie goes to the earlier one. `found` (q, k) receives rows and comes
+    filled with -1; distances (q, k) is scratch.
+    """
+    k, dim = distances.shape[1], queries.shape[1]
+    q, x, best, places = pointer(queries), pointer(vectors), pointer(distances), pointer(found)
+    for _ in range(queries.shape[0]):
+        scale = inverse_norm(q, dim) if metric == COSINE else 0.0
+        size = 0
+        for j in range(rows.shape[0]):
+            value = queries.dtype.type(distance(x + rows[j] * dim, q, scale, dim, metric))
+            size = push(best, places, size, k, value, j)
+        for j in range(size):
+            places[j] = rows[places[j]]
+        q, best, places = q + dim, best + k, places + k

@@ -1,0 +1,203 @@
+"""Scanning many queries against all rows: register-blocked tiles that never write the distance matrix.
+
+The surrogate of a row x for a query q is `h(x) - q.x` with h = |x|^2 / 2 for `l2` and `cosine` (it grows with the
+distance: |x - q|^2 / 2 is larger by |q|^2 / 2, the same for all rows) and 0 for `ip`. The work is a matrix product, and
+is organised like one:
+
+- rows are packed, a block at a time, into *panels*: two registers of rows, transposed, so that one load takes the same
+  coordinate of all of them (dim x PANEL_ROWS). Packing also centres, scales and (for `cosine`) normalises the rows, in
+  float64 before the result is rounded to float32, and computes h.
+- queries are packed in groups of QUERIES_IN_TILE (dim x QUERIES_IN_TILE), negated.
+- a *tile* is a group against a panel: 2 x QUERIES_IN_TILE accumulators that start at h, and for every dimension two
+  loads of rows, then one broadcast and two multiply-adds per query. The accumulators end as the surrogates; one
+  comparison with the query's bound follows, and only what passes is stored (`kernels/topk.py`).
+
+A block of panels stays in the second-level cache while all groups of queries pass it, so the vectors are read from
+memory once per call. Why a rounded surrogate cannot lose a neighbour is derived in `annlab/scanning.py`.
+"""
+
+import numpy as np
+
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, inner_product, inverse_norm
+from annlab.kernels.path import PATH_NAME, entry, inlined, kernel
+from annlab.kernels.simd import (
+    LANES,
+    float_registers,
+    fma,
+    load,
+    pointer,
+    splat,
+    store,
+    zip_high,
+    zip_low,
+)
+from annlab.kernels.topk import append, keep_at_most, kth_smallest
+
+PANEL_ROWS = 2 * LANES
+QUERIES_IN_TILE = 12 if PATH_NAME == "avx512" else 6  # with two accumulators each: 24 of 32 registers, or 12 of 16
+ACCUMULATORS = 2 * QUERIES_IN_TILE
+BLOCK_BYTES = 256 * 1024  # of panels: they have to stay in the second-level cache
+OVERFLOWED = -1  # the length of a buffer in which more rows are tied (within rounding) than it holds
+_ROUNDS = LANES.bit_length() - 1
+_INFINITY = np.float32(np.inf)
+_LARGEST = np.finfo(np.float32).max  # the first bound: padding rows, whose surrogate is infinite, do not pass it
+
+
+@kernel
+def convert_row(x, dim, metric, center, scale, out):
+    """out = (x - center) * scale in float32, x normalised first for cosine. Returns h(x), for the rounded row."""
+    norm_scale = inverse_norm(x, dim) if metric == COSINE else 1.0
+    for i in range(dim):
+        out[i] = np.float32((x[i] * norm_scale - center[i]) * scale)
+    if metric == INNER_PRODUCT:
+        return 0.0
+    h = 0.5 * inner_product(out, out, dim)
+    # a zero vector is at cosine distance 1 from everything: half a square more than its packed form says
+    return h + 0.5 * scale * scale if norm_scale == 0.0 else h
+
+
+@inlined
+def transpose(block, other):
+    """Transpose LANES vectors of LANES elements: each round of perfect shuffles halves the distance of the columns."""
+    for _ in range(_ROUNDS):
+        for i in range(LANES):
+            other[i] = block[i]
+        for i in range(LANES // 2):
+            block[2 * i] = zip_low(other[i], other[i + LANES // 2])
+            block[2 * i + 1] = zip_high(other[i], other[i + LANES // 2])
+
+
+@kernel
+def pack_panel(block, other, rows, dim, stride, panel):
+    """Transpose PANEL_ROWS converted rows (each `stride` elements long, zeros behind dim) into a panel."""
+    for half in range(2):
+        for i in range(0, dim, LANES):
+            for lane in range(LANES):
+                block[lane] = load(rows + (half * LANES + lane) * stride + i)
+            transpose(block, other)
+            for j in range(LANES):
+                if i + j < dim:
+                    store(panel + (i + j) * PANEL_ROWS + half * LANES, block[j])
+
+
+@inlined
+def float_tile(block, queries, panel, half_norms, dim):
+    """block = surrogates of QUERIES_IN_TILE negated queries (dim x QUERIES_IN_TILE) for a panel of rows."""
+    low, high = load(half_norms), load(half_norms + LANES)
+    for j in range(QUERIES_IN_TILE):
+        block[2 * j] = low
+        block[2 * j + 1] = high
+    for _ in range(dim):
+        low, high = load(panel), load(panel + LANES)
+        for j in range(QUERIES_IN_TILE):
+            q = splat(queries[j])
+            block[2 * j] = fma(q, low, block[2 * j])
+            block[2 * j + 1] = fma(q, high, block[2 * j + 1])
+        panel += PANEL_ROWS
+        queries += QUERIES_IN_TILE
+
+
+@kernel
+def tighten(values, rows, length, k, slack, slack_slope, low, high):
+    """Drop from a full buffer what cannot be among the k nearest; returns its length and the new bound."""
+    kth = kth_smallest(values, length, k, low, high)
+    bound = np.nextafter(np.float32(kth + slack + slack_slope * abs(kth)), _INFINITY)
+    return keep_at_most(values, rows, length, bound), bound
+
+
+@kernel
+def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values, rows, capacity, k, slacks, slopes,
+            low, high):  # fmt: skip
+    """Append what passes the bounds of a tile's queries (its surrogates lie in memory, PANEL_ROWS a query).
+
+    `row` is the panel's first row; `alive` holds n_words words per query where every query has its own filter.
+    """
+    for j in range(n_queries):
+        bound, length = splat(bounds[j]), lengths[j]
+        for half in range(2):
+            value = load(surrogates + j * PANEL_ROWS + half * LANES)
+            mask = value <= bound
+            if n_words > 0 and mask != 0:
+                place = row + half * LANES
+                mask &= np.int64(alive[j * n_words + place // 64]) >> (place % 64)
+            if mask != 0:
+                length = append(values, rows, length, value, row + half * LANES, mask)
+        if length > capacity - PANEL_ROWS:
+            length, bounds[j] = tighten(values, rows, length, k, slacks[j], slopes[j], low, high)
+            if length > capacity - PANEL_ROWS:
+                length, bounds[j] = OVERFLOWED, -_INFINITY
+        lengths[j] = length
+        values, rows = values + capacity, rows + capacity
+
+
+@entry
+def pack_queries(path, queries, metric, center, scale, converted, packed, squared_norms):
+    """Convert queries (q, dim) as rows are converted, and pack them in groups of negated queries.
+
+    packed (groups, dim, QUERIES_IN_TILE) comes filled with zeros; squared_norms (q,) receives |converted query|^2.
+    """
+    dim = queries.shape[1]
+    q, out, middle = pointer(queries), pointer(converted), pointer(center)
+    for i in range(queries.shape[0]):
+        convert_row(q + i * dim, dim, metric, middle, scale, out)
+        squared_norms[i] = inner_product(out, out, dim)
+        for j in range(dim):
+            packed[i // QUERIES_IN_TILE, j, i % QUERIES_IN_TILE] = -converted[j]
+
+
+@kernel
+def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, stride, metric, center, scale,
+               converted, panels, half_norms):  # fmt: skip
+    """Pack the rows start..stop-1 (through row_numbers where there are any) into panels; returns their number."""
+    n_panels = (stop - start + PANEL_ROWS - 1) // PANEL_ROWS
+    for p in range(n_panels):
+        for lane in range(PANEL_ROWS):
+            place = start + p * PANEL_ROWS + lane
+            if place < stop:
+                row = row_numbers[place] if n_numbers > 0 else place
+                h = convert_row(vectors + row * dim, dim, metric, center, scale, converted + lane * stride)
+                half_norms[p * PANEL_ROWS + lane] = h
+            else:  # the row of whatever was here before, at an infinite distance
+                half_norms[p * PANEL_ROWS + lane] = _INFINITY
+        pack_panel(block, other, converted, dim, stride, panels + p * PANEL_ROWS * dim)
+    return n_panels
+
+
+@entry
+def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metric, center, scale, alive, k, slacks,
+               slopes, bounds, lengths, values, rows, converted, panels, half_norms, surrogates, low,
+               high):  # fmt: skip
+    """Offer the rows start..stop-1 to every query; afterwards its buffer holds all that can be among its k nearest.
+
+    packed (groups, dim, QUERIES_IN_TILE); vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty:
+    scan the rows themselves; alive (q, words) bits of the rows that a query may have, or (q, 0). Per query (padded to
+    whole groups): slacks and slopes float64, bounds float32, lengths int64, values float32 and rows int32 (queries,
+    capacity); the rows are positions in row_numbers where that is given. The rest is scratch: see `Scanner`.
+    """
+    dim, capacity, stride = vectors.shape[1], values.shape[1], converted.shape[1]
+    n_words, n_numbers = alive.shape[1], row_numbers.shape[0]
+    block_rows = panels.shape[0] * PANEL_ROWS
+    queries, vector, number, middle = pointer(packed), pointer(vectors), pointer(row_numbers), pointer(center)
+    row_buffer, panel, half = pointer(converted), pointer(panels), pointer(half_norms)
+    surrogate = pointer(surrogates)
+    bit, slack, slope, bound = pointer(alive), pointer(slacks), pointer(slopes), pointer(bounds)
+    length, value, row, a, b = pointer(lengths), pointer(values), pointer(rows), pointer(low), pointer(high)
+    block = float_registers(ACCUMULATORS)
+    square, other = float_registers(LANES), float_registers(LANES)
+    for first_row in range(start, stop, block_rows):
+        last_row = min(first_row + block_rows, stop)
+        n_panels = pack_block(square, other, vector, number, n_numbers, first_row, last_row, dim, stride, metric,
+                              middle, scale, row_buffer, panel, half)  # fmt: skip
+        for q in range(0, n_queries, QUERIES_IN_TILE):
+            for p in range(n_panels):
+                float_tile(block, queries + q * dim, panel + p * dim * PANEL_ROWS, half + p * PANEL_ROWS, dim)
+                passed = 0
+                for j in range(QUERIES_IN_TILE):
+                    limit = splat(bound[q + j])
+                    passed |= (block[2 * j] <= limit) | (block[2 * j + 1] <= limit)
+                if passed != 0:
+                    for j in range(ACCUMULATORS):
+                        store(surrogate + j * LANES, block[j])
+                    collect(surrogate, min(QUERIES_IN_TILE, n_queries - q), first_row + p * PANEL_ROWS,
+                            bit + q * n_words, n_words, bound + q, length + q, value + q * capacity,
+                            row + q * capacity, capacity, k, slack + q, slope + q, a, b)  # fmt: skip

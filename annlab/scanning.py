@@ -1,0 +1,333 @@
+"""Exact candidates from a block of rows: every row is looked at, and none that matters can be lost to rounding.
+
+`Scanner` serves three purposes: it is the whole of ExactIndex, it scans the rows that were added to an index since its
+structure was built, and it answers filters that leave only few rows. It returns candidates; the distances are computed
+by `kernels/distance.py`.
+
+Why no neighbour is lost
+------------------------
+Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (dim + 8) u, and sums of dim terms, the textbook bound
+(Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking value R:
+
+*Batches* (`kernels/scan.py`, l2 and cosine): s approximates R = |x|^2/2 - q.x = (D^2 - |q|^2) / 2 for the centred and
+scaled x and q, with D their distance. Rounding x and q to float32, h to float32, and dim multiply-adds err by at most
+c (|x|^2/2 + |q||x|). As |x| <= |q| + D, this is at most c (2.5 |q|^2 + 1.5 D^2) = c (4 |q|^2 + 3 R): rows far away from
+the query, whose error is large, need not be considered, because they are far away. So the k rows with the smallest s,
+of which t is the largest, all have R <= (t + 4c|q|^2) / (1 - 3c), and any row that is as near has
+s <= t + 9c |q|^2 + 7c |t| (for c <= 0.01, with room for the last rounding of the distance to float32, 2^-22 relative).
+That is the bound up to which rows are kept. Centring makes |q| small, so the bound is tight wherever the data lie;
+scaling by a power of two keeps everything in the range of float32 and is exact.
+
+*Batches, ip*: R = -q.x errs by c |q| max|x|, so rows are kept up to t + 2c |q| max|x| + c |t|.
+
+*Single queries* (`kernels/scan_one.py`): l2 sums squared differences, whose error is relative: t (1 + 4c'). cosine errs
+by 2c' and ip by c' |q| max|x| on either side, c' = (dim + 16) u.
+
+Where so many rows are tied within these bounds that they fill a query's buffer (half the data equal, say), the query is
+repeated with a larger buffer, and then scored row by row by the definition. The same happens to queries and data whose
+magnitudes leave the range in which the argument holds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annlab import bits, threads
+from annlab.distances import Metric
+from annlab.kernels import distance as distance_kernels
+from annlab.kernels import scan, scan_one
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
+from annlab.kernels.simd import LANES
+from annlab.kernels.topk import PADDING
+from annlab.statistics import BYTES, DISTANCES
+
+_U = 2.0**-24
+_LARGEST = np.finfo(np.float32).max
+_TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
+_BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
+_CHUNK = 65536  # rows whose statistics are taken at a time
+_NO_ROWS = np.empty(0, np.int32)
+_NO_WORDS = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where vectors lie, as far as the error bounds ask: any `center` is right, a good one gives tight bounds.
+
+    `reach` is the largest coordinate of any row about the center, `largest_norm` and `smallest_norm` those of the rows
+    themselves (zero rows aside).
+    """
+
+    center: np.ndarray
+    reach: float
+    largest_norm: float
+    smallest_norm: float
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None) -> "Extent":
+        """Measure vectors (n, dim), n >= 1, in chunks of bounded size."""
+        dim = vectors.shape[1]
+        if center is None:
+            center = np.zeros(dim)
+            if metric.code != INNER_PRODUCT:
+                sample = vectors[:: max(1, len(vectors) // _CHUNK)]
+                center = _converted(sample, metric)[0].mean(axis=0)
+        reach, largest, smallest = 0.0, 0.0, np.inf
+        for start in range(0, len(vectors), _CHUNK):
+            converted, norms = _converted(vectors[start : start + _CHUNK], metric)
+            reach = max(reach, float(np.abs(converted - center).max()))
+            largest = max(largest, float(norms.max()))
+            smallest = min(smallest, float(norms[norms > 0].min(initial=np.inf)))
+        return cls(center, reach, largest, smallest)
+
+    def extended(self, vectors: np.ndarray, metric: Metric) -> "Extent":
+        """The extent of these and some more vectors, about the same center."""
+        if not len(vectors):
+            return self
+        more = Extent.of(vectors, metric, self.center)
+        return Extent(
+            self.center,
+            max(self.reach, more.reach),
+            max(self.largest_norm, more.largest_norm),
+            min(self.smallest_norm, more.smallest_norm),
+        )
+
+
+def _converted(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in float64 as scans see them before centring, and the norms of the rows."""
+    rows = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    if metric.code == COSINE:
+        rows /= np.where(norms > 0, norms, 1.0)[:, None]
+    return rows, norms
+
+
+class Scanner:
+    """Exact search among all rows of a matrix (n, dim)."""
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, extent: Extent | None = None) -> None:
+        self.vectors, self.metric = vectors, metric
+        self.extent = extent or Extent.of(vectors, metric)
+        self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
+
+    def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
+               counters: np.ndarray) -> np.ndarray:  # fmt: skip
+        """Candidates (q, m), -1 padded, among the rows whose bit in `alive` is set; arguments as in `Request`."""
+        numbers, masks = _rows_to_scan(alive)
+        n = len(self.vectors) if numbers is None else len(numbers)
+        counters[:, DISTANCES] += n
+        counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
+        if n <= max(k, LANES):
+            return _every_row(len(queries), n, numbers, alive if masks is not None else None)
+        capacity = max(4 * k, 128) + scan.PANEL_ROWS
+        block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
+        parts = []
+        for start in range(0, len(queries), block):
+            some = slice(start, start + block)
+            parts.append(self._block(queries[some], k, numbers, None if masks is None else masks[some], keys, n_threads,
+                                     n, capacity))  # fmt: skip
+        return _stack(parts)
+
+    def _block(self, queries, k, numbers, masks, keys, n_threads, n, capacity):  # type: ignore[no-untyped-def]  # fmt: skip
+        """Candidates of a block of queries: the fast scan, again with larger buffers, at last by the definition."""
+        candidates: list[np.ndarray] = []
+        open_queries = np.arange(len(queries))
+        one_by_one = len(queries) < _TILE_FROM
+        scan_range = self._scan_single if one_by_one else self._scan_batch
+        ranges = threads.split(0, n, n_threads, 64)
+        for size in (capacity, 16 * capacity):
+            some_masks = None if masks is None else masks[open_queries]
+            tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
+            found = threads.run(scan_range, tasks, n_threads)
+            done = np.logical_and.reduce([ok for _, ok in found])
+            block = np.hstack([rows for rows, _ in found])
+            result = np.full((len(queries), block.shape[1]), -1, np.int64)
+            result[open_queries[done]] = block[done]
+            candidates.append(result)
+            open_queries = open_queries[~done]
+            if not len(open_queries):
+                break
+        if len(open_queries):
+            candidates.append(self._by_definition(queries, open_queries, k, numbers, masks, keys))
+        return np.hstack(candidates)
+
+    def _scan_batch(self, queries, k, numbers, masks, start, stop, capacity):  # type: ignore[no-untyped-def]
+        """Tiles: candidates (q, m), and which queries were answered."""
+        q, dim = queries.shape
+        groups = -(-q // scan.QUERIES_IN_TILE)
+        padded = groups * scan.QUERIES_IN_TILE
+        stride = -(-dim // LANES) * LANES
+        converted = np.zeros((scan.PANEL_ROWS, stride), np.float32)
+        packed, squared_norms = np.zeros((groups, dim, scan.QUERIES_IN_TILE), np.float32), np.zeros(q)
+        query_scale = self.scale
+        if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
+            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True))[1])
+            query_scale = 1.0
+        with np.errstate(over="ignore"):
+            scan.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
+                              squared_norms)  # fmt: skip
+        slacks, slopes = np.zeros(padded), np.zeros(padded)
+        slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
+        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & ((dim + 8) * _U <= 0.01)
+        bounds = np.full(padded, -np.inf, np.float32)
+        bounds[:q][usable] = _LARGEST
+        packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
+        lengths = np.zeros(padded, np.int64)
+        values = np.empty((padded, capacity + PADDING), np.float32)
+        rows = np.empty((padded, capacity + PADDING), np.int32)
+        n_panels = max(1, min(scan.BLOCK_BYTES // (4 * dim * scan.PANEL_ROWS), -(-(stop - start) // scan.PANEL_ROWS)))
+        low = np.empty(capacity + 2 * PADDING, np.float32)
+        scan.scan_batch(
+            packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
+            self.extent.center, self.scale, np.empty((q, 0), np.uint64) if masks is None else masks, k,
+            slacks, slopes, bounds, lengths, values, rows, converted,
+            np.empty((n_panels, dim, scan.PANEL_ROWS), np.float32), np.empty(n_panels * scan.PANEL_ROWS, np.float32),
+            np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
+        )  # fmt: skip
+        usable &= lengths[:q] != scan.OVERFLOWED
+        return _rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
+
+    def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
+        """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
+        c = (dim + 8) * _U
+        floor = 1e-30 * (1 + np.sqrt(squared_norms))  # what float32 cannot represent at all
+        if self.metric.code == INNER_PRODUCT:
+            return 2 * c * np.sqrt(squared_norms) * self.extent.largest_norm * self.scale + floor, c
+        return 9 * c * squared_norms + floor, 7 * c
+
+    def _scan_single(self, queries, k, numbers, masks, start, stop, capacity):  # type: ignore[no-untyped-def]
+        """One query at a time: candidates (q, m), and which queries were answered."""
+        values, rows = np.empty(capacity + PADDING, np.float32), np.empty((len(queries), capacity + PADDING), np.int32)
+        low = np.empty(capacity + 2 * PADDING, np.float32)
+        high, sums = np.empty_like(low), np.zeros(LANES, np.float32)
+        lengths = np.full(len(queries), scan.OVERFLOWED, np.int64)
+        for i, query in enumerate(queries):
+            query, slack, slope = self._single_slack(query)
+            if np.isfinite(slack):
+                lengths[i] = scan_one.scan_one(
+                    query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
+                    _NO_WORDS if masks is None else masks[i], k, slack, slope, _LARGEST, values, rows[i], sums, low,
+                    high,
+                )  # fmt: skip
+        usable = lengths != scan.OVERFLOWED
+        return _rows_found(rows, np.where(usable, lengths, 0), numbers), usable
+
+    def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
+        c = (len(query) + 16) * _U
+        norm = float(np.sqrt(np.dot(query.astype(np.float64), query)))
+        largest, smallest = self.extent.largest_norm, self.extent.smallest_norm
+        floor = len(query) * 2.0**-140
+        if c > 0.01:
+            return query, np.inf, 0.0
+        if self.metric.code == L2:
+            return query, floor if (norm + largest) ** 2 < 1e37 else np.inf, 4 * c
+        if self.metric.code == INNER_PRODUCT:
+            fits = norm * largest < 1e37 and largest < 1e18
+            return query, 2 * c * norm * largest + floor if fits else np.inf, c
+        if norm == 0 or smallest < 1e-15 or largest > 1e18:
+            return query, np.inf, 0.0
+        return (query / norm).astype(query.dtype), 5 * c, 0.0
+
+    def _by_definition(self, queries, open_queries, k, numbers, masks, keys):  # type: ignore[no-untyped-def]
+        """The k nearest rows themselves, for the queries that the scans did not answer."""
+        result = np.full((len(queries), k), -1, np.int64)
+        everything = np.arange(len(self.vectors)) if numbers is None else numbers.astype(np.int64)
+        ordered = keys[everything]
+        if not (ordered[1:] > ordered[:-1]).all():
+            everything = everything[np.argsort(ordered)]
+        for i in open_queries:
+            rows = everything
+            if masks is not None:
+                rows = rows[bits.unpack(masks[i], len(self.vectors))[rows]]
+            distances = np.empty((1, k), queries.dtype)
+            distance_kernels.nearest_by_definition(
+                queries[i : i + 1].copy(), self.vectors, rows, self.metric.code, distances, result[i : i + 1]
+            )
+        return result
+
+    def search_radius(self, queries: np.ndarray, radius: float, alive: np.ndarray | None, n_threads: int,
+                      counters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Candidates within `radius`: limits (q + 1,) and rows, as in `Structure.search_radius`."""
+        numbers, masks = _rows_to_scan(alive)
+        n = len(self.vectors) if numbers is None else len(numbers)
+        counters[:, DISTANCES] += n
+        counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
+        found = []
+        for i, query in enumerate(queries):
+            words = _NO_WORDS if masks is None else masks[i]
+            ranges = threads.split(0, n, n_threads, 64)
+            parts = threads.run(
+                lambda a, b, query=query, words=words: self._within(query, radius, numbers, words, a, b),
+                ranges,
+                n_threads,
+            )
+            found.append(np.concatenate(parts))
+        limits = np.zeros(len(queries) + 1, np.int64)
+        np.cumsum([len(rows) for rows in found], out=limits[1:])
+        return limits, np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def _within(self, query, radius, numbers, words, start, stop):  # type: ignore[no-untyped-def]
+        """Rows of start..stop-1 that may lie within the radius."""
+        query, slack, slope = self._single_slack(query)
+        if not np.isfinite(slack):
+            rows = np.arange(start, stop)
+            if len(words):
+                rows = rows[bits.unpack(words, len(self.vectors))[rows]]
+            return rows if numbers is None else numbers[rows].astype(np.int64)
+        value = {L2: abs(radius) * radius, COSINE: radius - 1.0, INNER_PRODUCT: radius}[self.metric.code]
+        bound = np.float32(min(value + slack + (slope + 2.0**-22) * abs(value), float(_LARGEST)))
+        bound = np.nextafter(bound, np.float32(np.inf)) if bound < _LARGEST else bound
+        capacity, parts = 4096 + scan.PANEL_ROWS, []
+        values, rows = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
+        while start < stop:
+            length, start = scan_one.scan_within(
+                query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code, words,
+                bound, values, rows, np.zeros(LANES, np.float32),
+            )  # fmt: skip
+            parts.append(rows[:length].astype(np.int64))
+        found = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return found if numbers is None else numbers[found].astype(np.int64)
+
+
+def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Row numbers to scan if a filter is shared by all queries, or masks if every query has its own."""
+    if alive is None:
+        return None, None
+    if alive.ndim == 2:
+        return None, np.ascontiguousarray(alive)
+    return np.flatnonzero(bits.unpack(alive, 64 * len(alive))).astype(np.int32), None
+
+
+def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | None) -> np.ndarray:
+    """All rows, for every query; those whose bit is not set are left out."""
+    rows = np.arange(n, dtype=np.int64) if numbers is None else numbers.astype(np.int64)
+    result = np.tile(rows, (q, 1))
+    if alive is not None:
+        result[~bits.unpack(alive, n)] = -1
+    return result
+
+
+def _rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
+    """Buffers of positions (q, capacity) as rows (q, longest), -1 behind a buffer's end."""
+    longest = int(lengths.max(initial=0))
+    found = rows[:, :longest].astype(np.int64)
+    behind = np.arange(longest) >= lengths[:, None]
+    found[behind] = 0
+    if numbers is not None and len(numbers):
+        found = numbers[found].astype(np.int64)
+    found[behind] = -1
+    return found
+
+
+def _stack(parts: list[np.ndarray]) -> np.ndarray:
+    """Blocks of candidates one below the other, padded to the same width."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max((part.shape[1] for part in parts), default=0)
+    result = np.full((sum(len(part) for part in parts), width), -1, np.int64)
+    start = 0
+    for part in parts:
+        result[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return result

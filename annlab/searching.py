@@ -1,0 +1,187 @@
+"""One search over one state: candidates from the structure and from the tail, scored by the one definition.
+
+    queries --> blocks over threads --> structure.search  --+
+                                        tail scan         --+--> candidates --> score --> (distances, ids)
+
+Filters and tombstones become bits of rows that the structure honours while it searches. A filter that leaves no more
+rows than a search would look at anyway is answered by scanning exactly these rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab import bits, threads
+from annlab.filters import Selection
+from annlab.kernels import distance as kernels
+from annlab.scanning import Scanner
+from annlab.state import State
+from annlab.statistics import N_COUNTERS, SearchStats
+from annlab.structure import Request, Structure
+
+_BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
+_FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte against a scored row)
+
+
+class Neighbors(NamedTuple):
+    """What a search returns: `distances, ids = index.search(...)`, each (q, k), or (k,) for a 1-d query.
+
+    Sorted by (distance, id). Where fewer than k were found, inf and -1 fill the row; `valid` says where not.
+    """
+
+    distances: np.ndarray
+    ids: np.ndarray
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Where there is a result: mask with it before ids are used to look anything up."""
+        return self.ids >= 0
+
+
+class RadiusNeighbors(NamedTuple):
+    """All vectors within a radius: those of query i are `distances[lims[i]:lims[i + 1]]` and `ids[...]`."""
+
+    lims: np.ndarray
+    distances: np.ndarray
+    ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all blocks of one search share."""
+
+    state: State
+    selection: Selection
+    params: dict[str, Any]
+    k: int
+    counters: np.ndarray
+    fallback: np.ndarray
+
+    def request(self, start: int, stop: int, alive: np.ndarray | None, n_threads: int) -> Request:
+        keys = self.state.by_row.array[: self.state.n_sealed]
+        return Request(alive, keys, self.params, n_threads, self.counters[start:stop])
+
+
+def search(state: State, queries: np.ndarray, k: int, selection: Selection, params: dict[str, Any], n_threads: int,
+           stats: SearchStats | None) -> Neighbors:  # fmt: skip
+    """The k nearest of every query (q, dim)."""
+    q = len(queries)
+    distances = np.full((q, k), np.inf, state.tail.array.dtype)
+    ids = np.full((q, k), -1, np.int64)
+    plan = Plan(state, selection, params, k, np.zeros((q, N_COUNTERS), np.int64), np.zeros(q, bool))
+    each = k + (state.n_rows // _FILTER_COST if selection.per_query else 0)
+    block = max(16, _BLOCK_ENTRIES // max(each, 1))
+
+    def work(start: int, stop: int) -> None:
+        for first in range(start, stop, block):
+            last = min(stop, first + block)
+            _search_block(plan, queries, first, last, n_threads if q < n_threads else 1, distances, ids)
+
+    parts = threads.split(0, q, n_threads if q >= n_threads else 1, 12 if q >= 24 * n_threads else 1)
+    threads.run(work, parts, n_threads)
+    if stats is not None:
+        stats.fill(plan.counters, plan.fallback)
+    return Neighbors(distances, ids)
+
+
+def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_threads: int, distances: np.ndarray,
+                  ids: np.ndarray) -> None:  # fmt: skip
+    state, some = plan.state, np.ascontiguousarray(queries[start:stop])
+    mask = plan.selection.mask(start, stop)
+    sealed, tail = state.living if mask is None else state.words(mask)
+    candidates = []
+    if state.structure is not None and state.n_sealed:
+        candidates.append(_sealed_candidates(plan, state.structure, some, start, stop, sealed, n_threads))
+    if len(state.tail.array):
+        keys = state.by_row.array[state.n_sealed :]
+        found = state.tail_scanner.search(some, plan.k, tail, keys, n_threads, plan.counters[start:stop])
+        candidates.append(np.where(found >= 0, found + state.n_sealed, -1))
+    if candidates:
+        together = candidates[0] if len(candidates) == 1 else np.hstack(candidates)
+        _score(state, some, together, distances[start:stop], ids[start:stop])
+
+
+def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
+    if candidates.size and distances.size:
+        kernels.score(queries, state.sealed_vectors, state.tail.array, state.by_row.array,
+                      np.ascontiguousarray(candidates), state.metric.code, distances, ids)  # fmt: skip
+
+
+def _sealed_candidates(plan: Plan, structure: Structure, queries: np.ndarray, start: int, stop: int,
+                       alive: np.ndarray | None, n_threads: int) -> np.ndarray:  # fmt: skip
+    """What the structure finds; queries whose filter leaves few rows get these rows scanned instead."""
+    few = np.zeros(len(queries), bool)
+    if alive is not None and not structure.exhaustive:
+        few[:] = np.bitwise_count(alive).sum(axis=-1) <= max(plan.k, structure.rows_touched(plan.params))
+    if not few.any():
+        return structure.search(queries, plan.k, plan.request(start, stop, alive, n_threads))
+    plan.fallback[start:stop] = few
+    if alive is None or alive.ndim == 1:
+        return _scan_rows(plan, queries, start, stop, alive, n_threads)
+    blocks = []
+    for i in range(len(queries)):
+        one = slice(i, i + 1)
+        if few[i]:
+            blocks.append(_scan_rows(plan, queries[one], start + i, start + i + 1, alive[i], n_threads))
+        else:
+            request = plan.request(start + i, start + i + 1, alive[one], n_threads)
+            blocks.append(structure.search(queries[one], plan.k, request))
+    width = max(block.shape[1] for block in blocks)
+    return np.vstack([np.pad(b, ((0, 0), (0, width - b.shape[1])), constant_values=-1) for b in blocks])
+
+
+def _scan_rows(plan: Plan, queries: np.ndarray, start: int, stop: int, alive: np.ndarray | None,
+               n_threads: int) -> np.ndarray:  # fmt: skip
+    """Exact candidates among the sealed rows of a bitset."""
+    state = plan.state
+    rows = np.flatnonzero(bits.unpack(alive, state.n_sealed)) if alive is not None else np.arange(state.n_sealed)
+    if not len(rows):
+        return np.empty((len(queries), 0), np.int64)
+    scanner = Scanner(np.ascontiguousarray(state.sealed_vectors[rows]), state.metric)
+    found = scanner.search(queries, plan.k, None, state.by_row.array[rows], n_threads, plan.counters[start:stop])
+    return np.where(found >= 0, rows[found], -1)
+
+
+def search_radius(state: State, queries: np.ndarray, radius: float, limit: int | None, selection: Selection,
+                  params: dict[str, Any], n_threads: int, stats: SearchStats | None) -> RadiusNeighbors:  # fmt: skip
+    """All vectors within `radius` (inclusive) of every query, sorted by (distance, id); the `limit` nearest of them."""
+    q = len(queries)
+    plan = Plan(state, selection, params, 1, np.zeros((q, N_COUNTERS), np.int64), np.zeros(q, bool))
+    inner = n_threads if q < n_threads else 1
+    parts = threads.split(0, q, n_threads if q >= n_threads else 1)
+
+    def work(start: int, stop: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [_radius_one(plan, queries, i, radius, limit, inner) for i in range(start, stop)]
+
+    found = [pair for part in threads.run(work, parts, n_threads) for pair in part]
+    lims = np.zeros(q + 1, np.int64)
+    np.cumsum([len(ids) for _, ids in found], out=lims[1:])
+    distances = np.concatenate([d for d, _ in found] or [np.empty(0, state.tail.array.dtype)])
+    ids = np.concatenate([i for _, i in found] or [np.empty(0, np.int64)])
+    if stats is not None:
+        stats.fill(plan.counters, plan.fallback)
+    return RadiusNeighbors(lims, distances, ids)
+
+
+def _radius_one(plan: Plan, queries: np.ndarray, i: int, radius: float, limit: int | None,
+                n_threads: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    state, query = plan.state, np.ascontiguousarray(queries[i : i + 1])
+    mask = plan.selection.mask(i, i + 1)
+    if mask is not None and mask.ndim == 2:
+        mask = mask[0]
+    sealed, tail = state.living if mask is None else state.words(mask)
+    rows = []
+    if state.structure is not None and state.n_sealed:
+        request = plan.request(i, i + 1, sealed, n_threads)
+        rows.append(state.structure.search_radius(query, radius, request)[1])
+    if len(state.tail.array):
+        counters = plan.counters[i : i + 1]
+        rows.append(state.tail_scanner.search_radius(query, radius, tail, n_threads, counters)[1] + state.n_sealed)
+    candidates = np.concatenate(rows)[None, :] if rows else np.empty((1, 0), np.int64)
+    distances = np.full(candidates.shape, np.inf, query.dtype)
+    ids = np.full(candidates.shape, -1, np.int64)
+    _score(state, query, candidates, distances, ids)
+    stop = int(np.searchsorted(distances[0].astype(np.float64), radius, side="right"))
+    stop = min(stop, int(np.count_nonzero(ids[0] >= 0)), stop if limit is None else limit)
+    return distances[0, :stop], ids[0, :stop]

@@ -1,0 +1,194 @@
+"""One immutable state of an index: what a search reads, from its first to its last line.
+
+    rows      0 .............. s-1   s .......... s+t-1
+    vectors   the sealed structure   the tail: rows added since, scanned exactly
+    ids       by_row, int64          (and the runs that find a row by its id, see ids.py)
+    alive     False: a tombstone; the row stays until the index is compacted
+    columns   attributes, one value per row
+
+A writer builds the next state and publishes it by assigning one reference; whoever still reads the old one is not
+disturbed. What grows is kept in `Column`s, which append without copying what is there.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from annlab import bits
+from annlab.distances import Metric
+from annlab.ids import IdMap
+from annlab.scanning import Extent, Scanner
+from annlab.structure import Structure
+
+
+class Column:
+    """Rows that never change, with room behind them: `extended` writes into the room if nobody else did.
+
+    Only the holder of the index's write lock extends, and every state sees just the rows that it was made with.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        """The array is kept, not copied."""
+        self.array = array
+        self._buffer, self._filled = array, [len(array)]  # the list is shared by all columns of one buffer
+
+    def extended(self, more: np.ndarray) -> "Column":
+        """A column with `more` rows behind these."""
+        n, m = len(self.array), len(more)
+        result = Column(self.array)
+        if self._filled[0] == n and n + m <= len(self._buffer):
+            result._buffer, result._filled = self._buffer, self._filled
+        else:
+            result._buffer = np.empty((n + m + max(16, (n + m) // 4), *self.array.shape[1:]), self.array.dtype)
+            result._buffer[:n] = self.array
+            result._filled = [n]
+        result._buffer[n : n + m] = more
+        result._filled[0] = n + m
+        result.array = result._buffer[: n + m]
+        return result
+
+
+@dataclass(frozen=True)
+class State:
+    """See the head of the file. `extent` is that of the tail, None while it is empty; `cache` holds filters' masks."""
+
+    metric: Metric
+    structure: Structure | None
+    tail: Column
+    extent: Extent | None
+    by_row: Column
+    ids: IdMap
+    alive: Column
+    columns: dict[str, Column] = field(default_factory=dict)
+    cache: dict[Any, np.ndarray] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def empty(cls, metric: Metric, dim: int, dtype: Any) -> "State":
+        """No rows yet."""
+        ids = np.empty(0, np.int64)
+        return cls(metric, None, Column(np.empty((0, dim), dtype)), None, Column(ids), IdMap(ids),
+                   Column(np.empty(0, bool)))  # fmt: skip
+
+    @classmethod
+    def sealed(cls, metric: Metric, structure: Structure, ids: np.ndarray, columns: dict[str, np.ndarray]) -> "State":
+        """All rows in a structure; ids and columns in the order of its rows."""
+        vectors = structure.vectors
+        return cls(metric, structure, Column(np.empty((0, vectors.shape[1]), vectors.dtype)), None, Column(ids),
+                   IdMap(ids), Column(np.ones(len(ids), bool)),
+                   {name: Column(values) for name, values in columns.items()})  # fmt: skip
+
+    def with_columns(self, columns: dict[str, np.ndarray]) -> "State":
+        """This state, which has no rows, with the names and types of these columns."""
+        return replace(self, columns={name: Column(values[:0].copy()) for name, values in columns.items()})
+
+    # ---- what is there
+
+    @property
+    def sealed_vectors(self) -> np.ndarray:
+        """(s, dim)."""
+        return self.tail.array[:0] if self.structure is None else self.structure.vectors
+
+    @property
+    def n_sealed(self) -> int:
+        return len(self.sealed_vectors)
+
+    @property
+    def n_rows(self) -> int:
+        """Sealed and tail rows, the dead included."""
+        return len(self.by_row.array)
+
+    @cached_property
+    def n_live(self) -> int:
+        return int(np.count_nonzero(self.alive.array))
+
+    @cached_property
+    def live_rows(self) -> np.ndarray:
+        """The rows of living vectors, in ascending order of their ids."""
+        rows = np.flatnonzero(self.alive.array)
+        ids = self.by_row.array[rows]
+        return rows if bool((ids[1:] > ids[:-1]).all()) else rows[np.argsort(ids)]
+
+    @cached_property
+    def tail_scanner(self) -> Scanner:
+        return Scanner(self.tail.array, self.metric, self.extent)
+
+    @cached_property
+    def living(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The living rows as words for the structure and for the tail; None where all live."""
+        return self.words(None)
+
+    def words(self, mask: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The living rows of a mask (rows,) or (q, rows) as words for the structure and for the tail."""
+        alive, s = self.alive.array, self.n_sealed
+        if mask is None:
+            parts = [alive[:s], alive[s:]]
+            return tuple(None if part.all() else bits.pack(part) for part in parts)  # type: ignore[return-value]
+        return bits.pack(mask[..., :s] & alive[:s]), bits.pack(mask[..., s:] & alive[s:])
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows, copied."""
+        s = self.n_sealed
+        result = np.empty((len(rows), self.tail.array.shape[1]), self.tail.array.dtype)
+        in_tail = rows >= s
+        result[~in_tail] = self.sealed_vectors[rows[~in_tail]]
+        result[in_tail] = self.tail.array[rows[in_tail] - s]
+        return result
+
+    # ---- the next state
+
+    def appended(self, ids: np.ndarray, vectors: np.ndarray, attributes: dict[str, np.ndarray]) -> "State":
+        """Rows added to the tail, alive."""
+        by_row = self.by_row.extended(ids)
+        alive = self.alive.extended(np.ones(len(ids), bool))
+        extent = self.extent.extended(vectors, self.metric) if self.extent else Extent.of(vectors, self.metric)
+        return replace(
+            self,
+            tail=self.tail.extended(vectors),
+            extent=extent,
+            by_row=by_row,
+            ids=self.ids.extended(by_row.array, alive.array),
+            alive=alive,
+            columns={name: column.extended(attributes[name]) for name, column in self.columns.items()},
+            cache=dict(self.cache),  # masks of the rows so far stay right
+        )
+
+    def without(self, rows: np.ndarray) -> "State":
+        """Some rows marked as dead."""
+        alive = self.alive.array.copy()
+        alive[rows] = False
+        return replace(self, alive=Column(alive))
+
+    def resealed(self, structure: Structure, order: np.ndarray | None, n_taken: int) -> "State":
+        """The structure took in the tail's first rows, up to row n_taken, ordered as `order` says."""
+
+        def ordered(array: np.ndarray) -> np.ndarray:
+            return array if order is None else np.concatenate([array[:n_taken][order], array[n_taken:]])
+
+        s = self.n_sealed
+        by_row = Column(ordered(self.by_row.array))
+        rest = self.tail.array[n_taken - s :]
+        alive = Column(ordered(self.alive.array))
+        return replace(
+            self,
+            structure=structure,
+            tail=Column(rest.copy()),
+            extent=Extent.of(rest, self.metric) if len(rest) else None,
+            by_row=by_row,
+            ids=IdMap.of_living(by_row.array, alive.array),
+            alive=alive,
+            columns={name: Column(ordered(column.array)) for name, column in self.columns.items()},
+            cache={},
+        )
+
+    def replayed(self, before: "State", now: "State", rows: np.ndarray) -> "State":
+        """This state, built over `rows` of `before`, after what was written between `before` and `now`."""
+        died = ~now.alive.array[rows]
+        state = self.without(np.flatnonzero(died)) if died.any() else self
+        later = np.arange(before.n_rows, now.n_rows)
+        later = later[now.alive.array[later]]
+        if len(later):
+            columns = {name: column.array[later] for name, column in now.columns.items()}
+            state = state.appended(now.by_row.array[later], now.gather(later), columns)
+        return state

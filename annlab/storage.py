@@ -1,0 +1,211 @@
+"""One index, one file: a manifest in JSON and raw arrays that can be memory-mapped. No pickle.
+
+    0    magic, 8 bytes           \\x93ANNLAB\\n
+    8    format version           uint32, little-endian like all that follows
+    12   zero                     uint32
+    16   length of the manifest   uint64
+    24   SHA-256 of the manifest  32 bytes
+    64   manifest                 JSON, UTF-8
+    ...  arrays                   raw, each at a multiple of 64 bytes
+
+The manifest says of every array its dtype, shape, offset and SHA-256, and whether it is *bulk*: vectors and codes, in
+which a wrong value may give a wrong answer but cannot lead a kernel out of its memory. A full load verifies
+everything; a mapped load verifies the manifest, the sizes and all other arrays, and bulk only when asked to.
+
+A file is written beside its final place, synced, and renamed over it: it is there whole or not at all, and whoever has
+the old file mapped keeps it.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import struct
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+MAGIC = b"\x93ANNLAB\n"
+FORMAT_VERSION = 1
+_HEADER = struct.Struct("<8sIIQ32s8x")
+_ALIGNMENT = 64
+_DTYPES = frozenset("float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool".split())
+_LARGEST_MANIFEST = 64 * 2**20
+_CHUNK = 8 * 2**20
+_MISTAKEN_FOR = {
+    b"version https://git-lfs": "a git-lfs pointer: fetch the real file with `git lfs pull`",
+    b"\x93NUMPY": "a NumPy array: read it with np.load and build an index with fit()",
+    b"PK\x03\x04": "a zip or npz archive",
+    b"\x89HDF": "an HDF5 file: read it with annlab.datasets",
+    b"\x80\x04\x95": "a pickle, which annlab never reads",
+    b"IxF": "a faiss index",
+}
+
+
+class CorruptIndexError(ValueError):
+    """A file is damaged, incomplete, or no annlab index; the message says what is wrong with it."""
+
+
+def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
+          bulk: Collection[str]) -> None:  # fmt: skip
+    """Write an index file, durably and atomically."""
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; an index is one file")
+    contents = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contents = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in contents.items()}
+    entries = {
+        name: {
+            "dtype": array.dtype.name,
+            "shape": list(array.shape),
+            "offset": 0,
+            "sha256": _hash(array),
+            "bulk": name in bulk,
+        }
+        for name, array in contents.items()
+    }
+    offset = 0
+    for name, array in contents.items():  # offsets count from the first array, so they do not depend on the manifest
+        entries[name]["offset"] = offset
+        offset += _aligned(array.nbytes)
+    text = json.dumps({**manifest, "arrays": entries}, allow_nan=False).encode()
+    header = _HEADER.pack(MAGIC, FORMAT_VERSION, 0, len(text), hashlib.sha256(text).digest())
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            _write_padded(file, header + text)
+            for array in contents.values():
+                _write_padded(file, array.reshape(-1).view(np.uint8).data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read an index file: its manifest and its arrays, which are private copies or copy-on-write maps.
+
+    `verify` None verifies everything when reading, and all but bulk when mapping.
+    """
+    source = Path(path)
+    size = source.stat().st_size
+    with open(source, "rb") as file:
+        manifest, start = _read_manifest(file, size, source)
+    entries = _check_entries(manifest.pop("arrays", None), size - start, source)
+    arrays: dict[str, np.ndarray] = {}
+    mapped = np.memmap(source, np.uint8, mode="c") if mmap and size else None
+    for name, (dtype, shape, offset, digest, bulk) in entries.items():
+        if mapped is not None:
+            n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            raw = np.asarray(mapped)[start + offset : start + offset + n_bytes]
+            array = raw.view(dtype).reshape(shape)
+        else:
+            array = np.fromfile(source, dtype, int(np.prod(shape, dtype=object)), offset=start + offset).reshape(shape)
+        if verify or (verify is None and not (bulk and mmap)):
+            if _hash(array) != digest:
+                raise CorruptIndexError(f"{source}: the content of array {name!r} does not match its SHA-256")
+        arrays[name] = array
+    return manifest, arrays
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of an index file alone."""
+    source = Path(path)
+    with open(source, "rb") as file:
+        return _read_manifest(file, source.stat().st_size, source)[0]
+
+
+def _read_manifest(file: BinaryIO, size: int, source: Path) -> tuple[dict[str, Any], int]:
+    head = file.read(_HEADER.size)
+    if head[: len(MAGIC)] != MAGIC:
+        for beginning, what in _MISTAKEN_FOR.items():
+            if head.startswith(beginning):
+                raise CorruptIndexError(f"{source} is not an annlab index but {what}")
+        raise CorruptIndexError(f"{source} is not an annlab index: it begins with {head[:8]!r} ({size} bytes in all)")
+    if len(head) < _HEADER.size:
+        raise CorruptIndexError(f"{source} ends within its header: {len(head)} of {_HEADER.size} bytes")
+    _, version, zero, length, digest = _HEADER.unpack(head)
+    if version != FORMAT_VERSION:
+        newer = "; a newer annlab wrote it" if version > FORMAT_VERSION else ""
+        raise CorruptIndexError(f"{source} has format version {version}, this annlab reads {FORMAT_VERSION}{newer}")
+    if zero or any(head[56:]):
+        raise CorruptIndexError(f"{source} has a damaged header")
+    if length > min(size - _HEADER.size, _LARGEST_MANIFEST):
+        raise CorruptIndexError(f"{source} has {size} bytes, too few for its manifest of {length}: it was truncated")
+    text = file.read(length)
+    if hashlib.sha256(text).digest() != digest:
+        raise CorruptIndexError(f"{source}: the manifest does not match its SHA-256")
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptIndexError(f"{source}: the manifest is no JSON ({error})") from None
+    if not isinstance(manifest, dict):
+        raise CorruptIndexError(f"{source}: the manifest is no JSON object")
+    return manifest, _aligned(_HEADER.size + length)
+
+
+_Entry = tuple[np.dtype[Any], tuple[int, ...], int, str, bool]
+
+
+def _check_entries(entries: Any, size: int, source: Path) -> dict[str, _Entry]:
+    """The manifest's description of the arrays, every number of it checked against the size of the file."""
+    if not isinstance(entries, dict):
+        raise CorruptIndexError(f"{source}: the manifest lists no arrays")
+    checked = {}
+    for name, entry in entries.items():
+        try:
+            dtype_name, shape, offset = entry["dtype"], entry["shape"], entry["offset"]
+            digest, bulk = entry["sha256"], entry["bulk"]
+        except (KeyError, TypeError):
+            raise CorruptIndexError(f"{source}: array {name!r} is not fully described") from None
+        if dtype_name not in _DTYPES:
+            raise CorruptIndexError(f"{source}: array {name!r} has the unknown dtype {dtype_name!r}")
+        whole = isinstance(shape, list) and len(shape) <= 4 and all(type(s) is int and 0 <= s < 2**48 for s in shape)
+        if not whole or type(offset) is not int or type(bulk) is not bool or not isinstance(digest, str):
+            raise CorruptIndexError(f"{source}: array {name!r} has shape {shape!r} at offset {offset!r}")
+        dtype = np.dtype(dtype_name)
+        n_bytes = dtype.itemsize
+        for length in shape:
+            n_bytes *= length
+        if offset < 0 or offset % _ALIGNMENT or offset + n_bytes > size:
+            raise CorruptIndexError(
+                f"{source}: array {name!r} of {n_bytes} bytes at offset {offset} does not fit into {size} bytes: "
+                "the file was truncated or its manifest is wrong"
+            )
+        checked[name] = dtype, tuple(shape), offset, digest, bulk
+    return checked
+
+
+def _aligned(length: int) -> int:
+    return -(-length // _ALIGNMENT) * _ALIGNMENT
+
+
+def _write_padded(file: BinaryIO, data: bytes | memoryview) -> None:
+    file.write(data)
+    file.write(bytes(_aligned(len(data)) - len(data)))
+
+
+def _hash(array: np.ndarray) -> str:
+    digest, flat = hashlib.sha256(), array.reshape(-1).view(np.uint8)
+    for start in range(0, len(flat), _CHUNK):
+        digest.update(flat[start : start + _CHUNK].data)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

@@ -1,0 +1,185 @@
+"""The door: everything a user hands in is checked here, once, before any kernel sees it.
+
+Kernels have no bounds checks, so nothing unchecked may reach one. Errors name the numbers that clash and what to do.
+"""
+
+import difflib
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+MAX_ROWS = 2**31 - 2**16  # kernels count rows in int32
+
+
+def as_vectors(
+    vectors: Any, *, name: str = "vectors", dim: int | None = None, dtype: np.dtype[Any] | None = None
+) -> np.ndarray:
+    """A matrix that kernels may read: 2-d, float32 or float64, C-contiguous, writeable, finite; copied only if needed.
+
+    float64 stays float64 and everything else becomes float32, unless `dtype` says which. Integers that float32 cannot
+    hold are refused. An error names the first bad row.
+    """
+    if hasattr(vectors, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix; annlab works on dense ones: pass {name}.toarray()")
+    if hasattr(vectors, "detach"):  # a torch tensor, wherever it lives
+        vectors = vectors.detach().cpu().numpy()
+    try:
+        array = np.asarray(vectors)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a matrix whose rows all have the same length ({error})") from None
+    if array.dtype == object or array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be numeric (float, integer or bool), not {array.dtype}")
+    if array.ndim != 2:
+        hint = f"; for a single row pass {name}.reshape(1, -1)" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must be 2-d, (rows, dimensions), but has shape {array.shape}{hint}")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has shape {array.shape}: vectors need at least one dimension")
+    if dim is not None and array.shape[1] != dim:
+        fix = "; is it transposed?" if array.shape[0] == dim else ""
+        raise ValueError(f"{name} has {array.shape[1]} dimensions, but the index has {dim}{fix}")
+    if len(array) > MAX_ROWS:
+        raise ValueError(f"{name} has {len(array)} rows; one index holds at most {MAX_ROWS}: use several")
+    wanted = dtype or (np.dtype(np.float64) if array.dtype == np.float64 else np.dtype(np.float32))
+    if array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and wanted == np.float32 and array.size:
+        largest = max(abs(int(array.max())), abs(int(array.min())))
+        if largest > 2**24:
+            raise ValueError(
+                f"{name} holds the integer {largest}, which float32 cannot represent (2**24 is the limit); "
+                f"pass {name}.astype(np.float64)"
+            )
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype=wanted.newbyteorder("="))
+    if not result.flags.writeable:
+        result = result.copy()
+    _check_range(result, name)
+    return result
+
+
+def _check_range(array: np.ndarray, name: str) -> None:
+    """Refuse NaN, infinities, and values whose squares would overflow; without a temporary of the array's size."""
+    if not array.size:
+        return
+    largest = max(float(array.max()), -float(array.min()))  # NaN if there is one
+    limit = 1e150 if array.dtype == np.float64 else float(np.finfo(np.float32).max) / (4 * np.sqrt(array.shape[1]))
+    if largest <= limit:
+        return
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = array[row][~np.isfinite(array[row])][0]
+        raise ValueError(
+            f"{name} must be finite: row {row} holds {value} ({int(bad.sum())} of {len(array)} rows are bad); "
+            "drop or repair them, np.isfinite(vectors).all(axis=1) finds them"
+        )
+    row = int(np.argmax(np.abs(array).max(axis=1)))
+    raise ValueError(
+        f"{name} row {row} holds a value of magnitude {largest:.3g}; distances would overflow {array.dtype} above "
+        f"{limit:.3g} at {array.shape[1]} dimensions: scale the data"
+    )
+
+
+def as_queries(queries: Any, dim: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, bool]:
+    """Queries as a matrix like the index's vectors, and whether a single one was given as a 1-d array."""
+    if not hasattr(queries, "toarray"):
+        if hasattr(queries, "detach"):
+            queries = queries.detach().cpu().numpy()
+        if np.ndim(queries) == 1:
+            return as_vectors(np.asarray(queries)[None, :], name="queries", dim=dim, dtype=dtype), True
+    return as_vectors(queries, name="queries", dim=dim, dtype=dtype), False
+
+
+def as_ids(ids: Any, *, length: int | None = None, name: str = "ids") -> np.ndarray:
+    """A 1-d int64 array of non-negative ids; with `length`, that many."""
+    array = np.asarray(ids)
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        array = array[None]
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be 1-d, but has shape {array.shape}")
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, not {array.dtype}; keep a table from your keys to integers")
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {int(array.max())}, which int64 cannot represent")
+    result = array.astype(np.int64)
+    if result.size and int(result.min()) < 0:
+        raise ValueError(f"{name} holds {int(result.min())}; ids are non-negative (-1 stands for 'no result')")
+    if length is not None and len(result) != length:
+        raise ValueError(f"{len(result)} {name} for {length} vectors: give one each")
+    return result
+
+
+def first_duplicate(ids: np.ndarray) -> int | None:
+    """An id that occurs twice, if there is one."""
+    ordered = np.sort(ids)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return int(twice[0]) if len(twice) else None
+
+
+def as_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """An integer within [low, high]."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if number < low or (high is not None and number > high):
+        limits = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{name} must be {limits}, but is {number}")
+    return number
+
+
+def as_number(name: str, value: Any, low: float = -np.inf) -> float:
+    """A finite real number, at least `low`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {value!r}") from None
+    if not np.isfinite(number) or number < low:
+        limits = "finite" if low == -np.inf else f"finite and at least {low}"
+        raise ValueError(f"{name} must be {limits}, but is {number}")
+    return number
+
+
+def as_choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """One of some strings; otherwise the error suggests the nearest."""
+    names = list(options)
+    if isinstance(value, str) and value in names:
+        return value
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, not {value!r}{_suggestion(value, names)}")
+
+
+def unknown_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise a TypeError for a parameter that does not exist, with the nearest that does."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            listing = f"its parameters are {', '.join(known)}" if known else "it has none"
+            raise TypeError(f"{what} has no parameter {name!r}{_suggestion(name, known)} ({listing})")
+
+
+def _suggestion(value: Any, names: list[str]) -> str:
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def parameter_names(function: Callable[..., Any]) -> list[str]:
+    """The names of a method's parameters."""
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def checks_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a constructor answer an unknown keyword with the nearest known one."""
+    known = parameter_names(function)
+
+    @functools.wraps(function)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        unknown_names(kwargs, known, type(self).__name__)
+        return function(self, *args, **kwargs)
+
+    return checked
