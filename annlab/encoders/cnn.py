@@ -56,6 +56,10 @@ class ThinCNN(nn.Module):
         Channels after each halving of the resolution.
     dim : int
         Length of the embedding.
+    grid : int
+        The last map is averaged to grid x grid positions before the fully connected layers. 4 keeps the 4 x 4 map of a
+        small image, for centred objects whose outline says what they are (Fashion-MNIST); 1 forgets where things are,
+        for photographs in which the object may be anywhere (CIFAR-10).
 
     Examples
     --------
@@ -65,28 +69,30 @@ class ThinCNN(nn.Module):
     ((2, 128), 1.0)
     """
 
-    def __init__(self, channels: int, widths: tuple[int, int, int] = (32, 64, 128), dim: int = 128) -> None:
+    def __init__(
+        self, channels: int, widths: tuple[int, int, int] = (32, 64, 128), dim: int = 128, grid: int = 4
+    ) -> None:
         super().__init__()
         if channels not in (1, 3):
             raise ValueError(f"channels={channels}: images have 1 channel (grayscale) or 3 (RGB)")
-        if len(widths) != 3 or min(widths) < 1 or dim < 1:
-            raise ValueError(f"widths={widths} must be three positive numbers and dim={dim} a positive one")
-        self.channels, self.widths, self.dim = channels, tuple(widths), dim
+        if len(widths) != 3 or min(*widths, dim, grid) < 1:
+            raise ValueError(f"widths={widths} must be three positive numbers, dim={dim} and grid={grid} positive")
+        self.channels, self.widths, self.dim, self.grid = channels, tuple(widths), dim, grid
         low, middle, high = widths
         self.stem = _convolution(channels, low, kernel=5, stride=2)
         self.down1 = _convolution(low, middle, kernel=3, stride=2)
         self.residual1 = _Residual(middle)
         self.down2 = _convolution(middle, high, kernel=3, stride=2)
         self.residual2 = _Residual(high)
-        self.hidden = nn.Sequential(nn.Linear(high, 2 * dim, bias=False), nn.BatchNorm1d(2 * dim), nn.ReLU(inplace=True))
+        self.hidden = nn.Sequential(nn.Linear(high * grid * grid, 2 * dim, bias=False), nn.BatchNorm1d(2 * dim), nn.ReLU(inplace=True))
         self.embedding = nn.Linear(2 * dim, dim)
 
     def settings(self) -> dict[str, Any]:
         """What rebuilds this network: ``ThinCNN(**settings)``."""
-        return {"channels": self.channels, "widths": list(self.widths), "dim": self.dim}
+        return {"channels": self.channels, "widths": list(self.widths), "dim": self.dim, "grid": self.grid}
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The convolutional part: one vector of `widths[2]` numbers per image."""
+        """The convolutional part: one vector of `grid * grid * widths[2]` numbers per image."""
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise ValueError(f"expected images of shape (batch, {self.channels}, height, width), got {tuple(images.shape)}")
         # sizes for 28 x 28 images | for 32 x 32 images
@@ -95,7 +101,9 @@ class ThinCNN(nn.Module):
         maps = self.residual1(maps)  # (batch, widths[1], 7, 7) | (batch, widths[1], 8, 8)
         maps = self.down2(maps)  # (batch, widths[2], 4, 4)
         maps = self.residual2(maps)  # (batch, widths[2], 4, 4)
-        return maps.mean((2, 3))  # (batch, widths[2])
+        if tuple(maps.shape[2:]) != (self.grid, self.grid):
+            maps = nn.functional.adaptive_avg_pool2d(maps, self.grid)  # (batch, widths[2], grid, grid)
+        return maps.flatten(1)  # (batch, widths[2] * grid * grid)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embed.
@@ -108,20 +116,31 @@ class ThinCNN(nn.Module):
         -------
         torch.Tensor, shape (batch, dim), float32, rows of length 1
         """
-        features = self.features(images)  # (batch, widths[2])
+        features = self.features(images)  # (batch, widths[2] * grid * grid)
         hidden = self.hidden(features)  # (batch, 2 * dim)
         vectors = self.embedding(hidden).float()  # (batch, dim)
         return nn.functional.normalize(vectors, dim=1)  # (batch, dim)
 
 
 class Projection(nn.Module):
-    """The layer behind the embedding that takes the loss while training without labels, and is then thrown away."""
+    """The layers behind the embedding that take the loss while training without labels, and are then thrown away.
+
+    Three of them: each further layer between embedding and loss leaves more in the embedding of what the augmentations
+    change (Chen et al., "Big Self-Supervised Models are Strong Semi-Supervised Learners", 2020).
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(inplace=True))
-        self.out = nn.Linear(dim, dim)
+        self.layers = nn.Sequential(
+            nn.Linear(dim, 2 * dim, bias=False),
+            nn.BatchNorm1d(2 * dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * dim, 2 * dim, bias=False),
+            nn.BatchNorm1d(2 * dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * dim, dim),
+        )
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        hidden = self.hidden(embeddings)  # (batch, dim)
-        return self.out(hidden)  # (batch, dim)
+        projected: torch.Tensor = self.layers(embeddings)  # (batch, dim)
+        return projected

@@ -65,6 +65,7 @@ class Trained:
             raise ValueError(f"{path} holds {manifest.get('kind')!r}, not a trained thin_cnn")
         module = ThinCNN(**manifest["network"]).eval()
         module.load_state_dict(tensors)
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
             module,
             tuple(manifest["mean"]),

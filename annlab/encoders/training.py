@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -67,7 +68,7 @@ class TrainConfig:
         None: strong for augmentation pairs, mild where positives come from people.
     projection : bool, optional
         None: with a projection head for augmentation pairs, without where positives come from people.
-    widths, dim : the network, see `ThinCNN`
+    widths, dim, grid : the network, see `ThinCNN`
     validation_size : int
         Images held out of training; never more than a tenth.
     patience : int
@@ -89,6 +90,7 @@ class TrainConfig:
     projection: bool | None = None
     widths: tuple[int, int, int] = (32, 64, 128)
     dim: int = 128
+    grid: int = 4
     validation_size: int = 5000
     patience: int = 5
     seed: int = 0
@@ -116,7 +118,7 @@ class TrainConfig:
             loss=self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent"),
             augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
             projection=automatic if self.projection is None else self.projection,
-            bfloat16=_has_bfloat16() if self.bfloat16 is None else self.bfloat16,
+            bfloat16=has_bfloat16() if self.bfloat16 is None else self.bfloat16,
         )
 
 
@@ -196,11 +198,11 @@ class _Run:
         self.source = source.restricted(training)
         self.n_training = n - len(self.validation)
         self.steps_per_epoch = max(1, self.n_training // config.batch_size)
-        self.mean, self.std = _statistics(pixels[training])
+        self.mean, self.std = pixel_statistics(pixels[training])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim)
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid)
             self.head = Projection(config.dim) if config.projection else nn.Identity()
         self.model = nn.Sequential(self.network, self.head).to(self.device, memory_format=torch.channels_last)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -299,7 +301,8 @@ class _Run:
         pixels = self.pixels[self.validation]
         vectors = embed(self.network, pixels, self.mean, self.std)
         alike = mean_cosine(vectors)
-        if alike > 0.995:
+        n_steps = (len(self.history) + 1) * self.steps_per_epoch
+        if alike > 0.995 and n_steps >= 50:  # before, the running statistics of the normalisations have not settled
             raise TrainingError(
                 f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a mean "
                 f"cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take a "
@@ -317,24 +320,29 @@ class _Run:
         return {**metrics, "precision_at_10": precision, "mean_average_precision": average, "score": precision}
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must have in common with this run."""
-        shape = [int(size) for size in self.pixels.shape]
-        return {"config": json.loads(json.dumps(asdict(self.config))), "images": shape, "source": type(self.source).__name__}
+        """What a checkpoint must have in common with this run: settings, and checksums of images and groups."""
+        return {
+            **json.loads(json.dumps(asdict(self.config))),
+            "source": type(self.source).__name__,
+            "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels):08x}",
+            "groups": f"{zlib.crc32(self.source.groups):08x}",
+        }
 
     def save(self, path: str | Path) -> None:
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= optimizer_tensors(self.optimizer)
-        save_checkpoint(path, tensors, {"kind": "training", "history": self.history, **self._identity()})
+        save_checkpoint(path, tensors, {"kind": "training", "history": self.history, "run": self._identity()})
 
     def resume(self, path: str | Path) -> None:
         tensors, manifest = load_checkpoint(path)
-        for name, value in self._identity().items():
-            if manifest.get(name) != value:
-                raise ValueError(
-                    f"the checkpoint {path} is of another run: its {name} is {manifest.get(name)}, this run's is {value}; "
-                    f"give another checkpoint path, or delete the file to start over"
-                )
+        theirs, ours = manifest.get("run", {}), self._identity()
+        different = [f"{name} is {theirs.get(name)}, this run's is {ours[name]}" for name in ours if theirs.get(name) != ours[name]]
+        if different:
+            raise ValueError(
+                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another checkpoint path, or "
+                f"delete the file to start over"
+            )
         self.model.load_state_dict(_under("model/", tensors))
         self.best = _under("best/", tensors)
         restore_optimizer(self.optimizer, tensors)
@@ -352,7 +360,7 @@ def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def pixel_statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of values in 0..1, exact, from a histogram."""
     levels = np.arange(256) / 255
     means, stds = [], []
@@ -373,7 +381,7 @@ def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int6
     return array.astype(np.int64)
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
     """Whether bfloat16 is native here: emulated, it is slower than float32."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
