@@ -5,9 +5,9 @@ Three questions, three groups of files:
 - *Does it rank what people find relevant first?*  ``ranking.py`` (the formulas: reciprocal rank, recall, precision,
   average precision, nDCG), ``judgements.py`` (what is relevant), ``sources.py`` (from rankings, from embeddings and
   labels, from judged triples), ``report.py`` (:class:`Evaluation`: the scores of every query, means, intervals) and
-  ``compare.py`` (is B better than A?).
+  ``comparison.py`` (is B better than A?).
 - *Do people click it?*  ``clicks.py``: the click-through rate from logged interactions.
-- *Does an approximate index return what an exact one would?*  ``ann_recall.py``.
+- *Does an approximate index return what an exact one would?*  ``neighbors.py``.
 
 Everything is NumPy over float64, one score for each query; a mean is always derived, never stored. "Metric" means a
 distance ("l2", "cosine", "ip") as everywhere in annlab; what is computed here is called a *measure* and has a name
@@ -30,11 +30,11 @@ Conventions, the same in every function, and those of trec_eval unless noted:
 - *An id twice in one ranking* is an error: it would be counted twice.
 """
 
-from annlab.evaluation.ann_recall import ann_recall, true_distances
 from annlab.evaluation.clicks import ClickThrough, Rate, click_through
-from annlab.evaluation.compare import Comparison, compare, permutation_test
+from annlab.evaluation.comparison import Comparison, compare, permutation_test
 from annlab.evaluation.judgements import Judgements
 from annlab.evaluation.measures import Measure, parse_measure
+from annlab.evaluation.neighbors import ann_recall, true_distances
 from annlab.evaluation.ranking import average_precision, dcg, ndcg, precision, recall, reciprocal_rank
 from annlab.evaluation.report import Evaluation
 from annlab.evaluation.sources import from_embeddings, from_judgements, from_rankings

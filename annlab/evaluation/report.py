@@ -1,7 +1,7 @@
 """Evaluation: the scores of every query, and what is derived from them.
 
 A mean alone cannot say whether 0.71 is better than 0.70. The scores behind it can: they give the interval that
-other queries would have moved the mean in, they let two systems be compared query by query (``compare.py``), and
+other queries would have moved the mean in, they let two systems be compared query by query (``comparison.py``), and
 they name the queries to look at.
 """
 

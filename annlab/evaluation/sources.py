@@ -12,8 +12,8 @@ after. A key is one uint64 that holds all that decides and all that is asked::
     bits 30..1    the row in the gallery: ties go to the smaller id
     bit  0        is it relevant?
 
-Sorted keys are the ranking by (distance, id), and their lowest bits are its relevance. Sorting plain integers is
-several times faster than an argsort, and ``np.partition`` does for a top k.
+Sorted keys are the ranking by (distance, id), and their lowest bits are its relevance. It takes half the
+time of a stable argsort with a gather of the labels, and ``np.partition`` does for a top k.
 """
 
 from __future__ import annotations
@@ -305,10 +305,10 @@ def _block_distance(
     if metric == "cosine":
         queries, gallery = _unit(queries), _unit(gallery)
     elif metric == "l2":
-        largest = max(_largest(queries), _largest(gallery))
-        queries, gallery = queries / largest, gallery / largest
         center = gallery.mean(axis=0)
         queries, gallery = queries - center, gallery - center
+        largest = max(_largest(queries), _largest(gallery))
+        queries, gallery = queries / largest, gallery / largest
     else:
         queries, gallery = queries / _largest(queries), gallery / _largest(gallery)
     query_squares, gallery_squares = np.square(queries).sum(axis=1), np.square(gallery).sum(axis=1)

@@ -141,7 +141,11 @@ def test_moving_the_better_result_up_never_hurts(grades, data):
         (lambda: precision([["a"]], 1), TypeError, "relevance must be real numbers"),
         (lambda: precision([[0.0, np.nan]], 1), ValueError, r"relevance\[0, 1\] is nan"),
         (lambda: ndcg([[0, -2]], [[1]]), ValueError, r"relevance\[0, 1\] is -2: use 0 for not relevant"),
-        (lambda: recall([[1, 1]], [1], 2), ValueError, r"query 0 has 2 relevant results, but n_relevant\[0\] is only 1"),
+        (
+            lambda: recall([[1, 1]], [1], 2),
+            ValueError,
+            r"query 0 has 2 relevant results, but n_relevant\[0\] is only 1",
+        ),
         (lambda: recall([[1, 1]], [2, 2], 2), ValueError, "n_relevant has 2 queries, but relevance has 1"),
         (lambda: recall([[1, 1]], [2.0], 2), TypeError, "n_relevant must be integers"),
         (lambda: ndcg([[3]], [[1]]), ValueError, "worth 7, more than the perfect ranking"),

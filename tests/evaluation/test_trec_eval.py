@@ -1,6 +1,6 @@
 """Agreement with trec_eval (through ir-measures) to 6 digits, query by query.
 
-Every result has its own score (1 / rank), since trec_eval breaks ties by document name. trec_eval knows linear gains only:
+Every result has its own score (1 / rank), since trec_eval breaks ties by document name. It knows linear gains only:
 exponential ones are given to it as the relevance, 2^grade - 1, which must be whole numbers and are.
 """
 
