@@ -17,7 +17,7 @@ from annlab.datasets import fashion_mnist  # noqa: E402
 from annlab.encoders import train_encoder as module  # noqa: E402
 from annlab.encoders.embedding_job import open_images  # noqa: E402
 from annlab.encoders.encoder import Domain, learn_domain  # noqa: E402
-from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, ZScore, preprocess  # noqa: E402
+from annlab.encoders.preprocess import ColorMode, Resize, preprocess  # noqa: E402
 from tests.encoders.helpers import linear_encoder  # noqa: E402
 
 
@@ -35,15 +35,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pics"
 
 
-def test_training_and_serving_see_the_same_bits(folder: Path) -> None:
+def test_training_and_serving_see_the_same_bits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    from annlab.encoders.trained import as_nchw, normalised
+    from annlab.encoders import export
+    from annlab.encoders.cnn import ThinCNN
+    from annlab.encoders.trained import Trained, as_nchw, normalised
 
     geometry, pixels, _ = module.read_pixels(open_images(folder), 24, lambda text: None)
     mean, std = (0.2860, 0.35, 0.31), (0.353, 0.2, 0.27)
     trained_on = normalised(torch.from_numpy(as_nchw(pixels)).float() / 255, mean, std).numpy()
     files = [path for path in open_images(folder).images if path.name != "bad.png"]  # type: ignore[union-attr]
-    served = preprocess([*geometry, ScaleToUnit(), ZScore(mean, std)], files)
+    monkeypatch.setattr(export, "export_encoder", lambda network, steps, *_, **__: steps)
+    steps: Any = module.encoder_of(Trained(ThinCNN(3), mean, std, (24, 24), {}), geometry, "x", Domain("x"))
+    served = preprocess(steps, files)
     np.testing.assert_array_equal(served, trained_on)
 
 
