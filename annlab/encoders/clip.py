@@ -113,6 +113,7 @@ class ClipConfig:
     weight_decay: float = 0.05
     widths: tuple[int, int, int] = (32, 64, 128)
     dim: int = 128
+    grid: int = 4
     seed: int = 0
     bfloat16: bool | None = None
 
@@ -198,45 +199,63 @@ def train_clip(
         raise ValueError(f"{len(pixels)} images need as many tags, got {len(tags)}")
     if not 2 <= config.batch_size:
         raise ValueError(f"batch_size={config.batch_size}: the other captions of a batch are the negatives; at least 2")
-    mean, std = pixel_statistics(pixels)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = ThinCNN(pixels.shape[1], config.widths, config.dim).to(device, memory_format=torch.channels_last)
-        texts = TextEncoder(config.dim).to(device)
-    scale = nn.Parameter(torch.tensor(math.log(10.0), device=device))  # log of the inverse temperature, learned
-    parameters = [*network.parameters(), *texts.parameters(), scale]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    size = min(config.batch_size, len(pixels))
-    steps = len(pixels) // size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * steps)
-    augment, generator = Augment.mild(), torch.Generator().manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    use_bfloat16 = has_bfloat16() if config.bfloat16 is None else config.bfloat16
-    tag_array = np.asarray(tags)
-    network.train()
+    run = _ClipRun(pixels, np.asarray(tags), templates, config)
     for epoch in range(config.epochs):
-        started, total = time.process_time(), 0.0
-        order = rng.permutation(len(pixels))
-        for step in range(steps):
-            rows = order[step * size : (step + 1) * size]
-            batch = torch.from_numpy(pixels[rows]).to(device).float() / 255  # (size, channels, height, width)
-            views = normalised(augment(batch, generator), mean, std)  # (size, channels, height, width)
-            with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
-                of_images = network(views)  # (size, dim)
-            of_texts = texts(captions_from_tags(tag_array[rows].tolist(), templates, rng))  # (size, dim)
-            same = torch.from_numpy(tag_array[rows][:, None] == tag_array[rows]).to(device)  # (size, size)
-            loss = clip_loss(of_images, of_texts, scale.exp().clamp(max=100.0), same)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise TrainingError(f"the loss is {value} at epoch {epoch + 1}, step {step + 1}: lower learning_rate "
-                                    f"(now {config.learning_rate:g})")
-            optimizer.zero_grad()
+        started = time.process_time()
+        losses = []
+        for rows in run.batches():
+            loss = run.loss(rows)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise TrainingError(
+                    f"the loss is {losses[-1]} at epoch {epoch + 1}, step {len(losses)}: lower learning_rate (now "
+                    f"{config.learning_rate:g})"
+                )
+            run.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += value
+            run.optimizer.step()
+            run.schedule.step()
         if progress is not None:
             seconds = time.process_time() - started
-            progress({"epoch": epoch + 1.0, "loss": total / steps, "cpu_seconds": seconds})
-    return Clip(network.cpu(), texts.cpu(), mean, std)
+            progress({"epoch": epoch + 1.0, "loss": float(np.mean(losses)), "cpu_seconds": seconds})
+    return Clip(run.images.cpu(), run.texts.cpu(), run.mean, run.std)
+
+
+class _ClipRun:
+    """Both networks, their optimizer, and the loss of a batch."""
+
+    def __init__(
+        self, pixels: npt.NDArray[np.uint8], tags: npt.NDArray[np.str_], templates: Sequence[str], config: ClipConfig
+    ) -> None:
+        self.pixels, self.tags, self.templates = pixels, tags, templates
+        self.mean, self.std = pixel_statistics(pixels)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.images = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid)
+            self.texts = TextEncoder(config.dim)
+        self.images.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.texts.to(self.device)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0), device=self.device))  # of the inverse temperature
+        parameters = [*self.images.parameters(), *self.texts.parameters(), self.log_scale]
+        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.size = min(config.batch_size, len(pixels))
+        n_steps = config.epochs * (len(pixels) // self.size)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, total_steps=n_steps)
+        self.augment, self.generator = Augment.mild(), torch.Generator().manual_seed(config.seed)
+        self.rng = np.random.default_rng(config.seed)
+        self.bfloat16 = has_bfloat16() if config.bfloat16 is None else config.bfloat16
+
+    def batches(self) -> list[npt.NDArray[np.int64]]:
+        """One epoch: every image once, in random order, in batches of one size."""
+        order = self.rng.permutation(len(self.pixels))
+        return [order[i * self.size : (i + 1) * self.size] for i in range(len(order) // self.size)]
+
+    def loss(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+        batch = torch.from_numpy(self.pixels[rows]).to(self.device)  # (size, channels, height, width) uint8
+        views = normalised(self.augment(batch.float() / 255, self.generator), self.mean, self.std)  # the same, float32
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            of_images = self.images(views)  # (size, dim)
+        of_texts = self.texts(captions_from_tags(self.tags[rows].tolist(), self.templates, self.rng))  # (size, dim)
+        same = torch.from_numpy(self.tags[rows][:, None] == self.tags[rows]).to(self.device)  # (size, size)
+        return clip_loss(of_images, of_texts, self.log_scale.exp().clamp(max=100.0), same)

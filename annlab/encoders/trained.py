@@ -82,14 +82,18 @@ def embed(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     batch_size: int = 500,
+    part: str = "forward",
 ) -> npt.NDArray[np.float32]:
-    """Embed uint8 images of shape (n, channels, height, width) in float32, in batches, by a network in eval mode."""
+    """Embed uint8 images of shape (n, channels, height, width) in float32, in batches, by a network in eval mode.
+
+    `part` names the method of the network to call: "forward", or "features" for the convolutional part of `ThinCNN`.
+    """
     device = next(network.parameters()).device
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), batch_size):
             batch = torch.from_numpy(pixels[start : start + batch_size]).to(device)  # (batch, channels, height, width)
-            parts.append(network(normalised(batch.float() / 255, mean, std)).float().cpu().numpy())  # (batch, dim)
+            parts.append(getattr(network, part)(normalised(batch.float() / 255, mean, std)).float().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, getattr(network, "dim", 0)), dtype=np.float32)
 
 

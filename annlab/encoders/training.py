@@ -9,8 +9,10 @@ Reproducible and resumable: all randomness of an epoch comes from (seed, epoch),
 its last checkpoint and ends with the same bits as one that was not (on the same machine, torch version and number of
 threads). The checkpoint holds weights, optimizer moments and history as plain arrays.
 
-A projection head behind the embedding takes the loss while training without labels and is thrown away afterwards: the
-invariances that the loss demands are better left to a layer that nobody searches with (Chen et al., 2020).
+Where positives are augmentations, the loss demands that an encoder forget whatever they change. So the fully connected
+layers that it acts on are thrown away (Chen et al., 2020), and the embedding becomes what best keeps the convolutional
+map in `dim` numbers: its principal components, measured on training images. Where positives come from people, the
+fully connected layers learn what those people mean, and stay.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_reca
 __all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
 
 LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
+N_PCA_IMAGES = 5000
 
 
 class TrainingError(RuntimeError):
@@ -67,7 +70,7 @@ class TrainConfig:
     augment : Augment, optional
         None: strong for augmentation pairs, mild where positives come from people.
     projection : bool, optional
-        None: with a projection head for augmentation pairs, without where positives come from people.
+        Put the loss behind a projection, and principal components in its place afterwards; None: for augmentation pairs.
     widths, dim, grid : the network, see `ThinCNN`
     validation_size : int
         Images held out of training; never more than a tenth.
@@ -202,9 +205,14 @@ class _Run:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid)
-            self.head = Projection(config.dim) if config.projection else nn.Identity()
-        self.model = nn.Sequential(self.network, self.head).to(self.device, memory_format=torch.channels_last)
+            hidden = 0 if config.projection else 2 * config.dim
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid, hidden)
+            n_features = self.network.n_features
+            self.projection = Projection(n_features, config.dim) if config.projection else nn.Identity()
+        if config.projection and config.dim > n_features:
+            raise ValueError(f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part")
+        self.model = nn.ModuleList([self.network, self.projection])
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -274,7 +282,10 @@ class _Run:
         augment = config.augment or Augment()
         views = normalised(augment(pixels.float() / 255, generator), self.mean, self.std)  # (rows, channels, height, width)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
-            vectors = self.model(views)  # (rows, dim)
+            if config.projection:
+                vectors = self.projection(self.network.features(views))  # (rows, dim)
+            else:
+                vectors = self.network(views)  # (rows, dim)
         vectors = nn.functional.normalize(vectors.float(), dim=1)  # (rows, dim)
         first, second = vectors[:n], vectors[n : 2 * n]  # (n, dim) each
         drawn = vectors[2 * n :].view(n, n_negatives, vectors.shape[1])  # (n, n_negatives, dim)
@@ -296,6 +307,8 @@ class _Run:
     def _validate(self) -> dict[str, float]:
         """Search the validation images by their embeddings; `score` is what the best epoch is chosen by."""
         self.model.eval()
+        if self.config.projection:
+            self._fit_embedding()
         if len(self.validation) < 2:
             return {"score": float(len(self.history))}  # nothing to choose by: the last epoch is the best
         pixels = self.pixels[self.validation]
@@ -318,6 +331,18 @@ class _Run:
             return {**metrics, "view_recall": (found := view_recall(*pair)), "score": found}
         precision, average = retrieval_metrics(vectors, self.labels[self.validation])
         return {**metrics, "precision_at_10": precision, "mean_average_precision": average, "score": precision}
+
+    def _fit_embedding(self) -> None:
+        """Make the embedding the principal components of the convolutional map of some training images."""
+        rows = self.source.rows[:: max(1, len(self.source.rows) // N_PCA_IMAGES)]
+        vectors = embed(self.network, self.pixels[rows], self.mean, self.std, part="features").astype(np.float64)
+        centre = vectors.mean(0)  # (n_features,)
+        covariance = np.cov(vectors - centre, rowvar=False)  # (n_features, n_features)
+        components = np.linalg.eigh(covariance)[1][:, -self.config.dim :].T  # (dim, n_features)
+        layer = self.network.embedding
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(components))
+            layer.bias.copy_(torch.from_numpy(-components @ centre))
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with this run: settings, and checksums of images and groups."""

@@ -19,7 +19,7 @@ from annlab.encoders.pairs import ClickPairs, LabelPairs, MixedPairs, PairSource
 from annlab.encoders.trained import Trained, as_nchw, normalised  # noqa: E402
 from annlab.encoders.training import TrainConfig, TrainingError, train  # noqa: E402
 from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall  # noqa: E402
-from toy_images import toy_images  # noqa: E402
+from tests.encoders.toy_images import toy_images  # noqa: E402
 
 SMALL = TrainConfig(epochs=3, batch_size=32, widths=(8, 12, 16), dim=16, bfloat16=False)
 
@@ -165,8 +165,8 @@ import os, signal, sys
 sys.path[:0] = {paths!r}
 import torch
 torch.set_num_threads(1)
-from toy_images import toy_images
-from test_training import SMALL
+from tests.encoders.toy_images import toy_images
+from tests.encoders.test_training import SMALL
 from annlab.encoders.training import train
 def progress(row):
     if row["epoch"] == 2:
@@ -178,7 +178,7 @@ train(toy_images(150)[0], None, SMALL, checkpoint=sys.argv[1], progress=progress
 @pytest.mark.skipif(sys.platform == "win32", reason="kills itself by a POSIX signal")
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     here = Path(__file__).parent
-    script = KILLED.format(paths=[str(here.parent.parent), str(here)])
+    script = KILLED.format(paths=[str(here.parent.parent)])
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run.npz")], capture_output=True, timeout=120)
     assert done.returncode == -9, done.stderr.decode()
     assert len(load_checkpoint(tmp_path / "run.npz")[1]["history"]) == 2
