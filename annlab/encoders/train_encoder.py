@@ -104,12 +104,12 @@ def train_encoder(
     return encoder
 
 
-def encoder_of(trained: Trained, geometry: list[Step], name: str, domain: Any, half: bool = False) -> Encoder:
+def encoder_of(trained: Trained, geometry: list[Step], name: str, domain: Any, compact: bool = False) -> Encoder:
     """Export what training returned, with the preprocessing that it saw."""
     from annlab.encoders.export import export_encoder
 
     steps = [*geometry, ScaleToUnit(), ZScore(tuple(trained.mean), tuple(trained.std))]
-    return export_encoder(trained.module, steps, name, domain, half_precision_weights=half)
+    return export_encoder(trained.module, steps, name, domain, compact=compact)
 
 
 def read_pixels(
