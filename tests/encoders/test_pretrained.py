@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from annlab.encoders import export, pretrained
-from annlab.encoders.encoder import Domain, Encoder
+from annlab.encoders.encoder import Domain, DomainError, Encoder
 from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, preprocess
 from tests.encoders.helpers import linear_encoder
 
@@ -70,6 +70,40 @@ def test_resolutions_that_do_not_divide_are_refused(resolution: int) -> None:
         pretrained.efficientnet_lite0(resolution)
 
 
+# ---------------------------------------------------------------- the shipped encoder
+
+
+def test_the_shipped_encoder_is_what_its_card_says() -> None:
+    from annlab.datasets import fashion_mnist
+    from annlab.evaluation import from_embeddings
+
+    encoder = pretrained.load_encoder("fashion-mnist", threads=2)
+    folder = pretrained.MODELS / "fashion-mnist"
+    card = (folder / "MODEL_CARD.md").read_text()
+    images, labels, _ = fashion_mnist()
+    embeddings = encoder.encode(images)  # all of them are inside its domain
+    result = from_embeddings(embeddings, labels, embeddings, labels, exclude_self=True, measures=["precision@10"])
+    assert embeddings.shape == (10_000, 128) and result.mean("precision@10") > 0.875
+    stated = next(line for line in card.splitlines() if line.startswith("| precision@10"))
+    assert float(stated.split()[3]) == pytest.approx(result.mean("precision@10"), abs=1e-3)
+    for part in (
+        encoder.fingerprint,
+        f"{(folder / 'model.onnx').stat().st_size:,} bytes",
+        "Labels: **used**",
+        "Seed: 0",
+    ):
+        assert part in card
+
+
+def test_the_shipped_encoder_refuses_photographs() -> None:
+    y, x = np.mgrid[:48, :64]
+    photograph = np.stack([x * 4, y * 5, 255 - x * 4], axis=-1).astype(np.uint8)
+    with pytest.raises(
+        DomainError, match=r"knows 28 x 28 grayscale .*annlab encode IMAGES --encoder efficientnet-lite0"
+    ):
+        pretrained.load_encoder("fashion-mnist").encode([photograph])
+
+
 # ---------------------------------------------------------------- export
 
 
@@ -96,8 +130,8 @@ def test_the_exported_network_equals_the_one_in_torch() -> None:
         assert trace not in encoder._model
 
     compact = export.export_encoder(network, STEPS, "small", ANYTHING, compact=True)
-    assert len(compact._model) < 0.3 * len(encoder._model)
-    np.testing.assert_allclose(compact.encode(images), expected, atol=1e-2)
+    assert len(compact._model) < 0.35 * len(encoder._model)
+    np.testing.assert_allclose(compact.encode(images), expected, atol=5e-3)
 
 
 @pytest.mark.encoders
