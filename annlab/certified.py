@@ -1,7 +1,7 @@
 """Exact search through bytes: an integer scan with a proven bound, and what could matter scored exactly.
 
 `ByteScanner` answers like `Scanner`, to the last bit, while it reads a quarter of the bytes and multiplies four times as
-many numbers at once. It needs a quantized copy: dim bytes and 16 bytes of terms for a row.
+many numbers at once. It needs a quantized copy: dim bytes and 8 bytes of terms for a row.
 
 The bound
 ---------
@@ -11,13 +11,14 @@ with step t_q: q = t_q z + r. The row's ranking value R = h - q.x (h = |x|^2 / 2
 
     R = h - t_q t (y.z) - q.e - r.(t y)  >=  h - t_q t (y.z) - |q| |e| - |r| |t y|  =: t_q v
 
-by Cauchy and Schwarz; and at most t_q v + 2 (|q| |e| + |r| |t y|). So if U is the largest such upper value of any k rows,
-every row among the k nearest has t_q v <= U. The scan keeps what passes, lowers U as it goes, and `Index` scores the
-rest, some tens of rows in a million. Data without loss (SIFT, pixels: e = r = 0) leave hardly more than k.
+by Cauchy and Schwarz; and at most t_q v + 2 (|q| |e| + |r| |t y|). So if U is the largest such upper value of any k rows, every row among the k
+nearest has t_q v <= U. The scan keeps what passes, lowers U as it goes, and `Index` scores the rest, some tens of rows in
+a million. Data without loss (SIFT, pixels: e = r = 0) leave hardly more than k. |e| and |t y| are kept for a panel of
+32 rows, their largest values: that loosens v by little, and one row that is unlike all others spoils one panel only.
 
 Rounding, with u = 2^-24. (a) x and q are rounded to float32: R errs by 2u h + 2u |q||x|. (b) y.z is exact in int32: at
-most 49,024 dim < 2^31 for dim <= MAX_DIM. (c) v is computed in float32 from h/t_q, (|q|/t_q) E with E = |e| + (|r|/|q|)|t y|,
-and t (y.z): the conversion to float and four operations err by at most u each of the magnitudes involved, together
+most 49,024 dim < 2^31 for dim <= MAX_DIM. (c) v is computed in float32 from h/t_q, (|q|/t_q) E with
+E = |e| + (|r|/|q|)|t y|, and t (y.z): the conversion to float and four operations err by at most u each of the magnitudes involved, together
 5u (h + |q| E + |q||x| + |r||t y|) / t_q. Therefore the terms are stored with a margin of 16u: h (1 - 16u), and
 (|e| + 16u |x|)(1 + 16u), |t y| (1 + 16u), and |q| / t_q is rounded up: then the computed v is below the true one.
 (d) U takes the same margins upwards, and another 2^-20 of itself and of |q|^2 for the last rounding of a distance to
@@ -34,14 +35,14 @@ from typing import Any
 
 import numpy as np
 
-from annlab import bits, threads
+from annlab import threads
 from annlab.distances import Metric
 from annlab.kernels import scan, scan_bytes
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.path import PATH_NAME
 from annlab.kernels.simd import LANES
 from annlab.kernels.topk import PADDING
-from annlab.scanning import Extent, Scanner, rows_found, stack
+from annlab.scanning import Extent, Scanner, first_triggers, rows_found, stack
 from annlab.statistics import BYTES, DISTANCES
 
 MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
@@ -56,14 +57,15 @@ _SMALLEST = 20_000  # rows: below, everything fits into the caches and the copy 
 class ByteScanner(Scanner):
     """A scanner with a quantized copy of its vectors (n, dim).
 
-    `codes` (panels, quads, 32, 4) uint8 and `terms` (panels, 4, 32) float32 are laid out as `kernels/scan_bytes.py`
-    says; `byte_center` (dim,) and `exact_step` say how vectors become bytes.
+    `codes` (panels, quads, 32, 4) uint8, `terms` (panels, 2, 32) and `limits` (panels, 2) float32 are laid out as
+    `kernels/scan_bytes.py` says; `byte_center` (dim,) and `exact_step` say how vectors become bytes.
     """
 
     def __init__(self, vectors: np.ndarray, metric: Metric, extent: Extent, byte_center: np.ndarray, exact_step: float,
-                 codes: np.ndarray, terms: np.ndarray) -> None:  # fmt: skip
+                 codes: np.ndarray, terms: np.ndarray, limits: np.ndarray) -> None:  # fmt: skip
         super().__init__(vectors, metric, extent)
         self.byte_center, self.exact_step, self.codes, self.terms = byte_center, exact_step, codes, terms
+        self.limits = limits
         self.byte_scale = exact_step or self.scale
 
     @classmethod
@@ -79,7 +81,8 @@ class ByteScanner(Scanner):
         codes = np.zeros((panels, quads, _STORED, 4), np.uint8)
         terms = np.zeros((panels, scan_bytes.N_TERMS, _STORED), np.float32)
         terms[:, scan_bytes.HALF_NORM] = np.inf
-        result = cls(vectors, metric, extent, center, exact_step, codes, terms)
+        limits = np.zeros((panels, scan_bytes.N_LIMITS), np.float32)
+        result = cls(vectors, metric, extent, center, exact_step, codes, terms, limits)
         threads.run(result._quantize, threads.split(0, n, n_threads, _STORED), n_threads)
         return result
 
@@ -87,7 +90,7 @@ class ByteScanner(Scanner):
         dim, quads = self.vectors.shape[1], self.codes.shape[1]
         scan_bytes.quantize_rows(
             self.vectors, start, stop, self.metric.code, self.byte_center, self.byte_scale, self.exact_step,
-            np.empty(dim, np.float32), np.zeros(4 * quads, np.int8), self.codes, self.terms,
+            np.empty(dim, np.float32), np.zeros(4 * quads, np.int8), self.codes, self.terms, self.limits,
         )  # fmt: skip
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
@@ -98,7 +101,7 @@ class ByteScanner(Scanner):
         if n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
-        counters[:, BYTES] += n * (4 * self.codes.shape[1] + 16)
+        counters[:, BYTES] += n * (4 * self.codes.shape[1] + 8)
         capacity = max(8 * k, 256) + scan.PANEL_ROWS
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
@@ -137,25 +140,25 @@ class ByteScanner(Scanner):
             words_each = 0 if masks.ndim == 1 else masks.shape[1]
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][packed.usable] = np.finfo(np.float32).max
-        lengths = np.zeros(padded, np.int64)
+        lengths, triggers = np.zeros(padded, np.int64), first_triggers(padded, k, capacity)
         values = np.empty((padded, capacity + PADDING), np.float32)
         rows = np.empty((padded, capacity + PADDING), np.int32)
         low = np.empty(capacity + 2 * PADDING, np.float32)
         high, surrogates = np.empty_like(low), np.empty(scan.ACCUMULATORS * LANES, np.float32)
         sizes = packed.inverse_steps, packed.spans, packed.ratios
         if packed.group > 1:
-            scan_bytes.scan_bytes(packed.codes, packed.starts, q, self.codes, self.terms, first_panel, last_panel, alive,
-                                  words_each, k, *sizes, packed.ties, bounds, lengths, values, rows, surrogates, low,
+            scan_bytes.scan_bytes(packed.codes, packed.starts, q, self.codes, self.terms, self.limits, first_panel, last_panel, alive,
+                                  words_each, k, triggers, *sizes, packed.ties, bounds, lengths, values, rows, surrogates, low,
                                   high)  # fmt: skip
         else:
             for i in range(q):
                 one = slice(i, i + 1)
                 mask = alive[i] if words_each else alive
-                scan_bytes.scan_bytes_one(packed.codes[one], packed.starts[one], self.codes, self.terms, first_panel,
-                                          last_panel, mask, k, *(size[one] for size in sizes), packed.ties[one],
+                scan_bytes.scan_bytes_one(packed.codes[one], packed.starts[one], self.codes, self.terms, self.limits, first_panel,
+                                          last_panel, mask, k, triggers[one], *(size[one] for size in sizes), packed.ties[one],
                                           bounds[one], lengths[one], values[one], rows[one], surrogates, low,
                                           high)  # fmt: skip
-        scan_bytes.finish_bytes(self.terms, q, k, *sizes, packed.group, packed.ties, lengths, values, rows, low, high)
+        scan_bytes.finish_bytes(self.terms, self.limits, q, k, *sizes, packed.group, packed.ties, lengths, values, rows, low, high)
         usable = packed.usable & (lengths[:q] != scan.OVERFLOWED)
         return rows_found(rows[:q], np.where(usable, lengths[:q], 0), None), usable
 
@@ -230,6 +233,7 @@ def check_arrays(arrays: dict[str, Any], n: int, dim: int) -> None:
     wanted = {
         "codes": (np.uint8, (panels, quads, _STORED, 4)),
         "terms": (np.float32, (panels, scan_bytes.N_TERMS, _STORED)),
+        "limits": (np.float32, (panels, scan_bytes.N_LIMITS)),
         "byte_center": (np.float64, (dim,)),
         "exact_step": (np.float64, (1,)),
     }

@@ -6,7 +6,7 @@ by `kernels/distance.py`.
 
 Why no neighbour is lost
 ------------------------
-Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (dim + 8) u, and sums of dim terms, the textbook bound
+Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (1.1 dim + 16) u, and sums of dim terms, the textbook bound
 (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking value R:
 
 *Batches* (`kernels/scan.py`, l2 and cosine): s approximates R = |x|^2/2 - q.x = (D^2 - |q|^2) / 2 for the centred and
@@ -72,7 +72,7 @@ class Extent:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
-                center = _converted(sample, metric)[0].mean(axis=0)
+                center = _converted(sample, metric)[0].mean(axis=0).astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), _CHUNK):
             converted, norms = _converted(vectors[start : start + _CHUNK], metric)
@@ -120,7 +120,7 @@ class Scanner:
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
         if n <= max(k, LANES):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
-        capacity = max(4 * k, 128) + scan.PANEL_ROWS
+        capacity = max(8 * k, 256) + scan.PANEL_ROWS
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
@@ -169,7 +169,7 @@ class Scanner:
                               squared_norms)  # fmt: skip
         slacks, slopes = np.zeros(padded), np.zeros(padded)
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
-        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & ((dim + 8) * _U <= 0.01)
+        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
         packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
@@ -180,17 +180,23 @@ class Scanner:
         low = np.empty(capacity + 2 * PADDING, np.float32)
         scan.scan_batch(
             packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
-            self.extent.center, self.scale, np.empty((q, 0), np.uint64) if masks is None else masks, k,
-            slacks, slopes, bounds, lengths, values, rows, converted,
+            self.extent.center, self.scale, self._own_center(), np.empty((q, 0), np.uint64) if masks is None else masks, k,
+            first_triggers(padded, k, capacity), slacks, slopes, bounds, lengths, values, rows, converted,
             np.empty((n_panels, dim, scan.PANEL_ROWS), np.float32), np.empty(n_panels * scan.PANEL_ROWS, np.float32),
             np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
         )  # fmt: skip
         usable &= lengths[:q] != scan.OVERFLOWED
         return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
 
+    def _own_center(self) -> np.ndarray:
+        """The center in the type of the vectors, or nothing where it or the scale does not fit into that type."""
+        own = self.extent.center.astype(self.vectors.dtype)
+        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own, self.extent.center)
+        return own if fits else own[:0]
+
     def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
         """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
-        c = (dim + 8) * _U
+        c = _batch_rounding(dim)
         floor = 1e-30 * (1 + np.sqrt(squared_norms))  # what float32 cannot represent at all
         if self.metric.code == INNER_PRODUCT:
             return 2 * c * np.sqrt(squared_norms) * self.extent.largest_norm * self.scale + floor, c
@@ -289,6 +295,16 @@ class Scanner:
             parts.append(rows[:length].astype(np.int64))
         found = np.concatenate(parts) if parts else np.empty(0, np.int64)
         return found if numbers is None else numbers[found].astype(np.int64)
+
+
+def _batch_rounding(dim: int) -> float:
+    """c, see the head of the file."""
+    return (1.1 * dim + 16) * _U
+
+
+def first_triggers(q: int, k: int, capacity: int) -> np.ndarray:
+    """The length at which each query's buffer is first tightened: early, since the first bounds are the loosest."""
+    return np.full(q, min(max(5 * k, 48), capacity - scan.PANEL_ROWS), np.int64)
 
 
 def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
