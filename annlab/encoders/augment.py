@@ -1,13 +1,14 @@
 """Augmentation: random views of an image, made for a whole batch at once.
 
-A view is the image seen through a random window (crop), perhaps mirrored (flip), in other light (colour) and a little out
-of focus (blur). Two views of one image are a positive pair that costs no label: what survives all of this is what the
-encoder learns to describe, so the augmentations *are* the definition of "similar" when there is nothing better (Chen et
-al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020).
+A view is the image seen through a random window (crop), perhaps mirrored (flip), in other light (colour) and a little
+out of focus (blur). Two views of one image are a positive pair that costs no label: what survives all of this is what
+the encoder learns to describe, so the augmentations *are* the definition of "similar" when there is nothing better
+(Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020).
 
-Everything works on one tensor of shape (batch, channels, height, width) with values in 0..1, and every image draws its own
-parameters. The crop and the flip are a single affine resampling; the blur is three shifted copies per axis: one pass
-over a batch costs about as much as a 3 x 3 convolution to a handful of channels, far less than the encoder behind it.
+Everything works on one tensor of shape (batch, channels, height, width) with values in 0..1, and every image draws
+its own parameters. The crop and the flip are a single affine resampling; the blur is three shifted copies per axis:
+one pass over a batch costs about as much as a 3 x 3 convolution to a handful of channels, far less than the encoder
+behind it.
 
 Randomness comes from the generator handed in, never from torch's global one: the same seed gives the same views.
 """
@@ -75,13 +76,13 @@ class Augment:
     @classmethod
     def strong(cls, channels: int) -> Augment:
         """The recipe for learning without labels: views must differ in everything but the content."""
-        if channels == 1:
-            return cls(min_scale=0.4, flip=0.5, colour=0.5, blur=0.3)
-        return cls(min_scale=0.25, flip=0.5, colour=0.5, gray=0.2, blur=0.0)
+        if channels == 1:  # the outline says most: small crops would make a coat of a shirt
+            return cls(min_scale=0.7, max_shift=0.07, colour=0.7, blur=0.5)
+        return cls(min_scale=0.25, colour=0.5, gray=0.2, size=0.75)
 
     @classmethod
     def mild(cls) -> Augment:
-        """The recipe where the positives come from people: views only keep the encoder from learning images by heart."""
+        """The recipe where the positives come from people: it only keeps the encoder from learning images by heart."""
         return cls(min_scale=0.7, max_shift=0.1, flip=0.5, colour=0.1)
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -23,7 +23,9 @@ __all__ = ["load_checkpoint", "optimizer_tensors", "restore_optimizer", "save_ch
 FORMAT_VERSION = 1
 
 
-def save_checkpoint(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], manifest: dict[str, Any]) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], manifest: dict[str, Any]
+) -> None:
     """Write tensors and a JSON-able manifest to `path`, atomically."""
     target = Path(path)
     arrays = {f"tensor/{name}": tensor.detach().cpu().numpy() for name, tensor in tensors.items()}

@@ -114,8 +114,8 @@ def aggregate_clicks(
     return ClickTable(
         query[first],
         displayed[first],
-        np.bincount(pair, clicked),
-        np.bincount(pair, looks[position - 1]),
+        np.bincount(pair, clicked).astype(np.float64),
+        np.bincount(pair, looks[position - 1]).astype(np.float64),
         looks,
     )
 

@@ -1,18 +1,17 @@
 """CLIP: images and texts in one space, so that a sentence finds images and an image finds sentences.
 
-Two encoders end in unit vectors of one length: a thin CNN for images, and for texts the mean of word vectors followed by
-two fully connected layers. Trained on image-caption pairs, the loss asks which of the batch's captions belongs to each
-image and which image to each caption (Radford et al., "Learning Transferable Visual Models From Natural Language
+Two encoders end in unit vectors of one length: a thin CNN for images, and for texts the mean of word vectors followed
+by two fully connected layers. Trained on image-caption pairs, the loss asks which of the batch's captions belongs to
+each image and which image to each caption (Radford et al., "Learning Transferable Visual Models From Natural Language
 Supervision", 2021). Afterwards
 
 - text to image and image to text are nearest-neighbour search across the two kinds of embeddings,
 - zero-shot classification embeds one sentence per class ("a photo of a {}") and takes the nearest.
 
-Words have no fixed vocabulary: a word is hashed, whole and as its letter triples, into a table of vectors, as in fastText
-(Bojanowski et al., 2017), so a wording that was never trained on ("sneakers") still shares most of its pieces with one
-that was ("sneaker"). The order of words is ignored: enough for captions made of class names and tags, not for "a cat on
-a mat" against "a mat on a cat".
-"""
+Words have no fixed vocabulary: a word is hashed, whole and as its letter triples, into a table of vectors, as in
+fastText (Bojanowski et al., 2017), so a wording that was never trained on ("sneakers") still shares most of its
+pieces with one that was ("sneaker"). The order of words is ignored: enough for captions made of class names and tags,
+not for "a cat on a mat" against "a mat on a cat"."""
 
 from __future__ import annotations
 
@@ -22,6 +21,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,9 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.cnn import ThinCNN
 from annlab.encoders.losses import clip_loss
-from annlab.encoders.trained import as_nchw, embed, normalised
-from annlab.encoders.training import TrainingError, has_bfloat16, pixel_statistics
+from annlab.encoders.trained import as_nchw, embed, normalised, pixel_statistics
+from annlab.encoders.training import TrainingError
+from annlab.encoders.training_config import has_bfloat16
 
 __all__ = ["Clip", "ClipConfig", "TextEncoder", "captions_from_tags", "tokenize", "train_clip"]
 
@@ -48,6 +49,12 @@ def tokenize(text: str, n_buckets: int = N_BUCKETS) -> npt.NDArray[np.int64]:
     >>> len(tokenize("A cat!")), len(np.intersect1d(tokenize("sneaker"), tokenize("sneakers")))
     (6, 6)
     """
+    return _tokenize(text, n_buckets).copy()
+
+
+@lru_cache(maxsize=10_000)
+def _tokenize(text: str, n_buckets: int) -> npt.NDArray[np.int64]:
+    """Captions repeat from epoch to epoch: each is taken apart once."""
     pieces: list[str] = []
     for word in re.findall(r"\w+", text.lower()):
         framed = f"<{word}>"
@@ -94,7 +101,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """Embed texts: float32, shape (len(texts), dim), rows of length 1."""
-        tokens = [tokenize(text, self.n_buckets) for text in texts]
+        tokens = [_tokenize(text, self.n_buckets) for text in texts]
         starts = np.cumsum([0] + [len(row) for row in tokens[:-1]])
         device = self.words.weight.device
         flat = torch.from_numpy(np.concatenate(tokens)).to(device)  # (all tokens,)
@@ -128,9 +135,7 @@ class Clip:
     mean, std : statistics of the z-score of the training images
     """
 
-    def __init__(
-        self, images: ThinCNN, texts: TextEncoder, mean: tuple[float, ...], std: tuple[float, ...]
-    ) -> None:
+    def __init__(self, images: ThinCNN, texts: TextEncoder, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.images, self.texts, self.mean, self.std = images.eval(), texts.eval(), mean, std
 
     def embed_images(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

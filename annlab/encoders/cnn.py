@@ -1,20 +1,19 @@
 """The thin CNN: convolutional layers, fully connected layers, and an embedding of length 1.
 
-A convolution looks at a small window with the same weights everywhere, so a pattern is recognised wherever it stands; a
-stride of 2 halves the map, so the next layer's window covers twice as much of the image. Three such steps turn pixels into
-a 4 x 4 map of a hundred channels ("which part is roughly where"). Flattened, it goes through fully connected layers to the
-embedding, which is divided by its length so that an inner product is a cosine.
+A convolution looks at a small window with the same weights everywhere, so a pattern is recognised wherever it stands;
+a stride of 2 halves the map, so the next layer's window covers twice as much of the image. Three such steps turn
+pixels into a 4 x 4 map of a hundred channels ("which part is roughly where"). Flattened, it goes through fully
+connected layers to the embedding, which is divided by its length so that an inner product is a cosine.
 
     image (1 or 3, 28..32, ..) -> stem 5x5 / 2 -> [3x3 / 2 + residual 3x3] x 2 -> flatten -> fc -> fc -> unit vector
 
 What keeps it fast on a CPU: the very first layer already has stride 2 (no layer ever sees the full resolution), no
-pooling layers, no channel count below 32, and a channels-last memory layout. About 0.85 million weights with the default
-widths, two thirds of them in the first fully connected layer. It is for small images, up to some 64 pixels; for
-photographs take a pretrained encoder.
+pooling layers, no channel count below 32, and a channels-last memory layout. About 0.85 million weights with the
+default widths, two thirds of them in the first fully connected layer. It is for small images, up to some 64 pixels;
+for photographs take a pretrained encoder.
 
-The residual blocks follow He et al., "Deep Residual Learning for Image Recognition" (2016), batch normalisation Ioffe and
-Szegedy (2015). A trained network must be in `eval()` mode to embed: a batch of one then works as any other.
-"""
+The residual blocks follow He et al., "Deep Residual Learning for Image Recognition" (2016), batch normalisation Ioffe
+and Szegedy (2015). A trained network must be in `eval()` mode to embed: a batch of one then works as any other."""
 
 from __future__ import annotations
 
@@ -68,7 +67,7 @@ class ThinCNN(nn.Module):
     --------
     >>> network = ThinCNN(channels=1).eval()
     >>> embeddings = network(torch.zeros(2, 1, 28, 28))
-    >>> tuple(embeddings.shape), round(float(embeddings[0].norm()), 4)
+    >>> tuple(embeddings.shape), round(embeddings[0].norm().item(), 4)
     ((2, 128), 1.0)
     """
 
@@ -85,8 +84,8 @@ class ThinCNN(nn.Module):
             raise ValueError(f"channels={channels}: images have 1 channel (grayscale) or 3 (RGB)")
         if len(widths) != 3 or min(*widths, dim, grid) < 1 or hidden < 0:
             raise ValueError(
-                f"widths={widths} must be three positive numbers, dim={dim} and grid={grid} positive, hidden={hidden} not "
-                f"negative"
+                f"widths={widths} must be three positive numbers, dim={dim} and grid={grid} positive, "
+                f"hidden={hidden} not negative"
             )
         self.channels, self.widths, self.dim, self.grid, self.n_hidden = channels, tuple(widths), dim, grid, hidden
         low, middle, high = widths
@@ -116,7 +115,9 @@ class ThinCNN(nn.Module):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """The convolutional part: one vector of `grid * grid * widths[2]` numbers per image."""
         if images.ndim != 4 or images.shape[1] != self.channels:
-            raise ValueError(f"expected images of shape (batch, {self.channels}, height, width), got {tuple(images.shape)}")
+            raise ValueError(
+                f"expected images of shape (batch, {self.channels}, height, width), got {tuple(images.shape)}"
+            )
         # sizes for 28 x 28 images | for 32 x 32 images
         maps = self.stem(images)  # (batch, widths[0], 14, 14) | (batch, widths[0], 16, 16)
         maps = self.down1(maps)  # (batch, widths[1], 7, 7) | (batch, widths[1], 8, 8)

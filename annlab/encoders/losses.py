@@ -1,7 +1,7 @@
 """Losses: what makes the embeddings of similar images near and those of different images far.
 
-Embeddings are rows of length 1, so the inner product of two is their cosine similarity s and their Euclidean distance is
-sqrt(2 - 2 s). There are two families:
+Embeddings are rows of length 1, so the inner product of two is their cosine similarity s and their Euclidean distance
+is sqrt(2 - 2 s). There are two families:
 
 distances and a margin
     `contrastive_loss` (pairs) and `triplet_loss` (query, positive, negative) push a distance until a margin is kept and
@@ -12,9 +12,8 @@ softmax over similarities
     `supervised_contrastive` allows many positives, `clip_loss` crosses two kinds of embeddings. Hard negatives weigh
     most by themselves, and the temperature says how much. A batch of b pairs costs O(b^2 d) time and O(b^2) memory.
 
-Every function returns one number, the mean over its queries, that can be differentiated; a loss of equal similarities is
-log(number of candidates), which is what an untrained or a collapsed encoder shows.
-"""
+Every function returns one number, the mean over its queries, that can be differentiated; a loss of equal similarities
+is log(number of candidates), which is what an untrained or a collapsed encoder shows."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ def pair_distance(first: Tensor, second: Tensor) -> Tensor:
 
 
 def contrastive_loss(distance: Tensor, similar: Tensor, margin: float = 1.0) -> Tensor:
-    """Contrastive loss of pairs (Hadsell, Chopra and LeCun, 2006): similar pairs pull, dissimilar ones push to a margin.
+    """Contrastive loss of pairs: similar pairs pull, dissimilar ones push to a margin (Hadsell et al., 2006).
 
     similar * d^2 / 2 + (1 - similar) * max(0, margin - d)^2 / 2
 

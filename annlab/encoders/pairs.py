@@ -5,8 +5,8 @@ three sources of positives differ in what they cost and what they know:
 
 `AugmentationPairs`   the positive is the query itself, seen through another augmentation. Free; knows no meaning.
 `ClickPairs`          users clicked it below the query. Plentiful; biased by what was shown, and where.
-`JudgementPairs`      people judged the two similar, with a grade. Trustworthy and dear. `LabelPairs` is the common case:
-                      two images are similar when they share a label.
+`JudgementPairs`      people judged the two similar, with a grade. Trustworthy and dear. `LabelPairs` is the common
+                      case: two images are similar when they share a label.
 `MixedPairs`          draws each point from one of several sources with given weights.
 
 All of them answer ``sample(n, rng)`` with arrays and hold no images and no tensors. Negatives are drawn from all the
@@ -58,7 +58,7 @@ class PairSource:
         return len(self.groups)
 
     def restricted(self, allowed: npt.NDArray[np.bool_]) -> PairSource:
-        """The same source without any row that is not `allowed` (bool, shape (n_images,)): keeps validation images out."""
+        """The same source without rows that are not `allowed` (bool, shape (n_images,)): the validation images."""
         raise NotImplementedError
 
     def sample(self, n: int, rng: np.random.Generator, n_negatives: int = 0) -> Points:
@@ -129,7 +129,9 @@ class LabelPairs(PairSource):
     def __init__(self, labels: npt.ArrayLike) -> None:
         self.labels = np.asarray(labels)
         if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
-            raise ValueError(f"labels must be a 1-d integer array, got {self.labels.dtype} of shape {self.labels.shape}")
+            raise ValueError(
+                f"labels must be a 1-d integer array, got {self.labels.dtype} of shape {self.labels.shape}"
+            )
         super().__init__(len(self.labels))
         self.labels = self.labels.astype(np.int64)
         n_labels = int(self.labels.max()) + 1
@@ -220,8 +222,8 @@ class ClickPairs(JudgementPairs):
     than at its end; so a click at a position that is looked at with probability p counts 1 / p (inverse propensity
     weighting: Joachims, Swaminathan and Schnabel, 2017). The estimate of a pair's similarity is its clicks divided by
     the sum of its impressions' propensities, and it is capped at `max_weight`, since one lucky click at the bottom
-    would otherwise outweigh hundreds. Pairs shown but never clicked are hard negatives, drawn in proportion to how often
-    they were presumably looked at.
+    would otherwise outweigh hundreds. A pair shown but never clicked is a hard negative if it was presumably looked at,
+    at least once in expectation: what stood at the end of the list may be as similar as what was clicked.
 
     Parameters
     ----------
@@ -252,7 +254,7 @@ class ClickPairs(JudgementPairs):
         weight = np.minimum(table.clicks / np.maximum(table.examined, 1e-12), max_weight)
         self._looks = table.examined
         super().__init__(table.query, table.displayed, weight, n_images)
-        self._prepare(self.similarity == 0, self._looks)
+        self._prepare(self._is_rejected(), self._looks)
 
     def restricted(self, allowed: npt.NDArray[np.bool_]) -> ClickPairs:
         keep = allowed[self.query] & allowed[self.candidate]
@@ -260,8 +262,12 @@ class ClickPairs(JudgementPairs):
         source.propensity, source._looks = self.propensity, self._looks[keep]
         JudgementPairs.__init__(source, self.query[keep], self.candidate[keep], self.similarity[keep], self.n_images)
         source.rows = self.rows[allowed[self.rows]]
-        source._prepare(source.similarity == 0, source._looks)
+        source._prepare(source._is_rejected(), source._looks)
         return source
+
+    def _is_rejected(self) -> npt.NDArray[np.bool_]:
+        rejected: npt.NDArray[np.bool_] = (self.similarity == 0) & (self._looks >= 1)
+        return rejected
 
 
 class MixedPairs(PairSource):
@@ -282,7 +288,9 @@ class MixedPairs(PairSource):
 
     def __init__(self, sources: Sequence[PairSource], weights: Sequence[float]) -> None:
         if not sources or len(sources) != len(weights):
-            raise ValueError(f"a mixture needs one weight per source, got {len(sources)} sources, {len(weights)} weights")
+            raise ValueError(
+                f"a mixture needs one weight per source, got {len(sources)} sources, {len(weights)} weights"
+            )
         if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise ValueError(f"weights={list(weights)} must be finite, not negative, and not all 0")
         sizes = {source.n_images for source in sources}

@@ -1,14 +1,14 @@
 """A Siamese network: two images, one set of weights, one score; and verification, "are these two the same?".
 
-Both images go through the same encoder (the twins share every weight), and the score of the pair is the cosine similarity
-of the two embeddings. It is trained with the contrastive loss on pairs (Hadsell, Chopra and LeCun, 2006; Bromley et al.,
-1993), by ``train(images, LabelPairs(labels), TrainConfig(loss="contrastive"))`` for example: what `train` trains *is* the
-shared twin, so a Siamese network is a way to use an encoder, not another encoder.
+Both images go through the same encoder (the twins share every weight), and the score of the pair is the cosine
+similarity of the two embeddings. It is trained with the contrastive loss on pairs (Hadsell, Chopra and LeCun, 2006;
+Bromley et al., 1993), by ``train(images, LabelPairs(labels), TrainConfig(loss="contrastive"))`` for example: what
+`train` trains *is* the shared twin, so a Siamese network is a way to use an encoder, not another encoder.
 
-A decision needs a threshold. The ROC curve shows every threshold's trade of false accepts against true accepts; the equal
-error rate is the point where false accepts and false rejects are equally frequent. The threshold is chosen on validation
-pairs and then applied to pairs that had no part in the choice: choosing it on the test pairs flatters the result.
-"""
+A decision needs a threshold. The ROC curve shows every threshold's trade of false accepts against true accepts; the
+equal error rate is the point where false accepts and false rejects are equally frequent. The threshold is chosen on
+validation pairs and then applied to pairs that had no part in the choice: choosing it on the test pairs flatters the
+result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Siamese(nn.Module):
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Similarity in [-1, 1] of each image of `first` to the same row of `second`; symmetric."""
         if first.shape != second.shape:
-            raise ValueError(f"a pair needs two images of one shape, got {tuple(first.shape)} and {tuple(second.shape)}")
+            raise ValueError(
+                f"a pair needs two images of one shape, got {tuple(first.shape)} and {tuple(second.shape)}"
+            )
         one = self.encoder(first)  # (batch, dim)
         other = self.encoder(second)  # (batch, dim), by the same weights
         return (one * other).sum(1)  # (batch,)
@@ -90,7 +92,9 @@ def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
         raise ValueError(f"scores hold NaN or inf, first at pair {int(np.flatnonzero(~np.isfinite(score))[0])}")
     n_same = int(truth.sum())
     if n_same in (0, len(truth)):
-        raise ValueError(f"a ROC curve needs pairs of both kinds, got {n_same} same and {len(truth) - n_same} different")
+        raise ValueError(
+            f"a ROC curve needs pairs of both kinds, got {n_same} same and {len(truth) - n_same} different"
+        )
     order = np.argsort(-score, kind="stable")
     last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
     accepted_same = np.cumsum(truth[order])[last_of_tie]

@@ -17,7 +17,7 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint
 from annlab.encoders.cnn import ThinCNN
 
-__all__ = ["Trained", "as_nchw", "embed", "normalised"]
+__all__ = ["Trained", "as_nchw", "embed", "normalised", "pixel_statistics"]
 
 
 @dataclass
@@ -105,14 +105,29 @@ def normalised(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, 
 
 
 def as_nchw(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(n, height, width[, 1 or 3]) uint8 -> (n, channels, height, width), contiguous; refuses anything else."""
+    """(n, height, width[, 1 or 3]) uint8 -> (n, channels, height, width), contiguous; refuses anything else.
+
+    A read-only array is copied: torch takes writable ones only.
+    """
     array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
         raise ValueError(
-            f"images must be uint8 of shape (n, height, width) or (n, height, width, 1 or 3), got {array.dtype} of shape "
-            f"{array.shape}"
+            f"images must be uint8 of shape (n, height, width) or (n, height, width, 1 or 3), got {array.dtype} "
+            f"of shape {array.shape}"
         )
     if len(array) < 1 or min(array.shape[1:3]) < 8:
         raise ValueError(f"need at least one image of at least 8 x 8 pixels, got shape {array.shape}")
     array = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=["C", "W"])
+
+
+def pixel_statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of values in 0..1, exact, from a histogram."""
+    levels = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(pixels.shape[1]):
+        share = np.bincount(pixels[:, channel].ravel(), minlength=256) / pixels[:, channel].size
+        mean = float(share @ levels)
+        means.append(mean)
+        stds.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1e-3))
+    return tuple(means), tuple(stds)

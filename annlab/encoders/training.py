@@ -1,9 +1,9 @@
 """Training an encoder: from images and a source of positive pairs to a network whose embeddings retrieve.
 
 One step takes a batch of training points (query, positive, and hard negatives where the source knows some), makes an
-augmented view of every image, embeds all of them in one pass, and lets the loss pull each query to its positive and push
-it from everything else. One epoch draws as many points as there are training images. After each epoch the validation
-images, which no training point may touch, are embedded and searched.
+augmented view of every image, embeds all of them in one pass, and lets the loss pull each query to its positive and
+push it from everything else. One epoch draws as many points as there are training images. After each epoch the
+validation images, which no training point may touch, are embedded and searched.
 
 Reproducible and resumable: all randomness of an epoch comes from (seed, epoch), so a run that was killed continues from
 its last checkpoint and ends with the same bits as one that was not (on the same machine, torch version and number of
@@ -22,9 +22,9 @@ import math
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,96 +33,26 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.checkpoints import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from annlab.encoders.cnn import Projection, ThinCNN
-from annlab.encoders.losses import contrastive_loss, info_nce, nt_xent, pair_distance, supervised_contrastive, triplet_loss
-from annlab.encoders.pairs import AugmentationPairs, LabelPairs, PairSource
-from annlab.encoders.trained import Trained, as_nchw, embed, normalised
+from annlab.encoders.losses import (
+    contrastive_loss,
+    info_nce,
+    nt_xent,
+    pair_distance,
+    supervised_contrastive,
+    triplet_loss,
+)
+from annlab.encoders.pairs import AugmentationPairs, PairSource
+from annlab.encoders.trained import Trained, as_nchw, embed, normalised, pixel_statistics
+from annlab.encoders.training_config import TrainConfig
 from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall
 
 __all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
 
-LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
 N_PCA_IMAGES = 5000
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: a loss that is not finite, or embeddings that collapsed. The message says what to change."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of a training run. None means: chosen from the data, as described.
-
-    Parameters
-    ----------
-    epochs, batch_size : int
-    learning_rate : float
-        The peak; it rises over the first tenth of the steps and falls along a cosine to 0.
-    weight_decay : float
-    loss : str, optional
-        One of "nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive"; None: supervised_contrastive
-        where positives come from labels alone, else nt_xent.
-    temperature : float
-        Of the softmax losses.
-    margin : float
-        Of the other two.
-    n_negatives : int
-        Negatives drawn for each query besides those of the batch; hard ones first. "info_nce" and "triplet" need some.
-    augment : Augment, optional
-        None: strong for augmentation pairs, mild where positives come from people.
-    projection : bool, optional
-        Put the loss behind a projection, and principal components in its place afterwards; None: for augmentation pairs.
-    widths, dim, grid : the network, see `ThinCNN`
-    validation_size : int
-        Images held out of training; never more than a tenth.
-    patience : int
-        Stop after this many epochs without a better validation result.
-    seed : int
-    bfloat16 : bool, optional
-        Compute convolutions in bfloat16; None: where the processor does it natively (it halves the time).
-    """
-
-    epochs: int = 10
-    batch_size: int = 512
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    loss: str | None = None
-    temperature: float = 0.15
-    margin: float = 1.0
-    n_negatives: int = 0
-    augment: Augment | None = None
-    projection: bool | None = None
-    widths: tuple[int, int, int] = (32, 64, 128)
-    dim: int = 128
-    grid: int = 4
-    validation_size: int = 5000
-    patience: int = 5
-    seed: int = 0
-    bfloat16: bool | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("learning_rate", "temperature", "margin"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)} must be a positive number")
-        if self.loss is not None and self.loss not in LOSSES:
-            raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
-        if self.batch_size < 2:
-            raise ValueError("batch_size=1 leaves a query without negatives; take at least 2, better hundreds")
-        if self.loss in ("info_nce", "triplet") and self.n_negatives < 1:
-            raise ValueError(f"loss={self.loss!r} compares with drawn negatives only: set n_negatives to at least 1")
-
-    def resolved(self, source: PairSource, channels: int) -> TrainConfig:
-        """The same settings with every None replaced by its choice."""
-        automatic = isinstance(source, AugmentationPairs)
-        return replace(
-            self,
-            loss=self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent"),
-            augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
-            projection=automatic if self.projection is None else self.projection,
-            bfloat16=has_bfloat16() if self.bfloat16 is None else self.bfloat16,
-        )
+    """Training cannot go on: a loss that is not finite, or collapsed embeddings. The message says what to change."""
 
 
 def train(
@@ -174,7 +104,12 @@ def train(
     source = AugmentationPairs(len(pixels)) if source is None else source
     if source.n_images != len(pixels):
         raise ValueError(f"the source of pairs refers to {source.n_images} images, but {len(pixels)} were given")
-    run = _Run(pixels, source, (config or TrainConfig()).resolved(source, pixels.shape[1]), _checked_labels(labels, len(pixels)))
+    run = _Run(
+        pixels,
+        source,
+        (config or TrainConfig()).resolved(source, pixels.shape[1]),
+        _checked_labels(labels, len(pixels)),
+    )
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
     while not run.finished:
@@ -190,9 +125,15 @@ class _Run:
     """One training run: the state that an epoch changes and a checkpoint holds."""
 
     def __init__(
-        self, pixels: npt.NDArray[np.uint8], source: PairSource, config: TrainConfig, labels: npt.NDArray[np.int64] | None
+        self,
+        pixels: npt.NDArray[np.uint8],
+        source: PairSource,
+        config: TrainConfig,
+        labels: npt.NDArray[np.int64] | None,
     ) -> None:
         self.pixels, self.config, self.labels = pixels, config, labels
+        self.temperature = cast(float, config.temperature)  # `resolved` has left no None
+        self.augment = cast(Augment, config.augment)
         n = len(pixels)
         order = np.random.default_rng(config.seed).permutation(n)
         self.validation = np.sort(order[: min(config.validation_size, n // 10)])
@@ -206,11 +147,13 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             hidden = 0 if config.projection else 2 * config.dim
-            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid, hidden)
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, cast(int, config.grid), hidden)
             n_features = self.network.n_features
             self.projection = Projection(n_features, config.dim) if config.projection else nn.Identity()
         if config.projection and config.dim > n_features:
-            raise ValueError(f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part")
+            raise ValueError(
+                f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part"
+            )
         self.model = nn.ModuleList([self.network, self.projection])
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -246,7 +189,7 @@ class _Run:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the loss is {value} at epoch {number + 1}, step {step + 1}: lower learning_rate (now "
-                    f"{self.config.learning_rate:g}) or raise temperature (now {self.config.temperature:g}); the last "
+                    f"{self.config.learning_rate:g}) or raise temperature (now {self.temperature:g}); the last "
                     f"checkpoint holds the state after epoch {number}"
                 )
             self.optimizer.zero_grad()
@@ -279,8 +222,8 @@ class _Run:
         n, n_negatives = negatives.shape
         rows = np.concatenate([query, positive, negatives.ravel()])  # (n * (2 + n_negatives),)
         pixels = torch.from_numpy(self.pixels[rows]).to(self.device)  # (rows, channels, height, width) uint8
-        augment = config.augment or Augment()
-        views = normalised(augment(pixels.float() / 255, generator), self.mean, self.std)  # (rows, channels, height, width)
+        views = self.augment(pixels.float() / 255, generator)  # (rows, channels, height, width)
+        views = normalised(views, self.mean, self.std)  # (rows, channels, height, width)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
             if config.projection:
                 vectors = self.projection(self.network.features(views))  # (rows, dim)
@@ -292,17 +235,22 @@ class _Run:
         ours = torch.from_numpy(self.source.groups[query]).to(self.device)  # (n,)
         theirs = torch.from_numpy(self.source.groups[positive]).to(self.device)  # (n,)
         if config.loss == "supervised_contrastive":
-            return supervised_contrastive(vectors[: 2 * n], torch.cat([ours, theirs]), config.temperature)
+            return supervised_contrastive(vectors[: 2 * n], torch.cat([ours, theirs]), self.temperature)
         if config.loss == "info_nce":
-            return info_nce(first, second, drawn, config.temperature)
+            return info_nce(first, second, drawn, self.temperature)
         if config.loss == "triplet":
             return triplet_loss(first, second, drawn[:, 0], config.margin)
-        same = (ours[:, None] == ours) | (ours[:, None] == theirs) | (theirs[:, None] == ours) | (theirs[:, None] == theirs)
+        same = (
+            (ours[:, None] == ours)
+            | (ours[:, None] == theirs)
+            | (theirs[:, None] == ours)
+            | (theirs[:, None] == theirs)
+        )
         if config.loss == "contrastive":  # each query with its positive, and with its neighbour's where that differs
             distance = torch.cat([pair_distance(first, second), pair_distance(first, second.roll(1, 0))])  # (2n,)
             rolled = same.roll(1, 1).diagonal()  # (n,): is the neighbour's positive known to be similar?
             return contrastive_loss(distance, torch.cat([torch.ones_like(rolled), rolled]), config.margin)
-        return nt_xent(first, second, config.temperature, same, drawn if n_negatives else None)
+        return nt_xent(first, second, self.temperature, same, drawn if n_negatives else None)
 
     def _validate(self) -> dict[str, float]:
         """Search the validation images by their embeddings; `score` is what the best epoch is chosen by."""
@@ -317,16 +265,15 @@ class _Run:
         n_steps = (len(self.history) + 1) * self.steps_per_epoch
         if alike > 0.995 and n_steps >= 50:  # before, the running statistics of the normalisations have not settled
             raise TrainingError(
-                f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a mean "
-                f"cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take a "
-                f"larger batch_size (now {self.config.batch_size}: the other images of the batch are the negatives), or "
-                f"check that the images differ at all"
+                f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a "
+                f"mean cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take "
+                f"a larger batch_size (now {self.config.batch_size}: the other images of the batch are the negatives), "
+                f"or check that the images differ at all"
             )
         metrics = {"mean_cosine": alike}
         if self.labels is None:
             generator = torch.Generator().manual_seed(self.config.seed)
-            augment = self.config.augment or Augment()
-            views = [augment(torch.from_numpy(pixels).float() / 255, generator) for _ in range(2)]
+            views = [self.augment(torch.from_numpy(pixels).float() / 255, generator) for _ in range(2)]
             pair = [embed(self.network, (view * 255).byte().numpy(), self.mean, self.std) for view in views]
             return {**metrics, "view_recall": (found := view_recall(*pair)), "score": found}
         precision, average = retrieval_metrics(vectors, self.labels[self.validation])
@@ -349,8 +296,8 @@ class _Run:
         return {
             **json.loads(json.dumps(asdict(self.config))),
             "source": type(self.source).__name__,
-            "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels):08x}",
-            "groups": f"{zlib.crc32(self.source.groups):08x}",
+            "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels.data):08x}",
+            "groups": f"{zlib.crc32(self.source.groups.data):08x}",
         }
 
     def save(self, path: str | Path) -> None:
@@ -362,11 +309,15 @@ class _Run:
     def resume(self, path: str | Path) -> None:
         tensors, manifest = load_checkpoint(path)
         theirs, ours = manifest.get("run", {}), self._identity()
-        different = [f"{name} is {theirs.get(name)}, this run's is {ours[name]}" for name in ours if theirs.get(name) != ours[name]]
+        different = [
+            f"{name} is {theirs.get(name)}, this run's is {ours[name]}"
+            for name in ours
+            if theirs.get(name) != ours[name]
+        ]
         if different:
             raise ValueError(
-                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another checkpoint path, or "
-                f"delete the file to start over"
+                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another path, "
+                f"or delete the file to start over"
             )
         self.model.load_state_dict(_under("model/", tensors))
         self.best = _under("best/", tensors)
@@ -385,18 +336,6 @@ def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def pixel_statistics(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of values in 0..1, exact, from a histogram."""
-    levels = np.arange(256) / 255
-    means, stds = [], []
-    for channel in range(pixels.shape[1]):
-        share = np.bincount(pixels[:, channel].ravel(), minlength=256) / pixels[:, channel].size
-        mean = float(share @ levels)
-        means.append(mean)
-        stds.append(max(float(np.sqrt(share @ (levels - mean) ** 2)), 1e-3))
-    return tuple(means), tuple(stds)
-
-
 def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64] | None:
     if labels is None:
         return None
@@ -404,11 +343,3 @@ def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int6
     if array.shape != (n,) or array.dtype.kind not in "iu":
         raise ValueError(f"labels must be {n} integers, one per image, got {array.dtype} of shape {array.shape}")
     return array.astype(np.int64)
-
-
-def has_bfloat16() -> bool:
-    """Whether bfloat16 is native here: emulated, it is slower than float32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe()) if probe is not None else False

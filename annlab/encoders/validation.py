@@ -1,13 +1,14 @@
 """Validation during training: a few numbers per epoch that say whether the embeddings retrieve.
 
-Every image is searched among all the others (itself excluded). At most 1,000 of them serve as queries, evenly spaced, so
-that validating 5,000 images costs about a second.
-"""
+Every image is searched among all the others (itself excluded). At most 1,000 of them serve as queries, evenly spaced,
+so that validating 5,000 images costs about a second."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from annlab.evaluation import from_embeddings
 
 __all__ = ["mean_cosine", "retrieval_metrics", "view_recall"]
 
@@ -17,21 +18,12 @@ MAX_QUERIES = 1000
 def retrieval_metrics(
     vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], max_queries: int = MAX_QUERIES
 ) -> tuple[float, float]:
-    """Precision@10 and mean average precision over the full ranking, an image with the same label being relevant.
-
-    Queries without a relevant image are left out; with none left both are 0.
-    """
-    n = len(vectors)
-    precisions, averages = [], []
-    for query in np.arange(n)[:: max(1, -(-n // max_queries))]:
-        order = np.argsort(-(vectors @ vectors[query]), kind="stable")  # (n,)
-        relevant = labels[order[order != query]] == labels[query]  # (n - 1,)
-        if not relevant.any():
-            continue
-        hits = np.flatnonzero(relevant)  # (n_relevant,)
-        precisions.append(relevant[:10].sum() / 10)
-        averages.append(np.mean(np.arange(1, len(hits) + 1) / (hits + 1)))
-    return (float(np.mean(precisions)), float(np.mean(averages))) if averages else (0.0, 0.0)
+    """Precision@10 and mean average precision over the full ranking, an image with the same label being relevant."""
+    queries = np.arange(len(vectors))[:: max(1, -(-len(vectors) // max_queries))]
+    result = from_embeddings(
+        vectors[queries], labels[queries], vectors, labels, exclude_self=queries, measures=["precision@10", "map"]
+    )
+    return result.mean("precision@10"), result.mean("map")
 
 
 def view_recall(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:

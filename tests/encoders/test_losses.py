@@ -140,7 +140,9 @@ def test_clip_loss_is_the_mean_of_both_directions_and_shares_equal_captions():
     "loss",
     [
         lambda a, b: losses.nt_xent(a, b, 0.5),
-        lambda a, b: losses.nt_xent(a, b, 0.5, same=torch.eye(4, dtype=torch.bool).roll(1, 0), negatives=b.unsqueeze(1)),
+        lambda a, b: losses.nt_xent(
+            a, b, 0.5, same=torch.eye(4, dtype=torch.bool).roll(1, 0), negatives=b.unsqueeze(1)
+        ),
         lambda a, b: losses.supervised_contrastive(torch.cat([a, b]), torch.tensor([0, 1, 1, 2] * 2), 0.5),
         lambda a, b: losses.info_nce(a, b, torch.stack([b.roll(1, 0), a.roll(1, 0)], 1), 0.5),
         lambda a, b: losses.clip_loss(a, b, 2.0),

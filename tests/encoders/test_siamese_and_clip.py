@@ -1,4 +1,4 @@
-"""Siamese verification and CLIP: hand-worked curves, and small trainings judged on images and wordings not trained on."""
+"""Siamese verification and CLIP: hand-worked curves, and small trainings judged on unseen images and wordings."""
 
 import zlib
 from dataclasses import replace
