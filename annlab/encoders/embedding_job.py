@@ -198,11 +198,8 @@ class _Work:
         if state is not None:
             self.done = state["done"]
             self.skipped = [(number, reason) for number, reason in state["skipped"]]
-        folder.mkdir(parents=True, exist_ok=True)
-        with self.rows_path.open("ab") as file:
-            if file.tell() < self.n_bytes:
+            if not self.rows_path.is_file() or self.rows_path.stat().st_size < self.n_bytes:
                 raise ValueError(f"{self.rows_path} is damaged: delete {folder} to start over")
-            file.truncate(self.n_bytes)  # rows of a block that was not counted before the kill
 
     @property
     def rows_path(self) -> Path:
@@ -213,7 +210,10 @@ class _Work:
         return (self.done - len(self.skipped)) * self.dim * 4
 
     def append(self, rows: NDArray[np.float32], skipped: list[tuple[int, str]], done: int) -> None:
-        with self.rows_path.open("ab") as file:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.rows_path.open("r+b" if self.done else "wb") as file:
+            file.truncate(self.n_bytes)  # rows of a block that was not counted before a kill
+            file.seek(self.n_bytes)
             file.write(rows.tobytes())
             file.flush()
             os.fsync(file.fileno())

@@ -158,6 +158,8 @@ def _decode_stream(stream: Any, name: str) -> NDArray[np.uint8]:
     image_module = _pillow()
     try:
         image = image_module.open(stream, formats=FORMATS)  # reads the header; the pixels wait for load()
+        # An MPO is a photograph with its preview; asking a GIF makes it read on to its second frame.
+        animated = image.format != "MPO" and getattr(image, "is_animated", False)
     except image_module.UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a readable image of the formats {', '.join(FORMATS)}") from error
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
@@ -165,7 +167,7 @@ def _decode_stream(stream: Any, name: str) -> NDArray[np.uint8]:
     except Exception as error:  # parsers raise whatever they trip over: OSError, struct.error, SyntaxError, ...
         raise ValueError(f"{name} is truncated or corrupt: {error}") from error
     with image:
-        if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photograph with its preview
+        if animated:
             warnings.warn(f"{name} is animated: only its first frame is used", stacklevel=3)
         return _pixels(image, name)
 

@@ -161,6 +161,10 @@ def test_an_image_outside_the_domain_stops_the_job_and_is_named(folder: Path, tm
     Image.new("RGB", (9, 9), "red").save(folder / "dog" / "red.png")
     with pytest.raises(DomainError, match=r"dog/red\.png \(9 x 9\) is not for the encoder 'linear', which knows gray"):
         embed_images(open_images(folder), encoder, tmp_path / "e.npy")
+    (folder / "dog" / "red.png").rename(folder / "0.png")  # now the very first: nothing is left behind
+    with pytest.raises(DomainError, match=r"0\.png"):
+        embed_images(open_images(folder), encoder, tmp_path / "f.npy")
+    assert not list(tmp_path.glob("f.npy*"))
 
 
 def test_nothing_to_embed(folder: Path, encoder: Encoder, tmp_path: Path) -> None:

@@ -161,6 +161,34 @@ def test_a_bad_file_raises_with_its_name_and_the_reason(kind: str, tmp_path: Pat
         decode_image(data, name="upload")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_mutated_files_give_pixels_or_a_value_error(full: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture, wide = Image.fromarray(photo()), Image.fromarray(photo()[..., 0].astype(np.uint16) * 257)
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (60, 40), "red")]}
+    seeds = [encoded(picture, format, exif=exif.tobytes()) for format in ("PNG", "JPEG", "WEBP")]
+    seeds += [encoded(picture, format) for format in ("BMP", "GIF")] + [encoded(wide, "PNG")]
+    seeds += [encoded(picture, format, **frames) for format in ("GIF", "PNG", "WEBP")]
+    seeds += [encoded(picture.convert("CMYK"), "JPEG"), encoded(picture.convert("P"), "PNG", transparency=3)]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(20_000 if full else 1500):
+        data = bytearray(seeds[number % len(seeds)])
+        if rng.random() < 0.3:
+            data = data[: rng.integers(1, len(data))]
+        for _ in range(rng.integers(0, 4)):
+            data[rng.integers(min(len(data), rng.choice([40, 10**6])))] = rng.integers(256)
+        try:
+            decoded = decode_image(bytes(data), name="mutated")
+        except ValueError as error:
+            assert "mutated" in str(error)
+            refused += 1
+        else:
+            assert decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] in (1, 3)
+    assert refused > 100
+
+
 def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
 
