@@ -189,6 +189,21 @@ def test_mutated_files_give_pixels_or_a_value_error(full: bool) -> None:
     assert refused > 100
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_an_animation_cut_anywhere_gives_pixels_or_a_value_error(format: str) -> None:
+    frames = [Image.new("P" if format == "GIF" else "RGB", (9, 8), color) for color in (3, 9, 200)]
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+    refused = 0
+    for length in range(1, len(data)):
+        try:
+            decode_image(data[:length], name="cut")
+        except ValueError as error:
+            assert "cut" in str(error)
+            refused += 1
+    assert refused > 20
+
+
 def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
 
