@@ -16,7 +16,6 @@ import io
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -38,10 +37,10 @@ N_COMPONENTS = 128
 # What is not said here is the default: augmentation and loss by the source of positives, batches of 256, 3e-3.
 RECIPES = {
     ("fashion-mnist", "self-supervised"): TrainConfig(epochs=6),
-    ("fashion-mnist", "clicks"): TrainConfig(epochs=3, n_negatives=1, augment=replace(Augment.mild(), size=0.86)),
+    ("fashion-mnist", "clicks"): TrainConfig(epochs=3, n_negatives=1, augment=Augment.strong(1)),
     ("fashion-mnist", "labels"): TrainConfig(epochs=12),
     ("cifar-10", "self-supervised"): TrainConfig(epochs=24, patience=24),
-    ("cifar-10", "clicks"): TrainConfig(epochs=6, n_negatives=1, augment=replace(Augment.mild(), size=0.75)),
+    ("cifar-10", "clicks"): TrainConfig(epochs=6, n_negatives=1, augment=Augment.strong(3)),
     ("cifar-10", "labels"): TrainConfig(
         epochs=12,
         augment=Augment(min_scale=0.5, max_shift=0.1, colour=0.2, size=0.75),

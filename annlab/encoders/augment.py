@@ -107,13 +107,13 @@ class Augment:
     def _crop_and_flip(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Resample each image through its own window: an affine map with a scale, a mirror and a shift, no rotation."""
         batch, channels, full_height, full_width = images.shape
-        draw = torch.rand(5, batch, generator=generator)  # (5, batch)
+        draw = torch.rand(5, batch, generator=generator).to(images.device)  # (5, batch)
         area = self.min_scale + (1.0 - self.min_scale) * draw[0]  # (batch,)
         aspect = (draw[1] - 0.5) * 0.5 * (self.min_scale < 1.0)  # (batch,) log of width / height, within e^(1/4)
         width = (area.sqrt() * torch.exp(aspect / 2)).clamp(max=1.0)  # (batch,)
         height = (area.sqrt() * torch.exp(-aspect / 2)).clamp(max=1.0)  # (batch,)
         mirror = torch.where(draw[2] < self.flip, -1.0, 1.0)  # (batch,)
-        theta = torch.zeros(batch, 2, 3)  # (batch, 2, 3): output coordinates in [-1, 1] to input coordinates
+        theta = images.new_zeros(batch, 2, 3)  # (batch, 2, 3): output coordinates in [-1, 1] to input coordinates
         theta[:, 0, 0] = width * mirror
         theta[:, 1, 1] = height
         theta[:, 0, 2] = (2 * draw[3] - 1) * (1 - width + 2 * self.max_shift)
@@ -125,9 +125,10 @@ class Augment:
     def _change_colour(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Saturation, lamp, brightness and contrast, each with a factor of its own per image."""
         batch, channels = images.shape[:2]
-        factors = 1 + self.colour * (2 * torch.rand(6, batch, 1, 1, 1, generator=generator) - 1)  # (6, batch, 1, 1, 1)
+        draw = torch.rand(6, batch, 1, 1, 1, generator=generator).to(images.device)  # (6, batch, 1, 1, 1)
+        factors = 1 + self.colour * (2 * draw - 1)  # (6, batch, 1, 1, 1)
         if channels == 3:
-            lost = torch.rand(batch, 1, 1, 1, generator=generator) < self.gray  # (batch, 1, 1, 1)
+            lost = torch.rand(batch, 1, 1, 1, generator=generator).to(images.device) < self.gray  # (batch, 1, 1, 1)
             saturation = torch.where(lost, 0.0, factors[0])  # (batch, 1, 1, 1)
             lamp = torch.where(lost, 1.0, 0.5 + factors[1:4].squeeze(-1).permute(1, 0, 2, 3) / 2)  # (batch, 3, 1, 1)
             luma = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # (1, 3, 1, 1)
@@ -139,7 +140,7 @@ class Augment:
 
     def _blur(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Mix each pixel with its two neighbours along each axis; a share of 0 leaves the image as it was."""
-        draw = torch.rand(2, len(images), 1, 1, 1, generator=generator)  # (2, batch, 1, 1, 1)
+        draw = torch.rand(2, len(images), 1, 1, 1, generator=generator).to(images.device)  # (2, batch, 1, 1, 1)
         share = torch.where(draw[0] < self.blur, draw[1] / 3, 0.0)  # (batch, 1, 1, 1): 1/3 is a box filter
         padded = nn.functional.pad(images, (1, 1, 0, 0), mode="replicate")  # (batch, channels, height, width + 2)
         images = images + share * (padded[..., :-2] + padded[..., 2:] - 2 * images)  # (batch, channels, height, width)

@@ -124,7 +124,6 @@ def nt_xent(
     temperature: float = 0.2,
     same: Tensor | None = None,
     negatives: Tensor | None = None,
-    weights: Tensor | None = None,
 ) -> Tensor:
     """NT-Xent (Chen et al., "SimCLR", 2020): row i of `first` and of `second` are each other's positive.
 
@@ -139,8 +138,6 @@ def nt_xent(
         Pairs of points known to be similar, which must not count as each other's negatives. The diagonal is ignored.
     negatives : Tensor, shape (n, h, dim), optional
         Hard negatives that only the query `first[i]` is compared with.
-    weights : Tensor, shape (n,), optional
-        Weight of each point in the mean.
     """
     _check_positive("temperature", temperature)
     n = len(first)
@@ -159,10 +156,7 @@ def nt_xent(
         extra = torch.cat([extra, torch.full_like(extra, float("-inf"))])  # (2n, h)
         logits = torch.cat([logits, extra], 1)  # (2n, 2n + h)
     own = logits.gather(1, positive[:, None]).squeeze(1)  # (2n,)
-    losses = logits.logsumexp(1) - own  # (2n,)
-    if weights is None:
-        return losses.mean()
-    return (losses * weights.repeat(2)).sum() / (2 * weights.sum())
+    return (logits.logsumexp(1) - own).mean()
 
 
 def supervised_contrastive(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:

@@ -63,8 +63,11 @@ class Trained:
         tensors, manifest = load_checkpoint(path)
         if manifest.get("kind") != "thin_cnn":
             raise ValueError(f"{path} holds {manifest.get('kind')!r}, not a trained thin_cnn")
-        module = ThinCNN(**manifest["network"]).eval()
-        module.load_state_dict(tensors)
+        try:
+            module = ThinCNN(**manifest["network"]).eval()
+            module.load_state_dict(tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged: its weights do not fit its description: {error}") from error
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
             module,

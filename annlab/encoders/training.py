@@ -9,10 +9,11 @@ Reproducible and resumable: all randomness of an epoch comes from (seed, epoch),
 its last checkpoint and ends with the same bits as one that was not (on the same machine, torch version and number of
 threads). The checkpoint holds weights, optimizer moments and history as plain arrays.
 
-Where positives are augmentations, the loss demands that an encoder forget whatever they change. So the fully connected
-layers that it acts on are thrown away (Chen et al., 2020), and the embedding becomes what best keeps the convolutional
-map in `dim` numbers: its principal components, measured on training images. Where positives come from people, the
-fully connected layers learn what those people mean, and stay.
+Where one pair is all that is known of an image (augmentation, clicks), the loss demands too much: to forget whatever
+the augmentations change, and to keep apart images of one kind that nobody called similar. So the fully connected layers
+that it acts on are thrown away (Chen et al., 2020), and the embedding becomes what best keeps the convolutional map in
+`dim` numbers: its principal components, measured on training images. Labels say of all pairs whether they are similar;
+the fully connected layers that learn from them stay.
 """
 
 from __future__ import annotations

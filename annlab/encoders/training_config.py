@@ -36,7 +36,8 @@ class TrainConfig:
     augment : Augment, optional
         None: strong for augmentation pairs, mild where positives come from people.
     projection : bool, optional
-        Put the loss behind a projection, and principal components in its place later; None: for augmentation pairs.
+        Put the loss behind a projection, and principal components in its place later; None: for nt_xent, unless
+        positives come from labels. It separates images of one kind too, where nothing says that they are similar.
     widths, dim, grid : the network, see `ThinCNN`
         grid None: 4 for grayscale images, 2 for colour.
     validation_size : int
@@ -91,7 +92,9 @@ class TrainConfig:
             temperature=self.temperature or (0.1 if loss == "supervised_contrastive" else 0.2),
             grid=self.grid or (4 if channels == 1 else 2),
             augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
-            projection=automatic if self.projection is None else self.projection,
+            projection=loss == "nt_xent" and not isinstance(source, LabelPairs)
+            if self.projection is None
+            else self.projection,
             bfloat16=has_bfloat16() if self.bfloat16 is None else self.bfloat16,
         )
 
