@@ -82,7 +82,8 @@ def train_encoder(
     import torch  # the extra's absence is explained by the modules below
 
     from annlab.encoders.pairs import LabelPairs
-    from annlab.encoders.training import TrainConfig, train
+    from annlab.encoders.training import train
+    from annlab.encoders.training_config import TrainConfig
 
     torch.set_num_threads(threads)
     geometry, pixels, read = read_pixels(images, size, say)

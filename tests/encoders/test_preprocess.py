@@ -190,16 +190,19 @@ def test_mutated_files_give_pixels_or_a_value_error(full: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
-def test_an_animation_cut_anywhere_gives_pixels_or_a_value_error(format: str) -> None:
+@pytest.mark.parametrize("format", ["GIF", "PNG"])
+def test_an_animation_damaged_anywhere_gives_pixels_or_a_value_error(format: str) -> None:
+    """Cut after each byte, or with each byte changed: asking for the second frame must fail as the first does."""
     frames = [Image.new("P" if format == "GIF" else "RGB", (9, 8), color) for color in (3, 9, 200)]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+    damaged = [data[:length] for length in range(1, len(data))]
+    damaged += [data[:at] + bytes([value]) + data[at + 1 :] for at in range(len(data)) for value in (1, 5, 44)]
     refused = 0
-    for length in range(1, len(data)):
+    for mutated in damaged:
         try:
-            decode_image(data[:length], name="cut")
+            decode_image(mutated, name="damaged")
         except ValueError as error:
-            assert "cut" in str(error)
+            assert "damaged" in str(error)
             refused += 1
     assert refused > 20
 
