@@ -155,7 +155,8 @@ def measure(name: str, search: Search, queries: np.ndarray, truth: np.ndarray,
         search(queries[i : i + 1])
         milliseconds.append(1e3 * (time.perf_counter() - started))
     recall = float(truth_share(found, truth))
-    return Row(name, recall, np.array(milliseconds), batch_seconds, build_seconds, size, same_class(found), len(queries))
+    precision = same_class(found)
+    return Row(name, recall, np.array(milliseconds), batch_seconds, build_seconds, size, precision, len(queries))
 
 
 def truth_share(found: np.ndarray, truth: np.ndarray) -> float:
