@@ -188,7 +188,14 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     rows = []
     resumed = train(images, None, SMALL, checkpoint=tmp_path / "run.npz", progress=rows.append)
     assert [row["epoch"] for row in rows] == [3.0]
-    assert bits(resumed) == bits(train(images, None, SMALL))
+    assert bits(resumed) == bits(train(images, None, SMALL, checkpoint=tmp_path / "whole.npz"))
+    ours, theirs = (load_checkpoint(tmp_path / name) for name in ("run.npz", "whole.npz"))
+    assert ours[0].keys() == theirs[0].keys()
+    for name, tensor in ours[0].items():  # weights of the last and the best epoch, optimizer moments
+        assert tensor.numpy().tobytes() == theirs[0][name].numpy().tobytes(), name
+    for row in (*ours[1]["history"], *theirs[1]["history"]):
+        del row["cpu_seconds"]
+    assert ours[1] == theirs[1]
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -310,3 +317,16 @@ def test_the_z_score_uses_statistics_of_the_training_images_alone():
     np.testing.assert_allclose(trained.std, rest.std((0, 1, 2)), rtol=1e-6)
     batch = normalised(torch.from_numpy(as_nchw(images)).float() / 255, trained.mean, trained.std)
     np.testing.assert_allclose(batch.mean((0, 2, 3)).numpy(), 0, atol=0.05)
+
+
+def test_a_second_round_begins_with_the_weights_of_the_first():
+    images, labels = toy_images(200)
+    config = replace(SMALL, epochs=6, learning_rate=1e-2)
+    first = train(images, LabelPairs(labels), config, labels=labels)
+    second = train(
+        images, LabelPairs(labels), replace(config, epochs=1, learning_rate=1e-6), labels=labels, start=first
+    )
+    assert second.history[0]["loss"] < first.history[1]["loss"]
+    assert second.history[0]["score"] > first.history[0]["score"]
+    with pytest.raises(ValueError, match=r"'dim': 16.*'dim': 8"):
+        train(images, LabelPairs(labels), replace(config, dim=8), start=first)
