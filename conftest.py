@@ -38,5 +38,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         skips["encoders"] = pytest.mark.skip(reason='torch is missing: pip install "annlab[encoders]"')
     for item in items:
         for name, skip in skips.items():
-            if name in item.keywords:
+            if item.get_closest_marker(name):
                 item.add_marker(skip)
