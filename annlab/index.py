@@ -26,6 +26,7 @@ import numpy as np
 from annlab import searching, snapshot, storage, threads, validation
 from annlab.distances import get_metric
 from annlab.filters import Condition, Filter, Selection, to_ids
+from annlab.progress import as_progress
 from annlab.searching import Neighbors, RadiusNeighbors
 from annlab.state import State
 from annlab.statistics import SearchStats
@@ -274,7 +275,7 @@ class Index:
             params=self._params,
             rng=np.random.default_rng(self._seed),
             threads=threads.resolve(n_threads),
-            progress=_as_progress(progress),
+            progress=as_progress(progress),
             owned=owned,
         )
 
@@ -521,19 +522,6 @@ def _as_columns(attributes: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
 def _same_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     if set(given) != set(known):
         raise ValueError(f"attributes {sorted(given)} given, but the index has {sorted(known)}: give exactly these")
-
-
-def _as_progress(progress: Any) -> Callable[[str, float], None]:
-    if progress is None or progress is False:
-        return lambda what, share: None
-    if progress is True:
-        from annlab.progress import report
-
-        return report
-    if not callable(progress):
-        raise TypeError(f"progress must be a bool or a function of (what, share), not {progress!r}")
-    function: Callable[[str, float], None] = progress
-    return function
 
 
 def _replay(before: State, now: State, rows: np.ndarray, new: State) -> State:

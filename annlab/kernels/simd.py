@@ -398,6 +398,16 @@ def smaller(typing_context: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
+@intrinsic
+def choose(typing_context: Any, mask: Any, a: Any, b: Any) -> Any:
+    """The lanes of `a` where the mask has a bit, those of `b` elsewhere."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(mask_vector(builder, args[0], sig.return_type.lanes), args[1], args[2])
+
+    return a(types.int64, a, b), codegen
+
+
 def _zip(half: int) -> Any:
     @intrinsic
     def zipped(typing_context: Any, a: Any, b: Any) -> Any:
