@@ -89,8 +89,9 @@ class Centroids:
 
         def work(start: int, stop: int) -> None:
             packed = np.empty((points.shape[1], QUERIES_IN_TILE), np.float32)
-            kernels.nearest_centroids(points, self.panels, self.half_norms, start, stop, packed,
-                                      np.empty(LANES, np.float32), np.empty(LANES, np.int32), labels, surrogates)  # fmt: skip
+            values, places = np.empty(LANES, np.float32), np.empty(LANES, np.int32)
+            kernels.nearest_centroids(points, self.panels, self.half_norms, start, stop, packed, values, places, labels,
+                                      surrogates)  # fmt: skip
 
         threads.run(work, threads.split(0, len(points), n_threads, QUERIES_IN_TILE), n_threads)
         return labels, surrogates

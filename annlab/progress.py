@@ -20,7 +20,7 @@ def report(what: str, share: float) -> None:
 
 
 def as_progress(progress: Any) -> Callable[[str, float], None]:
-    """The function to report to: `report` for True, nothing for None or False, else the function that was given."""
+    """What a user gave as `progress=`, as a function."""
     if progress is None or progress is False:
         return lambda what, share: None
     if progress is True:

@@ -64,12 +64,13 @@ class Extent:
     smallest_norm: float
 
     @classmethod
-    def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None) -> "Extent":
-        """Measure vectors (n, dim), n >= 1, in chunks of bounded size."""
+    def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None,
+           about_mean: bool = False) -> "Extent":  # fmt: skip
+        """Measure vectors (n, dim), n >= 1, in chunks of bounded size, about a center or their mean (ip: about 0)."""
         dim = vectors.shape[1]
         if center is None:
             center = np.zeros(dim)
-            if metric.code != INNER_PRODUCT:
+            if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
                 center = _converted(sample, metric)[0].mean(axis=0)
         reach, largest, smallest = 0.0, 0.0, np.inf
@@ -126,24 +127,19 @@ class Scanner:
             some = slice(start, start + block)
             parts.append(self._block(queries[some], k, numbers, None if masks is None else masks[some], keys, n_threads,
                                      n, capacity))  # fmt: skip
-        return _stack(parts)
+        return stack(parts)
 
     def _block(self, queries, k, numbers, masks, keys, n_threads, n, capacity):  # type: ignore[no-untyped-def]  # fmt: skip
         """Candidates of a block of queries: the fast scan, again with larger buffers, at last by the definition."""
         candidates: list[np.ndarray] = []
         open_queries = np.arange(len(queries))
         one_by_one = len(queries) < _TILE_FROM
+        scan_range = self._scan_single if one_by_one else self._scan_batch
+        ranges = threads.split(0, n, n_threads, 64)
         for size in (capacity, 16 * capacity):
-            search = self._scan_single if one_by_one else self._scan_batch
             some_masks = None if masks is None else masks[open_queries]
-            ranges = threads.split(0, n, n_threads, 64)
-            found = threads.run(
-                lambda a, b, size=size, search=search, some_masks=some_masks: search(
-                    queries[open_queries], k, numbers, some_masks, a, b, size
-                ),
-                ranges,
-                n_threads,
-            )
+            tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
+            found = threads.run(scan_range, tasks, n_threads)
             done = np.logical_and.reduce([ok for _, ok in found])
             block = np.hstack([rows for rows, _ in found])
             result = np.full((len(queries), block.shape[1]), -1, np.int64)
@@ -190,7 +186,7 @@ class Scanner:
             np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
         )  # fmt: skip
         usable &= lengths[:q] != scan.OVERFLOWED
-        return _rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
+        return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
 
     def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
         """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
@@ -215,7 +211,7 @@ class Scanner:
                     high,
                 )  # fmt: skip
         usable = lengths != scan.OVERFLOWED
-        return _rows_found(rows, np.where(usable, lengths, 0), numbers), usable
+        return rows_found(rows, np.where(usable, lengths, 0), numbers), usable
 
     def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
@@ -313,7 +309,7 @@ def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | N
     return result
 
 
-def _rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
+def rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
     """Buffers of positions (q, capacity) as rows (q, longest), -1 behind a buffer's end."""
     longest = int(lengths.max(initial=0))
     found = rows[:, :longest].astype(np.int64)
@@ -325,7 +321,7 @@ def _rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | Non
     return found
 
 
-def _stack(parts: list[np.ndarray]) -> np.ndarray:
+def stack(parts: list[np.ndarray]) -> np.ndarray:
     """Blocks of candidates one below the other, padded to the same width."""
     if len(parts) == 1:
         return parts[0]

@@ -13,7 +13,7 @@ is organised like one:
   comparison with the query's bound follows, and only what passes is stored (`kernels/topk.py`).
 
 A block of panels stays in the second-level cache while all groups of queries pass it, so the vectors are read from
-memory once per call. Why a rounded surrogate cannot lose a neighbour is derived in `annlab/exact.py`.
+memory once per call. Why a rounded surrogate cannot lose a neighbour is derived in `annlab/scanning.py`.
 """
 
 import numpy as np
@@ -106,7 +106,8 @@ def tighten(values, rows, length, k, slack, slack_slope, low, high):
 
 
 @kernel
-def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values, rows, capacity, k, slacks, slopes, low, high):
+def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values, rows, capacity, k, slacks, slopes,
+            low, high):  # fmt: skip
     """Append what passes the bounds of a tile's queries (its surrogates lie in memory, PANEL_ROWS a query).
 
     `row` is the panel's first row; `alive` holds n_words words per query where every query has its own filter.
@@ -145,8 +146,8 @@ def pack_queries(path, queries, metric, center, scale, converted, packed, square
 
 
 @kernel
-def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, stride, metric, center, scale, converted,
-               panels, half_norms):  # fmt: skip
+def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, stride, metric, center, scale,
+               converted, panels, half_norms):  # fmt: skip
     """Pack the rows start..stop-1 (through row_numbers where there are any) into panels; returns their number."""
     n_panels = (stop - start + PANEL_ROWS - 1) // PANEL_ROWS
     for p in range(n_panels):
@@ -163,27 +164,30 @@ def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, 
 
 
 @entry
-def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metric, center, scale, alive, k, slacks, slopes,
-               bounds, lengths, values, rows, converted, panels, half_norms, surrogates, low, high):  # fmt: skip
+def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metric, center, scale, alive, k, slacks,
+               slopes, bounds, lengths, values, rows, converted, panels, half_norms, surrogates, low,
+               high):  # fmt: skip
     """Offer the rows start..stop-1 to every query; afterwards its buffer holds all that can be among its k nearest.
 
-    packed (groups, dim, QUERIES_IN_TILE); vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty: scan
-    the rows themselves; alive (q, words) bits of the rows that a query may have, or (q, 0). Per query (padded to whole groups): slacks and
-    slopes float64, bounds float32, lengths int64, values float32 and rows int32 (queries, capacity); the rows are
-    positions in row_numbers where that is given. The rest is scratch: see `annlab/exact.py`.
+    packed (groups, dim, QUERIES_IN_TILE); vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty:
+    scan the rows themselves; alive (q, words) bits of the rows that a query may have, or (q, 0). Per query (padded to
+    whole groups): slacks and slopes float64, bounds float32, lengths int64, values float32 and rows int32 (queries,
+    capacity); the rows are positions in row_numbers where that is given. The rest is scratch: see `Scanner`.
     """
     dim, capacity, stride = vectors.shape[1], values.shape[1], converted.shape[1]
     n_words, n_numbers = alive.shape[1], row_numbers.shape[0]
     block_rows = panels.shape[0] * PANEL_ROWS
     queries, vector, number, middle = pointer(packed), pointer(vectors), pointer(row_numbers), pointer(center)
-    row_buffer, panel, half, surrogate = pointer(converted), pointer(panels), pointer(half_norms), pointer(surrogates)
-    bit, slack, slope, bound, length = pointer(alive), pointer(slacks), pointer(slopes), pointer(bounds), pointer(lengths)
-    value, row, a, b = pointer(values), pointer(rows), pointer(low), pointer(high)
+    row_buffer, panel, half = pointer(converted), pointer(panels), pointer(half_norms)
+    surrogate = pointer(surrogates)
+    bit, slack, slope, bound = pointer(alive), pointer(slacks), pointer(slopes), pointer(bounds)
+    length, value, row, a, b = pointer(lengths), pointer(values), pointer(rows), pointer(low), pointer(high)
     block = float_registers(ACCUMULATORS)
     square, other = float_registers(LANES), float_registers(LANES)
     for first_row in range(start, stop, block_rows):
-        n_panels = pack_block(square, other, vector, number, n_numbers, first_row, min(first_row + block_rows, stop), dim,
-                              stride, metric, middle, scale, row_buffer, panel, half)  # fmt: skip
+        last_row = min(first_row + block_rows, stop)
+        n_panels = pack_block(square, other, vector, number, n_numbers, first_row, last_row, dim, stride, metric,
+                              middle, scale, row_buffer, panel, half)  # fmt: skip
         for q in range(0, n_queries, QUERIES_IN_TILE):
             for p in range(n_panels):
                 float_tile(block, queries + q * dim, panel + p * dim * PANEL_ROWS, half + p * PANEL_ROWS, dim)
@@ -194,6 +198,6 @@ def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metri
                 if passed != 0:
                     for j in range(ACCUMULATORS):
                         store(surrogate + j * LANES, block[j])
-                    collect(surrogate, min(QUERIES_IN_TILE, n_queries - q), first_row + p * PANEL_ROWS, bit + q * n_words,
-                            n_words, bound + q, length + q, value + q * capacity, row + q * capacity, capacity, k,
-                            slack + q, slope + q, a, b)  # fmt: skip
+                    collect(surrogate, min(QUERIES_IN_TILE, n_queries - q), first_row + p * PANEL_ROWS,
+                            bit + q * n_words, n_words, bound + q, length + q, value + q * capacity,
+                            row + q * capacity, capacity, k, slack + q, slope + q, a, b)  # fmt: skip

@@ -69,13 +69,13 @@ def surrogate(x, q, dim, metric, lanes, zero):
 
 
 @entry
-def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, slack, slope, bound, values, rows, sums, low,
-             high):  # fmt: skip
+def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, slack, slope, bound, values, rows, sums,
+             low, high):  # fmt: skip
     """Offer the rows start..stop-1 to one query (dim,); returns the length of its buffer, or OVERFLOWED.
 
-    vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty: the rows themselves; alive (words,) bits of
-    the rows that the query may have, or empty; bound is the first threshold. values float32 and rows int32 (capacity,)
-    receive what can be among the k nearest; sums (LANES,), low and high (capacity + PADDING,) are scratch.
+    vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty: the rows themselves; alive (words,) bits
+    of the rows that the query may have, or empty; bound is the first threshold. values float32 and rows int32
+    (capacity,) receive what can be among the k nearest; sums (LANES,), low and high (capacity + PADDING,) are scratch.
     """
     dim, n_numbers, n_words, capacity = vectors.shape[1], row_numbers.shape[0], alive.shape[0], values.shape[0]
     x, q, zero = pointer(vectors), pointer(query), vectors.dtype.type(0)
