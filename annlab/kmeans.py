@@ -57,9 +57,7 @@ def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, norm
     """
     n = len(points)
     if n < n_clusters:
-        raise ValueError(
-            f"{n} points cannot make {n_clusters} clusters: give at least {n_clusters} points, or ask for fewer"
-        )
+        raise ValueError(f"{n} points cannot make {n_clusters} clusters: give more points, or ask for fewer clusters")
     centroids = seed(points[: max(_SMALL, _FIRST_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
     half_norms = half_squared_norms(points)
     size, spent, history, previous = min(n, max(_SMALL, _FIRST_SAMPLE * n_clusters)), 0.0, [], np.inf

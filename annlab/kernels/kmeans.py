@@ -49,11 +49,8 @@ def nearest_centroids(path, points, panels, half_norms, start, stop, packed, lan
     dim, n_panels = points.shape[1], panels.shape[0]
     x, panel, half, group = pointer(points), pointer(panels), pointer(half_norms), pointer(packed)
     best_lane, place_lane = pointer(lane_values), pointer(lane_places)
-    block, best, places = (
-        float_registers(ACCUMULATORS),
-        float_registers(QUERIES_IN_TILE),
-        int_registers(QUERIES_IN_TILE),
-    )
+    block, best = float_registers(ACCUMULATORS), float_registers(QUERIES_IN_TILE)
+    places = int_registers(QUERIES_IN_TILE)
     for first in range(start, stop, QUERIES_IN_TILE):
         n_points = min(QUERIES_IN_TILE, stop - first)
         pack_group(x + first * dim, dim, n_points, group)

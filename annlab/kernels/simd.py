@@ -66,6 +66,19 @@ def _loader(lanes: int | None) -> Any:
     return load
 
 
+@intrinsic
+def load_repeated(typing_context: Any, address: Any) -> Any:
+    """Four elements from memory, repeated until a register is full."""
+    vector = native(address.element)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        four = builder.load(builder.bitcast(args[0], Vector(address.element, 4).llvm.as_pointer()), align=1)
+        order = ir.Constant(ir.VectorType(I32, vector.lanes), [lane % 4 for lane in range(vector.lanes)])
+        return builder.shuffle_vector(four, four, order)
+
+    return vector(address), codegen
+
+
 def _partial_loader(lanes: int | None) -> Any:
     @intrinsic
     def load_first(typing_context: Any, address: Any, length: Any) -> Any:
