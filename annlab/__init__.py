@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ExactIndex": "exact",
+    "IVFIndex": "ivf",
     "KMeans": "kmeans",
     "Index": "index",
     "Structure": "structure",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from annlab.exact import ExactIndex as ExactIndex
     from annlab.filters import col as col
     from annlab.index import Index as Index
+    from annlab.ivf import IVFIndex as IVFIndex
     from annlab.kmeans import KMeans as KMeans
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup

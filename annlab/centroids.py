@@ -11,7 +11,7 @@ import numpy as np
 from annlab import threads
 from annlab.distances import Metric
 from annlab.kernels import kmeans as kernels
-from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.scan import PANEL_ROWS, QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
 
@@ -29,29 +29,37 @@ class Conversion:
     metric: Metric
     center: np.ndarray
     """(dim,) float64."""
+    scale: float = 1.0
+    """A power of two that brings l2 and ip data of extreme magnitude into the range of float32 squares."""
 
     @classmethod
     def of(cls, vectors: np.ndarray, metric: Metric) -> "Conversion":
         """Centred at the mean of (a sample of) the vectors."""
-        some = vectors[:: max(1, len(vectors) // _CHUNK)].astype(np.float64)
-        zero = np.zeros(vectors.shape[1])
+        zero, scale = np.zeros(vectors.shape[1]), 1.0
+        if metric.code != COSINE:
+            largest = max(float(vectors.max()), -float(vectors.min()))
+            if largest > 0 and not 1e-10 < largest < 1e10:
+                scale = float(2.0 ** -np.frexp(largest)[1])
         if metric.code == INNER_PRODUCT:
-            return cls(metric, zero)
-        return cls(metric, cls(metric, zero).rows(some).mean(axis=0))
+            return cls(metric, zero, scale)
+        some = vectors[:: max(1, len(vectors) // _CHUNK)].astype(np.float64)
+        return cls(metric, cls(metric, zero).rows(some).mean(axis=0), scale)
 
     def rows(self, vectors: np.ndarray) -> np.ndarray:
         """The points of some vectors, in float64."""
         rows = vectors.astype(np.float64)
         if self.metric.code == COSINE:
-            norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            norms = np.sqrt((rows * rows).sum(axis=1))
             rows *= (1.0 / np.where(norms > 0, norms, 1.0))[:, None]
         if self.metric.code != INNER_PRODUCT:
             rows -= self.center
-        return rows
+        return rows if self.scale == 1.0 else rows * self.scale
 
     def points(self, vectors: np.ndarray) -> np.ndarray:
         """The points of some vectors, float32, converted in chunks."""
         result = np.empty(vectors.shape, np.float32)
+        if self.metric.code == L2 and self.scale == 1.0:
+            return np.subtract(vectors, self.center, out=result, casting="unsafe")
         for start in range(0, len(vectors), _CHUNK):
             result[start : start + _CHUNK] = self.rows(vectors[start : start + _CHUNK])
         return result

@@ -445,38 +445,3 @@ class Index:
 
 def _threads(wanted: int | None) -> int:
     return threads.resolve(wanted)
-<<<<<<< HEAD
-
-
-def _as_columns(attributes: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
-    """Attributes as arrays of n bools, int64 or float64."""
-    columns = {}
-    for name, values in attributes.items():
-        array = np.asarray(values)
-        if array.shape != (n,):
-            raise ValueError(f"attribute {name!r} has shape {array.shape} for {n} vectors: give one value each")
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"attribute {name!r} is {array.dtype}; attributes are numbers or bools (number your strings)")
-        wanted = {"b": np.bool_, "f": np.float64}.get(array.dtype.kind, np.int64)
-        columns[name] = array.astype(wanted)
-    return columns
-
-
-def _same_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    if set(given) != set(known):
-        raise ValueError(f"attributes {sorted(given)} given, but the index has {sorted(known)}: give exactly these")
-
-
-def _replay(before: State, now: State, rows: np.ndarray, new: State) -> State:
-    """Apply to `new`, built over `rows` of the state `before`, what was written between `before` and `now`."""
-    died = rows[~now.alive.array[rows]]
-    if len(died):
-        new = new.without(np.flatnonzero(~now.alive.array[rows]))
-    later = np.arange(before.n_rows, now.n_rows)
-    later = later[now.alive.array[later]]
-    if len(later):
-        columns = {name: column.array[later] for name, column in now.columns.items()}
-        new = new.appended(now.by_row.array[later], now.gather(later), columns)
-    return new
-=======
->>>>>>> main

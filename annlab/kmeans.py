@@ -206,7 +206,7 @@ class KMeans:
                          max_iterations=iterations, tolerance=tolerance, n_threads=threads.resolve(self.threads),
                          progress=as_progress(self.progress))  # fmt: skip
         self._conversion, self._centroids = conversion, Centroids(training.centroids)
-        self.cluster_centers_ = (training.centroids + conversion.center).astype(np.float32)
+        self.cluster_centers_ = (training.centroids / conversion.scale + conversion.center).astype(np.float32)
         self.history_, self.n_iter_, self.n_features_in_ = training.history, len(training.history), vectors.shape[1]
         self.labels_, squares = self._assign(vectors)
         self.inertia_ = float(squares.sum())
@@ -220,7 +220,7 @@ class KMeans:
             stop = start + len(points)
             labels[start:stop], surrogates = self._centroids.nearest(points, threads.resolve(self.threads))
             squares[start:stop] = np.maximum(2.0 * (half_squared_norms(points) + surrogates), 0.0)
-        return labels, squares
+        return labels, squares / self._conversion.scale**2
 
     def _checked(self, X: Any) -> np.ndarray:
         if not hasattr(self, "_centroids"):
@@ -240,7 +240,7 @@ class KMeans:
         rows = self._conversion.rows(self._checked(X))
         centers = self._centroids.array.astype(np.float64)
         squares = (rows**2).sum(axis=1)[:, None] - 2.0 * rows @ centers.T + (centers**2).sum(axis=1)
-        distances: np.ndarray = np.sqrt(np.maximum(squares, 0.0))
+        distances: np.ndarray = np.sqrt(np.maximum(squares, 0.0)) / self._conversion.scale
         return distances
 
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:

@@ -219,16 +219,14 @@ def gather_group(queries, dim, stride, pairs, n_probes, n, bounds, group, group_
 
 
 @kernel
-def take(mask, found, row, pairs, n_probes, alive, n_words, bounds, lengths, values, rows, capacity, keep, keys, low,
-         high, group_bounds):  # fmt: skip
+def take(mask, found, row, pairs, n_probes, bounds, lengths, values, rows, capacity, keep, keys, low, high,
+         group_bounds):  # fmt: skip
     """Append the lanes of a tile's mask, four for each query, to the queries' buffers."""
     while mask != 0:
         lane = first(mask)
         mask &= mask - 1
         query = pairs[lane // ROWS_IN_TILE] // n_probes
         here = row + lane % ROWS_IN_TILE
-        if n_words > 0 and not is_alive(alive + query * n_words, here):
-            continue
         length = lengths[query]
         value, number = values + query * capacity, rows + query * capacity
         value[length], number[length] = found[lane], here
@@ -275,8 +273,8 @@ def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pai
                     store(hits, sums)
                     if has_alive:
                         mask = living(mask, s, pair + p, n_probes, bit, words_each)
-                    take(mask, hits, s, pair + p, n_probes, bit, 0, bound, length, value, row, capacity, keep, key, a,
-                         b, limits)  # fmt: skip
+                    take(mask, hits, s, pair + p, n_probes, bound, length, value, row, capacity, keep, key, a, b,
+                         limits)  # fmt: skip
 
 
 @kernel
@@ -288,6 +286,18 @@ def living(mask, row, pairs, n_probes, alive, words_each):
         mask &= mask - 1
         query = pairs[lane // ROWS_IN_TILE] // n_probes
         if not is_alive(alive + query * words_each, row + lane % ROWS_IN_TILE):
+            result ^= 1 << lane
+    return result
+
+
+@kernel
+def living_rows(mask, row, alive):
+    """The lanes of a mask over the rows from `row` on that are alive."""
+    result = mask
+    while mask != 0:
+        lane = first(mask)
+        mask &= mask - 1
+        if not is_alive(alive, row + lane):
             result ^= 1 << lane
     return result
 
@@ -316,13 +326,7 @@ def scan_lists_one(path, query, vectors, halves, scales, metric, list_offsets, p
             mask = (sums <= splat(bound)) & valid
             if mask != 0:
                 if has_alive:
-                    kept = mask
-                    while mask != 0:
-                        lane = first(mask)
-                        mask &= mask - 1
-                        if not is_alive(bit, s + lane):
-                            kept ^= 1 << lane
-                    mask = kept
+                    mask = living_rows(mask, s, bit)
                 length = append(value, row, length, sums, s, mask)
                 if length > capacity - 2 * LANES:
                     length, bound = shrink(value, row, length, keep, key, a, b)
