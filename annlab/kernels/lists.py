@@ -39,6 +39,7 @@ from annlab.kernels.topk import append, keep_at_most, kth_smallest, push, sort_h
 
 ROWS_IN_TILE = 4
 QUERIES_IN_GROUP = LANES // ROWS_IN_TILE
+_AHEAD = 8192 // 4  # elements to ask for ahead of their use, with one query
 PANELS_AT_ONCE = 4  # of centroids, for one query: as many chains of additions as hide their latency
 _ROUNDS = LANES.bit_length() - 1
 _ZERO, _INFINITY, _LARGEST = np.float32(0.0), np.float32(np.inf), np.finfo(np.float32).max
@@ -166,6 +167,8 @@ def tile(block, x, queries, dim, stride):
     i = 0
     while i + LANES <= dim:
         a, b, c, d = load(x + i), load(x + dim + i), load(x + 2 * dim + i), load(x + 3 * dim + i)
+        for row in range(ROWS_IN_TILE):
+            prefetch(x + row * dim + i + _AHEAD)
         for j in range(QUERIES_IN_GROUP):
             y = load(queries + j * stride + i)
             block[4 * j] = fma(a, y, block[4 * j])
@@ -188,19 +191,23 @@ def tile(block, x, queries, dim, stride):
 @inlined
 def tall_tile(block, x, query, dim):
     """Sums x_r.y of LANES rows and one query, each with the terms and the order that `tile` gives it."""
-    for r in range(LANES):
-        block[r] = splat(_ZERO)
-    i = 0
-    while i + LANES <= dim:
-        y = load(query + i)
-        for r in range(LANES):
-            prefetch(x + (r + 2 * LANES) * dim + i)
-            block[r] = fma(load(x + r * dim + i), y, block[r])
-        i += LANES
-    if i < dim:
-        y = load(query + i)
-        for r in range(LANES):
-            block[r] = fma(load_first(x + r * dim + i, dim - i), y, block[r])
+    for r in range(0, LANES, ROWS_IN_TILE):
+        e, f, g, h = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+        i = 0
+        while i + LANES <= dim:
+            y = load(query + i)
+            e, f = fma(load(x + i), y, e), fma(load(x + dim + i), y, f)
+            g, h = fma(load(x + 2 * dim + i), y, g), fma(load(x + 3 * dim + i), y, h)
+            for row in range(ROWS_IN_TILE):
+                prefetch(x + row * dim + i + _AHEAD)
+            i += LANES
+        if i < dim:
+            y = load(query + i)
+            e, f = fma(load_first(x + i, dim - i), y, e), fma(load_first(x + dim + i, dim - i), y, f)
+            g = fma(load_first(x + 2 * dim + i, dim - i), y, g)
+            h = fma(load_first(x + 3 * dim + i, dim - i), y, h)
+        block[r], block[r + 1], block[r + 2], block[r + 3] = e, f, g, h
+        x += ROWS_IN_TILE * dim
     return add_up(block)
 
 
