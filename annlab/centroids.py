@@ -64,6 +64,14 @@ class Conversion:
             result[start : start + _CHUNK] = self.rows(vectors[start : start + _CHUNK])
         return result
 
+    def queries(self, queries: np.ndarray) -> np.ndarray:
+        """Queries as points (q, dim) float32; their length is limited, since far away only the direction matters."""
+        rows = self.rows(queries)
+        lengths = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
+        if self.metric.code == INNER_PRODUCT:
+            return np.ldexp(rows, -np.frexp(lengths)[1]).astype(np.float32)
+        return (rows * np.minimum(1.0, 1e12 / np.maximum(lengths, 1e-300))).astype(np.float32)
+
 
 class Centroids:
     """Centroids (n, dim) float32, packed into panels for the tiles of `kernels/scan.py`.

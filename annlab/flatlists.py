@@ -59,25 +59,16 @@ class FlatLists:
                 scales[some] = np.where(zero, 0.0, 1.0 if copied else 1.0 / np.where(zero, 1.0, norms))
         return cls(conversion, rows, copied, halves, scales)
 
-    def convert(self, queries: np.ndarray) -> np.ndarray:
-        """Queries as y (q, dim) float32; their length is limited, since far away only the direction matters."""
-        y = self.conversion.rows(queries)
-        lengths = np.abs(y).max(axis=1, initial=0.0, keepdims=True)
-        if self.conversion.metric.code == INNER_PRODUCT:
-            y = np.ldexp(y, -np.frexp(lengths)[1])
-        else:
-            y *= np.minimum(1.0, 1e12 / np.maximum(lengths, 1e-300))
-        return y.astype(np.float32)
-
-    def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, keep: int, alive: np.ndarray | None,
-             keys: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
+             alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The `keep` best rows (q, keep) of the probed lists for converted queries, -1 padded, and their number (q,).
 
-        probes (q, p); alive: words (w,) for all or (q, w); only rows whose surrogate is at most bounds (q,) count.
+        probes (q, p) and coarse, the surrogates of their centroids; alive: words (w,) for all or (q, w).
         """
         q, capacity = len(y), 3 * keep + 6 * LANES
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
+        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
         low = np.empty(capacity + 2 * LANES, np.float32)
         high, code = np.empty_like(low), self.conversion.metric.code
         words = np.zeros(1, np.uint64) if alive is None else alive
@@ -101,6 +92,10 @@ class FlatLists:
             )  # fmt: skip
         kernels.finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def row_bytes(self) -> int:
+        """Bytes that a scan reads for a row."""
+        return 4 * (self.rows.shape[1] + 1) + 4 * bool(len(self.scales))
 
     def merged(self, more: "FlatLists", order: np.ndarray, vectors: np.ndarray) -> "FlatLists":
         """These rows and `more` behind them, reordered; `vectors` already are."""

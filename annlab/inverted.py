@@ -22,6 +22,7 @@ import numpy as np
 from annlab import bits, calibration, kmeans
 from annlab.calibration import Calibration
 from annlab.centroids import Centroids, Conversion, group_by_label
+from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
 from annlab.kernels import distance as distance_kernels
@@ -45,13 +46,16 @@ def default_n_lists(n: int) -> int:
     return int(max(1, min(round(3 * np.sqrt(n)), n // 32)))
 
 
+Lists = FlatLists | CodedLists
+
+
 class IVFStructure:
     """Centroids, and rows sorted by list."""
 
-    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales"})
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales", "codes", "terms"})
     exhaustive: ClassVar[bool] = False
 
-    def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: FlatLists,
+    def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Lists,
                  calibrated: Calibration, n_trained: int) -> None:  # fmt: skip
         self.vectors, self.offsets, self.lists = vectors, offsets, lists
         self.calibration, self.n_trained = calibrated, n_trained
@@ -79,7 +83,14 @@ class IVFStructure:
         offsets, order = group_by_label(labels, n_lists)
         ordered = vectors[order]
         everything = Calibration(n_lists, 1.0, params["target_recall"], 1.0, 1.0, 0)
-        structure = cls(ordered, trained.centroids, offsets, FlatLists.of(ordered, conversion), everything, n)
+        lists: Lists
+        if params["storage"] == "pq4" and n >= _SMALL:
+            progress("encoding", 0.0)
+            lists = CodedLists.of(ordered, conversion, trained.centroids, offsets, rng, threads)
+            progress("encoding", 1.0)
+        else:
+            lists = FlatLists.of(ordered, conversion)
+        structure = cls(ordered, trained.centroids, offsets, lists, everything, n)
         if len(held_out) and n_lists > 1:
             progress("calibrating", 0.0)
             places = np.empty(n, np.int64)
@@ -104,31 +115,45 @@ class IVFStructure:
         distances, truth = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
         distance_kernels.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates),
                                metric.code, distances, truth)  # fmt: skip
-        probes = self.probes(self.lists.convert(queries), self.n_lists)
+        y = self.lists.conversion.queries(queries)
+        probes, _ = self.probes(y, self.n_lists)
         places = np.empty_like(probes)
         np.put_along_axis(places, probes, np.arange(self.n_lists)[None, :], axis=1)
         lists = np.searchsorted(self.offsets, np.maximum(truth, 0), side="right") - 1
         ranks = np.where(truth >= 0, np.take_along_axis(places, lists, axis=1), -1)
-        n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
-        return self.with_calibration(
-            Calibration(n_probes, 1.0, target, float(recalls.mean()), calibration.lower_bound(recalls), q)
-        )
+        if isinstance(self.lists, FlatLists):
+            n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
+            factor = 1.0
+        else:  # probes lose a part of what may be lost, and codes the other
+            n_probes, reached = calibration.choose_probes(ranks, target + (1 - target) / 2, self.n_lists)
+            probed, coarse = self.probes(y, n_probes)
 
-    def probes(self, y: np.ndarray, n_probes: int) -> np.ndarray:
-        """The nearest lists of converted queries, nearest first: (q, n_probes) int64."""
+            def search(factor: float) -> np.ndarray:
+                keep = min(n, self._keep(k, factor) + (own is not None))
+                found = self.lists.scan(y, self.offsets, probed, coarse, keep, None, keys)[0]
+                if own is not None:
+                    found[found == own[:, None]] = -1
+                return found
+
+            factor, recalls = calibration.choose_rerank(search, truth, target, calibration.lower_bound(reached))
+        bound = calibration.lower_bound(recalls)
+        return self.with_calibration(Calibration(n_probes, factor, target, float(recalls.mean()), bound, q))
+
+    def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest lists of converted queries, nearest first, (q, n_probes) int64, and their surrogates."""
         width = len(self.centroids.half_norms)
         values, probes = np.empty((len(y), n_probes), np.float32), np.zeros((len(y), n_probes), np.int64)
         low = np.empty(width + 2 * LANES, np.float32)
         kernels.find_probes(y, self.centroids.panels, self.centroids.half_norms, self.n_lists,
                             np.empty((y.shape[1], QUERIES_IN_TILE), np.float32),
                             np.empty((QUERIES_IN_TILE, width), np.float32), low, np.empty_like(low), values, probes)  # fmt: skip
-        return probes
+        return probes, values
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
         n, n_probes = len(self.vectors), self._n_probes(request.params)
         if n <= max(_SMALL, k):
             return _all_rows(len(queries), n, request)
-        keep = min(n, k + _MARGIN + k // 16)
+        keep = min(n, self._keep(k, request.params["rerank"]))
         result = np.empty((len(queries), keep), np.int64)
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             some = slice(start, start + _QUERIES_AT_ONCE)
@@ -138,17 +163,16 @@ class IVFStructure:
     def _search_block(self, queries: np.ndarray, k: int, keep: int, n_probes: int, request: Request,
                       some: slice) -> np.ndarray:  # fmt: skip
         """Search some queries; those that found too few, because of a filter, look into four times as many lists."""
-        y, alive = self.lists.convert(queries), request.alive
+        y, alive = self.lists.conversion.queries(queries), request.alive
         if alive is not None and alive.ndim == 2:
             alive = alive[some]
         there = len(self.vectors) if alive is None else np.bitwise_count(alive).sum(axis=-1)
         wanted = np.broadcast_to(np.minimum(k, there), len(queries))
         result, still = np.empty((len(queries), keep), np.int64), np.arange(len(queries))
         while True:
-            probes = self.probes(y[still], n_probes)
+            probes, coarse = self.probes(y[still], n_probes)
             words = alive[still] if alive is not None and alive.ndim == 2 else alive
-            largest = np.full(len(still), np.finfo(np.float32).max, np.float32)
-            found, lengths = self.lists.scan(y[still], self.offsets, probes, keep, words, request.keys, largest)
+            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys)
             self._count(probes, request.counters[some], still)
             result[still] = found
             if n_probes == self.n_lists:
@@ -162,11 +186,11 @@ class IVFStructure:
         rows = np.diff(self.offsets)[probes].sum(axis=1)
         counters[queries, DISTANCES] += rows + self.n_lists
         counters[queries, VISITED] += probes.shape[1]
-        counters[queries, BYTES] += (rows + self.n_lists) * 4 * self.vectors.shape[1]
+        counters[queries, BYTES] += rows * self.lists.row_bytes() + self.n_lists * 4 * self.vectors.shape[1]
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         """All living rows of the probed lists: how far they are is for `Index` to say."""
-        probes = self.probes(self.lists.convert(queries), self._n_probes(request.params))
+        probes, _ = self.probes(self.lists.conversion.queries(queries), self._n_probes(request.params))
         self._count(probes, request.counters, np.arange(len(queries)))
         found = []
         for i in range(len(queries)):
@@ -190,8 +214,11 @@ class IVFStructure:
         new = _assign(vectors, Centroids(self.centroids.array), conversion, 1, lambda what, share: None)
         offsets, order = group_by_label(np.concatenate([labels, new]), self.n_lists)
         together = np.concatenate([self.vectors, vectors])[order]
-        more = FlatLists.of(vectors, conversion, self.lists.copied)
-        lists = self.lists.merged(more, order, together)
+        lists: Lists
+        if isinstance(self.lists, FlatLists):
+            lists = self.lists.merged(FlatLists.of(vectors, conversion, self.lists.copied), order, together)
+        else:
+            lists = CodedLists.encoded(together, conversion, self.lists.quantizer, self.centroids.array, offsets)
         return type(self)(together, self.centroids.array, offsets, lists, self.calibration, self.n_trained), order
 
     def imbalance(self) -> float:
@@ -202,6 +229,11 @@ class IVFStructure:
     def _n_probes(self, params: dict[str, Any]) -> int:
         wanted = params["n_probes"]
         return self.calibration.n_probes if wanted == "auto" else min(wanted, self.n_lists)
+
+    def _keep(self, k: int, rerank: Any) -> int:
+        """How many candidates to return for k neighbours."""
+        factor = 1.0 if isinstance(self.lists, FlatLists) else self.calibration.rerank if rerank == "auto" else rerank
+        return max(int(np.ceil(factor * k)), k + _MARGIN + k // 16)
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         share = min(1.0, self._n_probes(params) / self.n_lists * self.imbalance())
@@ -228,16 +260,17 @@ class IVFStructure:
             raise ValueError(f"scale and training size are {numbers}")
         if centroids.ndim != 2 or centroids.shape[1] != dim or centroids.dtype != np.float32 or not len(centroids):
             raise ValueError(f"centroids {centroids.dtype} {centroids.shape} do not fit dimension {dim}")
-        lists = FlatLists.from_arrays(arrays, Conversion(metric, center, float(numbers[0])))
+        offsets = arrays["list_offsets"]
+        if offsets.dtype != np.int64 or offsets.shape != (len(centroids) + 1,):
+            raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {len(centroids)} lists")
+        if offsets[0] != 0 or offsets[-1] != len(arrays["vectors"]) or (offsets[1:] < offsets[:-1]).any():
+            raise ValueError(f"list_offsets do not rise from 0 to {len(arrays['vectors'])}")
+        stored = CodedLists if "codes" in arrays else FlatLists
+        lists = stored.from_arrays(arrays, Conversion(metric, center, float(numbers[0])))
         calibrated = Calibration.from_array(arrays["calibration"], len(centroids))
         return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, int(numbers[1]))
 
     def check(self) -> None:
-        offsets = self.offsets
-        if offsets.dtype != np.int64 or offsets.shape != (self.n_lists + 1,):
-            raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {self.n_lists} lists")
-        if offsets[0] != 0 or offsets[-1] != len(self.vectors) or (offsets[1:] < offsets[:-1]).any():
-            raise ValueError(f"list_offsets do not rise from 0 to {len(self.vectors)}")
         if not np.abs(self.centroids.array).max() < 1e15:
             raise ValueError("centroids are not finite, or too large")
 

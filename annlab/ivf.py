@@ -18,9 +18,15 @@ from annlab.calibration import Calibration
 from annlab.index import Index
 from annlab.inverted import IVFStructure, default_n_lists
 
+STORAGES = ("flat", "pq4")
+
 
 def _as_probes(value: Any) -> Any:
     return value if isinstance(value, str) and value == "auto" else validation.as_integer("n_probes", value, 1)
+
+
+def _as_rerank(value: Any) -> Any:
+    return value if isinstance(value, str) and value == "auto" else validation.as_number("rerank", value, 1.0)
 
 
 class IVFIndex(Index):
@@ -36,6 +42,11 @@ class IVFIndex(Index):
     n_probes : int or "auto"
         Lists that a query looks into; also a parameter of `search`. "auto" is what was measured to reach
         `target_recall` when the index was fitted.
+    storage : {"flat", "pq4"}
+        What is scanned: the vectors, or 4-bit product codes of dim / 4 bytes, whose best candidates are re-ranked by
+        the vectors. "pq4" is faster, mostly in more dimensions and for more vectors.
+    rerank : float or "auto"
+        Candidates to re-rank, times k, for "pq4"; also a parameter of `search`. "auto" is what was measured.
     target_recall : float
         The recall@10 that "auto" aims at, 0 < target_recall <= 1.
     seed : int
@@ -68,17 +79,17 @@ class IVFIndex(Index):
     """
 
     structure_class = IVFStructure
-    search_parameters = {"n_probes": _as_probes}  # noqa: RUF012
+    search_parameters = {"n_probes": _as_probes, "rerank": _as_rerank}  # noqa: RUF012
 
     @validation.checks_names
-    def __init__(self, *, metric: str = "l2", n_lists: int | str = "auto", n_probes: int | str = "auto",
-                 target_recall: float = 0.95, seed: int = 0, dim: int | None = None,
-                 auto_compact: bool = True) -> None:  # fmt: skip
+    def __init__(self, *, metric: str = "l2", n_lists: int | str = "auto", storage: str = "flat",
+                 n_probes: int | str = "auto", rerank: float | str = "auto", target_recall: float = 0.95,
+                 seed: int = 0, dim: int | None = None, auto_compact: bool = True) -> None:  # fmt: skip
         if n_lists != "auto":
             n_lists = validation.as_integer("n_lists", n_lists, 1, 2**20)
-        recall = _as_recall(target_recall)
-        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, n_lists=n_lists,
-                         n_probes=_as_probes(n_probes), target_recall=recall)  # fmt: skip
+        recall, storage = _as_recall(target_recall), validation.as_choice("storage", storage, STORAGES)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, n_lists=n_lists, storage=storage,
+                         n_probes=_as_probes(n_probes), rerank=_as_rerank(rerank), target_recall=recall)  # fmt: skip
 
     @property
     def _structure(self) -> IVFStructure:
@@ -131,13 +142,16 @@ class IVFIndex(Index):
 
     @classmethod
     def estimate_memory(cls, n: int, dim: int, *, metric: str = "l2", n_lists: int | str = "auto",
-                        dtype: Any = np.float32) -> int:  # fmt: skip
+                        storage: str = "flat", dtype: Any = np.float32) -> int:  # fmt: skip
         """Bytes that an index of n vectors will take, before anything is built: the "total" of `memory()`."""
         lists = default_n_lists(n) if n_lists == "auto" else min(validation.as_integer("n_lists", n_lists, 1), n)
         item = np.dtype(dtype).itemsize
         copy = 4 * dim if item == 8 else 0  # float64 vectors are scanned as float32
-        row = item * dim + copy + (8 if metric == "cosine" else 4) + 8 + 1
-        return n * row + lists * (4 * dim + 8) + 8 * dim
+        row = item * dim + 9  # the vector, its id and its state
+        if storage == "pq4":
+            groups = -(-dim // 16)  # of eight subquantizers; lists are padded to whole blocks, by half of one on average
+            return n * (row + 4 + 4 * groups) + lists * (4 * dim + 8 + 32 * groups) + 72 * dim
+        return n * (row + copy + (8 if metric == "cosine" else 4)) + lists * (4 * dim + 8) + 8 * dim
 
 
 def _as_recall(value: Any) -> float:

@@ -66,17 +66,19 @@ def _loader(lanes: int | None) -> Any:
     return load
 
 
-@intrinsic
-def load_repeated(typing_context: Any, address: Any) -> Any:
-    """Four elements from memory, repeated until a register is full."""
-    vector = native(address.element)
+def _repeater(length: int) -> Any:
+    @intrinsic
+    def load_repeated(typing_context: Any, address: Any) -> Any:
+        vector = native(address.element)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        four = builder.load(builder.bitcast(args[0], Vector(address.element, 4).llvm.as_pointer()), align=1)
-        order = ir.Constant(ir.VectorType(I32, vector.lanes), [lane % 4 for lane in range(vector.lanes)])
-        return builder.shuffle_vector(four, four, order)
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            some = builder.load(builder.bitcast(args[0], Vector(address.element, length).llvm.as_pointer()), align=1)
+            order = ir.Constant(ir.VectorType(I32, vector.lanes), [lane % length for lane in range(vector.lanes)])
+            return builder.shuffle_vector(some, some, order)
 
-    return vector(address), codegen
+        return vector(address), codegen
+
+    return load_repeated
 
 
 def _partial_loader(lanes: int | None) -> Any:
@@ -96,6 +98,8 @@ def _partial_loader(lanes: int | None) -> Any:
 
 
 load = _loader(None)
+load_repeated = _repeater(4)  # four elements from memory, repeated until a register is full
+load_table = _repeater(16)  # sixteen elements, repeated
 load_eight = _loader(8)
 load_first = _partial_loader(None)  # the first `length` lanes from memory, zeros behind them
 load_first_eight = _partial_loader(8)
