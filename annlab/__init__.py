@@ -17,6 +17,8 @@ _HOMES = {
     "ExactIndex": "exact",
     "IVFIndex": "ivf",
     "KMeans": "kmeans",
+    "ProductQuantizer": "quantizers",
+    "ScalarQuantizer": "quantizers",
     "Index": "index",
     "Structure": "structure",
     "Neighbors": "searching",
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from annlab.kmeans import KMeans as KMeans
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup
+    from annlab.quantizers import ProductQuantizer as ProductQuantizer
+    from annlab.quantizers import ScalarQuantizer as ScalarQuantizer
     from annlab.searching import Neighbors as Neighbors
     from annlab.searching import RadiusNeighbors as RadiusNeighbors
     from annlab.statistics import SearchStats as SearchStats

@@ -15,11 +15,12 @@ A batch goes through the probed lists once, and all queries that probe a list me
 storage "flat" the vectors themselves are scanned.
 """
 
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import bits, calibration, kmeans
+from annlab import calibration, kmeans
 from annlab.calibration import Calibration
 from annlab.centroids import Centroids, Conversion, group_by_label
 from annlab.codedlists import CodedLists
@@ -109,7 +110,7 @@ class IVFStructure:
         n, q = len(self.vectors), len(queries)
         metric, k = self.lists.conversion.metric, min(calibration.K, len(self.vectors) - 1)
         keys, counters = np.arange(n), np.zeros((q, N_COUNTERS), np.int64)
-        candidates = Scanner(self.vectors, metric).search(queries, k + 1, None, keys, threads, counters)
+        candidates = self._scanner.search(queries, k + 1, None, keys, threads, counters)
         if own is not None:
             candidates[candidates == own[:, None]] = -1
         distances, truth = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
@@ -151,18 +152,30 @@ class IVFStructure:
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
         n, n_probes = len(self.vectors), self._n_probes(request.params)
-        if n <= max(_SMALL, k):
-            return _all_rows(len(queries), n, request)
+        if n <= max(_SMALL, k) or n_probes == self.n_lists:
+            return self.scan_all(queries, k, request.alive, request)
         keep = min(n, self._keep(k, request.params["rerank"]))
-        result = np.empty((len(queries), keep), np.int64)
-        for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            some = slice(start, start + _QUERIES_AT_ONCE)
-            result[some] = self._search_block(queries[some], k, keep, n_probes, request, some)
-        return result
+        parts = [
+            self._search_block(queries[start : start + _QUERIES_AT_ONCE], k, keep, n_probes, request, start)
+            for start in range(0, len(queries), _QUERIES_AT_ONCE)
+        ]
+        width = max((part.shape[1] for part in parts), default=0)
+        widened = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in parts]
+        return np.concatenate(widened) if widened else np.empty((0, 0), np.int64)
+
+    @cached_property
+    def _scanner(self) -> Scanner:
+        return Scanner(self.vectors, self.lists.conversion.metric)
+
+    def scan_all(self, queries: np.ndarray, k: int, alive: np.ndarray | None, request: Request) -> np.ndarray:
+        """Exact candidates among all rows, for queries that would look into every list."""
+        counters = request.counters if len(request.counters) == len(queries) else np.zeros((len(queries), N_COUNTERS), int)
+        return self._scanner.search(queries, k, alive, request.keys, request.threads, counters)
 
     def _search_block(self, queries: np.ndarray, k: int, keep: int, n_probes: int, request: Request,
-                      some: slice) -> np.ndarray:  # fmt: skip
+                      first: int) -> np.ndarray:  # fmt: skip
         """Search some queries; those that found too few, because of a filter, look into four times as many lists."""
+        some = slice(first, first + len(queries))
         y, alive = self.lists.conversion.queries(queries), request.alive
         if alive is not None and alive.ndim == 2:
             alive = alive[some]
@@ -175,12 +188,17 @@ class IVFStructure:
             found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys)
             self._count(probes, request.counters[some], still)
             result[still] = found
-            if n_probes == self.n_lists:
-                return result
             still = still[lengths < wanted[still]]
             if not len(still):
                 return result
-            n_probes = min(self.n_lists, 4 * n_probes)
+            n_probes *= 4
+            if n_probes >= self.n_lists:
+                words = alive[still] if alive is not None and alive.ndim == 2 else alive
+                found = self.scan_all(queries[still], k, words, request)
+                width = max(found.shape[1], keep)
+                result = np.pad(result, ((0, 0), (0, width - keep)), constant_values=-1)
+                result[still] = np.pad(found, ((0, 0), (0, width - found.shape[1])), constant_values=-1)
+                return result
 
     def _count(self, probes: np.ndarray, counters: np.ndarray, queries: np.ndarray) -> None:
         rows = np.diff(self.offsets)[probes].sum(axis=1)
@@ -190,6 +208,8 @@ class IVFStructure:
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         """All living rows of the probed lists: how far they are is for `Index` to say."""
+        if self._n_probes(request.params) == self.n_lists:
+            return self._scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
         probes, _ = self.probes(self.lists.conversion.queries(queries), self._n_probes(request.params))
         self._count(probes, request.counters, np.arange(len(queries)))
         found = []
@@ -284,12 +304,3 @@ def _assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, t
         labels[some] = centroids.nearest(conversion.points(vectors[some]), threads)[0]
         progress("assigning", min(1.0, (start + _CHUNK) / len(vectors)))
     return labels
-
-
-def _all_rows(q: int, n: int, request: Request) -> np.ndarray:
-    """Every living row as a candidate of every query."""
-    rows = np.tile(np.arange(n, dtype=np.int64), (q, 1))
-    if request.alive is not None:
-        rows[np.broadcast_to(~bits.unpack(request.alive, n), rows.shape)] = -1
-    request.counters[:, DISTANCES] += n
-    return rows
