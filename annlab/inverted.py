@@ -1,4 +1,4 @@
-"""The structure of IVFIndex: vectors sorted into the cells of a k-means clustering, of which a query probes the nearest.
+"""The structure of IVFIndex: vectors sorted into the cells of a k-means clustering; a query probes the nearest ones.
 
 The structure (an inverted file: J. Sivic, A. Zisserman, "Video Google", ICCV 2003)
 
@@ -145,9 +145,10 @@ class IVFStructure:
         width = len(self.centroids.half_norms)
         values, probes = np.empty((len(y), n_probes), np.float32), np.zeros((len(y), n_probes), np.int64)
         low = np.empty(width + 2 * LANES, np.float32)
-        kernels.find_probes(y, self.centroids.panels, self.centroids.half_norms, self.n_lists,
-                            np.empty((y.shape[1], QUERIES_IN_TILE), np.float32),
-                            np.empty((QUERIES_IN_TILE, width), np.float32), low, np.empty_like(low), values, probes)  # fmt: skip
+        packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
+        surrogates = np.empty((QUERIES_IN_TILE, width), np.float32)
+        kernels.find_probes(y, self.centroids.panels, self.centroids.half_norms, self.n_lists, packed, surrogates, low,
+                            np.empty_like(low), values, probes)  # fmt: skip
         return probes, values
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
@@ -169,7 +170,9 @@ class IVFStructure:
 
     def scan_all(self, queries: np.ndarray, k: int, alive: np.ndarray | None, request: Request) -> np.ndarray:
         """Exact candidates among all rows, for queries that would look into every list."""
-        counters = request.counters if len(request.counters) == len(queries) else np.zeros((len(queries), N_COUNTERS), int)
+        counters = np.zeros((len(queries), N_COUNTERS), np.int64)
+        if len(request.counters) == len(queries):
+            counters = request.counters
         return self._scanner.search(queries, k, alive, request.keys, request.threads, counters)
 
     def _search_block(self, queries: np.ndarray, k: int, keep: int, n_probes: int, request: Request,

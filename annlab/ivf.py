@@ -99,6 +99,11 @@ class IVFIndex(Index):
         return structure
 
     @property
+    def n_lists(self) -> int:
+        """The number of lists, as it was chosen."""
+        return self._structure.n_lists
+
+    @property
     def calibration(self) -> Calibration:
         """The parameters that "auto" stands for, the recall measured with them, and its confidence bound."""
         return self._structure.calibration
@@ -149,7 +154,7 @@ class IVFIndex(Index):
         copy = 4 * dim if item == 8 else 0  # float64 vectors are scanned as float32
         row = item * dim + 9  # the vector, its id and its state
         if storage == "pq4":
-            groups = -(-dim // 16)  # of eight subquantizers; lists are padded to whole blocks, by half of one on average
+            groups = -(-dim // 16)  # of eight subquantizers; a list is padded to whole blocks: half of one on average
             return n * (row + 4 + 4 * groups) + lists * (4 * dim + 8 + 32 * groups) + 72 * dim
         return n * (row + copy + (8 if metric == "cosine" else 4)) + lists * (4 * dim + 8) + 8 * dim
 

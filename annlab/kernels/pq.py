@@ -11,9 +11,9 @@ The table of a query holds -r.y of every codeword, and does not depend on the li
 their smallest, in steps that all subquantizers share, so that a sum of bytes is the sum of the entries in steps.
 
 Layout. Blocks of 16 rows; eight subquantizers take 64 bytes, four for every row: byte j has subquantizer j in its lower
-and j + 4 in its upper half. A register of codes and one of tables (four tables of sixteen bytes) give 64 looked-up bytes
-by one permutation, and the dot product with ones adds each row's four to an int32, exactly. CPUs without that
-permutation look the four tables up one after the other and take a byte of each. Two queries share every load of codes.
+and j + 4 in its upper half. A register of codes and one of four tables give 64 looked-up bytes by one
+permutation, and the dot product with ones adds each row's four to an int32, exactly. CPUs without that permutation look
+the four tables up one after the other and take a byte of each. Two queries share every load of codes.
 """
 
 import numpy as np

@@ -51,6 +51,12 @@ ENTRIES = [
     Entry(ExactIndex, parameters={"precision": "int8", "keep_vectors": "mmap"}, name="ExactBytes"),
     Entry(ToyIndex),
     Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.9, exhaustive={"n_probes": 8}),
-    Entry(IVFIndex, parameters={"n_lists": 8, "storage": "pq4"}, exact=False, recall=0.9, exhaustive={"n_probes": 8},
-          name="IVFpq4"),  # fmt: skip
+    Entry(
+        IVFIndex,
+        parameters={"n_lists": 8, "storage": "pq4"},
+        exact=False,
+        recall=0.9,
+        exhaustive={"n_probes": 8},
+        name="IVFpq4",
+    ),
 ]
