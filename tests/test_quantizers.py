@@ -62,7 +62,12 @@ def test_errors() -> None:
         quantizer.decode(np.zeros((1, 4), np.uint8))
 
 
-@hypothesis.given(dim=st.integers(1, 40), q=st.integers(1, 9), seed=st.integers(0, 99), metric=st.sampled_from(["l2", "ip"]))
+@hypothesis.given(
+    dim=st.integers(1, 40),
+    q=st.integers(1, 9),
+    seed=st.integers(0, 99),
+    metric=st.sampled_from(["l2", "ip"]),
+)
 def test_code_scans_find_what_the_codes_say(dim: int, q: int, seed: int, metric: str) -> None:
     rng = np.random.default_rng(seed)
     n, n_lists, keep = 300, 5, 20
