@@ -16,6 +16,7 @@ from annlab.kernels.scan import PANEL_ROWS, QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
 
 _CHUNK = 65536  # rows converted at a time
+_LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Conversion:
         lengths = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
         if self.metric.code == INNER_PRODUCT:
             return np.ldexp(rows, -np.frexp(lengths)[1]).astype(np.float32)
-        return (rows * np.minimum(1.0, 1e12 / np.maximum(lengths, 1e-300))).astype(np.float32)
+        return (rows * (_LONGEST / np.maximum(lengths, _LONGEST))).astype(np.float32)
 
 
 class Centroids:

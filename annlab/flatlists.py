@@ -116,9 +116,9 @@ class FlatLists:
         expected = len(vectors) if conversion.metric.code == COSINE else 0
         if rows.shape != vectors.shape or rows.dtype != np.float32:
             raise ValueError(f"rows {rows.dtype} {rows.shape} do not fit vectors {vectors.shape}")
-        if (halves.shape, halves.dtype) != ((len(vectors),), np.float32):
+        if halves.shape != (len(vectors),) or halves.dtype != np.float32:
             raise ValueError(f"halves {halves.dtype} {halves.shape} do not fit {len(vectors)} vectors")
-        if (scales.shape, scales.dtype) != ((expected,), np.float32):
+        if scales.shape != (expected,) or scales.dtype != np.float32:
             raise ValueError(f"scales {scales.dtype} {scales.shape}, but {expected} are needed")
         return cls(conversion, rows, "rows" in arrays, halves, scales)
 

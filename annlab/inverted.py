@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab import calibration, kmeans
+from annlab.bytelists import MAX_DIM, ByteLists
 from annlab.calibration import Calibration
 from annlab.centroids import Centroids, Conversion, group_by_label
 from annlab.codedlists import CodedLists
@@ -47,7 +48,7 @@ def default_n_lists(n: int) -> int:
     return int(max(1, min(round(3 * np.sqrt(n)), n // 32)))
 
 
-Lists = FlatLists | CodedLists
+Lists = FlatLists | ByteLists | CodedLists
 
 
 class IVFStructure:
@@ -60,6 +61,7 @@ class IVFStructure:
                  calibrated: Calibration, n_trained: int) -> None:  # fmt: skip
         self.vectors, self.offsets, self.lists = vectors, offsets, lists
         self.calibration, self.n_trained = calibrated, n_trained
+        self._sizes = np.diff(offsets)
         zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
         self.centroids = Centroids(centroids, zeros)
 
@@ -89,6 +91,8 @@ class IVFStructure:
             progress("encoding", 0.0)
             lists = CodedLists.of(ordered, conversion, trained.centroids, offsets, rng, threads)
             progress("encoding", 1.0)
+        elif params["storage"] == "sq8" and vectors.shape[1] <= MAX_DIM:
+            lists = ByteLists.of(ordered, conversion)
         else:
             lists = FlatLists.of(ordered, conversion)
         structure = cls(ordered, trained.centroids, offsets, lists, everything, n)
@@ -160,9 +164,10 @@ class IVFStructure:
             self._search_block(queries[start : start + _QUERIES_AT_ONCE], k, keep, n_probes, request, start)
             for start in range(0, len(queries), _QUERIES_AT_ONCE)
         ]
+        if len(parts) == 1:
+            return parts[0]
         width = max((part.shape[1] for part in parts), default=0)
-        widened = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1) for part in parts]
-        return np.concatenate(widened) if widened else np.empty((0, 0), np.int64)
+        return np.concatenate([_widened(part, width) for part in parts] or [np.empty((0, 0), np.int64)])
 
     @cached_property
     def _scanner(self) -> Scanner:
@@ -183,7 +188,7 @@ class IVFStructure:
         if alive is not None and alive.ndim == 2:
             alive = alive[some]
         there = len(self.vectors) if alive is None else np.bitwise_count(alive).sum(axis=-1)
-        wanted = np.broadcast_to(np.minimum(k, there), len(queries))
+        wanted = np.full(len(queries), np.minimum(k, there))
         result, still = np.empty((len(queries), keep), np.int64), np.arange(len(queries))
         while True:
             probes, coarse = self.probes(y[still], n_probes)
@@ -199,12 +204,12 @@ class IVFStructure:
                 words = alive[still] if alive is not None and alive.ndim == 2 else alive
                 found = self.scan_all(queries[still], k, words, request)
                 width = max(found.shape[1], keep)
-                result = np.pad(result, ((0, 0), (0, width - keep)), constant_values=-1)
-                result[still] = np.pad(found, ((0, 0), (0, width - found.shape[1])), constant_values=-1)
+                result = _widened(result, width)
+                result[still] = _widened(found, width)
                 return result
 
     def _count(self, probes: np.ndarray, counters: np.ndarray, queries: np.ndarray) -> None:
-        rows = np.diff(self.offsets)[probes].sum(axis=1)
+        rows = self._sizes[probes].sum(axis=1)
         counters[queries, DISTANCES] += rows + self.n_lists
         counters[queries, VISITED] += probes.shape[1]
         counters[queries, BYTES] += rows * self.lists.row_bytes() + self.n_lists * 4 * self.vectors.shape[1]
@@ -240,13 +245,15 @@ class IVFStructure:
         lists: Lists
         if isinstance(self.lists, FlatLists):
             lists = self.lists.merged(FlatLists.of(vectors, conversion, self.lists.copied), order, together)
+        elif isinstance(self.lists, ByteLists):
+            lists = ByteLists.encoded(together, conversion, self.lists.quantizer)
         else:
             lists = CodedLists.encoded(together, conversion, self.lists.quantizer, self.centroids.array, offsets)
         return type(self)(together, self.centroids.array, offsets, lists, self.calibration, self.n_trained), order
 
     def imbalance(self) -> float:
         """How many more rows a probe meets than if all lists had the same length."""
-        sizes = np.diff(self.offsets).astype(np.float64)
+        sizes = self._sizes.astype(np.float64)
         return float(self.n_lists * (sizes**2).sum() / sizes.sum() ** 2)
 
     def _n_probes(self, params: dict[str, Any]) -> int:
@@ -283,19 +290,20 @@ class IVFStructure:
             raise ValueError(f"scale and training size are {numbers}")
         if centroids.ndim != 2 or centroids.shape[1] != dim or centroids.dtype != np.float32 or not len(centroids):
             raise ValueError(f"centroids {centroids.dtype} {centroids.shape} do not fit dimension {dim}")
+        if not np.abs(centroids).max() < 1e15:
+            raise ValueError("centroids are not finite, or too large")
         offsets = arrays["list_offsets"]
         if offsets.dtype != np.int64 or offsets.shape != (len(centroids) + 1,):
             raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {len(centroids)} lists")
         if offsets[0] != 0 or offsets[-1] != len(arrays["vectors"]) or (offsets[1:] < offsets[:-1]).any():
             raise ValueError(f"list_offsets do not rise from 0 to {len(arrays['vectors'])}")
-        stored = CodedLists if "codes" in arrays else FlatLists
+        stored: type[Lists] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
         lists = stored.from_arrays(arrays, Conversion(metric, center, float(numbers[0])))
         calibrated = Calibration.from_array(arrays["calibration"], len(centroids))
         return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, int(numbers[1]))
 
     def check(self) -> None:
-        if not np.abs(self.centroids.array).max() < 1e15:
-            raise ValueError("centroids are not finite, or too large")
+        """Nothing is left to check: `from_arrays` refuses offsets and centroids that do not fit."""
 
 
 def _assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, threads: int,
@@ -307,3 +315,10 @@ def _assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, t
         labels[some] = centroids.nearest(conversion.points(vectors[some]), threads)[0]
         progress("assigning", min(1.0, (start + _CHUNK) / len(vectors)))
     return labels
+
+
+def _widened(rows: np.ndarray, width: int) -> np.ndarray:
+    """Candidates (q, m) with -1 in further columns, up to `width` of them."""
+    result = np.full((len(rows), width), -1, np.int64)
+    result[:, : rows.shape[1]] = rows
+    return result

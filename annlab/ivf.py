@@ -18,7 +18,7 @@ from annlab.calibration import Calibration
 from annlab.index import Index
 from annlab.inverted import IVFStructure, default_n_lists
 
-STORAGES = ("flat", "pq4")
+STORAGES = ("flat", "sq8", "pq4")
 
 
 def _as_probes(value: Any) -> Any:
@@ -42,11 +42,12 @@ class IVFIndex(Index):
     n_probes : int or "auto"
         Lists that a query looks into; also a parameter of `search`. "auto" is what was measured to reach
         `target_recall` when the index was fitted.
-    storage : {"flat", "pq4"}
-        What is scanned: the vectors, or 4-bit product codes of dim / 4 bytes, whose best candidates are re-ranked by
-        the vectors. "pq4" is faster, mostly in more dimensions and for more vectors.
+    storage : {"flat", "sq8", "pq4"}
+        What is scanned: the vectors, codes of a byte for each coordinate, or 4-bit product codes of dim / 4 bytes. The
+        best candidates by their codes are re-ranked by the vectors, so codes take memory beside these; they are faster,
+        the more so the more dimensions and vectors there are.
     rerank : float or "auto"
-        Candidates to re-rank, times k, for "pq4"; also a parameter of `search`. "auto" is what was measured.
+        Candidates to re-rank, times k, for "sq8" and "pq4"; also a parameter of `search`. "auto" is what was measured.
     target_recall : float
         The recall@10 that "auto" aims at, 0 < target_recall <= 1.
     seed : int
@@ -153,6 +154,8 @@ class IVFIndex(Index):
         item = np.dtype(dtype).itemsize
         copy = 4 * dim if item == 8 else 0  # float64 vectors are scanned as float32
         row = item * dim + 9  # the vector, its id and its state
+        if storage == "sq8":
+            return n * (row + 4 + -(-dim // 64) * 64) + lists * (4 * dim + 8) + 16 * dim
         if storage == "pq4":
             groups = -(-dim // 16)  # of eight subquantizers; a list is padded to whole blocks: half of one on average
             return n * (row + 4 + 4 * groups) + lists * (4 * dim + 8 + 32 * groups) + 72 * dim

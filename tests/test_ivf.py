@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 import annlab
 from annlab import IVFIndex
+from annlab.bytelists import ByteLists
 from annlab.calibration import choose_probes, lower_bound
 from annlab.centroids import Conversion, group_by_label
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.distances import get_metric
 from annlab.flatlists import FlatLists
 
-STORAGES = ("flat", "pq4")
+STORAGES = ("flat", "sq8", "pq4")
 
 
 def recall(index: annlab.Index, data: Dataset, k: int = 10, **search: object) -> float:
@@ -60,6 +61,29 @@ def test_list_scans_find_the_nearest_of_the_probed(dim: int, q: int, seed: int, 
         assert np.array_equal(np.sort(one[0]), np.sort(found[i]))
 
 
+@hypothesis.given(dim=st.integers(1, 140), q=st.integers(1, 9), seed=st.integers(0, 99))
+def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, keep, offsets = 200, 9, np.array([0, 3, 3, 90, 200])
+    vectors, queries = rng.normal(size=(n, dim)).astype(np.float32), rng.normal(size=(q, dim)).astype(np.float32)
+    lists = ByteLists.of(vectors, Conversion.of(vectors, get_metric("l2")))
+    y, coarse = lists.conversion.queries(queries), np.zeros((q, 3), np.float32)
+    probes = np.stack([rng.permutation(4)[:3] for _ in range(q)])
+    found, lengths = lists.scan(y, offsets, probes, coarse, keep, None, np.arange(n))
+    weighted = y * lists.quantizer.step
+    steps = np.abs(weighted).max(axis=1, keepdims=True) / 127
+    products = np.rint(weighted / steps) @ lists.codes[:, :dim].T.astype(np.float64) * steps
+    surrogates = lists.halves - products
+    labels = np.searchsorted(offsets, np.arange(n), side="right") - 1
+    for i in range(q):
+        expected = np.sort(surrogates[i][np.isin(labels, probes[i])])[:keep]
+        rows = found[i][found[i] >= 0]
+        assert lengths[i] == len(expected)
+        np.testing.assert_allclose(np.sort(surrogates[i][rows]), expected, rtol=1e-4, atol=1e-3)
+        one, _ = lists.scan(y[i : i + 1], offsets, probes[i : i + 1], coarse[:1], keep, None, np.arange(n))
+        assert np.array_equal(np.sort(one[0]), np.sort(found[i]))
+
+
 def test_ties_are_kept_by_key_whatever_the_batch() -> None:
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.normal(size=(4, 6)), 150, axis=0).astype(np.float32)
@@ -95,14 +119,14 @@ def test_defaults_reach_the_recall_they_promise(storage: str, data: Dataset) -> 
 
 def test_calibration_on_shifted_queries() -> None:
     data = synthetic(12_000, 32, 12, 300, seed=0)
-    shift = 1.5 * np.random.default_rng(0).normal(size=32).astype(np.float32) / np.sqrt(32)
+    shift = 8 * np.random.default_rng(0).normal(size=32).astype(np.float32) / np.sqrt(32)
     shifted = Dataset("shifted", data.train, data.test + shift, "l2")
     index = IVFIndex(target_recall=0.9).fit(data.train)
     before, probes = recall(index, shifted), index.calibration.n_probes
     measured = index.calibrate(shifted.test[:150])
     rest = Dataset("shifted", data.train, shifted.test[150:], "l2")
     assert measured == index.calibration and measured.n_queries == 150 and measured.n_probes > probes
-    assert before < 0.88 < recall(index, rest)
+    assert before < 0.85 and recall(index, rest) > 0.87
 
 
 def test_choice_of_probes() -> None:
@@ -187,11 +211,11 @@ def test_damaged_arrays_are_refused(storage: str) -> None:
            changed("calibration", 1, np.nan), changed("centroids", 0, np.nan), changed("centroids", 0, 1e30),
            changed("center", 0, np.inf), changed("numbers", 0, 0)]  # fmt: skip
     sizes = ["centroids", "list_offsets", "center", "numbers", "calibration"]
-    sizes += ["halves"] if storage == "flat" else ["codes", "terms", "codebooks"]
+    sizes += {"flat": ["halves"], "sq8": ["halves", "codes", "levels"], "pq4": ["codes", "terms", "codebooks"]}[storage]
     bad += [good | {name: good[name][:-1]} for name in sizes]
     bad += [good | {name: good[name].astype(np.float16)} for name in sizes if name not in ("numbers", "calibration")]
-    if storage == "pq4":
-        bad.append(changed("codebooks", 0, np.nan))
+    if storage != "flat":
+        bad.append(changed("codebooks" if storage == "pq4" else "levels", 0, np.nan))
     for arrays in bad:
         with pytest.raises((ValueError, TypeError)):
             build(arrays, metric=metric, params={}).check()

@@ -53,6 +53,14 @@ ENTRIES = [
     Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.9, exhaustive={"n_probes": 8}),
     Entry(
         IVFIndex,
+        parameters={"n_lists": 8, "storage": "sq8"},
+        exact=False,
+        recall=0.9,
+        exhaustive={"n_probes": 8},
+        name="IVFsq8",
+    ),
+    Entry(
+        IVFIndex,
         parameters={"n_lists": 8, "storage": "pq4"},
         exact=False,
         recall=0.9,
