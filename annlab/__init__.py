@@ -15,6 +15,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ExactIndex": "exact",
+    "IVFIndex": "ivf",
+    "KMeans": "kmeans",
+    "ProductQuantizer": "quantizers",
+    "ScalarQuantizer": "quantizers",
     "Index": "index",
     "Structure": "structure",
     "Neighbors": "searching",
@@ -34,8 +38,12 @@ if TYPE_CHECKING:
     from annlab.exact import ExactIndex as ExactIndex
     from annlab.filters import col as col
     from annlab.index import Index as Index
+    from annlab.ivf import IVFIndex as IVFIndex
+    from annlab.kmeans import KMeans as KMeans
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup
+    from annlab.quantizers import ProductQuantizer as ProductQuantizer
+    from annlab.quantizers import ScalarQuantizer as ScalarQuantizer
     from annlab.searching import Neighbors as Neighbors
     from annlab.searching import RadiusNeighbors as RadiusNeighbors
     from annlab.statistics import SearchStats as SearchStats

@@ -66,6 +66,21 @@ def _loader(lanes: int | None) -> Any:
     return load
 
 
+def _repeater(length: int) -> Any:
+    @intrinsic
+    def load_repeated(typing_context: Any, address: Any) -> Any:
+        vector = native(address.element)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            some = builder.load(builder.bitcast(args[0], Vector(address.element, length).llvm.as_pointer()), align=1)
+            order = ir.Constant(ir.VectorType(I32, vector.lanes), [lane % length for lane in range(vector.lanes)])
+            return builder.shuffle_vector(some, some, order)
+
+        return vector(address), codegen
+
+    return load_repeated
+
+
 def _partial_loader(lanes: int | None) -> Any:
     @intrinsic
     def load_first(typing_context: Any, address: Any, length: Any) -> Any:
@@ -83,6 +98,8 @@ def _partial_loader(lanes: int | None) -> Any:
 
 
 load = _loader(None)
+load_repeated = _repeater(4)  # four elements from memory, repeated until a register is full
+load_table = _repeater(16)  # sixteen elements, repeated
 load_eight = _loader(8)
 load_first = _partial_loader(None)  # the first `length` lanes from memory, zeros behind them
 load_first_eight = _partial_loader(8)
@@ -202,6 +219,16 @@ def smaller(typing_context: Any, a: Any, b: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[0], args[1])
 
     return a(a, b), codegen
+
+
+@intrinsic
+def choose(typing_context: Any, mask: Any, a: Any, b: Any) -> Any:
+    """The lanes of `a` where the mask has a bit, those of `b` elsewhere."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(mask_vector(builder, args[0], sig.return_type.lanes), args[1], args[2])
+
+    return a(types.int64, a, b), codegen
 
 
 @intrinsic

@@ -11,7 +11,7 @@ names where a parameter leads to other code. `python -m pytest tests/contract -k
 from dataclasses import dataclass, field
 from typing import Any
 
-from annlab import ExactIndex, Index
+from annlab import ExactIndex, Index, IVFIndex
 from tests.contract.toy import ToyIndex
 
 
@@ -50,4 +50,21 @@ ENTRIES = [
     Entry(ExactIndex),
     Entry(ExactIndex, parameters={"precision": "int8", "keep_vectors": "mmap"}, name="ExactBytes"),
     Entry(ToyIndex),
+    Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.9, exhaustive={"n_probes": 8}),
+    Entry(
+        IVFIndex,
+        parameters={"n_lists": 8, "storage": "sq8"},
+        exact=False,
+        recall=0.9,
+        exhaustive={"n_probes": 8},
+        name="IVFsq8",
+    ),
+    Entry(
+        IVFIndex,
+        parameters={"n_lists": 8, "storage": "pq4"},
+        exact=False,
+        recall=0.9,
+        exhaustive={"n_probes": 8},
+        name="IVFpq4",
+    ),
 ]

@@ -1,0 +1,101 @@
+"""From a target recall to search parameters, measured on the data themselves.
+
+How many lists must be probed depends on the data, hardly on anything one could guess: on how many dimensions they
+really have. So it is measured: some rows are held out of the training, their true neighbours are found by an exact
+scan, and for each neighbour it is noted how many lists are nearer to the query than the one that it lies in. The share
+of neighbours with a rank below p is the recall that p probes can reach, for all p at once, without a single search.
+
+The smallest p is taken whose recall, less what chance may have added, is at least the target: the mean over m queries
+less 1.645 standard errors, a lower bound that holds with 95 % confidence. Where rows are found through codes, the
+number of candidates that are re-ranked is measured in the same way, by searches.
+"""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Self
+
+import numpy as np
+
+CONFIDENCE = 1.645  # standard errors: one-sided, 95 %
+K = 10  # neighbours that recall is measured on
+_MOST_QUERIES = 1000
+_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Search parameters and what they promise.
+
+    Attributes
+    ----------
+    n_probes : int
+    rerank : float
+        Candidates to re-rank, times k; 1 where rows are found by their vectors.
+    target : float
+    recall : float
+        Mean recall@10 of the queries that were measured.
+    bound : float
+        Its lower confidence bound (95 %).
+    n_queries : int
+        0 where nothing was measured, because all lists are probed.
+    """
+
+    n_probes: int
+    rerank: float
+    target: float
+    recall: float
+    bound: float
+    n_queries: int
+
+    def to_array(self) -> np.ndarray:
+        """As an array to store."""
+        return np.array(astuple(self), np.float64)
+
+    @classmethod
+    def from_array(cls, array: np.ndarray, n_lists: int) -> Self:
+        """From a stored array; raises a ValueError if it makes no sense."""
+        if array.shape != (6,) or array.dtype != np.float64 or not np.isfinite(array).all():
+            raise ValueError(f"calibration {array.dtype} {array.shape} is not six finite numbers")
+        n_probes, rerank, target, recall, bound, n_queries = array.tolist()
+        if not (1 <= n_probes <= n_lists and 1 <= rerank <= 1e6 and 0 <= n_queries < 2**31):
+            raise ValueError(f"calibration of {n_probes} probes of {n_lists} lists, re-ranking {rerank}")
+        return cls(int(n_probes), rerank, target, recall, bound, int(n_queries))
+
+
+def n_held_out(n: int) -> int:
+    """How many of n rows to hold out: enough for a standard error near half a percent, and never many."""
+    return min(_MOST_QUERIES, n // 10)
+
+
+def lower_bound(recalls: np.ndarray) -> float:
+    """The mean of recalls (q,) less what chance may have added."""
+    return float(recalls.mean() - CONFIDENCE * recalls.std() / np.sqrt(max(len(recalls), 1)))
+
+
+def choose_probes(ranks: np.ndarray, target: float, n_lists: int) -> tuple[int, np.ndarray]:
+    """The fewest probes whose recall is at least the target, and each query's recall with them.
+
+    ranks (q, k): how many lists are nearer than the one with the query's j-th neighbour; -1 where there is none.
+    """
+    counted = np.maximum((ranks >= 0).sum(axis=1), 1)
+    low, high = 1, n_lists
+    while low < high:
+        middle = (low + high) // 2
+        if lower_bound(((ranks >= 0) & (ranks < middle)).sum(axis=1) / counted) >= target:
+            high = middle
+        else:
+            low = middle + 1
+    return low, ((ranks >= 0) & (ranks < low)).sum(axis=1) / counted
+
+
+def choose_rerank(search: Callable[[float], np.ndarray], truth: np.ndarray, target: float,
+                  reachable: float) -> tuple[float, np.ndarray]:  # fmt: skip
+    """The smallest factor of candidates with which recall reaches the target; `search(factor)` gives rows (q, m)."""
+    recalls = np.zeros(len(truth))
+    for factor in _FACTORS:
+        found = search(factor)
+        hits = np.array([np.isin(row[row >= 0], some).sum() for row, some in zip(truth, found)])
+        recalls = hits / np.maximum((truth >= 0).sum(axis=1), 1)
+        if lower_bound(recalls) >= min(target, reachable):
+            return factor, recalls
+    return _FACTORS[-1], recalls

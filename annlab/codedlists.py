@@ -1,0 +1,128 @@
+"""The rows of an IVFIndex with storage "pq4": 4-bit product codes of the residuals, by list.
+
+A scan reads dim / 4 bytes of codes and a float for a row, not its 4 * dim bytes, and yields a shortlist, which `Index`
+re-ranks by the vectors; these are read only for the shortlist, so they may lie on disk. `kernels/pq.py` explains the
+codes. The nearest list of every query is scanned first, for a bound that keeps the other lists' hits few.
+"""
+
+import numpy as np
+
+from annlab.centroids import Conversion, group_by_label, half_squared_norms
+from annlab.kernels import pq as kernels
+from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.kernels.lists import finish
+from annlab.kernels.simd import LANES
+from annlab.quantizers import ProductQuantizer
+
+_CHUNK = 65536  # rows encoded at a time
+_TRAINING_ROWS = 16384
+_PADDING_BLOCKS = 2  # a tile may begin in a list's last block
+_PADDING_TERMS = 64
+
+
+class CodedLists:
+    """Codes of rows that are sorted by list.
+
+    Attributes
+    ----------
+    quantizer : ProductQuantizer
+    codes : (n_blocks + 2, groups, 64) uint8
+        See `kernels/pq.py`.
+    terms : (n + 64,) float32
+        |r|^2 / 2 + c.r of every row, with r as its codes say; zeros for ip.
+    """
+
+    def __init__(self, conversion: Conversion, quantizer: ProductQuantizer, offsets: np.ndarray, codes: np.ndarray,
+                 terms: np.ndarray) -> None:  # fmt: skip
+        self.conversion, self.quantizer, self.codes, self.terms = conversion, quantizer, codes, terms
+        self._block_offsets = block_offsets(offsets)
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, conversion: Conversion, centroids: np.ndarray, offsets: np.ndarray,
+           rng: np.random.Generator, threads: int) -> "CodedLists":  # fmt: skip
+        """Learn codewords from the residuals of a sample, and encode all rows."""
+        labels = np.repeat(np.arange(len(centroids)), np.diff(offsets))
+        rows = rng.permutation(len(vectors))[:_TRAINING_ROWS]
+        residuals = conversion.points(vectors[rows]) - centroids[labels[rows]]
+        seed = int(rng.integers(2**31))
+        quantizer = ProductQuantizer(seed=seed, n_threads=threads).fit(residuals)
+        return cls.encoded(vectors, conversion, quantizer, centroids, offsets)
+
+    @classmethod
+    def encoded(cls, vectors: np.ndarray, conversion: Conversion, quantizer: ProductQuantizer, centroids: np.ndarray,
+                offsets: np.ndarray) -> "CodedLists":  # fmt: skip
+        """Encode rows that are sorted by list."""
+        n, code = len(vectors), conversion.metric.code
+        labels = np.repeat(np.arange(len(centroids)), np.diff(offsets))
+        codes = np.empty((n, len(quantizer.codebooks)), np.uint8)
+        terms = np.zeros(n + _PADDING_TERMS, np.float32)
+        for start in range(0, n, _CHUNK):
+            some = slice(start, min(n, start + _CHUNK))
+            own = centroids[labels[some]]
+            codes[some] = quantizer.encode(conversion.points(vectors[some]) - own)
+            if code != INNER_PRODUCT:
+                restored = quantizer.decode(codes[some])
+                terms[some] = half_squared_norms(restored) + np.einsum("ij,ij->i", own, restored, dtype=np.float64)
+            if code == COSINE:  # a zero vector is at distance 1 from everything
+                terms[some][~vectors[some].any(axis=1)] += np.float32(0.5)
+        blocks = block_offsets(offsets)
+        groups = -(-codes.shape[1] // kernels.IN_GROUP)
+        packed = np.zeros((blocks[-1] + _PADDING_BLOCKS, groups, 64), np.uint8)
+        kernels.pack_codes(codes, offsets, blocks, packed)
+        return cls(conversion, quantizer, offsets, packed, terms)
+
+    def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
+             alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
+        q, capacity = len(y), 3 * keep + 6 * LANES
+        values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
+        lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
+        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
+        low = np.empty(capacity + 2 * LANES, np.float32)
+        high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
+        tables = np.zeros((q, self.codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS), np.uint8)
+        steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
+        kernels.fill_tables(y, self.quantizer.codebooks, tables, steps, starts)
+        for ranks in (slice(0, 1), slice(1, None)):
+            some = np.ascontiguousarray(probes[:, ranks])
+            if some.shape[1]:
+                pair_offsets, pairs = group_by_label(some.ravel().astype(np.int32), len(offsets) - 1)
+                kernels.scan_codes(
+                    tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
+                    np.ascontiguousarray(coarse[:, ranks]).ravel(), some.shape[1], words.ravel(),
+                    words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values,
+                    rows, low, high,
+                )  # fmt: skip
+        finish(lengths, values, rows, keep, keys, low, high, result)
+        return result, lengths
+
+    def row_bytes(self) -> int:
+        """Bytes that a scan reads for a row."""
+        return self.codes.shape[1] * 4 + 4
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What to store besides the vectors."""
+        return {"codebooks": self.quantizer.codebooks, "codes": self.codes, "terms": self.terms}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], conversion: Conversion) -> "CodedLists":
+        """From `arrays`; raises a ValueError where their shapes do not fit the vectors and the lists."""
+        (n, dim), codes, terms = arrays["vectors"].shape, arrays["codes"], arrays["terms"]
+        quantizer = ProductQuantizer.from_codebooks(arrays["codebooks"], dim)
+        if not np.abs(arrays["codebooks"]).max() < 1e15:
+            raise ValueError("codebooks are not finite, or too large")
+        offsets = arrays["list_offsets"]
+        groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
+        expected = (int(block_offsets(offsets)[-1]) + _PADDING_BLOCKS, groups, 64)
+        if codes.dtype != np.uint8 or codes.shape != expected:
+            raise ValueError(f"codes are {codes.dtype} {codes.shape}, not uint8 {expected}")
+        if terms.dtype != np.float32 or terms.shape != (n + _PADDING_TERMS,):
+            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + _PADDING_TERMS},)")
+        return cls(conversion, quantizer, offsets, codes, terms)
+
+
+def block_offsets(offsets: np.ndarray) -> np.ndarray:
+    """The first block of every list, and behind them the number of blocks: int64."""
+    result = np.zeros(len(offsets), np.int64)
+    np.cumsum(-(-np.diff(offsets) // kernels.BLOCK_ROWS), out=result[1:])
+    return result

@@ -1,0 +1,324 @@
+"""The structure of IVFIndex: vectors sorted into the cells of a k-means clustering; a query probes the nearest ones.
+
+The structure (an inverted file: J. Sivic, A. Zisserman, "Video Google", ICCV 2003)
+
+    centroids      (n_lists, dim)   of a k-means over a sample of the vectors (kmeans.py)
+    vectors        (n, dim)         reordered, so that every list is a contiguous range of rows
+    list_offsets   (n_lists + 1,)   the rows of list l are list_offsets[l] .. list_offsets[l + 1] - 1
+
+A search compares the query with all centroids, takes the `n_probes` nearest lists, and scans them: about
+n_lists + n_probes * n / n_lists distances instead of n; with n_lists near the square root of n the cost grows as that
+root. Neighbours in lists that are not probed are lost. How many lists must be probed for a recall depends on the data,
+so it is measured when the index is fitted (`calibration.py`).
+
+A batch goes through the probed lists once, and all queries that probe a list meet there (`kernels/lists.py`). With
+storage "flat" the vectors themselves are scanned.
+"""
+
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from annlab import calibration, kmeans
+from annlab.bytelists import MAX_DIM, ByteLists
+from annlab.calibration import Calibration
+from annlab.centroids import Centroids, Conversion, group_by_label
+from annlab.codedlists import CodedLists
+from annlab.distances import Metric
+from annlab.flatlists import FlatLists
+from annlab.kernels import distance as distance_kernels
+from annlab.kernels import lists as kernels
+from annlab.kernels.distance import INNER_PRODUCT
+from annlab.kernels.scan import QUERIES_IN_TILE
+from annlab.kernels.simd import LANES
+from annlab.scanning import Scanner
+from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
+from annlab.structure import Progress, Request
+
+_QUERIES_AT_ONCE = 2048
+_CHUNK = 65536  # rows converted and assigned at a time
+_TRAINING_POINTS = 100  # per list: more hardly move a centroid
+_SMALL = 4 * LANES  # rows: fewer are all candidates
+_MARGIN = 2  # more candidates than asked for, since surrogates are rounded
+
+
+def default_n_lists(n: int) -> int:
+    """Lists for n vectors: scanning the centroids and scanning the probed lists then cost about the same."""
+    return int(max(1, min(round(3 * np.sqrt(n)), n // 32)))
+
+
+Lists = FlatLists | ByteLists | CodedLists
+
+
+class IVFStructure:
+    """Centroids, and rows sorted by list."""
+
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales", "codes", "terms"})
+    exhaustive: ClassVar[bool] = False
+
+    def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Lists,
+                 calibrated: Calibration, n_trained: int) -> None:  # fmt: skip
+        self.vectors, self.offsets, self.lists = vectors, offsets, lists
+        self.calibration, self.n_trained = calibrated, n_trained
+        self._sizes = np.diff(offsets)
+        zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
+        self.centroids = Centroids(centroids, zeros)
+
+    @property
+    def n_lists(self) -> int:
+        return len(self.centroids.array)
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
+              threads: int, progress: Progress, owned: bool) -> tuple[Self, np.ndarray]:  # fmt: skip
+        n, wanted = len(vectors), params["n_lists"]
+        n_lists = default_n_lists(n) if wanted == "auto" else min(wanted, n)
+        conversion = Conversion.of(vectors, metric)
+        shuffled = rng.permutation(n)
+        held_out, rest = np.split(shuffled, [calibration.n_held_out(n) if n > _SMALL else 0])
+        training = rest[: max(_TRAINING_POINTS * n_lists, 4096)]
+        if len(training) < n_lists:
+            training = shuffled
+        trained = kmeans.train(conversion.points(vectors[training]), n_lists, rng, max_iterations=10, tolerance=0.003,
+                               n_threads=threads, progress=progress)  # fmt: skip
+        labels = _assign(vectors, Centroids(trained.centroids), conversion, threads, progress)
+        offsets, order = group_by_label(labels, n_lists)
+        ordered = vectors[order]
+        everything = Calibration(n_lists, 1.0, params["target_recall"], 1.0, 1.0, 0)
+        lists: Lists
+        if params["storage"] == "pq4" and n >= _SMALL:
+            progress("encoding", 0.0)
+            lists = CodedLists.of(ordered, conversion, trained.centroids, offsets, rng, threads)
+            progress("encoding", 1.0)
+        elif params["storage"] == "sq8" and vectors.shape[1] <= MAX_DIM:
+            lists = ByteLists.of(ordered, conversion)
+        else:
+            lists = FlatLists.of(ordered, conversion)
+        structure = cls(ordered, trained.centroids, offsets, lists, everything, n)
+        if len(held_out) and n_lists > 1:
+            progress("calibrating", 0.0)
+            places = np.empty(n, np.int64)
+            places[order] = np.arange(n)
+            rows = np.sort(places[held_out])
+            structure = structure.calibrated(structure.vectors[rows], rows, params["target_recall"], threads)
+            progress("calibrating", 1.0)
+        return structure, order
+
+    def with_calibration(self, calibrated: Calibration) -> Self:
+        """This structure with other search parameters."""
+        return type(self)(self.vectors, self.centroids.array, self.offsets, self.lists, calibrated, self.n_trained)
+
+    def calibrated(self, queries: np.ndarray, own: np.ndarray | None, target: float, threads: int) -> Self:
+        """This structure with parameters measured on queries; `own` are the rows that the queries are, if they are."""
+        n, q = len(self.vectors), len(queries)
+        metric, k = self.lists.conversion.metric, min(calibration.K, len(self.vectors) - 1)
+        keys, counters = np.arange(n), np.zeros((q, N_COUNTERS), np.int64)
+        candidates = self._scanner.search(queries, k + 1, None, keys, threads, counters)
+        if own is not None:
+            candidates[candidates == own[:, None]] = -1
+        distances, truth = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
+        distance_kernels.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates),
+                               metric.code, distances, truth)  # fmt: skip
+        y = self.lists.conversion.queries(queries)
+        probes, _ = self.probes(y, self.n_lists)
+        places = np.empty_like(probes)
+        np.put_along_axis(places, probes, np.arange(self.n_lists)[None, :], axis=1)
+        lists = np.searchsorted(self.offsets, np.maximum(truth, 0), side="right") - 1
+        ranks = np.where(truth >= 0, np.take_along_axis(places, lists, axis=1), -1)
+        if isinstance(self.lists, FlatLists):
+            n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
+            factor = 1.0
+        else:  # probes lose a part of what may be lost, and codes the other
+            n_probes, reached = calibration.choose_probes(ranks, target + (1 - target) / 2, self.n_lists)
+            probed, coarse = self.probes(y, n_probes)
+
+            def search(factor: float) -> np.ndarray:
+                keep = min(n, self._keep(k, factor) + (own is not None))
+                found = self.lists.scan(y, self.offsets, probed, coarse, keep, None, keys)[0]
+                if own is not None:
+                    found[found == own[:, None]] = -1
+                return found
+
+            factor, recalls = calibration.choose_rerank(search, truth, target, calibration.lower_bound(reached))
+        bound = calibration.lower_bound(recalls)
+        return self.with_calibration(Calibration(n_probes, factor, target, float(recalls.mean()), bound, q))
+
+    def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest lists of converted queries, nearest first, (q, n_probes) int64, and their surrogates."""
+        width = len(self.centroids.half_norms)
+        values, probes = np.empty((len(y), n_probes), np.float32), np.zeros((len(y), n_probes), np.int64)
+        low = np.empty(width + 2 * LANES, np.float32)
+        packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
+        surrogates = np.empty((QUERIES_IN_TILE, width), np.float32)
+        kernels.find_probes(y, self.centroids.panels, self.centroids.half_norms, self.n_lists, packed, surrogates, low,
+                            np.empty_like(low), values, probes)  # fmt: skip
+        return probes, values
+
+    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
+        n, n_probes = len(self.vectors), self._n_probes(request.params)
+        if n <= max(_SMALL, k) or n_probes == self.n_lists:
+            return self.scan_all(queries, k, request.alive, request)
+        keep = min(n, self._keep(k, request.params["rerank"]))
+        parts = [
+            self._search_block(queries[start : start + _QUERIES_AT_ONCE], k, keep, n_probes, request, start)
+            for start in range(0, len(queries), _QUERIES_AT_ONCE)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        width = max((part.shape[1] for part in parts), default=0)
+        return np.concatenate([_widened(part, width) for part in parts] or [np.empty((0, 0), np.int64)])
+
+    @cached_property
+    def _scanner(self) -> Scanner:
+        return Scanner(self.vectors, self.lists.conversion.metric)
+
+    def scan_all(self, queries: np.ndarray, k: int, alive: np.ndarray | None, request: Request) -> np.ndarray:
+        """Exact candidates among all rows, for queries that would look into every list."""
+        counters = np.zeros((len(queries), N_COUNTERS), np.int64)
+        if len(request.counters) == len(queries):
+            counters = request.counters
+        return self._scanner.search(queries, k, alive, request.keys, request.threads, counters)
+
+    def _search_block(self, queries: np.ndarray, k: int, keep: int, n_probes: int, request: Request,
+                      first: int) -> np.ndarray:  # fmt: skip
+        """Search some queries; those that found too few, because of a filter, look into four times as many lists."""
+        some = slice(first, first + len(queries))
+        y, alive = self.lists.conversion.queries(queries), request.alive
+        if alive is not None and alive.ndim == 2:
+            alive = alive[some]
+        there = len(self.vectors) if alive is None else np.bitwise_count(alive).sum(axis=-1)
+        wanted = np.full(len(queries), np.minimum(k, there))
+        result, still = np.empty((len(queries), keep), np.int64), np.arange(len(queries))
+        while True:
+            probes, coarse = self.probes(y[still], n_probes)
+            words = alive[still] if alive is not None and alive.ndim == 2 else alive
+            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys)
+            self._count(probes, request.counters[some], still)
+            result[still] = found
+            still = still[lengths < wanted[still]]
+            if not len(still):
+                return result
+            n_probes *= 4
+            if n_probes >= self.n_lists:
+                words = alive[still] if alive is not None and alive.ndim == 2 else alive
+                found = self.scan_all(queries[still], k, words, request)
+                width = max(found.shape[1], keep)
+                result = _widened(result, width)
+                result[still] = _widened(found, width)
+                return result
+
+    def _count(self, probes: np.ndarray, counters: np.ndarray, queries: np.ndarray) -> None:
+        rows = self._sizes[probes].sum(axis=1)
+        counters[queries, DISTANCES] += rows + self.n_lists
+        counters[queries, VISITED] += probes.shape[1]
+        counters[queries, BYTES] += rows * self.lists.row_bytes() + self.n_lists * 4 * self.vectors.shape[1]
+
+    def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
+        """All living rows of the probed lists: how far they are is for `Index` to say."""
+        if self._n_probes(request.params) == self.n_lists:
+            return self._scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
+        probes, _ = self.probes(self.lists.conversion.queries(queries), self._n_probes(request.params))
+        self._count(probes, request.counters, np.arange(len(queries)))
+        found = []
+        for i in range(len(queries)):
+            ranges = [np.arange(self.offsets[label], self.offsets[label + 1]) for label in np.sort(probes[i])]
+            rows = np.concatenate(ranges)
+            if request.alive is not None:
+                words = request.alive[i] if request.alive.ndim == 2 else request.alive
+                rows = rows[(words[rows // 64] >> (rows % 64).astype(np.uint64)) & np.uint64(1) != 0]
+            found.append(rows)
+        limits = np.zeros(len(queries) + 1, np.int64)
+        np.cumsum([len(rows) for rows in found], out=limits[1:])
+        return limits, np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, np.ndarray] | None:
+        """Append to the lists; None once there are twice as many rows as the centroids were made for."""
+        n = len(self.vectors) + len(vectors)
+        if n > 2 * self.n_trained:
+            return None
+        conversion = self.lists.conversion
+        labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), np.diff(self.offsets))
+        new = _assign(vectors, Centroids(self.centroids.array), conversion, 1, lambda what, share: None)
+        offsets, order = group_by_label(np.concatenate([labels, new]), self.n_lists)
+        together = np.concatenate([self.vectors, vectors])[order]
+        lists: Lists
+        if isinstance(self.lists, FlatLists):
+            lists = self.lists.merged(FlatLists.of(vectors, conversion, self.lists.copied), order, together)
+        elif isinstance(self.lists, ByteLists):
+            lists = ByteLists.encoded(together, conversion, self.lists.quantizer)
+        else:
+            lists = CodedLists.encoded(together, conversion, self.lists.quantizer, self.centroids.array, offsets)
+        return type(self)(together, self.centroids.array, offsets, lists, self.calibration, self.n_trained), order
+
+    def imbalance(self) -> float:
+        """How many more rows a probe meets than if all lists had the same length."""
+        sizes = self._sizes.astype(np.float64)
+        return float(self.n_lists * (sizes**2).sum() / sizes.sum() ** 2)
+
+    def _n_probes(self, params: dict[str, Any]) -> int:
+        wanted = params["n_probes"]
+        return self.calibration.n_probes if wanted == "auto" else min(wanted, self.n_lists)
+
+    def _keep(self, k: int, rerank: Any) -> int:
+        """How many candidates to return for k neighbours."""
+        factor = 1.0 if isinstance(self.lists, FlatLists) else self.calibration.rerank if rerank == "auto" else rerank
+        return max(int(np.ceil(factor * k)), k + _MARGIN + k // 16)
+
+    def rows_touched(self, params: dict[str, Any]) -> int:
+        share = min(1.0, self._n_probes(params) / self.n_lists * self.imbalance())
+        return int(share * len(self.vectors)) + 1
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        conversion = self.lists.conversion
+        return {
+            "vectors": self.vectors,
+            "centroids": self.centroids.array,
+            "list_offsets": self.offsets,
+            "center": conversion.center,
+            "numbers": np.array([conversion.scale, self.n_trained], np.float64),
+            "calibration": self.calibration.to_array(),
+        } | self.lists.arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
+        center, numbers, centroids = arrays["center"], arrays["numbers"], arrays["centroids"]
+        dim = arrays["vectors"].shape[1]
+        if center.shape != (dim,) or center.dtype != np.float64 or not np.isfinite(center).all():
+            raise ValueError(f"center {center.dtype} {center.shape} does not fit dimension {dim}")
+        if numbers.shape != (2,) or not np.isfinite(numbers).all() or (numbers <= 0).any():
+            raise ValueError(f"scale and training size are {numbers}")
+        if centroids.ndim != 2 or centroids.shape[1] != dim or centroids.dtype != np.float32 or not len(centroids):
+            raise ValueError(f"centroids {centroids.dtype} {centroids.shape} do not fit dimension {dim}")
+        if not np.abs(centroids).max() < 1e15:
+            raise ValueError("centroids are not finite, or too large")
+        offsets = arrays["list_offsets"]
+        if offsets.dtype != np.int64 or offsets.shape != (len(centroids) + 1,):
+            raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {len(centroids)} lists")
+        if offsets[0] != 0 or offsets[-1] != len(arrays["vectors"]) or (offsets[1:] < offsets[:-1]).any():
+            raise ValueError(f"list_offsets do not rise from 0 to {len(arrays['vectors'])}")
+        stored: type[Lists] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
+        lists = stored.from_arrays(arrays, Conversion(metric, center, float(numbers[0])))
+        calibrated = Calibration.from_array(arrays["calibration"], len(centroids))
+        return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, int(numbers[1]))
+
+    def check(self) -> None:
+        """Nothing is left to check: `from_arrays` refuses offsets and centroids that do not fit."""
+
+
+def _assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, threads: int,
+            progress: Progress) -> np.ndarray:  # fmt: skip
+    """The list of every vector (n,) int32."""
+    labels = np.empty(len(vectors), np.int32)
+    for start in range(0, len(vectors), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        labels[some] = centroids.nearest(conversion.points(vectors[some]), threads)[0]
+        progress("assigning", min(1.0, (start + _CHUNK) / len(vectors)))
+    return labels
+
+
+def _widened(rows: np.ndarray, width: int) -> np.ndarray:
+    """Candidates (q, m) with -1 in further columns, up to `width` of them."""
+    result = np.full((len(rows), width), -1, np.int64)
+    result[:, : rows.shape[1]] = rows
+    return result

@@ -1,0 +1,169 @@
+"""IVFIndex: vectors sorted into the cells of a k-means clustering; a query looks into the nearest cells only.
+
+`inverted.py` describes the structure and the search, `calibration.py` how the number of cells to look into is measured.
+
+When to use it: from some ten thousand vectors to many millions; the best choice for batches, builds fast, grows by
+appending to lists. When not: few vectors (ExactIndex), or data of so many intrinsic dimensions that a large share of
+the lists must be probed; `index.calibration` says how large it is.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from annlab import threads as pool
+from annlab import validation
+from annlab.calibration import Calibration
+from annlab.index import Index
+from annlab.inverted import IVFStructure, default_n_lists
+
+STORAGES = ("flat", "sq8", "pq4")
+
+
+def _as_probes(value: Any) -> Any:
+    return value if isinstance(value, str) and value == "auto" else validation.as_integer("n_probes", value, 1)
+
+
+def _as_rerank(value: Any) -> Any:
+    return value if isinstance(value, str) and value == "auto" else validation.as_number("rerank", value, 1.0)
+
+
+class IVFIndex(Index):
+    """Approximate nearest neighbours by probing the nearest lists of an inverted file.
+
+    Parameters
+    ----------
+    metric : {"l2", "cosine", "ip"}
+        See `annlab.distances`.
+    n_lists : int or "auto"
+        Cells of the clustering; "auto" takes about 3 sqrt(n), the size at which finding the lists and scanning them
+        cost about the same.
+    n_probes : int or "auto"
+        Lists that a query looks into; also a parameter of `search`. "auto" is what was measured to reach
+        `target_recall` when the index was fitted.
+    storage : {"flat", "sq8", "pq4"}
+        What is scanned: the vectors, codes of a byte for each coordinate, or 4-bit product codes of dim / 4 bytes. The
+        best candidates by their codes are re-ranked by the vectors, so codes take memory beside these; they are faster,
+        the more so the more dimensions and vectors there are.
+    rerank : float or "auto"
+        Candidates to re-rank, times k, for "sq8" and "pq4"; also a parameter of `search`. "auto" is what was measured.
+    target_recall : float
+        The recall@10 that "auto" aims at, 0 < target_recall <= 1.
+    seed : int
+    dim : int, optional
+        To begin with an empty index.
+    auto_compact : bool
+        Whether writes tidy up by themselves, see `Index`.
+
+    Notes
+    -----
+    Memory: the vectors, 4 (cosine: 8) bytes for each, 9 for its id and state, and the centroids: `estimate_memory`.
+    Time of a query: n_lists + n_probes * n / n_lists distances, and n * n_lists distances, several times, to build.
+
+    Answers do not depend on the batch or on the number of threads. A filter that leaves few rows is answered exactly;
+    if too few rows pass it in the probed lists, more lists are probed.
+
+    References
+    ----------
+    J. Sivic, A. Zisserman, "Video Google: A Text Retrieval Approach to Object Matching in Videos", ICCV 2003.
+
+    Examples
+    --------
+    >>> import annlab, numpy as np
+    >>> vectors = np.random.default_rng(0).random((5000, 8), dtype=np.float32)
+    >>> index = annlab.IVFIndex(seed=0).fit(vectors)
+    >>> index.search(vectors[:3], k=5).ids[:, 0].tolist()
+    [0, 1, 2]
+    >>> index.calibration.bound >= 0.95
+    True
+    """
+
+    structure_class = IVFStructure
+    search_parameters = {"n_probes": _as_probes, "rerank": _as_rerank}  # noqa: RUF012
+
+    @validation.checks_names
+    def __init__(self, *, metric: str = "l2", n_lists: int | str = "auto", storage: str = "flat",
+                 n_probes: int | str = "auto", rerank: float | str = "auto", target_recall: float = 0.95,
+                 seed: int = 0, dim: int | None = None, auto_compact: bool = True) -> None:  # fmt: skip
+        if n_lists != "auto":
+            n_lists = validation.as_integer("n_lists", n_lists, 1, 2**20)
+        recall, storage = _as_recall(target_recall), validation.as_choice("storage", storage, STORAGES)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, n_lists=n_lists, storage=storage,
+                         n_probes=_as_probes(n_probes), rerank=_as_rerank(rerank), target_recall=recall)  # fmt: skip
+
+    @property
+    def _structure(self) -> IVFStructure:
+        structure = None if self._state is None else self._state.structure
+        if not isinstance(structure, IVFStructure):
+            raise ValueError("this IVFIndex has no lists yet: fit it, or compact it once vectors were added")
+        return structure
+
+    @property
+    def n_lists(self) -> int:
+        """The number of lists, as it was chosen."""
+        return self._structure.n_lists
+
+    @property
+    def calibration(self) -> Calibration:
+        """The parameters that "auto" stands for, the recall measured with them, and its confidence bound."""
+        return self._structure.calibration
+
+    def calibrate(self, queries: Any, *, target_recall: float | None = None, threads: int | None = None) -> Calibration:
+        """Measure on real queries, instead of rows of the index, how many lists "auto" must probe.
+
+        Worth doing when queries are distributed otherwise than the vectors. Compares the queries with all vectors.
+
+        Parameters
+        ----------
+        queries : array of shape (q, dim), some hundred
+        target_recall : float, optional
+            As for the constructor if not given.
+        threads : int, optional
+
+        Returns
+        -------
+        Calibration
+        """
+        recall = self._params["target_recall"] if target_recall is None else _as_recall(target_recall)
+        with self._compact_lock, self._write_lock:
+            structure = self._structure
+            array, _ = validation.as_queries(queries, self.dim, structure.vectors.dtype)
+            if not len(array):
+                raise ValueError("calibrate needs at least one query")
+            structure = structure.calibrated(array, None, recall, pool.resolve(threads))
+            self._state = dataclasses.replace(self._require_state(), structure=structure)
+        return structure.calibration
+
+    def imbalance(self) -> float:
+        """How many more rows a probe meets than if all lists were equally long: 1 is perfect, above 2 is poor.
+
+        Growth by vectors from elsewhere than the first ones raises it; `retrain` brings it down.
+        """
+        return self._structure.imbalance()
+
+    def retrain(self, *, threads: int | None = None, progress: Any = None) -> None:
+        """Learn centroids anew from the living vectors, and measure the search parameters anew."""
+        self.compact(threads=threads, progress=progress)
+
+    @classmethod
+    def estimate_memory(cls, n: int, dim: int, *, metric: str = "l2", n_lists: int | str = "auto",
+                        storage: str = "flat", dtype: Any = np.float32) -> int:  # fmt: skip
+        """Bytes that an index of n vectors will take, before anything is built: the "total" of `memory()`."""
+        lists = default_n_lists(n) if n_lists == "auto" else min(validation.as_integer("n_lists", n_lists, 1), n)
+        item = np.dtype(dtype).itemsize
+        copy = 4 * dim if item == 8 else 0  # float64 vectors are scanned as float32
+        row = item * dim + 9  # the vector, its id and its state
+        if storage == "sq8":
+            return n * (row + 4 + -(-dim // 64) * 64) + lists * (4 * dim + 8) + 16 * dim
+        if storage == "pq4":
+            groups = -(-dim // 16)  # of eight subquantizers; a list is padded to whole blocks: half of one on average
+            return n * (row + 4 + 4 * groups) + lists * (4 * dim + 8 + 32 * groups) + 72 * dim
+        return n * (row + copy + (8 if metric == "cosine" else 4)) + lists * (4 * dim + 8) + 8 * dim
+
+
+def _as_recall(value: Any) -> float:
+    recall = validation.as_number("target_recall", value, 0.0)
+    if not 0 < recall <= 1:
+        raise ValueError(f"target_recall must be above 0 and at most 1, but is {recall}")
+    return recall
