@@ -26,7 +26,7 @@ from annlab.structure import Progress, Request
 class ExactStructure:
     """All vectors, scanned; with a quantized copy where the scanner is a `ByteScanner`."""
 
-    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "terms"})
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "half_norms", "limits"})
     exhaustive: ClassVar[bool] = True
 
     def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
@@ -72,8 +72,8 @@ class ExactStructure:
         numbers = np.array([extent.reach, extent.largest_norm, min(extent.smallest_norm, 1e300)])
         arrays = {"vectors": self.vectors, "center": extent.center, "extent": numbers}
         if isinstance(scanner, certified.ByteScanner):
-            arrays |= {"codes": scanner.codes, "terms": scanner.terms, "byte_center": scanner.byte_center,
-                       "exact_step": np.array([scanner.exact_step])}  # fmt: skip
+            arrays |= {"codes": scanner.codes, "half_norms": scanner.half_norms, "limits": scanner.limits,
+                       "byte_center": scanner.byte_center, "exact_step": np.array([scanner.exact_step])}  # fmt: skip
         return arrays
 
     @classmethod
@@ -88,7 +88,7 @@ class ExactStructure:
             return cls(Scanner(vectors, metric, extent), params)
         certified.check_arrays(arrays, *vectors.shape)
         scanner = certified.ByteScanner(vectors, metric, extent, arrays["byte_center"], float(arrays["exact_step"][0]),
-                                        arrays["codes"], arrays["terms"])  # fmt: skip
+                                        arrays["codes"], arrays["half_norms"], arrays["limits"])  # fmt: skip
         return cls(scanner, params)
 
     def check(self) -> None:
@@ -125,7 +125,7 @@ class ExactIndex(Index):
     metric : {"l2", "cosine", "ip"}
         See `annlab.distances`.
     precision : {"auto", "float32", "int8"}
-        What is scanned first. "int8" needs dim + 16 bytes more for a vector, and pays for that with speed; "auto"
+        What is scanned first. "int8" needs dim + 4 bytes more for a vector, and pays for that with speed; "auto"
         takes it from 20,000 vectors on, if it leaves few of a sample of vectors to be looked at again. The answers are
         the same.
     keep_vectors : {"memory", "mmap"}

@@ -6,8 +6,9 @@ by `kernels/distance.py`.
 
 Why no neighbour is lost
 ------------------------
-Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (dim + 8) u, and sums of dim terms, the textbook bound
-(Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking value R:
+Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (1.1 dim + 16) u, and sums of dim terms, the textbook
+bound (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking
+value R:
 
 *Batches* (`kernels/scan.py`, l2 and cosine): s approximates R = |x|^2/2 - q.x = (D^2 - |q|^2) / 2 for the centred and
 scaled x and q, with D their distance. Rounding x and q to float32, h to float32, and dim multiply-adds err by at most
@@ -43,6 +44,7 @@ from annlab.statistics import BYTES, DISTANCES
 
 _U = 2.0**-24
 _LARGEST = np.finfo(np.float32).max
+_LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
 _CHUNK = 65536  # rows whose statistics are taken at a time
@@ -72,7 +74,7 @@ class Extent:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
-                center = _converted(sample, metric)[0].mean(axis=0)
+                center = _converted(sample, metric)[0].mean(axis=0).astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), _CHUNK):
             converted, norms = _converted(vectors[start : start + _CHUNK], metric)
@@ -111,6 +113,11 @@ class Scanner:
         self.extent = extent or Extent.of(vectors, metric)
         self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
 
+    @property
+    def underflows(self) -> bool:
+        """Whether the rows lie so close together that distances, or their squares, lose digits to underflow."""
+        return self.metric.code == L2 and 0 < self.extent.reach < _LEAST_REACH[self.vectors.itemsize]
+
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates (q, m), -1 padded, among the rows whose bit in `alive` is set; arguments as in `Request`."""
@@ -120,7 +127,7 @@ class Scanner:
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
         if n <= max(k, LANES):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
-        capacity = max(4 * k, 128) + scan.PANEL_ROWS
+        capacity = max(8 * k, 256) + scan.PANEL_ROWS
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
@@ -160,16 +167,17 @@ class Scanner:
         stride = -(-dim // LANES) * LANES
         converted = np.zeros((scan.PANEL_ROWS, stride), np.float32)
         packed, squared_norms = np.zeros((groups, dim, scan.QUERIES_IN_TILE), np.float32), np.zeros(q)
-        query_scale = self.scale
+        query_scale, underflow = self.scale, np.zeros(q)
         if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
-            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True))[1])
-            query_scale = 1.0
+            (queries, underflow), query_scale = unit_queries(queries, self.scale), 1.0
         with np.errstate(over="ignore"):
             scan.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
                               squared_norms)  # fmt: skip
         slacks, slopes = np.zeros(padded), np.zeros(padded)
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
-        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & ((dim + 8) * _U <= 0.01)
+        slacks[:q] += underflow
+        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
+        usable &= not self.underflows
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
         packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
@@ -180,7 +188,8 @@ class Scanner:
         low = np.empty(capacity + 2 * PADDING, np.float32)
         scan.scan_batch(
             packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
-            self.extent.center, self.scale, np.empty((q, 0), np.uint64) if masks is None else masks, k,
+            self.extent.center, self.scale, self._own_center(),
+            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity),
             slacks, slopes, bounds, lengths, values, rows, converted,
             np.empty((n_panels, dim, scan.PANEL_ROWS), np.float32), np.empty(n_panels * scan.PANEL_ROWS, np.float32),
             np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
@@ -188,9 +197,15 @@ class Scanner:
         usable &= lengths[:q] != scan.OVERFLOWED
         return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
 
+    def _own_center(self) -> np.ndarray:
+        """The center in the type of the vectors, or nothing where it or the scale does not fit into that type."""
+        own = self.extent.center.astype(self.vectors.dtype)
+        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own, self.extent.center)
+        return own if fits else own[:0]
+
     def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
         """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
-        c = (dim + 8) * _U
+        c = _batch_rounding(dim)
         floor = 1e-30 * (1 + np.sqrt(squared_norms))  # what float32 cannot represent at all
         if self.metric.code == INNER_PRODUCT:
             return 2 * c * np.sqrt(squared_norms) * self.extent.largest_norm * self.scale + floor, c
@@ -222,7 +237,7 @@ class Scanner:
         if c > 0.01:
             return query, np.inf, 0.0
         if self.metric.code == L2:
-            return query, floor if (norm + largest) ** 2 < 1e37 else np.inf, 4 * c
+            return query, floor if norm + largest < 3e18 else np.inf, 4 * c
         if self.metric.code == INNER_PRODUCT:
             fits = norm * largest < 1e37 and largest < 1e18
             return query, 2 * c * norm * largest + floor if fits else np.inf, c
@@ -289,6 +304,27 @@ class Scanner:
             parts.append(rows[:length].astype(np.int64))
         found = np.concatenate(parts) if parts else np.empty(0, np.int64)
         return found if numbers is None else numbers[found].astype(np.int64)
+
+
+def _batch_rounding(dim: int) -> float:
+    """c, see the head of the file."""
+    return (1.1 * dim + 16) * _U
+
+
+def first_triggers(q: int, k: int, capacity: int) -> np.ndarray:
+    """The length at which each query's buffer is first tightened: early, since the first bounds are the loosest."""
+    return np.full(q, min(max(5 * k, 48), capacity - scan.PANEL_ROWS), np.int64)
+
+
+def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """For `ip`: queries times powers of two that bring them near length 1 (a query's own length changes no order).
+
+    Also what the type of a distance cannot represent, in units of these queries and of rows times `scale`: (q,).
+    """
+    exponents = -np.frexp(np.abs(queries).max(axis=1))[1]
+    with np.errstate(over="ignore"):
+        least = np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * scale, exponents)
+    return np.ldexp(queries, exponents[:, None]), queries.shape[1] * least
 
 
 def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:

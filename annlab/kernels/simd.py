@@ -204,6 +204,16 @@ def smaller(typing_context: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
+@intrinsic
+def larger(typing_context: Any, a: Any, b: Any) -> Any:
+    """The larger of two floats, lane by lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[0], args[1])
+
+    return a(a, b), codegen
+
+
 def _zip(half: int) -> Any:
     @intrinsic
     def zipped(typing_context: Any, a: Any, b: Any) -> Any:

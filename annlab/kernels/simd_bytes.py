@@ -85,6 +85,17 @@ def ints_to_floats(typing_context: Any, value: Any) -> Any:
 
 
 @intrinsic
+def floats_to_ints(typing_context: Any, value: Any) -> Any:
+    """float32 lanes as int32, truncated towards zero; they must be in range."""
+    result = Vector(types.int32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fptosi(args[0], result.llvm)
+
+    return result(value), codegen
+
+
+@intrinsic
 def count_bits(typing_context: Any, value: Any) -> Any:
     """How many bits are set, lane by lane."""
 
