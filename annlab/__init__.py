@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ExactIndex": "exact",
     "Index": "index",
+    "LSHIndex": "lsh",
     "Structure": "structure",
     "Neighbors": "searching",
     "RadiusNeighbors": "searching",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from annlab.exact import ExactIndex as ExactIndex
     from annlab.filters import col as col
     from annlab.index import Index as Index
+    from annlab.lsh import LSHIndex as LSHIndex
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup
     from annlab.searching import Neighbors as Neighbors

@@ -11,7 +11,7 @@ names where a parameter leads to other code. `python -m pytest tests/contract -k
 from dataclasses import dataclass, field
 from typing import Any
 
-from annlab import ExactIndex, Index
+from annlab import ExactIndex, Index, LSHIndex
 from tests.contract.toy import ToyIndex
 
 
@@ -49,5 +49,7 @@ class Entry:
 ENTRIES = [
     Entry(ExactIndex),
     Entry(ExactIndex, parameters={"precision": "int8", "keep_vectors": "mmap"}, name="ExactBytes"),
+    Entry(LSHIndex, parameters={"mode": "scan"}, exact=False, recall=0.85, exhaustive={"rerank": 2**31 - 1}, name="LSHScan"),
+    Entry(LSHIndex, parameters={"mode": "buckets", "n_tables": 8}, exact=False, recall=0.85, name="LSHBuckets"),
     Entry(ToyIndex),
 ]
