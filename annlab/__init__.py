@@ -23,6 +23,7 @@ _HOMES = {
     "SearchStats": "statistics",
     "CorruptIndexError": "storage",
     "col": "filters",
+    "collision_probability": "lsh_theory",
     "pairwise": "distances",
     "load": "loading",
     "warmup": "loading",
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from annlab.exact import ExactIndex as ExactIndex
     from annlab.filters import col as col
     from annlab.index import Index as Index
-    from annlab.lsh import LSHIndex as LSHIndex
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup
+    from annlab.lsh import LSHIndex as LSHIndex
+    from annlab.lsh_theory import collision_probability as collision_probability
     from annlab.searching import Neighbors as Neighbors
     from annlab.searching import RadiusNeighbors as RadiusNeighbors
     from annlab.statistics import SearchStats as SearchStats
