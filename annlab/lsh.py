@@ -1,12 +1,24 @@
-"""LSHIndex: locality-sensitive hashing with random hyperplanes."""
+"""LSHIndex: locality-sensitive hashing with random hyperplanes.
+
+    lsh_codes.py      metrics become angles, angles become sign codes
+    lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py
+    lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
+    lsh_structure.py  the two as one structure: building, growing, storing
+    lsh_tuning.py     parameters measured on held-out rows
+    lsh_theory.py     what random hyperplanes promise
+"""
 
 from typing import Any
 
+import numpy as np
+
 from annlab import validation
+from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.lsh_buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
 from annlab.lsh_codes import MAX_BITS
 from annlab.lsh_structure import MODES, LSHStructure
+from annlab.progress import as_progress
 
 
 def _auto_or(name: str, largest: int) -> Any:
@@ -46,3 +58,53 @@ class LSHIndex(Index):
         if not isinstance(structure, LSHStructure) or not isinstance(structure.finder, BucketTables):
             raise ValueError('this index has no buckets: it scans all codes; use mode="buckets"')
         return structure.finder.statistics()
+
+
+def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mode: str = "scan",
+                    seed: int = 0) -> dict[str, Any]:  # fmt: skip
+    """Parameters of the cheapest LSHIndex that finds `recall` of the ten nearest, measured on held-out rows.
+
+    Parameters
+    ----------
+    vectors : array of shape (n, dim)
+        The data or a sample of them. Candidates per query grow with n, so a sample promises a little too much.
+    metric : {"l2", "cosine", "ip"}
+    recall : float
+        Of the ten nearest, above 0 and below 1.
+    mode : {"scan", "buckets"}
+    seed : int
+
+    Returns
+    -------
+    dict
+        Keywords for `LSHIndex`: metric, mode, n_tables, n_bits, n_probes (buckets only), rerank, seed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is unusable.
+
+    Examples
+    --------
+    >>> import annlab, numpy as np
+    >>> vectors = np.random.default_rng(0).random((2000, 32), dtype=np.float32)
+    >>> index = annlab.LSHIndex(**pick_parameters(vectors, recall=0.8)).fit(vectors)
+    """
+    array = validation.as_vectors(vectors)
+    validation.as_choice("mode", mode, MODES)
+    recall = validation.as_number("recall", recall)
+    if not 0 < recall < 1 or not len(array):
+        raise ValueError(f"recall must be above 0 and below 1, not {recall}, and there must be vectors, not {len(array)}")
+    tried = []
+    for shift in (-1, 0, 1):  # halve and double the bits of a scan; keys two bits shorter and longer
+        defaults = LSHStructure.default_bits(mode, len(array))
+        n_bits = int(defaults * 2.0**shift) if mode == "scan" else min(max(defaults + 2 * shift, 2), MAX_KEY_BITS)
+        params = LSHIndex(metric=metric, mode=mode, n_bits=n_bits)._params
+        built, _ = LSHStructure.build(
+            array, metric=get_metric(metric), params=params, rng=np.random.default_rng(seed), threads=1,
+            progress=as_progress(None), owned=True, target=recall,
+        )  # fmt: skip
+        tried.append(built.settings)
+    best = min(tried, key=lambda settings: settings.touched)
+    chosen = {"metric": metric, "mode": mode, "n_tables": best.n_tables, "n_bits": best.n_bits, "rerank": best.rerank}
+    return chosen | ({"n_probes": best.n_probes} if mode == "buckets" else {}) | {"seed": seed}

@@ -60,10 +60,14 @@ class Settings:
             n_bits = max(1, SCAN_BITS // n_tables) if params["n_bits"] == "auto" else params["n_bits"]
         else:
             n_tables = TABLES if params["n_tables"] == "auto" else params["n_tables"]
-            fitting = round(math.log2(max(n / _ROWS_A_BUCKET, 2)))
-            n_bits = min(max(fitting, 4), 20, MAX_BITS // n_tables) if params["n_bits"] == "auto" else params["n_bits"]
+            n_bits = min(_key_bits(n), MAX_BITS // n_tables) if params["n_bits"] == "auto" else params["n_bits"]
         n_probes = 0 if params["n_probes"] == "auto" else params["n_probes"]
         return cls(MODES[mode], n_tables, n_bits, n_probes, 0 if params["rerank"] == "auto" else params["rerank"], 0)
+
+
+def _key_bits(n: int) -> int:
+    """Bits of a key such that a bucket holds _ROWS_A_BUCKET of n rows on average."""
+    return min(max(round(math.log2(max(n / _ROWS_A_BUCKET, 2))), 4), 20)
 
 
 class LSHStructure:
@@ -79,9 +83,15 @@ class LSHStructure:
 
     # ---- building
 
+    @staticmethod
+    def default_bits(mode: str, n: int) -> int:
+        """`n_bits` for n rows where nothing is said."""
+        return SCAN_BITS if mode == "scan" else _key_bits(n)
+
     @classmethod
     def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
-              threads: int, progress: Progress, owned: bool) -> tuple[Self, None]:  # fmt: skip
+              threads: int, progress: Progress, owned: bool,
+              target: float = TARGET_RECALL) -> tuple[Self, None]:  # fmt: skip
         vectors = vectors if owned else vectors.copy()
         settings = Settings.choose(params, len(vectors))
         encoder = Encoder.learn(vectors, metric, settings.n_tables * settings.n_bits, params["center"], rng)
@@ -95,11 +105,11 @@ class LSHStructure:
             finder = BucketTables.build(codes, settings.n_tables, settings.n_bits)
         progress("measuring", 0.8)
         made = cls(Column(vectors), encoder, finder, settings, params)
-        made.settings = made._measured(rng)
+        made.settings = made._measured(rng, target)
         progress("measuring", 1.0)
         return made, None
 
-    def _measured(self, rng: np.random.Generator, target: float = TARGET_RECALL) -> Settings:
+    def _measured(self, rng: np.random.Generator, target: float) -> Settings:
         """The settings with what was left open: the smallest that find `target` of held-out rows' neighbours."""
         settings, n = self.settings, len(self.vectors)
         if not settings.rerank or (settings.mode == BUCKETS and not settings.n_probes):
