@@ -37,6 +37,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if importlib.util.find_spec("torch") is None:
         skips["encoders"] = pytest.mark.skip(reason='torch is missing: pip install "annlab[encoders]"')
     for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "entry" in callspec.params:  # the tests of one index share its compiled kernels
+            item.add_marker(pytest.mark.xdist_group(str(callspec.params["entry"])))
         for name, skip in skips.items():
-            if name in item.keywords:
+            if item.get_closest_marker(name):
                 item.add_marker(skip)

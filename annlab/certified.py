@@ -216,6 +216,7 @@ class _PackedQueries:
         self.ratios[:q] = rests / np.maximum(norms, 1e-300) * up
         reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
         self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + 1e-30) / steps[:q]
+        self.usable &= self.ties[:q] < 1e30
 
 
 def _integer_center(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, float]:

@@ -378,13 +378,8 @@ class Index:
         return {name: value for name, value in (own | self._params).items() if name in known}
 
     def memory(self) -> dict[str, int]:
-        """Bytes in use, by part, and their "total"."""
-        state = self._state
-        parts: dict[str, int] = {}
-        if state is not None:
-            arrays, _ = snapshot.to_arrays(state)
-            parts = {name: array.nbytes for name, array in arrays.items()} | {"alive": state.alive.array.nbytes}
-        return parts | {"total": sum(parts.values())}
+        """Bytes by part; "total" is what is held in memory, "mapped" what lies in a file and is read when needed."""
+        return snapshot.memory(self._state)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "dim")

@@ -74,7 +74,9 @@ class Extent:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
-                center = _converted(sample, metric)[0].mean(axis=0).astype(np.float32).astype(np.float64)
+                center = _converted(sample, metric)[0].mean(axis=0)
+                if np.abs(center).max() < _LARGEST:
+                    center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), _CHUNK):
             converted, norms = _converted(vectors[start : start + _CHUNK], metric)
@@ -176,7 +178,7 @@ class Scanner:
         slacks, slopes = np.zeros(padded), np.zeros(padded)
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
         slacks[:q] += underflow
-        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
+        usable = (slacks[:q] < 1e30) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
         usable &= not self.underflows
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
