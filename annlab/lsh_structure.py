@@ -27,7 +27,7 @@ from annlab.structure import Progress, Request
 
 SCAN, BUCKETS = 0, 1
 MODES = {"scan": SCAN, "buckets": BUCKETS}
-BUCKETS_FROM = 4_000_000  # rows: see the notes of LSHIndex
+BUCKETS_FROM = 2_000_000  # rows: see the notes of LSHIndex
 SCAN_BITS = 256
 TABLES = 16
 _LARGEST_RERANK = 2**31 - 1

@@ -235,16 +235,35 @@ def test_bad_parameters(given, message):
 
 @pytest.mark.parametrize("mode", ["scan", "buckets"])
 def test_growing_by_adds_equals_neither_losing_nor_repeating_rows(mode):
-    vectors, queries = clustered(6000), clustered(30, seed=0)
+    vectors, queries = clustered(12_000), clustered(30, seed=0)
     index = LSHIndex(mode=mode, n_tables=4, n_bits=8, n_probes=8, rerank=20).fit(vectors[:3000])
     built = index._state.structure.encoder
-    for start in range(3000, 6000, 500):
-        index.add(vectors[start : start + 500])
+    for start in range(3000, 12_000, 1500):
+        index.add(vectors[start : start + 1500])
     structure = index._state.structure
     assert structure.encoder is built and len(structure.vectors) > 4000  # absorbed, not built anew
     structure.check()
     found = index.search(queries, 10, **EVERYTHING[mode])
     np.testing.assert_array_equal(found.ids, true_neighbors(queries, vectors, "l2"))
+
+
+def test_recent_buckets_are_searched_with_the_first_ones_and_merged_into_them():
+    vectors, queries = clustered(1200), clustered(40, seed=0)
+    encoder = Encoder.learn(vectors, get_metric("l2"), 4 * 6, True, np.random.default_rng(0))
+    whole = BucketTables.build(encoder.rows(vectors), 4, 6)
+    grown = BucketTables.build(encoder.rows(vectors[:1000]), 4, 6).extended(encoder.rows(vectors[1000:1100]))
+    assert grown.base.rows.shape[1] == 1000 and grown.recent.rows.shape[1] == 100
+    grown.base.check(0, 1000)
+    grown.recent.check(1000, 1100)
+    merged = grown.extended(encoder.rows(vectors[1100:]))
+    assert merged.base.rows.shape[1] == 1200 and merged.recent.rows.shape[1] == 0
+    np.testing.assert_array_equal(merged.base.rows, whole.base.rows)
+    before = BucketTables.build(encoder.rows(vectors[:1100]), 4, 6)
+    codes, projections = encoder.queries(queries)
+    for n_probes in (4, 30):
+        (a, done), (b, expected) = (t.search(codes, projections, n_probes, 1100, None) for t in (grown, before))
+        np.testing.assert_array_equal(np.sort(a, axis=1), np.sort(b, axis=1))
+        np.testing.assert_array_equal(done, expected)
 
 
 def test_a_mutated_file_cannot_reach_a_kernel():
