@@ -12,11 +12,11 @@ New rows go to a second, small set of tables (`recent`), which is rebuilt when r
 when it has grown to an eighth of it, so that growing costs little more than building once.
 """
 
+import heapq
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Self
 
-import heapq
 import numpy as np
 
 from annlab.kernels import buckets as kernels
@@ -132,11 +132,10 @@ class BucketTables:
         low = np.empty(max(size, cap) + 2 * PADDING, np.float32)
         kernels.probe(
             projections, codes, self.n_bits, min(n_probes, n_tables << self.n_bits), parent, rank, self.base.offsets,
-            self.base.rows, self.recent.offsets, self.recent.rows, self.records.array, self.records.array.view(np.float32), words, cap,
-            keep,
-            np.empty(size, np.float32), np.empty(size, np.int64), low, np.empty_like(low),
-            np.zeros(self.n // 64 + 1, np.uint64), np.empty(cap, np.int32), np.empty(cap + PADDING, np.float32), found,
-            done,
+            self.base.rows, self.recent.offsets, self.recent.rows, self.records.array,
+            self.records.array.view(np.float32), words, cap, keep, np.empty(size, np.float32), np.empty(size, np.int64),
+            low, np.empty_like(low), np.zeros(self.n // 64 + 1, np.uint64), np.empty(cap, np.int32),
+            np.empty(cap + PADDING, np.float32), found, done,
         )  # fmt: skip
         return found, done
 

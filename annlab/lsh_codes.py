@@ -12,8 +12,8 @@ codes of signs differ estimates the angle. Every metric is therefore turned into
 - `ip`: rows are centred, which changes q.x by the same amount for all rows, and lifted to one length M, that of the
   longest row, by a coordinate sqrt(M^2 - |y|^2); the query gets a 0 there (Bachrach et al., Speeding up the Xbox
   recommender system, 2014; Neyshabur and Srebro, On symmetric and asymmetric LSHs for inner product search, 2015).
-  The order by angle is then the order by inner product. Rows longer than M, added later, are not lifted; if few rows are
-  much longer than all others, angles are all nearly right ones and codes say little.
+  The order by angle is then the order by inner product. Rows longer than M, added later, are not lifted; if a few rows
+  are much longer than all others, all angles are nearly right ones and codes say little.
 
 Hyperplanes
 -----------

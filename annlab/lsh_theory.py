@@ -5,8 +5,8 @@ theta / pi, theta their angle (Charikar 2002). With independent hyperplanes, n_b
 p = (1 - theta / pi)^n_bits, and at least one of n_tables independent keys agrees with probability 1 - (1 - p)^n_tables
 (Indyk and Motwani, Approximate nearest neighbors, 1998).
 
-LSHIndex uses hyperplanes whose normals are orthogonal, in blocks of as many as there are dimensions. For one bit nothing
-changes: each normal is uniform on the sphere. For several bits together it does, because the bits are no longer
+LSHIndex uses hyperplanes whose normals are orthogonal, in blocks of as many as there are dimensions. For one bit
+nothing changes: each normal is uniform on the sphere. For several bits together it does, because the bits are no longer
 independent: they disagree more evenly, so that the number of differing bits is a better estimate of the angle (its
 variance is smaller), and whole keys agree less often than the formula says. In 16 dimensions with 16 bits, over 100,000
 draws (standard error at most 0.0016):

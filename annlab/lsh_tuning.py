@@ -34,7 +34,7 @@ class HeldOut:
 
     def __init__(self, vectors: np.ndarray, metric: Metric, rng: np.random.Generator) -> None:
         n = len(vectors)
-        chosen = np.sort(rng.choice(n, min(n, _HELD_OUT), replace=False))
+        chosen = np.sort(rng.permutation(n)[:_HELD_OUT])
         self.rows, self.queries = chosen, np.ascontiguousarray(vectors[chosen])
         k = min(NEIGHBORS, n - 1)
         counters = np.zeros((len(chosen), N_COUNTERS), np.int64)
@@ -49,10 +49,10 @@ class HeldOut:
     def recall(self, candidates: np.ndarray) -> float:
         """The share of the true neighbours among the candidates (m, c) of every query."""
         hits = wanted = 0
-        for row, true in zip(candidates, self.neighbors, strict=True):
-            true = true[true >= 0]
-            hits += int(np.isin(true, row).sum())
-            wanted += len(true)
+        for row, neighbors in zip(candidates, self.neighbors, strict=True):
+            true = neighbors >= 0
+            hits += int(np.isin(neighbors[true], row).sum())
+            wanted += int(true.sum())
         return hits / wanted if wanted else 1.0
 
 

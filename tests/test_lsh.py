@@ -286,7 +286,8 @@ def test_a_mutated_file_cannot_reach_a_kernel():
     broken("settings", lambda array: array)  # as it was: nothing to complain about
     for name, change in [
         ("settings", put(0, 7)), ("settings", put(1, 2)), ("settings", put(2, 7)), ("settings", put(3, 0)),
-        ("settings", put(4, 0)), ("settings", put(0, 0)), ("base_rows", put((0, 0), 400)), ("base_rows", put((2, 5), -1)),
+        ("settings", put(4, 0)), ("settings", put(0, 0)), ("base_rows", put((0, 0), 400)),
+        ("base_rows", put((2, 5), -1)),
         ("base_offsets", put((1, 3), 401)), ("base_offsets", put((1, 64), 399)), ("base_offsets", put((0, 0), 1)),
         ("base_rows", lambda array: array[:, :-1].copy()), ("records", lambda array: array[:-1]),
         ("normals", lambda array: array[:-1]), ("normals", put((0, 0), np.nan)), ("center", lambda array: array[1:]),

@@ -55,7 +55,9 @@ def test_more_bits_than_dimensions_are_a_tight_frame():
 
 def test_the_formula():
     assert collision_probability(0.0, 16, 4) == 1 and collision_probability(np.pi, 3, 5) == 0
-    np.testing.assert_allclose(collision_probability([np.pi / 2, np.pi / 4], 2, 3), [1 - 0.75**3, 1 - (1 - 0.5625) ** 3])
+    np.testing.assert_allclose(
+        collision_probability([np.pi / 2, np.pi / 4], 2, 3), [1 - 0.75**3, 1 - (1 - 0.5625) ** 3]
+    )
     assert collision_probability(np.radians(30), 16) == pytest.approx(0.0541, abs=1e-4)
     for bad in (-0.1, 3.2, np.nan, [0.1, 4.0]):
         with pytest.raises(ValueError, match="theta"):

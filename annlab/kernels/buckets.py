@@ -147,11 +147,11 @@ def probe(path, projections, codes, n_bits, n_probes, parent, rank, base_offsets
     """The rows of every query with the smallest estimates among those in the cheapest buckets.
 
     projections (q, 64 * words) and codes (q, words) of the queries; template parent and rank (sets,) int32; two sets of
-    buckets, the second may hold no rows; records (n, words + 1) uint64, the last word two float32, half and slope, and the same memory as float32 `numbers`;
-    alive (q, w), (1, w) or (0, 0) words of bits. Scratch: costs (sets * n_tables + padding,) float32, keys the same
-    int64, low and high float32 as long as costs and estimates, seen (n // 64 + 1,) zeros, candidates (cap,) int32,
-    estimates (cap + padding,) float32. found (q, keep) int64 comes filled with -1; done (q, 3) receives how many
-    buckets were probed, how many candidates estimated, how many rows found.
+    buckets, the second may hold no rows; records (n, words + 1) uint64, the last word two float32, half and slope;
+    numbers: the same memory as float32; alive (q, w), (1, w) or (0, 0) words of bits. Scratch: costs (sets * n_tables +
+    padding,) float32, keys the same int64, low and high float32 as long as costs and estimates, seen (n // 64 + 1,)
+    zeros, candidates (cap,) int32, estimates (cap + padding,) float32. found (q, keep) int64 comes filled with -1; done
+    (q, 3) receives how many buckets were probed, how many candidates estimated, how many rows found.
     """
     n_tables, n_buckets = base_offsets.shape[0], base_offsets.shape[1] - 1
     n_record, n_words = records.shape[1], codes.shape[1]

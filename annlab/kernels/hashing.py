@@ -29,7 +29,7 @@ _ZERO = np.float32(0)
 
 @kernel
 def lifted_row(x, dim, metric, center, scale, reach, out):
-    """Convert a row, with one more coordinate if reach >= 0: sqrt(reach^2 - |y|^2). Returns |y|^2, that one included."""
+    """Convert a row to y, with one more coordinate if reach >= 0: sqrt(reach^2 - |y|^2). Returns |y|^2 with it."""
     convert_row(x, dim, metric, center, scale, out)
     squared = inner_product(out, out, dim)
     if reach >= 0.0:
@@ -54,7 +54,8 @@ def encode(path, vectors, metric, center, scale, reach, panels, converted, packe
     converted (width,) and packed (width, ROWS_IN_TILE) zeros. codes (n, words) comes filled with zeros; halves and
     slopes (n,) float32.
     """
-    n, dim, n_panels, width, n_words = vectors.shape[0], vectors.shape[1], panels.shape[0], panels.shape[1], codes.shape[1]
+    n, dim, n_words = vectors.shape[0], vectors.shape[1], codes.shape[1]
+    n_panels, width = panels.shape[0], panels.shape[1]
     x, middle, out, rows, normals = (pointer(vectors), pointer(center), pointer(converted), pointer(packed),
                                      pointer(panels))  # fmt: skip
     code = pointer(codes)

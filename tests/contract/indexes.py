@@ -49,7 +49,14 @@ class Entry:
 ENTRIES = [
     Entry(ExactIndex),
     Entry(ExactIndex, parameters={"precision": "int8", "keep_vectors": "mmap"}, name="ExactBytes"),
-    Entry(LSHIndex, parameters={"mode": "scan"}, exact=False, recall=0.85, exhaustive={"rerank": 2**31 - 1}, name="LSHScan"),
+    Entry(
+        LSHIndex,
+        parameters={"mode": "scan"},
+        exact=False,
+        recall=0.85,
+        exhaustive={"rerank": 2**31 - 1},
+        name="LSHScan",
+    ),
     Entry(LSHIndex, parameters={"mode": "buckets", "n_tables": 8}, exact=False, recall=0.85, name="LSHBuckets"),
     Entry(ToyIndex),
 ]
