@@ -20,12 +20,14 @@ _HOMES = {
     "ProductQuantizer": "quantizers",
     "ScalarQuantizer": "quantizers",
     "Index": "index",
+    "LSHIndex": "lsh",
     "Structure": "structure",
     "Neighbors": "searching",
     "RadiusNeighbors": "searching",
     "SearchStats": "statistics",
     "CorruptIndexError": "storage",
     "col": "filters",
+    "collision_probability": "lsh_theory",
     "pairwise": "distances",
     "load": "loading",
     "warmup": "loading",
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from annlab.kmeans import KMeans as KMeans
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup
+    from annlab.lsh import LSHIndex as LSHIndex
+    from annlab.lsh_theory import collision_probability as collision_probability
     from annlab.quantizers import ProductQuantizer as ProductQuantizer
     from annlab.quantizers import ScalarQuantizer as ScalarQuantizer
     from annlab.searching import Neighbors as Neighbors

@@ -11,7 +11,7 @@ names where a parameter leads to other code. `python -m pytest tests/contract -k
 from dataclasses import dataclass, field
 from typing import Any
 
-from annlab import ExactIndex, Index, IVFIndex
+from annlab import ExactIndex, Index, IVFIndex, LSHIndex
 from tests.contract.toy import ToyIndex
 
 
@@ -49,6 +49,15 @@ class Entry:
 ENTRIES = [
     Entry(ExactIndex),
     Entry(ExactIndex, parameters={"precision": "int8", "keep_vectors": "mmap"}, name="ExactBytes"),
+    Entry(
+        LSHIndex,
+        parameters={"mode": "scan"},
+        exact=False,
+        recall=0.85,
+        exhaustive={"rerank": 2**31 - 1},
+        name="LSHScan",
+    ),
+    Entry(LSHIndex, parameters={"mode": "buckets", "n_tables": 8}, exact=False, recall=0.85, name="LSHBuckets"),
     Entry(ToyIndex),
     Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.9, exhaustive={"n_probes": 8}),
     Entry(

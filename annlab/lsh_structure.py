@@ -1,0 +1,277 @@
+"""The structure behind LSHIndex: vectors, an encoder, and one of two ways of finding candidates by their codes.
+
+    vectors --encoder--> codes --+-- CodeScan       all codes, by Hamming distance      (lsh_scan.py)
+                                 +-- BucketTables   hash tables, probed; estimates      (lsh_buckets.py)
+
+Both return at most `rerank` rows a query, which `Index` scores by the one definition of a distance. What was left to
+"auto" is chosen when the structure is built, and stored with it (`Settings`).
+"""
+
+import math
+from dataclasses import astuple, dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from annlab.distances import Metric
+from annlab.kernels import buckets as bucket_kernels
+from annlab.kernels import distance as distance_kernels
+from annlab.lsh_buckets import MAX_KEY_BITS, BucketTables, Tables
+from annlab.lsh_codes import MAX_BITS, Encoder
+from annlab.lsh_scan import CodeScan
+from annlab.lsh_tuning import TARGET_RECALL, HeldOut, smallest
+from annlab.state import Column
+from annlab.statistics import BYTES, DISTANCES, VISITED
+from annlab.structure import Progress, Request
+
+SCAN, BUCKETS = 0, 1
+MODES = {"scan": SCAN, "buckets": BUCKETS}
+BUCKETS_FROM = 2_000_000  # rows: see the notes of LSHIndex
+SCAN_BITS = 256
+TABLES = 16
+_LARGEST_RERANK = 2**31 - 1
+_ROWS_A_BUCKET = 8
+# What a search costs, for the decisions above and for the size of the tail; measured on one core of a Zen 4 server.
+_BYTE_NANOSECONDS = 0.02  # of a scan
+_CANDIDATE_NANOSECONDS = 70.0  # found in a bucket, checked for repetition and estimated
+_RERANK_NANOSECONDS = 100.0  # a vector from a random place, scored
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was chosen for the data. `touched`: see `rows_touched` in structure.py."""
+
+    mode: int
+    n_tables: int
+    n_bits: int
+    n_probes: int
+    rerank: int
+    touched: int
+
+    @classmethod
+    def choose(cls, params: dict[str, Any], n: int) -> Self:
+        """From the parameters of the index for n rows; 0 for what remains to be measured."""
+        mode = params["mode"]
+        if mode == "auto":
+            mode = "buckets" if n >= BUCKETS_FROM and params["n_bits"] in ("auto", *range(MAX_KEY_BITS + 1)) else "scan"
+        if mode == "scan":
+            n_tables = 1 if params["n_tables"] == "auto" else params["n_tables"]
+            n_bits = max(1, SCAN_BITS // n_tables) if params["n_bits"] == "auto" else params["n_bits"]
+        else:
+            n_tables = TABLES if params["n_tables"] == "auto" else params["n_tables"]
+            n_bits = min(_key_bits(n), MAX_BITS // n_tables) if params["n_bits"] == "auto" else params["n_bits"]
+        n_probes = 0 if params["n_probes"] == "auto" else params["n_probes"]
+        return cls(MODES[mode], n_tables, n_bits, n_probes, 0 if params["rerank"] == "auto" else params["rerank"], 0)
+
+
+def _key_bits(n: int) -> int:
+    """Bits of a key such that a bucket holds _ROWS_A_BUCKET of n rows on average."""
+    return min(max(round(math.log2(max(n / _ROWS_A_BUCKET, 2))), 4), 20)
+
+
+class LSHStructure:
+    """See the head of the file."""
+
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "blocks", "records"})
+    exhaustive: ClassVar[bool] = False
+
+    def __init__(self, vectors: Column, encoder: Encoder, finder: CodeScan | BucketTables, settings: Settings,
+                 params: dict[str, Any]) -> None:  # fmt: skip
+        self.column, self.vectors = vectors, vectors.array
+        self.encoder, self.finder, self.settings, self.params = encoder, finder, settings, params
+
+    # ---- building
+
+    @staticmethod
+    def default_bits(mode: str, n: int) -> int:
+        """`n_bits` for n rows where nothing is said."""
+        return SCAN_BITS if mode == "scan" else _key_bits(n)
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
+              threads: int, progress: Progress, owned: bool,
+              target: float = TARGET_RECALL) -> tuple[Self, None]:  # fmt: skip
+        vectors = vectors if owned else vectors.copy()
+        settings = Settings.choose(params, len(vectors))
+        encoder = Encoder.learn(vectors, metric, settings.n_tables * settings.n_bits, params["center"], rng)
+        progress("coding", 0.0)
+        codes = encoder.rows(vectors)
+        progress("building", 0.5)
+        finder: CodeScan | BucketTables
+        if settings.mode == SCAN:
+            finder = CodeScan.build(codes.bits)
+        else:
+            finder = BucketTables.build(codes, settings.n_tables, settings.n_bits)
+        progress("measuring", 0.8)
+        made = cls(Column(vectors), encoder, finder, settings, params)
+        made.settings = made._measured(rng, target)
+        progress("measuring", 1.0)
+        return made, None
+
+    def _measured(self, rng: np.random.Generator, target: float) -> Settings:
+        """The settings with what was left open: the smallest that find `target` of held-out rows' neighbours."""
+        settings, n = self.settings, len(self.vectors)
+        if not settings.rerank or (settings.mode == BUCKETS and not settings.n_probes):
+            held_out = HeldOut(self.vectors, self.encoder.metric, rng)
+            if settings.mode == BUCKETS and not settings.n_probes:
+                settings = self._with_probes(held_out, target)
+            if not settings.rerank:
+                rerank = smallest(lambda r: held_out.recall(self._candidates(held_out.queries, settings, r)), n, target)
+                settings = replace(settings, rerank=max(rerank, 32))
+        return replace(settings, touched=self._touched(settings))
+
+    def _with_probes(self, held_out: HeldOut, target: float) -> Settings:
+        """Probes that reach a little more than the target when nearly everything found is re-ranked.
+
+        Re-ranking is cheap beside finding, so it may lose the smaller part of what may be missed.
+        """
+        settings = self.settings
+        every = settings.n_tables << settings.n_bits
+        wanted = target + 0.2 * (1 - target)
+        n_probes = smallest(
+            lambda p: held_out.recall(self._candidates(held_out.queries, replace(settings, n_probes=p), 1000)),
+            min(every, 256 * settings.n_tables), wanted,
+        )  # fmt: skip
+        return replace(settings, n_probes=n_probes)
+
+    def _touched(self, settings: Settings) -> int:
+        """Rows that an exact scan reads in half the time of a search: so a full tail makes searches 1.5x as long."""
+        row = self.vectors.shape[1] * self.vectors.itemsize
+        scanned_row = _BYTE_NANOSECONDS * row
+        if isinstance(self.finder, CodeScan):
+            nanoseconds = len(self.vectors) * 8 * self.encoder.n_words * _BYTE_NANOSECONDS
+        else:
+            expected = settings.n_probes * self.finder.statistics().skew * len(self.vectors) / 2**settings.n_bits
+            nanoseconds = _CANDIDATE_NANOSECONDS * min(expected, self.finder.cap(settings.rerank))
+        nanoseconds += settings.rerank * (_RERANK_NANOSECONDS + scanned_row)
+        return int(min(len(self.vectors), 1 + 0.5 * nanoseconds / scanned_row))
+
+    # ---- searching
+
+    def _candidates(self, queries: np.ndarray, settings: Settings, keep: int, alive: np.ndarray | None = None,
+                    n_threads: int = 1, counters: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+        """(q, keep) rows, -1 where there are none."""
+        codes, projections = self.encoder.queries(queries)
+        keep = min(keep, len(self.vectors))
+        code_bytes = 8 * self.encoder.n_words
+        if isinstance(self.finder, CodeScan):
+            found = self.finder.search(codes, keep, alive, n_threads)
+            done = np.array([1, self.finder.n])
+        else:
+            found, per_query = self.finder.search(codes, projections, settings.n_probes, keep, alive)
+            done = per_query[:, [bucket_kernels.PROBES, bucket_kernels.CANDIDATES]]
+            code_bytes += 8
+        if counters is not None:
+            reranked = (found >= 0).sum(axis=1)
+            counters[:, VISITED] += done[..., 0]
+            counters[:, DISTANCES] += done[..., 1] + reranked
+            counters[:, BYTES] += done[..., 1] * code_bytes + reranked * self.vectors.shape[1] * self.vectors.itemsize
+        return found
+
+    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
+        settings, keep = self._asked(request.params, k)
+        return self._candidates(queries, settings, keep, request.alive, request.threads, request.counters)
+
+    def _asked(self, params: dict[str, Any], k: int) -> tuple[Settings, int]:
+        """The settings of one search, and how many candidates to re-rank: more than usual for many neighbours."""
+        settings = self.settings
+        if params["n_probes"] != "auto":
+            settings = replace(settings, n_probes=params["n_probes"])
+        rerank = settings.rerank * max(1, math.isqrt(k // 10)) if params["rerank"] == "auto" else params["rerank"]
+        return settings, min(max(rerank, k), _LARGEST_RERANK)
+
+    def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
+        """Twice as many candidates as before, as long as the new ones bring rows within the radius."""
+        found = [self._within(queries[i : i + 1], radius, request, i) for i in range(len(queries))]
+        return np.cumsum([0, *map(len, found)]), np.concatenate([*found, np.empty(0, np.int64)])
+
+    def _within(self, query: np.ndarray, radius: float, request: Request, i: int) -> np.ndarray:
+        settings, keep = self._asked(request.params, 1)
+        alive = request.alive if request.alive is None or request.alive.ndim == 1 else request.alive[i : i + 1]
+        counters, before = request.counters[i : i + 1], -1
+        while True:
+            rows = self._candidates(query, settings, keep, alive, request.threads, counters)[0]
+            rows = np.sort(rows[rows >= 0])
+            distances = np.empty(len(rows), query.dtype)
+            near = np.ascontiguousarray(self.vectors[rows])
+            distance_kernels.pair_distances(near, np.tile(query, (len(rows), 1)), self.encoder.metric.code, distances)
+            rows = rows[distances <= radius]
+            if len(rows) == before or keep >= len(self.vectors):
+                return rows
+            before, keep = len(rows), 2 * keep
+            settings = replace(settings, n_probes=2 * settings.n_probes)
+
+    # ---- growing and storing
+
+    def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, None] | None:
+        n = len(self.vectors) + len(vectors)
+        chosen = Settings.choose(self.params, n)
+        if (chosen.mode, chosen.n_bits) != (self.settings.mode, self.settings.n_bits):
+            return None  # so many more rows deserve another structure
+        codes = self.encoder.rows(vectors)
+        finder = self.finder.extended(codes.bits if isinstance(self.finder, CodeScan) else codes)  # type: ignore[arg-type]
+        made = type(self)(self.column.extended(vectors), self.encoder, finder, self.settings, self.params)
+        made.settings = replace(self.settings, touched=made._touched(self.settings))
+        return made, None
+
+    def rows_touched(self, params: dict[str, Any]) -> int:
+        settings, _ = self._asked(params, 1)
+        return self.settings.touched if settings == self.settings else self._touched(settings)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        own = {"vectors": self.vectors, "settings": np.array(astuple(self.settings), np.int64)}
+        if isinstance(self.finder, CodeScan):
+            own["blocks"] = self.finder.blocks.array
+        else:
+            own["records"] = self.finder.records.array
+            for name, tables in (("base", self.finder.base), ("recent", self.finder.recent)):
+                own |= {f"{name}_offsets": tables.offsets, f"{name}_rows": tables.rows}
+        return own | self.encoder.arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
+        vectors, numbers = arrays["vectors"], arrays["settings"]
+        if numbers.dtype != np.int64 or numbers.shape != (6,):
+            raise ValueError(f"settings are {numbers.dtype} {numbers.shape}, not six int64")
+        settings = Settings(*(int(number) for number in numbers))
+        encoder = Encoder.from_arrays(arrays, metric, vectors.shape[1])
+        finder: CodeScan | BucketTables
+        if settings.mode == SCAN:
+            finder = CodeScan(Column(arrays["blocks"]), len(vectors))
+        else:
+            base = Tables(arrays["base_offsets"], arrays["base_rows"])
+            recent = Tables(arrays["recent_offsets"], arrays["recent_rows"])
+            finder = BucketTables(Column(arrays["records"]), base, recent, settings.n_bits)
+        return cls(Column(vectors), encoder, finder, settings, params)
+
+    def check(self) -> None:
+        settings, n, n_words = self.settings, len(self.vectors), self.encoder.n_words
+        if settings.mode not in (SCAN, BUCKETS):
+            raise ValueError(f"mode {settings.mode}")
+        if not (1 <= settings.n_tables <= MAX_BITS and 1 <= settings.n_bits <= MAX_BITS):
+            raise ValueError(f"{settings.n_tables} tables of {settings.n_bits} bits")
+        if -(-settings.n_tables * settings.n_bits // 64) != n_words:
+            raise ValueError(f"{settings.n_tables} tables of {settings.n_bits} bits do not fit {n_words} words")
+        if not (1 <= settings.rerank <= _LARGEST_RERANK and 0 <= settings.n_probes < 2**31 and settings.touched >= 0):
+            raise ValueError(f"settings out of range: {settings}")
+        if isinstance(self.finder, CodeScan):
+            _require("blocks", self.finder.blocks.array, (-(-n // 8), n_words, 8))
+            return
+        if settings.n_bits > MAX_KEY_BITS or settings.n_probes < 1:
+            raise ValueError(f"settings out of range: {settings}")
+        finder, expected = self.finder, (settings.n_tables, 2**settings.n_bits + 1)
+        if finder.base.offsets.shape != expected:
+            raise ValueError(f"bucket offsets {finder.base.offsets.shape}, not {expected}")
+        _require("records", finder.records.array, (n, n_words + 1))
+        n_base = finder.base.rows.shape[-1]
+        finder.base.check(0, n_base)
+        if n_base < n and finder.recent.offsets.shape != expected:
+            raise ValueError(f"bucket offsets {finder.recent.offsets.shape}, not {expected}")
+        finder.recent.check(n_base, n)
+        if len(finder.recent.offsets) != settings.n_tables:
+            raise ValueError(f"{len(finder.recent.offsets)} tables of recent rows, not {settings.n_tables}")
+
+
+def _require(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.uint64 or array.shape != shape:
+        raise ValueError(f"array {name!r} is {array.dtype} {array.shape}, but should be uint64 {shape}")

@@ -1,0 +1,69 @@
+"""Parameters of LSH from a target recall, by measuring on held-out rows.
+
+Theory (`annlab/lsh_theory.py`) says how often two vectors at a known angle collide; it does not know at which angles
+the neighbours of your data lie, nor how many others lie almost as near. So both are measured: some rows of the data
+are taken as queries, their true neighbours are found by an exact scan, and the search parameters grow along a ladder
+until so many of the neighbours are found. A row is no neighbour of itself here.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from annlab.distances import Metric
+from annlab.kernels import distance as distance_kernels
+from annlab.scanning import Scanner
+from annlab.statistics import N_COUNTERS
+
+TARGET_RECALL = 0.9  # of the default parameters
+NEIGHBORS = 10
+_HELD_OUT = 96
+_MARGIN = 0.01  # above the target: a sample is a sample
+_LADDER = [int(16 * 2 ** (i / 2)) for i in range(2, 25)]  # 32, 45, 64, ... 65536
+
+
+class HeldOut:
+    """Some rows of the data as queries, and their true neighbours.
+
+    Attributes
+    ----------
+    queries : (m, dim)
+    neighbors : (m, k) int64
+        Rows, the query itself left out; -1 where there are fewer.
+    """
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, rng: np.random.Generator) -> None:
+        n = len(vectors)
+        chosen = np.sort(rng.permutation(n)[:_HELD_OUT])
+        self.rows, self.queries = chosen, np.ascontiguousarray(vectors[chosen])
+        k = min(NEIGHBORS, n - 1)
+        counters = np.zeros((len(chosen), N_COUNTERS), np.int64)
+        keys = np.arange(n)
+        found = Scanner(vectors, metric).search(self.queries, k + 1, None, keys, 1, counters)
+        found[found == chosen[:, None]] = -1
+        distances = np.full((len(chosen), max(k, 1)), np.inf, vectors.dtype)
+        self.neighbors = np.full(distances.shape, -1, np.int64)
+        distance_kernels.score(self.queries, vectors, vectors[:0], keys, np.ascontiguousarray(found), metric.code,
+                               distances, self.neighbors)  # fmt: skip
+
+    def recall(self, candidates: np.ndarray) -> float:
+        """The share of the true neighbours among the candidates (m, c) of every query."""
+        hits = wanted = 0
+        for row, neighbors in zip(candidates, self.neighbors, strict=True):
+            true = neighbors >= 0
+            hits += int(np.isin(neighbors[true], row).sum())
+            wanted += int(true.sum())
+        return hits / wanted if wanted else 1.0
+
+
+def smallest(recall_of: Callable[[int], float], limit: int, target: float) -> int:
+    """The smallest step of the ladder up to `limit` that reaches the target (or `limit`), by bisection."""
+    steps = [step for step in _LADDER if step < limit] + [limit]
+    low, high = 0, len(steps) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if recall_of(steps[middle]) >= min(target + _MARGIN, 1.0):
+            high = middle
+        else:
+            low = middle + 1
+    return steps[low]
