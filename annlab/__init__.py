@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ExactIndex": "exact",
+    "KDTreeIndex": "kdtree",
+    "BallTreeIndex": "balltree",
     "Index": "index",
     "Structure": "structure",
     "Neighbors": "searching",
@@ -30,10 +32,12 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from annlab.balltree import BallTreeIndex as BallTreeIndex
     from annlab.distances import pairwise as pairwise
     from annlab.exact import ExactIndex as ExactIndex
     from annlab.filters import col as col
     from annlab.index import Index as Index
+    from annlab.kdtree import KDTreeIndex as KDTreeIndex
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup
     from annlab.searching import Neighbors as Neighbors
