@@ -81,31 +81,33 @@ class TreeStructure:
         center = np.zeros(vectors.shape[1])
         if vectors.dtype == np.float64 and metric.code != COSINE:
             center = vectors[:: max(1, len(vectors) // 1024)].mean(axis=0)
-        nodes, scales, order = cls._grow(vectors, metric, center)
+        ordered = np.empty_like(vectors)
+        nodes, scales, order = cls._grow(vectors, metric, center, ordered)
         reach = _reach(vectors, scales, metric)
-        structure = cls(metric, vectors[order], nodes, np.array([len(vectors)]), center, scales, np.array([reach, 0.0]))
+        structure = cls(metric, ordered, nodes, np.array([len(vectors)]), center, scales, np.array([reach, 0.0]))
         structure._measure_cost(rng)
         progress("building the tree", 1.0)
         return structure, order
 
     @classmethod
-    def _grow(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One tree: its nodes, the inverse norms of its rows, and their order."""
+    def _grow(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One tree: its nodes, the inverse norms of its rows, and their order; the vectors in this order go to `ordered`."""
         n, dim = vectors.shape
         n_planes = dim + (cls.shape == kernels.BALL)
         planes = np.empty((n_planes, n + PADDING), np.float32)
         spare = np.empty((n_planes, n + 2 * PADDING), np.float32)
         numbers, other = np.empty(n + PADDING, np.int32), np.empty(n + 3 * PADDING, np.int32)
         scales = np.empty(n if metric.code == COSINE else 0)
+        exact = vectors.dtype == np.float32 and metric.code != COSINE
         with np.errstate(over="ignore"):
-            tree_build.to_planes(vectors, metric.code, center, planes, numbers, scales)
+            tree_build.to_planes(vectors, metric.code, center, exact, planes, numbers, scales)
         table, n_nodes = _table(np.array([n]))
         nodes = np.zeros((n_nodes, cls._planes(dim), WIDTH), np.float32)
-        exact = vectors.dtype == np.float32 and metric.code != COSINE
         saved, sampled = np.empty(n_planes * PADDING, np.float32), np.empty(tree_build.SAMPLED, np.float32)
         tree_build.build(planes, numbers, spare, other, saved, sampled, dim, n, cls.shape, exact, table[0, kernels.OFFSETS :],
                          table[0, kernels.HEIGHT], nodes)  # fmt: skip
         order = numbers[:n].astype(np.int64)
+        tree_build.to_rows(planes, vectors, order, exact, ordered)
         return nodes, scales[order].astype(np.float32) if len(scales) else scales.astype(np.float32), order
 
     @classmethod
@@ -128,8 +130,7 @@ class TreeStructure:
         start = len(self.vectors) + len(vectors) - sizes[-1]
         kept, n_kept = len(sizes) - 1, _table(np.array(sizes[:-1], np.int64))[1]
         together = np.concatenate([self.vectors, vectors])
-        nodes, scales, order = self._grow(together[start:], self.metric, self.center)
-        together[start:] = together[start:][order]
+        nodes, scales, order = self._grow(together[start:].copy(), self.metric, self.center, together[start:])
         numbers = np.array([max(self.numbers[0], _reach(together[start:], scales, self.metric)), self.numbers[1]])
         structure = type(self)(
             self.metric, together, np.concatenate([self.nodes[:n_kept], nodes]),
@@ -152,8 +153,8 @@ class TreeStructure:
         dim = self.vectors.shape[1]
         slope = 1.0 + 6 * (dim + 8) * _U + 2.0**-21
         if self.metric.code == COSINE:
-            return np.array([slope, 32 * _U, 256 * _U**2])
-        return np.array([slope, 0.0, dim * 2.0**-140])
+            return np.array([slope, 32 * _U, 256 * _U**2], np.float32)
+        return np.array([slope, 0.0, dim * 2.0**-140], np.float32)
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> Scored:
         q = len(queries)
@@ -168,7 +169,7 @@ class TreeStructure:
         return Scored(distances, ids)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
-        slope, linear, floor = self._slack
+        slope, linear, floor = self._slack.tolist()
         squared = min(2.0 * radius if self.metric.code == COSINE else radius * radius, float(_LARGEST))
         limit = min(squared * slope + linear * np.sqrt(max(squared, 0.0)) + floor, float(_LARGEST))
         found, nothing = [], np.empty((len(queries), 0), queries.dtype)

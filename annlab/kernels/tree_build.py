@@ -17,7 +17,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, inverse_norm
 from annlab.kernels.path import entry, kernel
-from annlab.kernels.simd import LANES, count, fma, load, pointer, smaller, splat, store, store_compressed
+from annlab.kernels.simd import LANES, count, fma, load, pointer, prefetch, smaller, splat, store, store_compressed
 from annlab.kernels.topk import PADDING, kth_smallest
 from annlab.kernels.tree_leaf import LEAF_ROWS
 from annlab.kernels.wide import WIDTH, larger, lowest_lane, minimum
@@ -25,6 +25,7 @@ from annlab.kernels.wide import WIDTH, larger, lowest_lane, minimum
 BOX, BALL = 0, 1
 _SAMPLE = 256  # rows by which a direction or a pivot is chosen
 SAMPLED = 3 * (_SAMPLE + PADDING)
+_BLOCK = 64  # rows that are turned at a time, so that they stay in the first cache
 _SMALL = 128  # rows up to which the median is found by counting
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
@@ -218,19 +219,45 @@ def write_ball(planes, stride, dim, low, high, exact, node, child, squares):
 
 
 @entry
-def to_planes(path, vectors, metric, center, planes, numbers, scales):
-    """Rows (n, dim) about the center (scaled to length 1 for cosine) as planes (dim or more, n + PADDING)."""
-    dim, stride = vectors.shape[1], planes.shape[1]
-    x, plane, middle = pointer(vectors), pointer(planes), pointer(center)
-    for i in range(vectors.shape[0]):
-        scale = 1.0
-        if metric == COSINE:
-            scale = inverse_norm(x, dim)
-            scales[i] = scale
-        for j in range(dim):
-            plane[j * stride + i] = np.float32(x[j] * scale - middle[j])
+def to_planes(path, vectors, metric, center, exact, planes, numbers, scales):
+    """Rows (n, dim) about the center (scaled to length 1 for cosine) as planes (dim or more, n + PADDING).
+
+    exact: the rows are copied as they are. scales (n,) receives inverse norms for cosine.
+    """
+    n, dim, stride = vectors.shape[0], vectors.shape[1], planes.shape[1]
+    x, plane, middle, scale = pointer(vectors), pointer(planes), pointer(center), pointer(scales)
+    for i in range(n):
         numbers[i] = i
-        x += dim
+    for start in range(0, n, _BLOCK):
+        stop = min(n, start + _BLOCK)
+        if metric == COSINE:
+            for i in range(start, stop):
+                scale[i] = inverse_norm(x + i * dim, dim)
+        for j in range(dim):
+            for i in range(start, stop):
+                if exact:
+                    plane[j * stride + i] = x[i * dim + j]
+                else:
+                    plane[j * stride + i] = np.float32(x[i * dim + j] * (scale[i] if metric == COSINE else 1.0) - middle[j])
+
+
+@entry
+def to_rows(path, planes, vectors, order, exact, out):
+    """The vectors in the order (n,) of the planes; from the planes where they hold them exactly."""
+    n, dim, stride = vectors.shape[0], vectors.shape[1], planes.shape[1]
+    x, plane, y = pointer(vectors), pointer(planes), pointer(out)
+    for start in range(0, n, _BLOCK):
+        stop = min(n, start + _BLOCK)
+        if exact:
+            for j in range(dim):
+                for i in range(start, stop):
+                    y[i * dim + j] = plane[j * stride + i]
+        else:
+            for i in range(start, stop):
+                prefetch(x + order[min(i + 8, n - 1)] * dim)
+                row = x + order[i] * dim
+                for j in range(dim):
+                    y[i * dim + j] = row[j]
 
 
 @entry

@@ -17,7 +17,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, distance
 from annlab.kernels.path import inlined, kernel
-from annlab.kernels.simd import count, first, smaller, store, store_compressed
+from annlab.kernels.simd import count, first, fma, smaller, store, store_compressed
 from annlab.kernels.topk import is_worse, push, sort_heap
 from annlab.kernels.tree_leaf import LEAF_ROWS, READS_BEYOND, leaf_distances
 from annlab.kernels.wide import (
@@ -32,12 +32,13 @@ from annlab.kernels.wide import (
     shift_up,
     splat_sixteen,
     spread_lane,
+    square_roots,
 )
 
 LIST, HEAP, WITHIN = 0, 1, 2
 LIST_K = 12  # the largest k for LIST: some of the sixteen places are left for rows that are tied
 DONE, TIED = 0, 1
-_INFINITY, _LARGEST = np.float32(np.inf), np.finfo(np.float32).max
+_ZERO, _INFINITY, _LARGEST = np.float32(0), np.float32(np.inf), np.finfo(np.float32).max
 
 
 class Forest(NamedTuple):
@@ -77,9 +78,9 @@ class Collector(NamedTuple):
 
     mode: int
     k: int
-    slope: float
-    linear: float
-    floor: float
+    slope: Any  # see `loosened`
+    linear: Any
+    floor: Any
     values: Any  # LIST: (16,)
     places: Any  # LIST: (16,) int32
     best: Any  # (k,) distances
@@ -90,13 +91,13 @@ class Collector(NamedTuple):
     capacity: int
 
 
-@kernel
+@inlined
 def loosened(squared, collector):
-    """The limit up to which rows may be as near as one at this squared distance; the argument is in annlab/trees.py."""
-    limit = squared * collector.slope + collector.floor
-    if collector.linear > 0.0:
-        limit += collector.linear * np.sqrt(squared)
-    return np.float32(min(limit, np.float64(_LARGEST)))
+    """The limit up to which rows may be as near as one at these squared distances; annlab/trees.py has the argument."""
+    limit = fma(squared, splat_sixteen(collector.slope), splat_sixteen(collector.floor))
+    if collector.linear > _ZERO:
+        limit = fma(square_roots(squared), splat_sixteen(collector.linear), limit)
+    return smaller(limit, splat_sixteen(_LARGEST))
 
 
 @inlined
@@ -113,22 +114,23 @@ def living(alive, row, n):
 def _insert(found, mask, row, collector, limit):
     """Insert the lanes of the mask into the sorted list; returns the limit."""
     values, places, lowest = load_sixteen(collector.values), load_sixteen(collector.places), splat_sixteen(-_INFINITY)
+    limits = splat_sixteen(limit)
     if collector.k == 1:  # most rows of the first leaf are worse than its best one
         among = select(mask, found, splat_sixteen(_INFINITY))
-        limit = min(limit, loosened(lowest_lane(minimum(among)), collector))
-        mask &= found <= splat_sixteen(limit)
+        limits = smaller(loosened(minimum(among), collector), limits)
+        mask &= found <= limits
     while mask != 0:
         lane = first(mask)
         value, place = spread_lane(found, lane), splat_sixteen(np.int32(row + lane))
         below, place_below = shift_up(values, lowest), shift_up(places, place)
         places = select(values <= value, places, select(value < below, place_below, place))
         values = smaller(values, larger(below, value))
-        limit = min(limit, loosened(lowest_lane(spread_lane(values, collector.k - 1)), collector))
+        limits = smaller(loosened(spread_lane(values, collector.k - 1), collector), limits)
         mask &= mask - 1
-        mask &= found <= splat_sixteen(limit)
+        mask &= found <= limits
     store(collector.values, values)
     store(collector.places, places)
-    return limit
+    return lowest_lane(limits)
 
 
 @kernel
@@ -146,7 +148,8 @@ def heap_limit(forest, collector, limit):
     if collector.state[0] < collector.k:
         return limit
     worst = np.float64(collector.best[0])
-    return min(limit, loosened(2.0 * worst if forest.metric == COSINE else worst * worst, collector))
+    squared = min(2.0 * worst if forest.metric == COSINE else worst * worst, np.float64(_LARGEST))
+    return min(limit, lowest_lane(loosened(splat_sixteen(np.float32(squared)), collector)))
 
 
 @inlined
