@@ -106,8 +106,8 @@ def install_torch() -> None:
     if subprocess.call([str(PYTHON), "-c", probe], stderr=subprocess.DEVNULL) == 0:
         return
     print(f"Installing {torch} for the CPU", flush=True)
-    # 1. A file in a folder that pip has been told of (PIP_FIND_LINKS): no network. Silent, since most have none.
-    if os.environ.get("PIP_FIND_LINKS") and pip_install("--no-deps", "--no-index", "--quiet", torch):
+    # 1. A file in a folder that pip has been told of (its option find-links): no network. Silent, since most have none.
+    if pip_install("--no-deps", "--no-index", "--quiet", torch):
         return
     # 2. PyTorch's index. Elsewhere than on Linux the ordinary torch is the CPU build.
     if sys.platform == "linux" and TORCH_CPU_INDEX:

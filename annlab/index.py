@@ -7,6 +7,7 @@ An index is a dictionary from ids to vectors that can be asked for the entries n
     state.py        one immutable state; searches read it, writers publish the next one
     ids.py          the users' ids
     filters.py      allowed, excluded, where
+    compaction.py   when added rows are taken into the structure, and removed ones dropped
     searching.py    candidates and their scoring, over threads (threads.py)
     snapshot.py, storage.py     files
 
@@ -23,15 +24,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import searching, snapshot, storage, threads, validation
+from annlab import compaction, searching, snapshot, threads, validation
+from annlab.attributes import as_columns, same_names
 from annlab.distances import get_metric
 from annlab.filters import Condition, Filter, Selection, to_ids
+from annlab.progress import as_progress
 from annlab.searching import Neighbors, RadiusNeighbors
 from annlab.state import State
 from annlab.statistics import SearchStats
 from annlab.structure import Structure
-
-_SMALL_TAIL = 1024  # rows that are scanned rather than taken in, however cheap a search is
 
 
 class Index:
@@ -106,10 +107,10 @@ class Index:
         """
         array = validation.as_vectors(vectors, dim=self._dim)
         if not len(array):
-            raise ValueError(f"fit needs at least one vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
+            raise ValueError(f"fit needs a vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
         numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
         self._no_duplicates(numbers)
-        columns = _as_columns(attributes or {}, len(array))
+        columns = as_columns(attributes or {}, len(array))
         structure, order = self._build(array, threads, progress, owned=not np.shares_memory(array, np.asarray(vectors)))
         if order is not None:
             numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
@@ -146,7 +147,7 @@ class Index:
         """
         validation.as_choice("on_duplicate", on_duplicate, ("raise", "replace"))
         numbers = self._append(vectors, ids, attributes, on_duplicate)
-        self._compact_if_due(threads)
+        compaction.compact_if_due(self, threads)
         return numbers
 
     def _append(self, vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, on_duplicate: str) -> np.ndarray:
@@ -161,12 +162,12 @@ class Index:
             first = 0 if live_ids is None or not len(live_ids) else int(live_ids.max()) + 1
             numbers = np.arange(first, first + len(array)) if ids is None else validation.as_ids(ids, length=len(array))
             self._no_duplicates(numbers)
-            columns = _as_columns(attributes or {}, len(array))
+            columns = as_columns(attributes or {}, len(array))
             if not state.n_rows and not state.columns:
                 state = state.with_columns(columns)
-            _same_names(columns, state.columns)
+            same_names(columns, state.columns)
             if state.n_rows + len(array) > validation.MAX_ROWS:
-                raise ValueError(f"{state.n_rows} rows and {len(array)} more exceed {validation.MAX_ROWS}: compact, or split")
+                raise ValueError(f"{state.n_rows} + {len(array)} rows exceed {validation.MAX_ROWS}: compact, or split")
             rows = state.ids.find(numbers, state.alive.array)
             present = rows[rows >= 0]
             if len(present):
@@ -193,7 +194,7 @@ class Index:
             if attributes is None and self._state is not None:
                 attributes = {name: column.array[rows] for name, column in self._state.columns.items()}
             self._append(vectors, numbers, attributes, on_duplicate="replace")
-        self._compact_if_due(None)
+        compaction.compact_if_due(self, None)
 
     def remove(self, ids: Any, missing: str = "raise") -> int:
         """Remove vectors by id; returns how many there were.
@@ -220,7 +221,7 @@ class Index:
                 rows = rows[rows >= 0]
             if state is not None and len(rows):
                 self._state = state.without(rows)
-        self._compact_if_due(None)
+        compaction.compact_if_due(self, None)
         return len(rows)
 
     def compact(self, *, threads: int | None = None, progress: Any = None) -> None:
@@ -228,44 +229,7 @@ class Index:
 
         Searches and writes go on meanwhile; what was written is replayed before the new state is published.
         """
-        with self._compact_lock:
-            before = self._state
-            if before is None:
-                return
-            rows = before.live_rows
-            new = State.empty(before.metric, self.dim, before.tail.array.dtype)
-            new = new.with_columns({name: column.array for name, column in before.columns.items()})
-            if len(rows):
-                structure, order = self._build(before.gather(rows), threads, progress, owned=True)
-                rows = rows if order is None else rows[order]
-                columns = {name: column.array[rows] for name, column in before.columns.items()}
-                new = State.sealed(before.metric, structure, before.by_row.array[rows], columns)
-            with self._write_lock:
-                self._state = _replay(before, self._require_state(), rows, new)
-
-    def _compact_if_due(self, threads: int | None) -> None:
-        """Take the tail into the structure once scanning it costs as much as a search; drop the dead once they are most."""
-        if not self._auto_compact:
-            return
-        with self._compact_lock:
-            state = self._state
-            if state is None:
-                return
-            tail, dead = len(state.tail.array), state.n_rows - state.n_live
-            if dead > max(_SMALL_TAIL, state.n_live):
-                self.compact(threads=threads)
-                return
-            touched = 0 if state.structure is None else state.structure.rows_touched(self._search_params({}))
-            if tail <= max(_SMALL_TAIL, touched):
-                return
-            absorbed = None
-            if state.structure is not None:
-                absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(self._seed))
-            if absorbed is None:
-                self.compact(threads=threads)
-                return
-            with self._write_lock:  # only rows and tombstones can have been added since
-                self._state = self._require_state().resealed(*absorbed, n_taken=state.n_rows)
+        compaction.compact(self, threads, progress)
 
     def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool) -> tuple[Structure, Any]:
         return self.structure_class.build(
@@ -274,7 +238,7 @@ class Index:
             params=self._params,
             rng=np.random.default_rng(self._seed),
             threads=threads.resolve(n_threads),
-            progress=_as_progress(progress),
+            progress=as_progress(progress),
             owned=owned,
         )
 
@@ -313,8 +277,8 @@ class Index:
         """
         k = validation.as_integer("k", k, 1, 2**31 - 1)
         state, array, single, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
-        n_threads = _threads(threads)
-        distances, ids = searching.search(state, array, min(k, max(state.n_live, 1)), selection, search_params, n_threads, stats)
+        found = min(k, max(state.n_live, 1))
+        distances, ids = searching.search(state, array, found, selection, search_params, _threads(threads), stats)
         if distances.shape[1] < k:
             more = ((0, 0), (0, k - distances.shape[1]))
             distances, ids = np.pad(distances, more, constant_values=np.inf), np.pad(ids, more, constant_values=-1)
@@ -366,9 +330,11 @@ class Index:
         Parameters as in `search`, for all queries alike.
         """
         state = self._require_state()
-        chosen = [None if s is None else np.unique(to_ids(s, state, name))
-                  for s, name in ((allowed, "allowed"), (excluded, "excluded"))]  # fmt: skip
-        result = Filter(*chosen, where)
+        result = Filter(
+            None if allowed is None else np.unique(to_ids(allowed, state, "allowed")),
+            None if excluded is None else np.unique(to_ids(excluded, state, "excluded")),
+            where,
+        )
         result.mask(state)
         return result
 
@@ -432,13 +398,7 @@ class Index:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, atomically: after a crash the old file or the new one is there, whole."""
-        from annlab import __version__
-
-        state = self._require_state()
-        arrays, bulk = snapshot.to_arrays(state)
-        manifest = {"kind": type(self).__name__, "library": __version__, "parameters": self.parameters, "dim": self.dim,
-                    "dtype": state.tail.array.dtype.name, "rows": state.n_rows, "vectors": state.n_live}  # fmt: skip
-        storage.write(path, manifest, arrays, bulk)
+        snapshot.save(self, self._require_state(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None) -> Self:
@@ -459,24 +419,7 @@ class Index:
             If the file is damaged or no index, with what is wrong; or holds another kind of index than this class.
         FileNotFoundError
         """
-        manifest, arrays = storage.read(path, mmap, verify)
-        try:
-            kind, dim, dtype = manifest["kind"], manifest["dim"], manifest["dtype"]
-            if kind != cls.__name__:
-                raise storage.CorruptIndexError(f"{path} holds a {kind}, not a {cls.__name__}: use annlab.load(path)")
-            if dtype not in ("float32", "float64") or type(dim) is not int or not 1 <= dim < 2**31:
-                raise ValueError(f"dimension {dim!r} and dtype {dtype!r}")
-            index = cls(**{**manifest["parameters"], "dim": dim})
-            index._state = snapshot.from_arrays(
-                arrays, index._metric, cls.structure_class, index._params, dim, np.dtype(dtype)
-            )
-            if (manifest["rows"], manifest["vectors"]) != (index._state.n_rows, len(index)):
-                raise ValueError(f"the manifest counts {manifest['rows']} rows, the arrays {index._state.n_rows}")
-        except storage.CorruptIndexError:
-            raise
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-            raise storage.CorruptIndexError(f"{path} does not fit together: {error}") from None
-        return index
+        return snapshot.load(cls, path, mmap, verify)
 
     # ---- helpers
 
@@ -502,48 +445,3 @@ class Index:
 
 def _threads(wanted: int | None) -> int:
     return threads.resolve(wanted)
-
-
-def _as_columns(attributes: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
-    """Attributes as arrays of n bools, int64 or float64."""
-    columns = {}
-    for name, values in attributes.items():
-        array = np.asarray(values)
-        if array.shape != (n,):
-            raise ValueError(f"attribute {name!r} has shape {array.shape} for {n} vectors: give one value each")
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"attribute {name!r} is {array.dtype}; attributes are numbers or bools (number your strings)")
-        wanted = {"b": np.bool_, "f": np.float64}.get(array.dtype.kind, np.int64)
-        columns[name] = array.astype(wanted)
-    return columns
-
-
-def _same_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    if set(given) != set(known):
-        raise ValueError(f"attributes {sorted(given)} given, but the index has {sorted(known)}: give exactly these")
-
-
-def _as_progress(progress: Any) -> Callable[[str, float], None]:
-    if progress is None or progress is False:
-        return lambda what, share: None
-    if progress is True:
-        from annlab.progress import report
-
-        return report
-    if not callable(progress):
-        raise TypeError(f"progress must be a bool or a function of (what, share), not {progress!r}")
-    function: Callable[[str, float], None] = progress
-    return function
-
-
-def _replay(before: State, now: State, rows: np.ndarray, new: State) -> State:
-    """Apply to `new`, built over `rows` of the state `before`, what was written between `before` and `now`."""
-    died = rows[~now.alive.array[rows]]
-    if len(died):
-        new = new.without(np.flatnonzero(~now.alive.array[rows]))
-    later = np.arange(before.n_rows, now.n_rows)
-    later = later[now.alive.array[later]]
-    if len(later):
-        columns = {name: column.array[later] for name, column in now.columns.items()}
-        new = new.appended(now.by_row.array[later], now.gather(later), columns)
-    return new

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 _last = [0.0]
 
@@ -15,3 +17,15 @@ def report(what: str, share: float) -> None:
     bar = "#" * int(30 * share)
     end = "\n" if share >= 1 else ""
     print(f"\r{what:<32} [{bar:<30}] {share:4.0%}", end=end, file=sys.stderr, flush=True)
+
+
+def as_progress(progress: Any) -> Callable[[str, float], None]:
+    """What a user gave as `progress=`, as a function."""
+    if progress is None or progress is False:
+        return lambda what, share: None
+    if progress is True:
+        return report
+    if not callable(progress):
+        raise TypeError(f"progress must be a bool or a function of (what, share), not {progress!r}")
+    function: Callable[[str, float], None] = progress
+    return function

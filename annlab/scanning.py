@@ -6,8 +6,9 @@ by `kernels/distance.py`.
 
 Why no neighbour is lost
 ------------------------
-Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (dim + 8) u, and sums of dim terms, the textbook bound
-(Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking value R:
+Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (1.1 dim + 16) u, and sums of dim terms, the textbook
+bound (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking
+value R:
 
 *Batches* (`kernels/scan.py`, l2 and cosine): s approximates R = |x|^2/2 - q.x = (D^2 - |q|^2) / 2 for the centred and
 scaled x and q, with D their distance. Rounding x and q to float32, h to float32, and dim multiply-adds err by at most
@@ -64,14 +65,15 @@ class Extent:
     smallest_norm: float
 
     @classmethod
-    def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None) -> "Extent":
-        """Measure vectors (n, dim), n >= 1, in chunks of bounded size."""
+    def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None,
+           about_mean: bool = False) -> "Extent":  # fmt: skip
+        """Measure vectors (n, dim), n >= 1, in chunks of bounded size, about a center or their mean (ip: about 0)."""
         dim = vectors.shape[1]
         if center is None:
             center = np.zeros(dim)
-            if metric.code != INNER_PRODUCT:
+            if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
-                center = _converted(sample, metric)[0].mean(axis=0)
+                center = _converted(sample, metric)[0].mean(axis=0).astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), _CHUNK):
             converted, norms = _converted(vectors[start : start + _CHUNK], metric)
@@ -119,31 +121,26 @@ class Scanner:
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
         if n <= max(k, LANES):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
-        capacity = max(4 * k, 128) + scan.PANEL_ROWS
+        capacity = max(8 * k, 256) + scan.PANEL_ROWS
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
             some = slice(start, start + block)
             parts.append(self._block(queries[some], k, numbers, None if masks is None else masks[some], keys, n_threads,
                                      n, capacity))  # fmt: skip
-        return _stack(parts)
+        return stack(parts)
 
     def _block(self, queries, k, numbers, masks, keys, n_threads, n, capacity):  # type: ignore[no-untyped-def]  # fmt: skip
         """Candidates of a block of queries: the fast scan, again with larger buffers, at last by the definition."""
         candidates: list[np.ndarray] = []
         open_queries = np.arange(len(queries))
         one_by_one = len(queries) < _TILE_FROM
+        scan_range = self._scan_single if one_by_one else self._scan_batch
+        ranges = threads.split(0, n, n_threads, 64)
         for size in (capacity, 16 * capacity):
-            search = self._scan_single if one_by_one else self._scan_batch
             some_masks = None if masks is None else masks[open_queries]
-            ranges = threads.split(0, n, n_threads, 64)
-            found = threads.run(
-                lambda a, b, size=size, search=search, some_masks=some_masks: search(
-                    queries[open_queries], k, numbers, some_masks, a, b, size
-                ),
-                ranges,
-                n_threads,
-            )
+            tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
+            found = threads.run(scan_range, tasks, n_threads)
             done = np.logical_and.reduce([ok for _, ok in found])
             block = np.hstack([rows for rows, _ in found])
             result = np.full((len(queries), block.shape[1]), -1, np.int64)
@@ -173,7 +170,7 @@ class Scanner:
                               squared_norms)  # fmt: skip
         slacks, slopes = np.zeros(padded), np.zeros(padded)
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
-        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & ((dim + 8) * _U <= 0.01)
+        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
         packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
@@ -184,17 +181,23 @@ class Scanner:
         low = np.empty(capacity + 2 * PADDING, np.float32)
         scan.scan_batch(
             packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
-            self.extent.center, self.scale, np.empty((q, 0), np.uint64) if masks is None else masks, k,
-            slacks, slopes, bounds, lengths, values, rows, converted,
+            self.extent.center, self.scale, self._own_center(),
+            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity), slacks, slopes, bounds, lengths, values, rows, converted,
             np.empty((n_panels, dim, scan.PANEL_ROWS), np.float32), np.empty(n_panels * scan.PANEL_ROWS, np.float32),
             np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
         )  # fmt: skip
         usable &= lengths[:q] != scan.OVERFLOWED
-        return _rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
+        return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
+
+    def _own_center(self) -> np.ndarray:
+        """The center in the type of the vectors, or nothing where it or the scale does not fit into that type."""
+        own = self.extent.center.astype(self.vectors.dtype)
+        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own, self.extent.center)
+        return own if fits else own[:0]
 
     def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
         """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
-        c = (dim + 8) * _U
+        c = _batch_rounding(dim)
         floor = 1e-30 * (1 + np.sqrt(squared_norms))  # what float32 cannot represent at all
         if self.metric.code == INNER_PRODUCT:
             return 2 * c * np.sqrt(squared_norms) * self.extent.largest_norm * self.scale + floor, c
@@ -215,7 +218,7 @@ class Scanner:
                     high,
                 )  # fmt: skip
         usable = lengths != scan.OVERFLOWED
-        return _rows_found(rows, np.where(usable, lengths, 0), numbers), usable
+        return rows_found(rows, np.where(usable, lengths, 0), numbers), usable
 
     def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
@@ -295,6 +298,16 @@ class Scanner:
         return found if numbers is None else numbers[found].astype(np.int64)
 
 
+def _batch_rounding(dim: int) -> float:
+    """c, see the head of the file."""
+    return (1.1 * dim + 16) * _U
+
+
+def first_triggers(q: int, k: int, capacity: int) -> np.ndarray:
+    """The length at which each query's buffer is first tightened: early, since the first bounds are the loosest."""
+    return np.full(q, min(max(5 * k, 48), capacity - scan.PANEL_ROWS), np.int64)
+
+
 def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Row numbers to scan if a filter is shared by all queries, or masks if every query has its own."""
     if alive is None:
@@ -313,7 +326,7 @@ def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | N
     return result
 
 
-def _rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
+def rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
     """Buffers of positions (q, capacity) as rows (q, longest), -1 behind a buffer's end."""
     longest = int(lengths.max(initial=0))
     found = rows[:, :longest].astype(np.int64)
@@ -325,7 +338,7 @@ def _rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | Non
     return found
 
 
-def _stack(parts: list[np.ndarray]) -> np.ndarray:
+def stack(parts: list[np.ndarray]) -> np.ndarray:
     """Blocks of candidates one below the other, padded to the same width."""
     if len(parts) == 1:
         return parts[0]

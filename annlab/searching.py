@@ -27,7 +27,7 @@ _FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte a
 class Neighbors(NamedTuple):
     """What a search returns: `distances, ids = index.search(...)`, each (q, k), or (k,) for a 1-d query.
 
-    Sorted by (distance, id). Where fewer than k were found, distance inf and id -1 fill the row; `valid` says where not.
+    Sorted by (distance, id). Where fewer than k were found, inf and -1 fill the row; `valid` says where not.
     """
 
     distances: np.ndarray

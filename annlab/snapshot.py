@@ -1,15 +1,22 @@
 """A state as named arrays and back: what `save` writes, and what `load` believes only after checking it."""
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from annlab import bits
+import annlab
+from annlab import bits, storage
 from annlab.distances import Metric
 from annlab.ids import IdMap
 from annlab.scanning import Extent
 from annlab.state import Column, State
 from annlab.structure import Structure
+
+if TYPE_CHECKING:
+    from annlab.index import Index
+
+    AnyIndex = TypeVar("AnyIndex", bound=Index)
 
 _STRUCTURE, _ATTRIBUTE = "structure.", "attribute."
 
@@ -53,9 +60,47 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
             _require(name, values, values.dtype, (n,))
             columns[name.removeprefix(_ATTRIBUTE)] = Column(values)
     extent = Extent.of(tail, metric) if len(tail) else None
-    return State(metric, structure, Column(tail), extent, Column(ids), IdMap.of_living(ids, alive), Column(alive), columns)
+    id_map = IdMap.of_living(ids, alive)
+    return State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
 
 
 def _require(name: str, array: np.ndarray, dtype: Any, shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"array {name!r} is {array.dtype} {array.shape}, but should be {np.dtype(dtype)} {shape}")
+
+
+def save(index: "Index", state: State, path: str | os.PathLike[str]) -> None:
+    """Write an index whose content is `state` to a file."""
+    arrays, bulk = to_arrays(state)
+    manifest = {
+        "kind": type(index).__name__,
+        "library": annlab.__version__,
+        "parameters": index.parameters,
+        "dim": index.dim,
+        "dtype": state.tail.array.dtype.name,
+        "rows": state.n_rows,
+        "vectors": state.n_live,
+    }
+    storage.write(path, manifest, arrays, bulk)
+
+
+def load(cls: type["AnyIndex"], path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> "AnyIndex":
+    """Read an index of one class from a file; a CorruptIndexError says what is wrong with it."""
+    manifest, arrays = storage.read(path, mmap, verify)
+    try:
+        kind, dim, dtype = manifest["kind"], manifest["dim"], manifest["dtype"]
+        if kind != cls.__name__:
+            raise storage.CorruptIndexError(f"{path} holds a {kind}, not a {cls.__name__}: use annlab.load(path)")
+        if dtype not in ("float32", "float64") or type(dim) is not int or not 1 <= dim < 2**31:
+            raise ValueError(f"dimension {dim!r} and dtype {dtype!r}")
+        index = cls(**{**manifest["parameters"], "dim": dim})
+        index._state = state = from_arrays(
+            arrays, index._metric, cls.structure_class, index._params, dim, np.dtype(dtype)
+        )
+        if (manifest["rows"], manifest["vectors"]) != (state.n_rows, state.n_live):
+            raise ValueError(f"the manifest counts {manifest['rows']} rows, the arrays {state.n_rows}")
+    except storage.CorruptIndexError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise storage.CorruptIndexError(f"{path} does not fit together: {error}") from None
+    return index

@@ -162,6 +162,7 @@ class State:
 
     def resealed(self, structure: Structure, order: np.ndarray | None, n_taken: int) -> "State":
         """The structure took in the tail's first rows, up to row n_taken, ordered as `order` says."""
+
         def ordered(array: np.ndarray) -> np.ndarray:
             return array if order is None else np.concatenate([array[:n_taken][order], array[n_taken:]])
 
@@ -180,3 +181,14 @@ class State:
             columns={name: Column(ordered(column.array)) for name, column in self.columns.items()},
             cache={},
         )
+
+    def replayed(self, before: "State", now: "State", rows: np.ndarray) -> "State":
+        """This state, built over `rows` of `before`, after what was written between `before` and `now`."""
+        died = ~now.alive.array[rows]
+        state = self.without(np.flatnonzero(died)) if died.any() else self
+        later = np.arange(before.n_rows, now.n_rows)
+        later = later[now.alive.array[later]]
+        if len(later):
+            columns = {name: column.array[later] for name, column in now.columns.items()}
+            state = state.appended(now.by_row.array[later], now.gather(later), columns)
+        return state

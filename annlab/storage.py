@@ -77,7 +77,7 @@ def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays: Map
         with open(temporary, "xb") as file:
             _write_padded(file, header + text)
             for array in contents.values():
-                _write_padded(file, memoryview(array.reshape(-1).view(np.uint8)))
+                _write_padded(file, array.reshape(-1).view(np.uint8).data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -149,7 +149,10 @@ def _read_manifest(file: BinaryIO, size: int, source: Path) -> tuple[dict[str, A
     return manifest, _aligned(_HEADER.size + length)
 
 
-def _check_entries(entries: Any, size: int, source: Path) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int, str, bool]]:  # fmt: skip
+_Entry = tuple[np.dtype[Any], tuple[int, ...], int, str, bool]
+
+
+def _check_entries(entries: Any, size: int, source: Path) -> dict[str, _Entry]:
     """The manifest's description of the arrays, every number of it checked against the size of the file."""
     if not isinstance(entries, dict):
         raise CorruptIndexError(f"{source}: the manifest lists no arrays")
@@ -190,7 +193,7 @@ def _write_padded(file: BinaryIO, data: bytes | memoryview) -> None:
 def _hash(array: np.ndarray) -> str:
     digest, flat = hashlib.sha256(), array.reshape(-1).view(np.uint8)
     for start in range(0, len(flat), _CHUNK):
-        digest.update(memoryview(flat[start : start + _CHUNK]))
+        digest.update(flat[start : start + _CHUNK].data)
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ forgotten in a forked child (its threads do not exist there). Small work, and wo
 runs where it is called. No global setting of Numba, BLAS or OpenMP is touched.
 """
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ def split(start: int, stop: int, parts: int, multiple: int = 1) -> list[tuple[in
     units = -(-(stop - start) // multiple)
     parts = max(1, min(parts, units))
     cuts = [start + multiple * (units * i // parts) for i in range(parts)] + [stop]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], threads: int) -> list[T]:

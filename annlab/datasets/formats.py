@@ -172,7 +172,7 @@ def load_npy(path: str | os.PathLike[str], mmap: bool = False) -> np.ndarray:
     try:
         # Mapped first in both cases: that compares the stated shape with the size of the file before allocating it.
         array = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OverflowError, TypeError, OSError, EOFError, SyntaxError, MemoryError) as error:
+    except Exception as error:  # NumPy parses the header as a Python literal: a damaged one raises almost anything
         raise ValueError(f"{path} cannot be read as an npy file of numbers: {error}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise ValueError(f"{path} must hold a 2-d array of numbers, not {array.dtype} of shape {array.shape}")

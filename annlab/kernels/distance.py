@@ -132,7 +132,7 @@ def score(path, queries, sealed, tail, ids, candidates, metric, distances, resul
     sealed_rows, tail_rows, q, key = pointer(sealed), pointer(tail), pointer(queries), pointer(ids)
     best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
     m = candidates.shape[1]
-    for i in range(queries.shape[0]):
+    for _ in range(queries.shape[0]):
         scale = inverse_norm(q, dim) if metric == COSINE else 0.0
         size = 0
         for j in range(m):
@@ -158,7 +158,7 @@ def nearest_by_definition(path, queries, vectors, rows, metric, distances, found
     """
     k, dim = distances.shape[1], queries.shape[1]
     q, x, best, places = pointer(queries), pointer(vectors), pointer(distances), pointer(found)
-    for i in range(queries.shape[0]):
+    for _ in range(queries.shape[0]):
         scale = inverse_norm(q, dim) if metric == COSINE else 0.0
         size = 0
         for j in range(rows.shape[0]):

@@ -19,17 +19,18 @@ from typing import Any
 import numba
 from numba import types
 from numba.core.codegen import get_host_cpu_features
-from numba.extending import models, register_model, typeof_impl, unbox
-from numba.extending import NativeValue
+from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
+
+config: Any = numba.config
 
 REGISTER_BYTES_OF = {"avx512": 64, "avx2": 32, "generic": 16}
 
 
 def _cpu_features() -> set[str]:
     """The features that LLVM may use: the host's, or those that NUMBA_CPU_NAME and NUMBA_CPU_FEATURES allow."""
-    if numba.config.CPU_FEATURES is not None:
-        text = numba.config.CPU_FEATURES
-    elif numba.config.CPU_NAME is not None:
+    if config.CPU_FEATURES is not None:
+        text = config.CPU_FEATURES
+    elif config.CPU_NAME is not None:
         text = ""  # features follow from the name, which only LLVM knows: ANNLAB_SIMD has to say the path
     else:
         text = get_host_cpu_features()
@@ -46,7 +47,7 @@ def _choose_path(requested: str, features: set[str]) -> str:
         return available[0]
     if requested not in REGISTER_BYTES_OF:
         raise ValueError(f"ANNLAB_SIMD={requested!r} is not a SIMD path: use one of {', '.join(REGISTER_BYTES_OF)}")
-    if requested not in available and numba.config.CPU_NAME is None:
+    if requested not in available and config.CPU_NAME is None:
         raise ValueError(f"ANNLAB_SIMD={requested!r} needs a CPU that has it; this one offers {', '.join(available)}")
     return requested
 
@@ -103,7 +104,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(nogil=True, forceinline=True)(function)
 
 
-class entry:  # noqa: N801 (used as a decorator)
+class entry:
     """A kernel that Python calls, with arrays; compiled at its first call and cached on disk where that is possible.
 
     The function's first parameter must be called `path`; callers leave it out. Arrays must be C-contiguous (Numba

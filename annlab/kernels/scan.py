@@ -13,21 +13,24 @@ is organised like one:
   comparison with the query's bound follows, and only what passes is stored (`kernels/topk.py`).
 
 A block of panels stays in the second-level cache while all groups of queries pass it, so the vectors are read from
-memory once per call. Why a rounded surrogate cannot lose a neighbour is derived in `annlab/exact.py`.
+memory once per call. Why a rounded surrogate cannot lose a neighbour is derived in `annlab/scanning.py`.
 """
 
 import numpy as np
 
-from annlab.kernels.distance import COSINE, INNER_PRODUCT, inner_product, inverse_norm
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2, inner_product, inverse_norm
 from annlab.kernels.path import PATH_NAME, entry, inlined, kernel
 from annlab.kernels.simd import (
     LANES,
     float_registers,
     fma,
     load,
+    load_first,
     pointer,
     splat,
     store,
+    to_floats,
+    total,
     zip_high,
     zip_low,
 )
@@ -40,6 +43,7 @@ BLOCK_BYTES = 256 * 1024  # of panels: they have to stay in the second-level cac
 OVERFLOWED = -1  # the length of a buffer in which more rows are tied (within rounding) than it holds
 _ROUNDS = LANES.bit_length() - 1
 _INFINITY = np.float32(np.inf)
+_HALF, _NOUGHT = np.float32(0.5), np.float32(0.0)
 _LARGEST = np.finfo(np.float32).max  # the first bound: padding rows, whose surrogate is infinite, do not pass it
 
 
@@ -54,6 +58,26 @@ def convert_row(x, dim, metric, center, scale, out):
     h = 0.5 * inner_product(out, out, dim)
     # a zero vector is at cosine distance 1 from everything: half a square more than its packed form says
     return h + 0.5 * scale * scale if norm_scale == 0.0 else h
+
+
+@kernel
+def shift_row(x, dim, lanes, center, scale, out):
+    """What `convert_row` does for l2 and ip, in registers of the type of x, which holds center and scale exactly.
+
+    The difference is rounded once. Returns |out|^2 / 2, added up in float32.
+    """
+    squares, factor, i = splat(_NOUGHT), splat(scale), 0
+    while i < dim:
+        if i + lanes <= dim:
+            value = (load(x + i) - load(center + i)) * factor
+        else:
+            value = (load_first(x + i, dim - i) - load_first(center + i, dim - i)) * factor
+        store(out + i, to_floats(value))
+        i += lanes
+    for i in range(0, dim, LANES):
+        value = load(out + i)
+        squares = fma(value, value, squares)
+    return _HALF * total(squares)
 
 
 @inlined
@@ -106,7 +130,14 @@ def tighten(values, rows, length, k, slack, slack_slope, low, high):
 
 
 @kernel
-def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values, rows, capacity, k, slacks, slopes, low, high):
+def next_trigger(trigger, length, capacity):
+    """When to tighten next: often, as long as it frees most of the buffer, since a low bound is what saves work."""
+    return min(max(trigger, 2 * length), capacity - PANEL_ROWS)
+
+
+@kernel
+def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values, rows, capacity, k, triggers, slacks,
+            slopes, low, high):  # fmt: skip
     """Append what passes the bounds of a tile's queries (its surrogates lie in memory, PANEL_ROWS a query).
 
     `row` is the panel's first row; `alive` holds n_words words per query where every query has its own filter.
@@ -121,8 +152,9 @@ def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values,
                 mask &= np.int64(alive[j * n_words + place // 64]) >> (place % 64)
             if mask != 0:
                 length = append(values, rows, length, value, row + half * LANES, mask)
-        if length > capacity - PANEL_ROWS:
+        if length > triggers[j]:
             length, bounds[j] = tighten(values, rows, length, k, slacks[j], slopes[j], low, high)
+            triggers[j] = next_trigger(triggers[j], length, capacity)
             if length > capacity - PANEL_ROWS:
                 length, bounds[j] = OVERFLOWED, -_INFINITY
         lengths[j] = length
@@ -145,17 +177,24 @@ def pack_queries(path, queries, metric, center, scale, converted, packed, square
 
 
 @kernel
-def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, stride, metric, center, scale, converted,
-               panels, half_norms):  # fmt: skip
-    """Pack the rows start..stop-1 (through row_numbers where there are any) into panels; returns their number."""
+def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, stride, metric, center, scale,
+               own_center, own_scale, lanes, converted, panels, half_norms):  # fmt: skip
+    """Pack the rows start..stop-1 (through row_numbers where there are any) into panels; returns their number.
+
+    own_center and own_scale are center and scale in the type of the vectors; own_scale 0 says that they do not fit.
+    """
     n_panels = (stop - start + PANEL_ROWS - 1) // PANEL_ROWS
     for p in range(n_panels):
         for lane in range(PANEL_ROWS):
             place = start + p * PANEL_ROWS + lane
             if place < stop:
                 row = row_numbers[place] if n_numbers > 0 else place
-                h = convert_row(vectors + row * dim, dim, metric, center, scale, converted + lane * stride)
-                half_norms[p * PANEL_ROWS + lane] = h
+                x, out = vectors + row * dim, converted + lane * stride
+                if metric == COSINE or own_scale == 0:
+                    half_norms[p * PANEL_ROWS + lane] = convert_row(x, dim, metric, center, scale, out)
+                else:
+                    h = shift_row(x, dim, lanes, own_center, own_scale, out)
+                    half_norms[p * PANEL_ROWS + lane] = h if metric == L2 else _NOUGHT
             else:  # the row of whatever was here before, at an infinite distance
                 half_norms[p * PANEL_ROWS + lane] = _INFINITY
         pack_panel(block, other, converted, dim, stride, panels + p * PANEL_ROWS * dim)
@@ -163,27 +202,32 @@ def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, 
 
 
 @entry
-def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metric, center, scale, alive, k, slacks, slopes,
-               bounds, lengths, values, rows, converted, panels, half_norms, surrogates, low, high):  # fmt: skip
+def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metric, center, scale, own_center, alive, k,
+               triggers, slacks, slopes, bounds, lengths, values, rows, converted, panels, half_norms, surrogates,
+               low, high):  # fmt: skip
     """Offer the rows start..stop-1 to every query; afterwards its buffer holds all that can be among its k nearest.
 
-    packed (groups, dim, QUERIES_IN_TILE); vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty: scan
-    the rows themselves; alive (q, words) bits of the rows that a query may have, or (q, 0). Per query (padded to whole groups): slacks and
-    slopes float64, bounds float32, lengths int64, values float32 and rows int32 (queries, capacity); the rows are
-    positions in row_numbers where that is given. The rest is scratch: see `annlab/exact.py`.
+    packed (groups, dim, QUERIES_IN_TILE); vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty:
+    scan the rows themselves; own_center (dim,) is center in the type of the vectors, or empty; alive (q, words) bits of
+    the rows that a query may have, or (q, 0). Per query (padded to whole groups): triggers int64 (the length at which a
+    buffer is tightened), slacks and slopes float64, bounds float32, lengths int64, values float32 and rows int32
+    (queries, capacity); rows are positions in row_numbers where that is given. The rest is scratch: see `Scanner`.
     """
     dim, capacity, stride = vectors.shape[1], values.shape[1], converted.shape[1]
     n_words, n_numbers = alive.shape[1], row_numbers.shape[0]
     block_rows = panels.shape[0] * PANEL_ROWS
     queries, vector, number, middle = pointer(packed), pointer(vectors), pointer(row_numbers), pointer(center)
-    row_buffer, panel, half, surrogate = pointer(converted), pointer(panels), pointer(half_norms), pointer(surrogates)
-    bit, slack, slope, bound, length = pointer(alive), pointer(slacks), pointer(slopes), pointer(bounds), pointer(lengths)
-    value, row, a, b = pointer(values), pointer(rows), pointer(low), pointer(high)
+    row_buffer, panel, half = pointer(converted), pointer(panels), pointer(half_norms)
+    surrogate, trigger, own = pointer(surrogates), pointer(triggers), pointer(own_center)
+    lanes, own_scale = LANES * 4 // vectors.itemsize, own_center.dtype.type(scale if own_center.shape[0] > 0 else 0.0)
+    bit, slack, slope, bound = pointer(alive), pointer(slacks), pointer(slopes), pointer(bounds)
+    length, value, row, a, b = pointer(lengths), pointer(values), pointer(rows), pointer(low), pointer(high)
     block = float_registers(ACCUMULATORS)
     square, other = float_registers(LANES), float_registers(LANES)
     for first_row in range(start, stop, block_rows):
-        n_panels = pack_block(square, other, vector, number, n_numbers, first_row, min(first_row + block_rows, stop), dim,
-                              stride, metric, middle, scale, row_buffer, panel, half)  # fmt: skip
+        last_row = min(first_row + block_rows, stop)
+        n_panels = pack_block(square, other, vector, number, n_numbers, first_row, last_row, dim, stride, metric,
+                              middle, scale, own, own_scale, lanes, row_buffer, panel, half)  # fmt: skip
         for q in range(0, n_queries, QUERIES_IN_TILE):
             for p in range(n_panels):
                 float_tile(block, queries + q * dim, panel + p * dim * PANEL_ROWS, half + p * PANEL_ROWS, dim)
@@ -194,6 +238,7 @@ def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metri
                 if passed != 0:
                     for j in range(ACCUMULATORS):
                         store(surrogate + j * LANES, block[j])
-                    collect(surrogate, min(QUERIES_IN_TILE, n_queries - q), first_row + p * PANEL_ROWS, bit + q * n_words,
-                            n_words, bound + q, length + q, value + q * capacity, row + q * capacity, capacity, k,
-                            slack + q, slope + q, a, b)  # fmt: skip
+                    collect(surrogate, min(QUERIES_IN_TILE, n_queries - q), first_row + p * PANEL_ROWS,
+                            bit + q * n_words, n_words, bound + q, length + q, value + q * capacity,
+                            row + q * capacity, capacity, k, trigger + q, slack + q, slope + q, a,
+                            b)  # fmt: skip

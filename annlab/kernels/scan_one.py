@@ -15,7 +15,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, L2
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.scan import OVERFLOWED, PANEL_ROWS, tighten
+from annlab.kernels.scan import OVERFLOWED, PANEL_ROWS, next_trigger, tighten
 from annlab.kernels.simd import LANES, fma, load, load_first, pointer, prefetch, splat, total
 from annlab.kernels.topk import append
 
@@ -69,19 +69,19 @@ def surrogate(x, q, dim, metric, lanes, zero):
 
 
 @entry
-def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, slack, slope, bound, values, rows, sums, low,
-             high):  # fmt: skip
+def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, slack, slope, bound, values, rows, sums,
+             low, high):  # fmt: skip
     """Offer the rows start..stop-1 to one query (dim,); returns the length of its buffer, or OVERFLOWED.
 
-    vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty: the rows themselves; alive (words,) bits of
-    the rows that the query may have, or empty; bound is the first threshold. values float32 and rows int32 (capacity,)
-    receive what can be among the k nearest; sums (LANES,), low and high (capacity + PADDING,) are scratch.
+    vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty: the rows themselves; alive (words,) bits
+    of the rows that the query may have, or empty; bound is the first threshold. values float32 and rows int32
+    (capacity,) receive what can be among the k nearest; sums (LANES,), low and high (capacity + PADDING,) are scratch.
     """
     dim, n_numbers, n_words, capacity = vectors.shape[1], row_numbers.shape[0], alive.shape[0], values.shape[0]
     x, q, zero = pointer(vectors), pointer(query), vectors.dtype.type(0)
     lanes = LANES * 4 // vectors.itemsize
     value, row, total_of, a, b = pointer(values), pointer(rows), pointer(sums), pointer(low), pointer(high)
-    length = 0
+    length, trigger = 0, min(max(5 * k, 48), capacity - PANEL_ROWS)
     for first_row in range(start, stop, LANES):
         n_rows = min(LANES, stop - first_row)
         mask = np.int64((1 << n_rows) - 1)
@@ -96,8 +96,9 @@ def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, s
         mask &= found <= splat(bound)
         if mask != 0:
             length = append(value, row, length, found, first_row, mask)
-            if length > capacity - PANEL_ROWS:
+            if length > trigger:
                 length, bound = tighten(value, row, length, k, slack, slope, a, b)
+                trigger = next_trigger(trigger, length, capacity)
                 if length > capacity - PANEL_ROWS:
                     return OVERFLOWED
     return length

@@ -1,0 +1,245 @@
+r"""Click-through rate: of all that was shown, how much was clicked?
+
+.. math:: \mathrm{CTR} = \frac{\text{clicks}}{\text{impressions}} \; (\times 100 \text{ as a percentage})
+
+The log holds one row for each *interaction*: who (user), for which query image, which displayed image, at which
+position, was it an impression or a click, and when. Rows are not what the rate counts. It counts **showings**: one
+displayed image, shown once to one user for one query. A showing is
+
+- all rows of one (user, query, displayed, session), where the log names sessions; otherwise
+- a run of rows of one (user, query, displayed) without a pause of more than ``session_gap`` seconds (30 minutes,
+  the usual bound of a visit in web analytics); otherwise, in a log without times,
+- all rows of one (user, query, displayed).
+
+A showing is one impression, and one click if any of its rows is a click. So a click implies its impression, also
+where the impression's row was lost or never written; and a second click, or a repeated row, counts nothing.
+Position and day (UTC) of a showing are those of its earliest row, at equal times those of an impression.
+
+Whether a user clicks depends on the user first: one who clicks everything is one opinion, not a hundred. The
+interval therefore redraws users, with all their showings, and not showings. Clicks also depend on the position,
+whatever is shown there: compare two systems by position, or better in an experiment with random assignment.
+
+Cost: one sort of the rows, and for an interval O(n_resamples * (users + pairs of user and group)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from annlab.evaluation.checks import as_ids, as_level, as_numbers
+from annlab.evaluation.resampling import bootstrap_counts, percentile_interval
+
+_SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Clicks over impressions, with the interval [low, high] of the rate."""
+
+    clicks: int
+    impressions: int
+    low: float
+    high: float
+
+    @property
+    def rate(self) -> float:
+        """clicks / impressions, in 0..1."""
+        return self.clicks / self.impressions
+
+    @property
+    def percent(self) -> float:
+        """The rate times 100."""
+        return 100.0 * self.clicks / self.impressions
+
+    def __str__(self) -> str:
+        return (
+            f"{self.percent:.2f}% ({self.clicks} of {self.impressions}) [{100 * self.low:.2f}%, {100 * self.high:.2f}%]"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ClickThrough:
+    """Showings, and their rates. Made by :func:`click_through`.
+
+    Attributes
+    ----------
+    users : int64 (n,)
+        The user of each showing.
+    clicked : bool (n,)
+    positions : int64 (n,), or None if the log has none
+    days : datetime64[D] (n,), UTC, or None if the log has no times
+    """
+
+    users: NDArray[np.int64]
+    clicked: NDArray[np.bool_]
+    positions: NDArray[np.int64] | None
+    days: NDArray[np.datetime64] | None
+    level: float
+    n_resamples: int
+    seed: int
+
+    @cached_property
+    def overall(self) -> Rate:
+        """The rate of everything shown."""
+        return self._rates(np.zeros(len(self.users), dtype=np.int64))[0]
+
+    @cached_property
+    def by_position(self) -> dict[int, Rate]:
+        """The rate at each position in the displayed list."""
+        if self.positions is None:
+            raise ValueError("the rate by position needs the positions of the interactions")
+        return self._rates(self.positions)
+
+    @cached_property
+    def by_day(self) -> dict[str, Rate]:
+        """The rate of each day with a showing, by its ISO date (UTC)."""
+        if self.days is None:
+            raise ValueError("the rate by day needs the timestamps of the interactions")
+        return {str(day): rate for day, rate in self._rates(self.days).items()}
+
+    def __str__(self) -> str:
+        n_users = len(np.unique(self.users))
+        return f"CTR {self.overall} ({self.level:.0%} interval over {n_users} users)"
+
+    def _rates(self, groups: NDArray[Any]) -> dict[Any, Rate]:
+        """The rate of each group, in order. All groups meet the same redrawn users."""
+        names, group = np.unique(groups, return_inverse=True)
+        user_names, user = np.unique(self.users, return_inverse=True)
+        # Cells, one for each (group, user) that occurs, in order of the group: enough to redraw users.
+        cell_key, cell = np.unique(group * len(user_names) + user, return_inverse=True)
+        cell_shown = np.bincount(cell).astype(np.float64)
+        cell_clicked = np.bincount(cell, weights=self.clicked)
+        cell_user = cell_key % len(user_names)
+        starts = np.searchsorted(cell_key, np.arange(len(names)) * len(user_names))
+        outcomes = np.full((self.n_resamples, len(names)), np.nan)
+        for outcome, drawn in zip(
+            outcomes, bootstrap_counts(len(user_names), self.n_resamples, self.seed), strict=True
+        ):
+            times = drawn[cell_user]
+            shown = np.add.reduceat(times * cell_shown, starts)
+            clicks = np.add.reduceat(times * cell_clicked, starts)
+            np.divide(clicks, shown, out=outcome, where=shown > 0)
+        shown, clicks = np.bincount(group), np.bincount(group, weights=self.clicked).astype(np.int64)
+        return {
+            name: Rate(int(clicks[i]), int(shown[i]), *percentile_interval(outcomes[:, i], self.level))
+            for i, name in enumerate(names.tolist())
+        }
+
+
+def click_through(
+    users: ArrayLike,
+    queries: ArrayLike,
+    displayed: ArrayLike,
+    clicked: ArrayLike,
+    *,
+    positions: ArrayLike | None = None,
+    timestamps: ArrayLike | None = None,
+    sessions: ArrayLike | None = None,
+    session_gap: float = 1800.0,
+    level: float = 0.95,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> ClickThrough:
+    """The click-through rate of logged interactions: overall, by position and by day, with intervals.
+
+    Every argument is an array with one entry for each logged row, in any order.
+
+    Parameters
+    ----------
+    users, queries, displayed : int arrays of shape (n,)
+        Who saw which image as a result for which query image.
+    clicked : bool array, or strings "click" and "impression" (in any case)
+    positions : int array, optional
+        The position in the displayed list, from 1.
+    timestamps : array, optional
+        Seconds since 1970-01-01 UTC.
+    sessions : int array, optional
+        Which search this belongs to, where the log says so; ``session_gap`` then plays no part.
+    session_gap : float
+        Without sessions: seconds after which the same image for the same query is a new showing.
+    level, n_resamples, seed
+        Of the intervals.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, lengths differ, a position is below 1, or an interaction is neither click nor impression.
+
+    Examples
+    --------
+    User 8 saw image 6 and clicked it twice; user 91 only saw image 1; the impression of user 6's click was not logged.
+
+    >>> log = click_through(users=[8, 8, 8, 91, 6], queries=[2, 2, 2, 5, 3], displayed=[6, 6, 6, 1, 9],
+    ...                     clicked=["Impression", "Click", "Click", "Impression", "Click"], positions=[1, 1, 1, 2, 2])
+    >>> log.overall.clicks, log.overall.impressions, round(log.overall.percent, 1)
+    (2, 3, 66.7)
+    >>> {position: rate.rate for position, rate in log.by_position.items()}
+    {1: 1.0, 2: 0.5}
+    """
+    as_level(level)
+    if not session_gap >= 0:
+        raise ValueError(f"session_gap must be 0 seconds or more, got {session_gap!r}")
+    columns: dict[str, NDArray[Any]] = {
+        "users": as_ids(users, "users", 1),
+        "queries": as_ids(queries, "queries", 1),
+        "displayed": as_ids(displayed, "displayed", 1),
+        "clicked": _as_clicks(clicked),
+    }
+    if positions is not None:
+        columns["positions"] = as_ids(positions, "positions", 1)
+    if timestamps is not None:
+        columns["timestamps"] = as_numbers(timestamps, "timestamps", 1)
+    if sessions is not None:
+        columns["sessions"] = as_ids(sessions, "sessions", 1)
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"all columns must have one length, got {lengths}")
+    if lengths["users"] == 0:
+        raise ValueError("there are no interactions: the click-through rate of nothing is not defined")
+    if positions is not None and columns["positions"].min() < 1:
+        raise ValueError(f"positions count from 1, got {columns['positions'].min()}")
+
+    # Rows of one showing side by side, the earliest first, at equal times the impression first.
+    identity = ["users", "queries", "displayed", *(["sessions"] if sessions is not None else [])]
+    within = ["timestamps"] if timestamps is not None else []
+    order = np.lexsort([columns[name] for name in ["clicked", *reversed([*identity, *within])]])
+    rows = {name: column[order] for name, column in columns.items()}
+    starts_here = np.ones(len(order), dtype=np.bool_)
+    starts_here[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in identity], axis=0)
+    if timestamps is not None and sessions is None:
+        starts_here[1:] |= np.diff(rows["timestamps"]) > session_gap
+    first = np.flatnonzero(starts_here)
+    days = None
+    if timestamps is not None:
+        days = np.floor_divide(rows["timestamps"][first], _SECONDS_A_DAY).astype(np.int64).astype("datetime64[D]")
+    return ClickThrough(
+        users=rows["users"][first],
+        clicked=np.logical_or.reduceat(rows["clicked"], first),
+        positions=rows["positions"][first] if positions is not None else None,
+        days=days,
+        level=level,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+
+
+def _as_clicks(clicked: ArrayLike) -> NDArray[np.bool_]:
+    """True for a click, from bools or from the words of the log."""
+    values = np.asarray(clicked)
+    if values.ndim != 1:
+        raise ValueError(f"clicked must have 1 dimension, got shape {values.shape}")
+    if values.dtype.kind == "U":
+        words = np.char.lower(values)
+        unknown = ~np.isin(words, ["click", "impression"])
+        if unknown.any():
+            row = int(np.argmax(unknown))
+            raise ValueError(f"an interaction is a 'click' or an 'impression', but row {row} says {str(values[row])!r}")
+        return np.asarray(words == "click")
+    if values.dtype == np.bool_ or values.size == 0:
+        return values.astype(np.bool_)
+    raise TypeError(f"clicked must be bools or the words 'click' and 'impression', got dtype {values.dtype}")

@@ -1,0 +1,164 @@
+"""Bytes and bits in registers: what quantized scans are made of.
+
+- `dot_bytes(sums, unsigned, signed)` adds to every int32 lane the four products of the bytes below it: one VNNI
+  instruction on AVX-512, two widening multiplications of 16 bits on AVX2 (the bytes of even and of odd places apart),
+  plain arithmetic elsewhere. It is exact on all paths.
+- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes; `lookup_wide` from
+  64 bytes (AVX-512 with VBMI only, `HAS_BYTE_PERMUTE`).
+- `count_bits` counts the set bits of every lane.
+
+A byte vector fills a register like any other: 64 lanes on AVX-512, as `load` of a byte pointer gives them.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from annlab.kernels.path import HAS_BYTE_DOT, PATH_NAME
+from annlab.kernels.vectors import I32, Pointer, Vector, call_llvm, native, splat_value
+
+_INTS = native(types.int32)
+_BYTES = native(types.uint8)
+_SIGNED = native(types.int8)
+_SHORTS = ir.VectorType(ir.IntType(16), 2 * _INTS.lanes)
+
+
+@intrinsic
+def splat_quad(typing_context: Any, address: Any) -> Any:
+    """The four bytes at an address, in every int32 lane; a vector of the pointer's element type."""
+    vector = native(address.element)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        quad = builder.load(builder.bitcast(args[0], I32.as_pointer()), align=1)
+        return builder.bitcast(splat_value(builder, quad, _INTS.llvm), vector.llvm)
+
+    return vector(address), codegen
+
+
+def _sixteen_bit_halves(builder: Any, quads: Any, signed: bool) -> tuple[Any, Any]:
+    """The bytes of even and of odd places of a byte vector, widened to 16 bits."""
+    shorts = builder.bitcast(quads, _SHORTS)
+    eight = ir.Constant(_SHORTS, [8] * _SHORTS.count)
+    shift = builder.ashr if signed else builder.lshr
+    return shift(builder.shl(shorts, eight), eight), shift(shorts, eight)
+
+
+def _dot_of_shorts(builder: Any, a: Any, b: Any) -> Any:
+    """a_0 b_0 + a_1 b_1 in every int32 lane."""
+    if PATH_NAME == "avx2":
+        return call_llvm(builder, "llvm.x86.avx2.pmadd.wd", _INTS.llvm, [a, b])
+    sixteen = ir.Constant(_INTS.llvm, [16] * _INTS.lanes)
+    a, b = (builder.bitcast(value, _INTS.llvm) for value in (a, b))
+    low = builder.mul(*(builder.ashr(builder.shl(value, sixteen), sixteen) for value in (a, b)))
+    return builder.add(low, builder.mul(*(builder.ashr(value, sixteen) for value in (a, b))))
+
+
+@intrinsic
+def dot_bytes(typing_context: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
+    """sums + the products of four unsigned and four signed bytes, in every int32 lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if HAS_BYTE_DOT:
+            return call_llvm(builder, "llvm.x86.avx512.vpdpbusd.512", _INTS.llvm, list(args))
+        result = args[0]
+        halves = _sixteen_bit_halves(builder, args[1], False), _sixteen_bit_halves(builder, args[2], True)
+        for a, b in zip(*halves, strict=True):
+            result = builder.add(result, _dot_of_shorts(builder, a, b))
+        return result
+
+    if (sums, unsigned, signed) != (_INTS, _BYTES, _SIGNED):
+        return None
+    return sums(sums, unsigned, signed), codegen
+
+
+@intrinsic
+def ints_to_floats(typing_context: Any, value: Any) -> Any:
+    """int32 lanes as float32, rounded to nearest."""
+    result = Vector(types.float32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.sitofp(args[0], result.llvm)
+
+    return result(value), codegen
+
+
+@intrinsic
+def floats_to_ints(typing_context: Any, value: Any) -> Any:
+    """float32 lanes as int32, truncated towards zero; they must be in range."""
+    result = Vector(types.int32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fptosi(args[0], result.llvm)
+
+    return result(value), codegen
+
+
+@intrinsic
+def count_bits(typing_context: Any, value: Any) -> Any:
+    """How many bits are set, lane by lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, f"llvm.ctpop.{sig.args[0].suffix}", sig.args[0].llvm, list(args))
+
+    return value(value), codegen
+
+
+@intrinsic
+def shift_right(typing_context: Any, value: Any, bits: Any) -> Any:
+    """Every lane shifted right by so many bits, zeros coming in."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = sig.args[0]
+        width = ir.IntType(vector.element.bitwidth)
+        amount = context.cast(builder, args[1], sig.args[1], types.int64)
+        amount = builder.trunc(amount, width) if width.width < 64 else amount
+        return builder.lshr(args[0], splat_value(builder, amount, vector.llvm))
+
+    return value(value, bits), codegen
+
+
+@intrinsic
+def as_elements(typing_context: Any, value: Any, pointer_of_kind: Any) -> Any:
+    """The same bits as lanes of the element type of a pointer."""
+    if not isinstance(pointer_of_kind, Pointer):
+        return None
+    result = native(pointer_of_kind.element)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], result.llvm)
+
+    return result(value, pointer_of_kind), codegen
+
+
+@intrinsic
+def lookup(typing_context: Any, table: Any, index: Any) -> Any:
+    """table[index & 15] of bytes, within every group of sixteen lanes; indexes must be below 128."""
+    names = {"avx512": "llvm.x86.avx512.pshuf.b.512", "avx2": "llvm.x86.avx2.pshuf.b"}
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if PATH_NAME in names:
+            return call_llvm(builder, names[PATH_NAME], _BYTES.llvm, list(args))
+        result = ir.Constant(_BYTES.llvm, ir.Undefined)
+        for lane in range(_BYTES.lanes):  # one register of 16 bytes: a single group
+            place = builder.and_(
+                builder.extract_element(args[1], ir.Constant(I32, lane)), ir.Constant(ir.IntType(8), 15)
+            )
+            byte = builder.extract_element(args[0], builder.zext(place, I32))
+            result = builder.insert_element(result, byte, ir.Constant(I32, lane))
+        return result
+
+    if (table, index) != (_BYTES, _BYTES):
+        return None
+    return table(table, index), codegen
+
+
+@intrinsic
+def lookup_wide(typing_context: Any, table: Any, index: Any) -> Any:
+    """table[index & 63] of bytes over a whole AVX-512 register. Needs HAS_BYTE_PERMUTE."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, "llvm.x86.avx512.permvar.qi.512", _BYTES.llvm, list(args))
+
+    return table(table, index), codegen

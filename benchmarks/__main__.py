@@ -1,0 +1,94 @@
+"""``python -m benchmarks SUITE``: the parent starts a fair child process, the child verifies itself and measures.
+
+A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` and `QUICK_SETS` (synthetic sets to run
+beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
+budget)``.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks import environment, exact, report
+from benchmarks.data import first, load, names
+from benchmarks.harness import Budget, Run
+from benchmarks.peers import PEERS
+
+SUITES: dict[str, ModuleType] = {"exact": exact}
+UNPUBLISHABLE = 3  # exit code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options that all suites share."""
+    result = argparse.ArgumentParser(prog="python -m benchmarks", description="annlab against its peers, fairly")
+    result.add_argument("suite", choices=SUITES)
+    folder = os.environ.get("ANNLAB_DATA")
+    result.add_argument(
+        "--data", type=Path, default=Path(folder) if folder else None, help="folder of HDF5 files ($ANNLAB_DATA)"
+    )
+    result.add_argument("--out", type=Path, help="write the raw results to this JSON file")
+    result.add_argument(
+        "--sets", nargs="+", default=[], help="beginnings of file names, uniform:ROWSxDIM, clusters:ROWSxDIM"
+    )
+    result.add_argument(
+        "--sizes", nargs="+", type=int, default=[], help="rows to take of each set, several for a sweep over n"
+    )
+    result.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    result.add_argument("--k", nargs="+", type=int, default=[10, 100])
+    result.add_argument("--threads", nargs="+", type=int, default=[1], help="thread counts to run annlab with")
+    result.add_argument("--seconds", type=float, default=Budget.seconds, help="time budget of one comparison")
+    result.add_argument("--quick", action="store_true", help="a small synthetic set and a second for each comparison")
+    return result
+
+
+def installed(wanted: Sequence[str]) -> list[str]:
+    """The peers that can take part; says which cannot."""
+    present = []
+    for name in wanted:
+        if importlib.util.find_spec(PEERS[name].package) is None:
+            print(f"left out: {name} is not installed", file=sys.stderr)
+        else:
+            present.append(name)
+    return present
+
+
+def measure(options: argparse.Namespace) -> int:
+    """What the child does: verify, measure every set, print, write. The exit code says whether it may be published."""
+    suite = SUITES[options.suite]
+    options.peers = installed(options.peers)
+    environment.prepare(max(options.threads))
+    rates = {peer.name: rate for peer in suite.peers(options) if (rate := peer.matrix_product_rate()) is not None}
+    setting = environment.describe(rates)
+    print(report.environment_lines(setting), flush=True)
+    runs: list[Run] = []
+    if options.out:
+        report.write(options.out, setting, runs)
+    try:
+        environment.verify(setting)
+    except environment.StrawmanError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return UNPUBLISHABLE
+    budget = Budget(seconds=1.0, batch=200, one=50) if options.quick else Budget(seconds=options.seconds)
+    for name in names(options.data, options.sets, suite.QUICK_SETS if options.quick else suite.SETS):
+        whole = load(options.data, name)
+        for dataset in [first(whole, n) for n in options.sizes] or [whole]:
+            fresh = suite.run(dataset, options, budget)
+            print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
+            runs += fresh
+            if options.out:
+                report.write(options.out, setting, runs)
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parent and child share the command line."""
+    options = parser().parse_args(arguments)
+    return measure(options) if environment.is_child() else environment.run_child(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

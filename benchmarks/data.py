@@ -1,0 +1,66 @@
+"""The data sets of the benchmarks: real ones from a folder, and seeded synthetic ones of any size.
+
+Real sets are HDF5 files as ann-benchmarks lays them out; only vectors and queries are used, in float32 and C order, and
+the neighbours are computed anew. A synthetic set is named by its kind and shape: ``uniform:100000x64`` is noise without
+any structure (the worst case of every index), ``clusters:100000x64`` a mixture of a hundred Gaussians of intrinsic
+dimension 16 (a kind one).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from annlab.datasets import Dataset, load_hdf5, synthetic, uniform_noise
+
+N_CLUSTERS, INTRINSIC_DIM = 100, 16
+_SYNTHETIC = re.compile(r"(uniform|clusters):(\d+)x(\d+)")
+
+
+def bare(dataset: Dataset, name: str | None = None, rows: np.ndarray | slice = slice(None)) -> Dataset:
+    """Only what is measured: vectors (these `rows`) and queries, float32 in C order."""
+    train, test = (np.ascontiguousarray(part, dtype=np.float32) for part in (dataset.train[rows], dataset.test))
+    return Dataset(name or dataset.name, train, test, dataset.metric)
+
+
+def first(dataset: Dataset, n: int) -> Dataset:
+    """The same queries over `n` rows, chosen by a fixed seed (files are often ordered)."""
+    if n > len(dataset.train):
+        raise ValueError(f"{dataset.name} has {len(dataset.train)} rows, fewer than {n}")
+    return bare(dataset, rows=np.sort(np.random.default_rng(0).permutation(len(dataset.train))[:n]))
+
+
+def names(folder: Path | None, wanted: Sequence[str], default: Sequence[str]) -> list[str]:
+    """Which sets to run: the `wanted`, synthetic names or beginnings of file names; else all files and the `default`.
+
+    Raises
+    ------
+    ValueError
+        When a wanted set is neither a synthetic name nor a file in the folder.
+    """
+    files = sorted(path.stem for path in folder.glob("*.hdf5")) if folder else []
+    if not wanted:
+        return [*files, *default]
+    chosen = []
+    for name in wanted:
+        matching = [name] if _SYNTHETIC.fullmatch(name) else [stem for stem in files if stem.startswith(name)]
+        if not matching:
+            raise ValueError(
+                f"no set {name!r} in {folder}: there are {files}, and synthetic ones such as uniform:9000x64"
+            )
+        chosen += matching
+    return chosen
+
+
+def load(folder: Path | None, name: str) -> Dataset:
+    """The data set that `names` returned."""
+    match = _SYNTHETIC.fullmatch(name)
+    if match is None and folder is not None:
+        return bare(load_hdf5(folder / f"{name}.hdf5"))
+    if match is None:
+        raise ValueError(f"{name!r} is no synthetic set; write uniform:ROWSxDIM or clusters:ROWSxDIM")
+    n, dim = int(match[2]), int(match[3])
+    if match[1] == "uniform":
+        return bare(uniform_noise(n, dim), name)
+    return bare(synthetic(n, dim, min(dim, INTRINSIC_DIM), clusters=N_CLUSTERS), name)
