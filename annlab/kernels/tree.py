@@ -17,7 +17,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, inverse_norm
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.simd import first, fma, pointer, store
+from annlab.kernels.simd import first, fma, larger, pointer, store
 from annlab.kernels.topk import push, sift_down
 from annlab.kernels.tree_collect import (
     LIST,
@@ -33,7 +33,7 @@ from annlab.kernels.tree_collect import (
     visit_leaf,
 )
 from annlab.kernels.tree_leaf import LEAF_ROWS, READS_BEYOND
-from annlab.kernels.wide import WIDTH, larger, load_sixteen, minimum, select, splat_sixteen, square_roots
+from annlab.kernels.wide import WIDTH, load_sixteen, minimum, select, splat_sixteen, square_roots
 
 BOX, BALL = 0, 1
 MAX_HEIGHT = 8  # levels of nodes: 16^8 leaves are more than the rows that an index may have

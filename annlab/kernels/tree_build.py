@@ -17,10 +17,10 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, inverse_norm
 from annlab.kernels.path import entry, kernel
-from annlab.kernels.simd import LANES, count, fma, load, pointer, prefetch, smaller, splat, store, store_compressed
+from annlab.kernels.simd import LANES, count, fma, larger, load, pointer, prefetch, smaller, splat, store, store_compressed
 from annlab.kernels.topk import PADDING, kth_smallest
 from annlab.kernels.tree_leaf import LEAF_ROWS
-from annlab.kernels.wide import WIDTH, larger, lowest_lane, minimum
+from annlab.kernels.wide import WIDTH, lowest_lane, minimum
 
 BOX, BALL = 0, 1
 _SAMPLE = 256  # rows by which a direction or a pivot is chosen

@@ -17,12 +17,11 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, distance
 from annlab.kernels.path import inlined, kernel
-from annlab.kernels.simd import count, first, fma, smaller, store, store_compressed
+from annlab.kernels.simd import count, first, fma, larger, smaller, store, store_compressed
 from annlab.kernels.topk import is_worse, push, sort_heap
 from annlab.kernels.tree_leaf import LEAF_ROWS, READS_BEYOND, leaf_distances
 from annlab.kernels.wide import (
     WIDTH,
-    larger,
     load_sixteen,
     lowest_lane,
     minimum,
@@ -152,7 +151,7 @@ def heap_limit(forest, collector, limit):
     return min(limit, lowest_lane(loosened(splat_sixteen(np.float32(squared)), collector)))
 
 
-@inlined
+@kernel
 def visit_leaf(forest, probe, collector, row, n, limit):
     """Scan the n rows from `row` on; returns the limit after it."""
     mask = (1 << n) - 1

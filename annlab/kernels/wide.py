@@ -12,16 +12,25 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from annlab.kernels.path import PATH_NAME
-from annlab.kernels.simd import _I32, Registers, Vector, _loader, call_llvm, mask_vector, splat_value
+from annlab.kernels.vectors import I32, Registers, Vector, call_llvm, mask_vector, splat_value
 
 WIDTH = 16
 FLOATS = Vector(types.float32, WIDTH)
 
-load_sixteen = _loader(WIDTH)
-
 
 def _constant_lanes(lanes: list[int]) -> ir.Constant:
-    return ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
+    return ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+
+
+@intrinsic
+def load_sixteen(typing_context: Any, address: Any) -> Any:
+    """Sixteen elements from memory."""
+    vector = Vector(address.element, WIDTH)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(builder.bitcast(args[0], vector.llvm.as_pointer()), align=1)
+
+    return vector(address), codegen
 
 
 @intrinsic
@@ -56,16 +65,6 @@ def ramp_sixteen(typing_context: Any, start: Any) -> Any:
         return builder.add(base, _constant_lanes(list(range(WIDTH))))
 
     return vector(start), codegen
-
-
-@intrinsic
-def larger(typing_context: Any, a: Any, b: Any) -> Any:
-    """The larger of two floats, lane by lane; the second where one is NaN."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[0], args[1])
-
-    return a(a, b), codegen
 
 
 @intrinsic
@@ -106,7 +105,7 @@ def spread_lane(typing_context: Any, value: Any, lane: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         index = context.cast(builder, args[1], sig.args[1], types.int32)
         if PATH_NAME == "avx512":  # one instruction; elsewhere LLVM goes through memory
-            lanes = splat_value(builder, index, ir.VectorType(_I32, WIDTH))
+            lanes = splat_value(builder, index, ir.VectorType(I32, WIDTH))
             return call_llvm(builder, "llvm.x86.avx512.permvar.sf.512", FLOATS.llvm, [args[0], lanes])
         return splat_value(builder, builder.extract_element(args[0], index), FLOATS.llvm)
 
@@ -118,7 +117,7 @@ def lowest_lane(typing_context: Any, value: Any) -> Any:
     """The first lane as a scalar."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.extract_element(args[0], ir.Constant(_I32, 0))
+        return builder.extract_element(args[0], ir.Constant(I32, 0))
 
     return value.element(value), codegen
 
