@@ -108,7 +108,8 @@ class TreeStructure:
                          table[0, kernels.HEIGHT], nodes)  # fmt: skip
         order = numbers[:n].astype(np.int64)
         tree_build.to_rows(planes, vectors, order, exact, ordered)
-        return nodes, scales[order].astype(np.float32) if len(scales) else scales.astype(np.float32), order
+        scales = np.minimum(scales[order] if len(scales) else scales, _LARGEST).astype(np.float32)
+        return nodes, scales, order
 
     @classmethod
     def _planes(cls, dim: int) -> int:
