@@ -47,7 +47,7 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.path import PATH_NAME
 from annlab.kernels.simd import LANES
 from annlab.kernels.topk import PADDING
-from annlab.scanning import Extent, Scanner, first_triggers, rows_found, stack
+from annlab.scanning import Extent, Scanner, first_triggers, rows_found, stack, unit_queries
 from annlab.statistics import BYTES, DISTANCES
 
 MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
@@ -112,7 +112,7 @@ class ByteScanner(Scanner):
         """Candidates (q, m), -1 padded: fewer than those of `Scanner`, with the same k nearest among them."""
         n = len(self.vectors)
         allowed = n if alive is None else int(np.bitwise_count(alive).sum(axis=-1).max(initial=0))
-        if n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
+        if self.underflows or n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * (4 * self.codes.shape[1] + 4)
@@ -187,8 +187,9 @@ class _PackedQueries:
         q, dim = queries.shape
         quads, metric = scanner.codes.shape[1], scanner.metric.code
         center, scale, exact_step = scanner.byte_center, scanner.byte_scale, scanner.exact_step
+        underflow = np.zeros(q)
         if metric == INNER_PRODUCT:  # a query's own length changes no order, and a query has no center
-            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True))[1])
+            queries, underflow = unit_queries(queries, scanner.byte_scale)
             center, scale, exact_step = np.zeros(dim), 1.0, 0.0
         converted, signed = np.empty(dim, np.float32), np.zeros(4 * quads, np.int8)
         norms, wanted = np.empty(q), np.empty(q)
@@ -213,8 +214,9 @@ class _PackedQueries:
         self.inverse_steps = 1 / group_steps
         self.spans[:q] = norms / steps[:q] * up
         self.ratios[:q] = rests / np.maximum(norms, 1e-300) * up
-        reach = norms * scanner.extent.largest_norm if metric == INNER_PRODUCT else norms**2
-        self.ties[:q] = (reach * 2.0**-20 + 1e-30) / steps[:q]
+        reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
+        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + 1e-30) / steps[:q]
+        self.usable &= self.ties[:q] < 1e30
 
 
 def _integer_center(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, float]:

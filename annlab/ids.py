@@ -78,6 +78,11 @@ class IdMap:
         order = np.argsort(by_row[rows], kind="stable")
         return cls(by_row, (_Run(by_row[rows][order], rows[order], 0),))
 
+    @property
+    def lookup_bytes(self) -> int:
+        """Memory of what finds a row by its id, beyond `by_row`; none where ids ascend."""
+        return sum(run.ids.nbytes + run.rows.nbytes for run in self._runs if run.rows is not None)
+
     def find(self, ids: np.ndarray, alive: np.ndarray) -> np.ndarray:
         """The living row of every id, -1 where there is none; `alive` (n,) bool."""
         found = np.full(len(ids), -1, np.int64)

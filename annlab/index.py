@@ -105,13 +105,14 @@ class Index:
         ValueError, TypeError
             If anything handed in is unusable; the index is then unchanged.
         """
-        array = validation.as_vectors(vectors, dim=self._dim)
+        given = validation.as_array(vectors, "vectors")
+        array = validation.as_vectors(given, dim=self._dim)
         if not len(array):
             raise ValueError(f"fit needs a vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
         numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
         self._no_duplicates(numbers)
         columns = as_columns(attributes or {}, len(array))
-        structure, order = self._build(array, threads, progress, owned=not np.shares_memory(array, np.asarray(vectors)))
+        structure, order = self._build(array, threads, progress, owned=not np.may_share_memory(array, given))
         if order is not None:
             numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
         state = State.sealed(self._metric, structure, numbers, columns)
@@ -354,9 +355,8 @@ class Index:
     def __len__(self) -> int:
         return 0 if self._state is None else self._state.n_live
 
-    def __contains__(self, id: int) -> bool:
-        state = self._state
-        return state is not None and bool(state.ids.find(np.array([id], np.int64), state.alive.array)[0] >= 0)
+    def __contains__(self, id: object) -> bool:
+        return self._state is not None and self._state.has(id)
 
     @property
     def dim(self) -> int:
@@ -378,13 +378,8 @@ class Index:
         return {name: value for name, value in (own | self._params).items() if name in known}
 
     def memory(self) -> dict[str, int]:
-        """Bytes in use, by part, and their "total"."""
-        state = self._state
-        parts: dict[str, int] = {}
-        if state is not None:
-            arrays, _ = snapshot.to_arrays(state)
-            parts = {name: array.nbytes for name, array in arrays.items()} | {"alive": state.alive.array.nbytes}
-        return parts | {"total": sum(parts.values())}
+        """Bytes by part; "total" is what is held in memory, "mapped" what lies in a file and is read when needed."""
+        return snapshot.memory(self._state)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "dim")

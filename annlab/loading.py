@@ -20,7 +20,7 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | Non
     """Read an index of whatever kind from a file; parameters and errors as for `Index.load`."""
     kind: Any = storage.read_manifest(path).get("kind")
     index_classes()  # makes them known
-    if kind not in Index.kinds:
+    if not isinstance(kind, str) or kind not in Index.kinds:
         raise storage.CorruptIndexError(f"{path} holds an index of the unknown kind {kind!r}")
     return Index.kinds[kind].load(path, mmap=mmap, verify=verify)
 

@@ -44,6 +44,7 @@ from annlab.statistics import BYTES, DISTANCES
 
 _U = 2.0**-24
 _LARGEST = np.finfo(np.float32).max
+_LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
 _CHUNK = 65536  # rows whose statistics are taken at a time
@@ -73,7 +74,9 @@ class Extent:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // _CHUNK)]
-                center = _converted(sample, metric)[0].mean(axis=0).astype(np.float32).astype(np.float64)
+                center = _converted(sample, metric)[0].mean(axis=0)
+                if np.abs(center).max() < _LARGEST:
+                    center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), _CHUNK):
             converted, norms = _converted(vectors[start : start + _CHUNK], metric)
@@ -111,6 +114,11 @@ class Scanner:
         self.vectors, self.metric = vectors, metric
         self.extent = extent or Extent.of(vectors, metric)
         self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
+
+    @property
+    def underflows(self) -> bool:
+        """Whether the rows lie so close together that distances, or their squares, lose digits to underflow."""
+        return self.metric.code == L2 and 0 < self.extent.reach < _LEAST_REACH[self.vectors.itemsize]
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
@@ -161,16 +169,17 @@ class Scanner:
         stride = -(-dim // LANES) * LANES
         converted = np.zeros((scan.PANEL_ROWS, stride), np.float32)
         packed, squared_norms = np.zeros((groups, dim, scan.QUERIES_IN_TILE), np.float32), np.zeros(q)
-        query_scale = self.scale
+        query_scale, underflow = self.scale, np.zeros(q)
         if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
-            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True))[1])
-            query_scale = 1.0
+            (queries, underflow), query_scale = unit_queries(queries, self.scale), 1.0
         with np.errstate(over="ignore"):
             scan.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
                               squared_norms)  # fmt: skip
         slacks, slopes = np.zeros(padded), np.zeros(padded)
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
-        usable = np.isfinite(slacks[:q]) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
+        slacks[:q] += underflow
+        usable = (slacks[:q] < 1e30) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
+        usable &= not self.underflows
         bounds = np.full(padded, -np.inf, np.float32)
         bounds[:q][usable] = _LARGEST
         packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
@@ -182,7 +191,8 @@ class Scanner:
         scan.scan_batch(
             packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
             self.extent.center, self.scale, self._own_center(),
-            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity), slacks, slopes, bounds, lengths, values, rows, converted,
+            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity),
+            slacks, slopes, bounds, lengths, values, rows, converted,
             np.empty((n_panels, dim, scan.PANEL_ROWS), np.float32), np.empty(n_panels * scan.PANEL_ROWS, np.float32),
             np.empty(scan.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
         )  # fmt: skip
@@ -229,7 +239,7 @@ class Scanner:
         if c > 0.01:
             return query, np.inf, 0.0
         if self.metric.code == L2:
-            return query, floor if (norm + largest) ** 2 < 1e37 else np.inf, 4 * c
+            return query, floor if norm + largest < 3e18 else np.inf, 4 * c
         if self.metric.code == INNER_PRODUCT:
             fits = norm * largest < 1e37 and largest < 1e18
             return query, 2 * c * norm * largest + floor if fits else np.inf, c
@@ -306,6 +316,17 @@ def _batch_rounding(dim: int) -> float:
 def first_triggers(q: int, k: int, capacity: int) -> np.ndarray:
     """The length at which each query's buffer is first tightened: early, since the first bounds are the loosest."""
     return np.full(q, min(max(5 * k, 48), capacity - scan.PANEL_ROWS), np.int64)
+
+
+def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """For `ip`: queries times powers of two that bring them near length 1 (a query's own length changes no order).
+
+    Also what the type of a distance cannot represent, in units of these queries and of rows times `scale`: (q,).
+    """
+    exponents = -np.frexp(np.abs(queries).max(axis=1))[1]
+    with np.errstate(over="ignore"):
+        least = np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * scale, exponents)
+    return np.ldexp(queries, exponents[:, None]), queries.shape[1] * least
 
 
 def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -64,6 +64,25 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
     return State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
 
 
+def memory(state: State | None) -> dict[str, int]:
+    """Bytes of every array of a state, and the sums of those in memory and of those that are mapped from a file."""
+    if state is None:
+        return {"total": 0, "mapped": 0}
+    arrays = to_arrays(state)[0] | {"alive": state.alive.array}
+    parts = {name: array.nbytes for name, array in arrays.items()} | {"id look-up": state.ids.lookup_bytes}
+    mapped = sum(array.nbytes for array in arrays.values() if _is_mapped(array))
+    return parts | {"total": sum(parts.values()) - mapped, "mapped": mapped}
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False
+
+
 def _require(name: str, array: np.ndarray, dtype: Any, shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"array {name!r} is {array.dtype} {array.shape}, but should be {np.dtype(dtype)} {shape}")

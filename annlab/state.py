@@ -127,6 +127,12 @@ class State:
             return tuple(None if part.all() else bits.pack(part) for part in parts)  # type: ignore[return-value]
         return bits.pack(mask[..., :s] & alive[:s]), bits.pack(mask[..., s:] & alive[s:])
 
+    def has(self, id: object) -> bool:
+        """Whether a living row has this id; anything may be asked for."""
+        if not isinstance(id, (int, np.integer)) or not 0 <= id < 2**63:
+            return False
+        return bool(self.ids.find(np.array([id], np.int64), self.alive.array)[0] >= 0)
+
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows, copied."""
         s = self.n_sealed

@@ -163,7 +163,7 @@ def _check_entries(entries: Any, size: int, source: Path) -> dict[str, _Entry]:
             digest, bulk = entry["sha256"], entry["bulk"]
         except (KeyError, TypeError):
             raise CorruptIndexError(f"{source}: array {name!r} is not fully described") from None
-        if dtype_name not in _DTYPES:
+        if not isinstance(dtype_name, str) or dtype_name not in _DTYPES:
             raise CorruptIndexError(f"{source}: array {name!r} has the unknown dtype {dtype_name!r}")
         whole = isinstance(shape, list) and len(shape) <= 4 and all(type(s) is int and 0 <= s < 2**48 for s in shape)
         if not whole or type(offset) is not int or type(bulk) is not bool or not isinstance(digest, str):

@@ -15,6 +15,18 @@ import numpy as np
 MAX_ROWS = 2**31 - 2**16  # kernels count rows in int32
 
 
+def as_array(values: Any, name: str) -> np.ndarray:
+    """A NumPy array of whatever was given, without a copy where that is possible."""
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix; annlab works on dense ones: pass {name}.toarray()")
+    if hasattr(values, "detach"):  # a torch tensor, wherever it lives
+        values = values.detach().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a matrix whose rows all have the same length ({error})") from None
+
+
 def as_vectors(
     vectors: Any, *, name: str = "vectors", dim: int | None = None, dtype: np.dtype[Any] | None = None
 ) -> np.ndarray:
@@ -23,14 +35,7 @@ def as_vectors(
     float64 stays float64 and everything else becomes float32, unless `dtype` says which. Integers that float32 cannot
     hold are refused. An error names the first bad row.
     """
-    if hasattr(vectors, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix; annlab works on dense ones: pass {name}.toarray()")
-    if hasattr(vectors, "detach"):  # a torch tensor, wherever it lives
-        vectors = vectors.detach().cpu().numpy()
-    try:
-        array = np.asarray(vectors)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a matrix whose rows all have the same length ({error})") from None
+    array = as_array(vectors, name)
     if array.dtype == object or array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be numeric (float, integer or bool), not {array.dtype}")
     if array.ndim != 2:
@@ -43,7 +48,8 @@ def as_vectors(
         raise ValueError(f"{name} has {array.shape[1]} dimensions, but the index has {dim}{fix}")
     if len(array) > MAX_ROWS:
         raise ValueError(f"{name} has {len(array)} rows; one index holds at most {MAX_ROWS}: use several")
-    wanted = dtype or (np.dtype(np.float64) if array.dtype == np.float64 else np.dtype(np.float32))
+    is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8  # in whatever byte order
+    wanted = dtype or np.dtype(np.float64 if is_double else np.float32)
     if array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and wanted == np.float32 and array.size:
         largest = max(abs(int(array.max())), abs(int(array.min())))
         if largest > 2**24:
@@ -84,12 +90,9 @@ def _check_range(array: np.ndarray, name: str) -> None:
 
 def as_queries(queries: Any, dim: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, bool]:
     """Queries as a matrix like the index's vectors, and whether a single one was given as a 1-d array."""
-    if not hasattr(queries, "toarray"):
-        if hasattr(queries, "detach"):
-            queries = queries.detach().cpu().numpy()
-        if np.ndim(queries) == 1:
-            return as_vectors(np.asarray(queries)[None, :], name="queries", dim=dim, dtype=dtype), True
-    return as_vectors(queries, name="queries", dim=dim, dtype=dtype), False
+    array = as_array(queries, "queries")
+    single = array.ndim == 1
+    return as_vectors(array[None, :] if single else array, name="queries", dim=dim, dtype=dtype), single
 
 
 def as_ids(ids: Any, *, length: int | None = None, name: str = "ids") -> np.ndarray:

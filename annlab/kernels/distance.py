@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from annlab.kernels.path import entry, kernel
+from annlab.kernels.path import entry, inlined, kernel
 from annlab.kernels.simd import (
     load_eight,
     load_first_eight,
@@ -28,68 +28,80 @@ from annlab.kernels.topk import push, sort_heap
 
 L2, COSINE, INNER_PRODUCT = 0, 1, 2
 _ZERO = 0.0
+_AHEAD = 8  # candidates to ask for ahead of their use
+
+
+@inlined
+def _products(x, q, x_scale, q_scale):
+    return to_doubles(x) * to_doubles(q)
+
+
+@inlined
+def _squares(x, q, x_scale, q_scale):
+    difference = to_doubles(x) - to_doubles(q)
+    return difference * difference
+
+
+@inlined
+def _scaled_squares(x, q, x_scale, q_scale):
+    difference = to_doubles(x) * splat_eight(x_scale) - to_doubles(q) * splat_eight(q_scale)
+    return difference * difference
+
+
+@inlined
+def _summed(term, x, q, x_scale, q_scale, dim):
+    """Sum of term(x_i, q_i) in the one fixed order."""
+    even, odd = splat_eight(_ZERO), splat_eight(_ZERO)
+    i = 0
+    while i + 16 <= dim:
+        even = even + term(load_eight(x + i), load_eight(q + i), x_scale, q_scale)
+        odd = odd + term(load_eight(x + i + 8), load_eight(q + i + 8), x_scale, q_scale)
+        i += 16
+    if i < dim:
+        even = even + term(load_first_eight(x + i, dim - i), load_first_eight(q + i, dim - i), x_scale, q_scale)
+        i += 8
+    if i < dim:
+        odd = odd + term(load_first_eight(x + i, dim - i), load_first_eight(q + i, dim - i), x_scale, q_scale)
+    return total(even + odd)
 
 
 @kernel
 def inner_product(x, q, dim):
     """Sum of x_i q_i in float64."""
-    even, odd = splat_eight(_ZERO), splat_eight(_ZERO)
-    i = 0
-    while i + 16 <= dim:
-        even = even + to_doubles(load_eight(x + i)) * to_doubles(load_eight(q + i))
-        odd = odd + to_doubles(load_eight(x + i + 8)) * to_doubles(load_eight(q + i + 8))
-        i += 16
-    if i < dim:
-        even = even + to_doubles(load_first_eight(x + i, dim - i)) * to_doubles(load_first_eight(q + i, dim - i))
-        i += 8
-    if i < dim:
-        odd = odd + to_doubles(load_first_eight(x + i, dim - i)) * to_doubles(load_first_eight(q + i, dim - i))
-    return total(even + odd)
+    return _summed(_products, x, q, 1.0, 1.0, dim)
 
 
 @kernel
-def _difference(x, x_scale, q, q_scale):
-    return to_doubles(x) * splat_eight(x_scale) - to_doubles(q) * splat_eight(q_scale)
-
-
-@kernel
-def _square(x, x_scale, q, q_scale):
-    difference = np.float64(x) * x_scale - np.float64(q) * q_scale
+def _square(x, q):
+    difference = np.float64(x) - np.float64(q)
     return difference * difference
 
 
 @kernel
-def _squared_difference_of_few(x, x_scale, q, q_scale, dim):
-    low = _square(x[0], x_scale, q[0], q_scale)
-    high = _square(x[1], x_scale, q[1], q_scale) if dim > 1 else _ZERO
+def _squared_difference_of_few(x, q, dim):
+    """The same sum in the same order for up to four coordinates, without the lanes that are empty then."""
+    low, high = _square(x[0], q[0]), _ZERO
+    if dim > 1:
+        high = _square(x[1], q[1])
     if dim > 2:
-        low += _square(x[2], x_scale, q[2], q_scale)
+        low += _square(x[2], q[2])
     if dim > 3:
-        high += _square(x[3], x_scale, q[3], q_scale)
+        high += _square(x[3], q[3])
     return low + high
 
 
 @kernel
-def squared_difference(x, x_scale, q, q_scale, dim):
+def squared_difference(x, q, dim):
+    """Sum of (x_i - q_i)^2 in float64."""
+    if dim <= 4:
+        return _squared_difference_of_few(x, q, dim)
+    return _summed(_squares, x, q, 1.0, 1.0, dim)
+
+
+@kernel
+def scaled_squared_difference(x, x_scale, q, q_scale, dim):
     """Sum of (x_i x_scale - q_i q_scale)^2 in float64."""
-    if dim <= 4:  # the same sums in the same order, without the empty lanes
-        return _squared_difference_of_few(x, x_scale, q, q_scale, dim)
-    even, odd = splat_eight(_ZERO), splat_eight(_ZERO)
-    i = 0
-    while i + 16 <= dim:
-        difference = _difference(load_eight(x + i), x_scale, load_eight(q + i), q_scale)
-        even = even + difference * difference
-        difference = _difference(load_eight(x + i + 8), x_scale, load_eight(q + i + 8), q_scale)
-        odd = odd + difference * difference
-        i += 16
-    if i < dim:
-        difference = _difference(load_first_eight(x + i, dim - i), x_scale, load_first_eight(q + i, dim - i), q_scale)
-        even = even + difference * difference
-        i += 8
-    if i < dim:
-        difference = _difference(load_first_eight(x + i, dim - i), x_scale, load_first_eight(q + i, dim - i), q_scale)
-        odd = odd + difference * difference
-    return total(even + odd)
+    return _summed(_scaled_squares, x, q, x_scale, q_scale, dim)
 
 
 @kernel
@@ -103,13 +115,13 @@ def inverse_norm(x, dim):
 def distance(x, q, q_inverse_norm, dim, metric):
     """The distance of a row and a query, in float64. Only cosine reads the query's inverse norm."""
     if metric == L2:
-        return math.sqrt(squared_difference(x, 1.0, q, 1.0, dim))
+        return math.sqrt(squared_difference(x, q, dim))
     if metric == INNER_PRODUCT:
         return -inner_product(x, q, dim)
     x_inverse_norm = inverse_norm(x, dim)
     if x_inverse_norm == 0.0 or q_inverse_norm == 0.0:
         return 1.0
-    return min(2.0, 0.5 * squared_difference(x, x_inverse_norm, q, q_inverse_norm, dim))
+    return min(2.0, 0.5 * scaled_squared_difference(x, x_inverse_norm, q, q_inverse_norm, dim))
 
 
 @entry
@@ -136,7 +148,7 @@ def score(path, queries, sealed, tail, ids, candidates, metric, distances, resul
         scale = inverse_norm(q, dim) if metric == COSINE else 0.0
         size = 0
         for j in range(m):
-            ahead = candidate[min(j + 4, m - 1)]  # candidates lie anywhere in memory: ask for them early
+            ahead = candidate[min(j + _AHEAD, m - 1)]  # candidates lie anywhere in memory: ask for them early
             if 0 <= ahead < n_sealed:
                 for offset in range(0, min(dim, 256), 16):
                     prefetch(sealed_rows + ahead * dim + offset)

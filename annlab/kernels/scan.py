@@ -126,6 +126,7 @@ def tighten(values, rows, length, k, slack, slack_slope, low, high):
     """Drop from a full buffer what cannot be among the k nearest; returns its length and the new bound."""
     kth = kth_smallest(values, length, k, low, high)
     bound = np.nextafter(np.float32(kth + slack + slack_slope * abs(kth)), _INFINITY)
+    bound = min(bound, _LARGEST)  # never infinite: padding rows are, and must not pass
     return keep_at_most(values, rows, length, bound), bound
 
 

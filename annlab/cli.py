@@ -1,0 +1,216 @@
+"""The command `annlab`: from images to embeddings, and the numbers that say how good they are.
+
+    annlab train IMAGES --out my-encoder                        learn an encoder from images
+    annlab encode IMAGES --encoder my-encoder --out e.npy       images to embeddings, resumable
+    annlab evaluate e.npy                                       MRR, recall, precision, mAP and nDCG
+
+Results go to stdout, progress and complaints to stderr; the exit status is 0, 1 for what went wrong, 2 for a command
+that makes no sense, 130 when interrupted. Everything heavy is imported by the command that needs it, so that
+`annlab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IMAGES_HELP = (
+    "a folder (its sub-folders are the classes), a .npy file of uint8 images, fashion-mnist-test (packaged), or "
+    "fashion-mnist-train (from the folder that ANNLAB_DATA names, or downloaded)"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status: int = options.run(options)
+    except KeyboardInterrupt:
+        print("annlab: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        print(f"annlab: error: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="annlab", description="Nearest-neighbour search and visual search.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    encode = commands.add_parser("encode", help="images to embeddings", description=_encode.__doc__)
+    encode.add_argument("images", metavar="IMAGES", help=IMAGES_HELP)
+    encode.add_argument(
+        "--encoder",
+        help="fashion-mnist, efficientnet-lite0 (photographs), efficientnet-lite0-128 (small photographs), or a folder "
+        "written by annlab train; default: fashion-mnist for the data set of that name, else efficientnet-lite0 where "
+        "its extra is installed",
+    )
+    encode.add_argument("--out", required=True, metavar="FILE.npy", help="where the embeddings go")
+    encode.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    encode.add_argument("--threads", type=int, default=1, help="threads of the encoder (default: %(default)s)")
+    encode.set_defaults(run=_encode)
+
+    train = commands.add_parser("train", help="learn an encoder from images", description=_train.__doc__)
+    train.add_argument("images", metavar="IMAGES", help=IMAGES_HELP)
+    train.add_argument("--out", required=True, metavar="FOLDER", help="where the encoder goes")
+    train.add_argument(
+        "--positives",
+        choices=("augmentation", "labels"),
+        default="augmentation",
+        help="what counts as similar: two views of one image (needs no labels), or two images of one class",
+    )
+    train.add_argument("--labels", metavar="FILE.npy", help="integer labels; default: those of the data set or folder")
+    train.add_argument("--size", type=int, help="side to scale images to; default: 32 for files, their own for arrays")
+    train.add_argument("--epochs", type=int, help="passes over the images (default: that of the training code)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="retrieval metrics of embeddings", description=_evaluate.__doc__)
+    evaluate.add_argument("embeddings", metavar="FILE.npy", help="embeddings, as annlab encode writes them")
+    evaluate.add_argument("--labels", metavar="FILE.npy", help="labels of the rows; default: those that encode found")
+    evaluate.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        help="for example: mrr recall@10 precision@10 map ndcg@10, which is the default",
+    )
+    evaluate.add_argument("--json", metavar="FILE", help="write the means there, too")
+    evaluate.set_defaults(run=_evaluate)
+    return parser
+
+
+def _encode(options: argparse.Namespace) -> int:
+    """Embed images. A run that was stopped goes on when the same command is given again."""
+    from annlab.encoders.embedding_job import FASHION_TEST, FASHION_TRAIN, embed_images, open_images
+    from annlab.encoders.pretrained import default_name, load_encoder
+
+    images = open_images(options.images)
+    name = options.encoder
+    if name is None:
+        name = "fashion-mnist" if options.images in (FASHION_TEST, FASHION_TRAIN) else default_name()
+    _say(f"{len(images)} images from {images.name}; encoder {name}")
+    encoder = load_encoder(name, options.threads)
+    skipped = embed_images(images, encoder, options.out, options.overwrite, _Progress())
+    print(f"{options.out}: {len(images) - skipped} x {encoder.dim} float32, encoder {encoder.fingerprint}")
+    if skipped:
+        listed = Path(options.out).with_suffix(".skipped.txt")
+        print(f"{skipped} of {len(images)} images could not be read; {listed} lists them with the reasons")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    """Learn an encoder from images, and write it as a folder that annlab encode takes. A run that was stopped goes on
+    when the same command is given again."""
+    from annlab.encoders.embedding_job import open_images
+    from annlab.encoders.train_encoder import train_encoder
+
+    images = open_images(options.images)
+    command = f"annlab train {options.images} --out {Path(options.out).name} --positives {options.positives}"
+    for name in ("size", "epochs", "seed"):
+        if getattr(options, name) is not None:
+            command += f" --{name} {getattr(options, name)}"
+    encoder = train_encoder(
+        images,
+        options.out,
+        positives=options.positives,
+        labels=_read_labels(options.labels) if options.labels else images.labels,
+        size=options.size,
+        epochs=options.epochs,
+        seed=options.seed,
+        threads=options.threads,
+        command=command,
+        say=_say,
+    )
+    print(f"{options.out}: dimension {encoder.dim}, fingerprint {encoder.fingerprint}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    """Search every embedding among all the others, itself excluded; what has its label is relevant. Prints the mean of
+    each measure with a 95% bootstrap interval."""
+    import numpy as np
+
+    from annlab.evaluation import from_embeddings
+
+    path = Path(options.embeddings)
+    embeddings = np.load(path, allow_pickle=False)
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
+        raise ValueError(f"{path} holds {embeddings.dtype} of shape {embeddings.shape}, not (n, dim) floats")
+    labels = _read_labels(options.labels) if options.labels else _stored_labels(path)
+    if len(labels) != len(embeddings):
+        raise ValueError(f"there are {len(embeddings)} embeddings but {len(labels)} labels")
+    measures = {"measures": options.measures} if options.measures else {}
+    result = from_embeddings(embeddings, labels, embeddings, labels, exclude_self=True, **measures)
+    print(result)
+    if options.json:
+        Path(options.json).write_text(json.dumps({"queries": len(result), **result.means()}, indent=2) + "\n")
+    return 0
+
+
+def _read_labels(path: str) -> NDArray[Any]:
+    import numpy as np
+
+    labels = np.load(path, allow_pickle=False)
+    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+        raise ValueError(f"{path} holds {labels.dtype} of shape {labels.shape}, not one integer or name per image")
+    return labels
+
+
+def _stored_labels(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    beside = path.with_suffix(".json")
+    labels = json.loads(beside.read_text()).get("labels") if beside.is_file() else None
+    if labels is None:
+        raise ValueError(
+            f"no labels are known for {path}: give --labels FILE.npy, or encode a folder with one sub-folder per class"
+        )
+    return np.array(labels)
+
+
+class _Progress:
+    """A line on stderr about once a second: overwritten in a terminal, one below the other elsewhere."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.first: int | None = None
+        self.last = 0.0
+
+    def __call__(self, done: int, total: int, skipped: int) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done  # what an earlier run did says nothing about this one's speed
+        if done < total and now - self.last < 1:
+            return
+        self.last = now
+        rate = (done - self.first) / max(now - self.started, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total else ""
+        terminal = sys.stderr.isatty()
+        line = f"{done} / {total} images, {skipped} skipped{left}"
+        ending = "" if terminal and done < total else "\n"
+        print(f"\r{line:<70}" if terminal else line, end=ending, file=sys.stderr, flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"annlab: note: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

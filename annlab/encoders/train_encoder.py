@@ -1,0 +1,171 @@
+"""From a folder of images to a finished encoder: what `annlab train` does.
+
+The first two preprocessing steps (colour mode, size) run before training, on every image; the last two (0..1, z-score)
+hold the statistics that training measured. Together they are the steps that the encoder is saved with, so that serving
+repeats exactly what training saw.
+
+A run that was killed leaves `training.npz` in the encoder's folder, and goes on from there when it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annlab.encoders.embedding_job import ImageSet
+from annlab.encoders.encoder import Encoder, learn_domain
+from annlab.encoders.images import decode_image
+from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, Step, ZScore
+
+if TYPE_CHECKING:
+    from annlab.encoders.trained import Trained
+
+DEFAULT_SIDE = 32
+
+
+def train_encoder(
+    images: ImageSet,
+    out: str | os.PathLike[str],
+    positives: str = "augmentation",
+    labels: NDArray[Any] | None = None,
+    size: int | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    threads: int = 2,
+    command: str = "",
+    say: Callable[[str], None] = lambda text: None,
+) -> Encoder:
+    """Train a thin CNN on images, export it, and write the encoder's folder.
+
+    Parameters
+    ----------
+    images : ImageSet
+        From `open_images`. Files that cannot be read are left out, and named.
+    out : path
+        The folder to write.
+    positives : "augmentation" or "labels"
+        What counts as similar. Without "labels" no label is looked at, not even to choose the best epoch.
+    labels : array of shape (n,), optional
+        Integers or names.
+    size : int, optional
+        Side of the square that images are scaled to; None: 32 for files, their own size for an array.
+    epochs : int, optional
+        None: the default of `TrainConfig`.
+    seed, threads : int
+    command : str
+        For the model card.
+    say : callable
+        Receives a line of progress.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds a finished encoder.
+    ValueError
+        There are no labels to train with, or no image could be read.
+    TrainingError
+        The loss is not finite, or the embeddings collapse.
+    """
+    folder = Path(out)
+    if (folder / "encoder.json").exists():
+        raise FileExistsError(f"{folder} holds a finished encoder: name another folder, or delete it to start over")
+    if positives == "labels" and labels is None:
+        raise ValueError("there are no labels to learn from: give --labels FILE.npy, or --positives augmentation")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"there are {len(images)} images but {len(labels)} labels")
+    import torch  # the extra's absence is explained by the modules below
+
+    from annlab.encoders.pairs import LabelPairs
+    from annlab.encoders.training import train
+    from annlab.encoders.training_config import TrainConfig
+
+    torch.set_num_threads(threads)
+    geometry, pixels, read = read_pixels(images, size, say)
+    config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
+    codes, source = None, None
+    if positives == "labels" and labels is not None:
+        codes = np.unique(labels[read], return_inverse=True)[1]
+        source = LabelPairs(codes)
+    say(f"training on {len(pixels)} images of {pixels.shape[1:]}, positives from {positives}, {config.epochs} epochs")
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "training.npz"
+    trained = train(pixels, source, config, labels=codes, checkpoint=checkpoint, progress=lambda row: say(_line(row)))
+    height, width, channels = pixels.shape[1:]
+    kind = "grayscale" if channels == 1 else "colour"
+    domain = learn_domain(pixels, f"{height}x{width} {kind} images like those of {Path(images.name).name}")
+    encoder = encoder_of(trained, geometry, folder.name, domain)
+    encoder.save(folder, _card(encoder, trained, images, command, positives, len(pixels)))
+    checkpoint.unlink(missing_ok=True)
+    return encoder
+
+
+def encoder_of(trained: Trained, geometry: list[Step], name: str, domain: Any, compact: bool = False) -> Encoder:
+    """Export what training returned, with the preprocessing that it saw."""
+    from annlab.encoders.export import export_encoder
+
+    steps = [*geometry, ScaleToUnit(), ZScore(tuple(trained.mean), tuple(trained.std))]
+    return export_encoder(trained.module, steps, name, domain, compact=compact)
+
+
+def read_pixels(
+    images: ImageSet, size: int | None, say: Callable[[str], None]
+) -> tuple[list[Step], NDArray[np.uint8], NDArray[np.int64]]:
+    """Bring images to one colour mode and size.
+
+    Returns
+    -------
+    steps : the color mode and the resize that were applied
+    pixels : (n, height, width, 1 or 3) uint8; grayscale only if every image is
+    read : (n,) the rows of `images` that could be read
+    """
+    resize = None
+    if size is not None or not isinstance(images.images, np.ndarray):
+        side = size or DEFAULT_SIDE
+        resize = Resize(side, side, "crop")
+    rows: list[NDArray[np.uint8]] = []
+    read: list[int] = []
+    for number in range(len(images)):
+        try:
+            image = decode_image(images.images[number])[np.newaxis]
+        except (ValueError, OSError) as error:
+            say(f"left out: {error}")
+            continue
+        rows.append(image if resize is None else resize(image))
+        read.append(number)
+    if not rows:
+        raise ValueError(f"none of the {len(images)} images in {images.name} could be read")
+    color_mode = ColorMode("grayscale" if all(row.shape[3] == 1 for row in rows) else "rgb")
+    pixels = np.concatenate([color_mode(row) for row in rows])
+    return [color_mode, resize or Resize(pixels.shape[1], pixels.shape[2])], pixels, np.array(read)
+
+
+def _line(row: dict[str, float]) -> str:
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "score"))
+    return f"epoch {row['epoch']:.0f}: {numbers}"
+
+
+def _card(encoder: Encoder, trained: Trained, images: ImageSet, command: str, positives: str, n: int) -> str:
+    best = max(trained.history, key=lambda row: row["score"])
+    labels = "used, as the source of positives and to choose the best epoch" if positives == "labels" else "not used"
+    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in best.items() if name not in ("epoch", "score"))
+    return f"""# {encoder.name}
+
+- Embeds: {encoder.domain.description}
+- Embedding: {encoder.dim} numbers, length 1; compare by cosine
+- Command: `{command}`
+- Data: {n} images from {Path(images.name).name}; labels: {labels}
+- Seed: {trained.config["seed"]}; settings: `{json.dumps(trained.config, sort_keys=True)}`
+- Licence: that of the images, as far as they have one
+
+Epoch {best["epoch"]:.0f} of {len(trained.history)}, measured on held-out training images:
+
+| metric | value |
+|---|---|
+{metrics}
+"""

@@ -1,0 +1,107 @@
+"""Settings of a training run: defaults that suit small images, and choices made from the data where nothing is said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from annlab.encoders._torch import torch
+from annlab.encoders.augment import Augment
+from annlab.encoders.pairs import AugmentationPairs, LabelPairs, PairSource
+
+__all__ = ["TrainConfig", "has_bfloat16"]
+
+LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run. None means: chosen from the data, as described.
+
+    Parameters
+    ----------
+    epochs, batch_size : int
+    learning_rate : float
+        The peak; it rises over the first tenth of the steps and falls along a cosine to 0.
+    weight_decay : float
+    loss : str, optional
+        One of "nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive"; None: supervised_contrastive
+        where positives come from labels alone, else nt_xent.
+    temperature : float, optional
+        Of the softmax losses; None: 0.1 for supervised_contrastive, else 0.2.
+    margin : float
+        Of the other two.
+    n_negatives : int
+        Negatives drawn for each query besides those of the batch; hard ones first. "info_nce" and "triplet" need some.
+    augment : Augment, optional
+        None: strong for augmentation pairs, mild where positives come from people.
+    projection : bool, optional
+        Put the loss behind a projection, and principal components in its place later; None: for nt_xent, unless
+        positives come from labels. It separates images of one kind too, where nothing says that they are similar.
+    widths, dim, grid : the network, see `ThinCNN`
+        grid None: 4 for grayscale images, 2 for colour.
+    validation_size : int
+        Images held out of training; never more than a tenth.
+    patience : int
+        Stop after this many epochs without a better validation result.
+    seed : int
+    bfloat16 : bool, optional
+        Compute convolutions in bfloat16; None: where the processor does it natively (it halves the time).
+    """
+
+    epochs: int = 10
+    batch_size: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    loss: str | None = None
+    temperature: float | None = None
+    margin: float = 1.0
+    n_negatives: int = 0
+    augment: Augment | None = None
+    projection: bool | None = None
+    widths: tuple[int, int, int] = (32, 64, 128)
+    dim: int = 128
+    grid: int | None = None
+    validation_size: int = 5000
+    patience: int = 5
+    seed: int = 0
+    bfloat16: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience", "dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("learning_rate", "temperature", "margin"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}={value} must be a positive number")
+        if self.loss is not None and self.loss not in LOSSES:
+            raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
+        if self.batch_size < 2:
+            raise ValueError("batch_size=1 leaves a query without negatives; take at least 2, better hundreds")
+        if self.loss in ("info_nce", "triplet") and self.n_negatives < 1:
+            raise ValueError(f"loss={self.loss!r} compares with drawn negatives only: set n_negatives to at least 1")
+
+    def resolved(self, source: PairSource, channels: int) -> TrainConfig:
+        """The same settings with every None replaced by its choice."""
+        automatic = isinstance(source, AugmentationPairs)
+        loss = self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent")
+        return replace(
+            self,
+            loss=loss,
+            temperature=self.temperature or (0.1 if loss == "supervised_contrastive" else 0.2),
+            grid=self.grid or (4 if channels == 1 else 2),
+            augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
+            projection=loss == "nt_xent" and not isinstance(source, LabelPairs)
+            if self.projection is None
+            else self.projection,
+            bfloat16=has_bfloat16() if self.bfloat16 is None else self.bfloat16,
+        )
+
+
+def has_bfloat16() -> bool:
+    """Whether bfloat16 is native here: emulated, it is slower than float32."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe()) if probe is not None else False

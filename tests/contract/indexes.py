@@ -1,0 +1,55 @@
+"""The list: an index passes the contract suite by being added to `ENTRIES`.
+
+    Entry(LSHIndex, parameters={"n_tables": 4, "n_bits": 8}, exact=False, recall=0.7)
+    Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.7, exhaustive={"n_probes": 8})
+    Entry(KDTreeIndex, metrics=("l2", "cosine"))
+
+Choose parameters for data of a few hundred rows: the tests fit many small indexes. Take two entries with different
+names where a parameter leads to other code. `python -m pytest tests/contract -k Name` runs one of them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from annlab import BallTreeIndex, ExactIndex, Index, KDTreeIndex
+from tests.contract.toy import ToyIndex
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An index under test."""
+
+    index_class: type[Index]
+    metrics: tuple[str, ...] = ("l2", "cosine", "ip")
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """For building; metric and dim aside."""
+
+    exact: bool = True
+    exhaustive: dict[str, Any] = field(default_factory=dict)
+    """Search parameters with which an approximate index looks at everything, and so has to be exact too."""
+
+    recall: float = 1.0
+    """Of an approximate index, recall@10 at its default search parameters on 1,500 clustered rows, 24-d: at least."""
+
+    name: str = ""
+
+    def make(self, metric: str = "l2", **more: Any) -> Index:
+        """An empty index."""
+        return self.index_class(metric=metric, **{**self.parameters, **more})
+
+    @property
+    def judged_exactly(self) -> bool:
+        """Whether searches with `exhaustive` have to return exactly what brute force returns."""
+        return self.exact or bool(self.exhaustive)
+
+    def __str__(self) -> str:
+        return self.name or self.index_class.__name__.removesuffix("Index")
+
+
+ENTRIES = [
+    Entry(ExactIndex),
+    Entry(ExactIndex, parameters={"precision": "int8", "keep_vectors": "mmap"}, name="ExactBytes"),
+    Entry(KDTreeIndex, metrics=("l2", "cosine")),
+    Entry(BallTreeIndex, metrics=("l2", "cosine")),
+    Entry(ToyIndex),
+]

@@ -1,0 +1,114 @@
+"""Files: what is saved is loaded, whole, in every mode; and whatever is done to a file, no crash and no silence."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import annlab
+from tests.contract import hostile
+from tests.contract.checks import same
+from tests.contract.indexes import ENTRIES
+
+ROOT = Path(__file__).parents[2]
+LOADS = [{}, {"mmap": True}, {"mmap": True, "verify": True}, {"verify": True}]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_round_trips(entry, metric, dtype, tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.integers(-2, 3, size=(500, 7)).astype(dtype)
+    index = entry.make(metric).fit(vectors[:400], rng.permutation(1000)[:400], attributes={"a": np.arange(400) % 5})
+    index.add(vectors[400:], attributes={"a": np.arange(100) % 5})
+    index.remove(index.ids[::9])
+    path = tmp_path / "one.annlab"
+    index.save(path)
+    asked = {"k": 9, "where": annlab.col("a") < 3}
+    for options in LOADS:
+        for load in (entry.index_class.load, annlab.load):
+            loaded = load(path, **options)
+            assert type(loaded) is entry.index_class and loaded.parameters == index.parameters
+            assert (len(loaded), loaded.dim, loaded.metric) == (len(index), 7, metric)
+            same((loaded.ids, loaded.vectors()), (index.ids, index.vectors()))
+            same(loaded.search(vectors[:30], **asked), index.search(vectors[:30], **asked))
+            same(loaded.search_radius(vectors[:5], 1.0), index.search_radius(vectors[:5], 1.0))
+    loaded = annlab.load(path, mmap=True)
+    before = path.read_bytes()
+    loaded.add(vectors[:5], attributes={"a": np.zeros(5)})
+    loaded.remove(loaded.ids[:50])
+    loaded.compact()
+    loaded.fit(vectors, attributes={"a": np.zeros(500)})
+    assert path.read_bytes() == before, "a mapped file is never written to"
+
+
+def test_empty_and_single(entry, tmp_path):
+    for index in (entry.make(dim=3), entry.make().fit(np.ones((1, 3)), [7])):
+        index.add(np.empty((0, 3)))
+        index.save(tmp_path / "index")
+        for options in LOADS:
+            loaded = annlab.load(tmp_path / "index", **options)
+            assert loaded.ids.tolist() == index.ids.tolist() and loaded.dim == 3
+            same(loaded.search(np.ones((2, 3)), 2), index.search(np.ones((2, 3)), 2))
+
+
+def test_saving_replaces_atomically(entry, tmp_path, monkeypatch):
+    path = tmp_path / "index"
+    old = entry.make().fit(np.eye(9, 4))
+    old.save(path)
+    mapped = annlab.load(path, mmap=True)
+    expected = mapped.search(np.eye(4), 3)
+    entry.make().fit(-np.eye(5, 4)).save(path)
+    same(mapped.search(np.eye(4), 3), expected)  # whoever has the old file mapped keeps it
+    assert len(annlab.load(path)) == 5
+
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="full"):
+        old.save(path)
+    assert os.listdir(tmp_path) == ["index"] and len(annlab.load(path)) == 5
+
+
+def test_files_of_other_kinds(entry, tmp_path):
+    path = tmp_path / "x"
+    np.save(tmp_path / "array.npy", np.eye(3))
+    entry.make().fit(np.eye(3)).save(path)
+    with pytest.raises(annlab.CorruptIndexError, match="NumPy array"):
+        annlab.load(tmp_path / "array.npy")
+    other = next(e for e in ENTRIES if e.index_class is not entry.index_class).index_class
+    with pytest.raises(annlab.CorruptIndexError, match=f"holds a {entry.index_class.__name__}, not a {other.__name__}"):
+        other.load(path)
+    for content, message in [(b"", "0 bytes"), (b"\x93ANNLAB\n", "within its header"), (b"IxFI" + bytes(99), "faiss"),
+                             (b"\x93ANNLAB\n\x09\0\0\0" + bytes(99), "version 9.*newer")]:  # fmt: skip
+        path.write_bytes(content)
+        for options in LOADS:
+            with pytest.raises(annlab.CorruptIndexError, match=message):
+                entry.index_class.load(path, **options)
+
+
+def test_damaged_and_forged_files(entry, tmp_path, full):
+    """Each is refused, or loads and can be searched: by a full load only if no byte that counts was damaged."""
+    hostile.content(entry, tmp_path / "original")
+    data = (tmp_path / "original").read_bytes()
+    rng = np.random.default_rng(None if full else 0)
+    n = 2000 if full else 200
+    for number in range(n):
+        make = hostile.damaged if number % 4 < 2 else hostile.forged
+        (tmp_path / f"{number:04}-{make.__name__}.bad").write_bytes(make(rng, data))
+    command = [sys.executable, "-m", "tests.contract.hostile", str(ENTRIES.index(entry)), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200 if full else 120)
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"crashed at {reports[-1:]}\n{done.stderr[-3000:]}"
+    outcomes = [report for report in reports if report["outcome"] != "began"]
+    assert len(outcomes) == 2 * n
+    for report in outcomes:
+        is_full_load_of_damage = not report["mmap"] and "damaged" in report["file"]
+        permitted = ("refused", "identical") if is_full_load_of_damage else ("refused", "identical", "answered")
+        assert report["outcome"] in permitted, f"{report['file']} mmap={report['mmap']}:\n{report['outcome']}"
+    counts = [sum(r["outcome"] == outcome for r in outcomes) for outcome in ("refused", "identical", "answered")]
+    assert min(counts) > 0 and counts[0] > n, f"the mutations are too tame, or too wild: {counts}"

@@ -1,0 +1,433 @@
+"""Images in, float32 arrays out: every mode and format, every step, and every kind of bad file."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annlab.encoders.preprocess import (
+    ColorMode,
+    Resize,
+    ScaleToUnit,
+    ZScore,
+    learn_zscore,
+    output_shape,
+    preprocess,
+    steps_from_json,
+    steps_to_json,
+)
+
+Image = pytest.importorskip("PIL.Image")
+
+from annlab.encoders import images  # noqa: E402
+from annlab.encoders.images import decode_image  # noqa: E402
+
+GRAY = [ColorMode("grayscale"), Resize(28, 28), ScaleToUnit()]
+RGB = [ColorMode("rgb"), Resize(16, 24, "crop"), ScaleToUnit(), ZScore((0.5, 0.4, 0.3), (0.2, 0.2, 0.3))]
+
+
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def photo(height: int = 40, width: int = 60, seed: int = 0) -> np.ndarray:
+    """A smooth RGB picture, so that lossy formats keep it nearly as it is."""
+    y, x = np.mgrid[:height, :width]
+    phase = np.random.default_rng(seed).random(3)
+    return np.stack([127 + 120 * np.sin(x / 13 + y / 17 + 6 * p) for p in phase], axis=-1).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- decoding
+
+
+@pytest.mark.parametrize(
+    ("format", "tolerance"),
+    [("PNG", 0), ("BMP", 0), ("JPEG", 6), ("WEBP", 8), ("GIF", 40)],
+    ids=lambda value: str(value),
+)
+def test_each_format_gives_the_pixels_that_went_in(format: str, tolerance: int) -> None:
+    pixels = photo()
+    decoded = decode_image(encoded(Image.fromarray(pixels), format))
+    assert decoded.shape == (40, 60, 3) and decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - pixels).mean() <= tolerance
+
+
+def test_path_bytes_array_and_pillow_image_give_the_same(tmp_path: Path) -> None:
+    pixels = photo()
+    data = encoded(Image.fromarray(pixels), "PNG")
+    (tmp_path / "a.png").write_bytes(data)
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), data, pixels, Image.fromarray(pixels)):
+        np.testing.assert_array_equal(decode_image(source), pixels)
+
+
+def test_exif_rotation_is_applied() -> None:
+    pixels = photo(30, 50)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to show it upright
+    decoded = decode_image(encoded(Image.fromarray(pixels), "PNG", exif=exif.tobytes()))
+    np.testing.assert_array_equal(decoded, np.rot90(pixels, k=-1))
+
+
+def test_alpha_is_composited_on_white() -> None:
+    pixels = np.zeros((1, 3, 4), dtype=np.uint8)
+    pixels[0, :, 0] = 200  # red, and hidden where the alpha is 0
+    pixels[0, :, 3] = (0, 128, 255)
+    expected = [[255, 255, 255], [227, 127, 127], [200, 0, 0]]
+    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(pixels), "PNG"))[0], expected)
+    np.testing.assert_array_equal(decode_image(pixels)[0], expected)
+    gray_alpha = Image.fromarray(np.array([[[10, 0], [10, 255]]], dtype=np.uint8), "LA")
+    assert decode_image(encoded(gray_alpha, "PNG")).tolist() == [[[255], [10]]]  # and it stays gray: one channel
+
+
+def test_transparent_palette_and_transparent_gray() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 200, 100, 50])
+    palette.putdata([0, 1])
+    np.testing.assert_array_equal(decode_image(encoded(palette, "PNG"))[0], [[10, 20, 30], [200, 100, 50]])
+    np.testing.assert_array_equal(
+        decode_image(encoded(palette, "PNG", transparency=0))[0], [[255, 255, 255], [200, 100, 50]]
+    )
+    gray = Image.fromarray(np.array([[7, 9]], dtype=np.uint8))
+    decoded = decode_image(encoded(gray, "PNG", transparency=7))
+    assert decoded[0, :, 0].tolist() == [255, 9]
+    wide = Image.fromarray(np.array([[257, 25700]], dtype=np.uint16))
+    decoded = decode_image(encoded(wide, "PNG", transparency=257))
+    assert decoded[0, :, 0].tolist() == [255, 100]
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
+    wide = np.array([[0, 257, 32896, 65280, 65535]], dtype=np.uint16)
+    expected = [0, 1, 128, 254, 255]
+    assert decode_image(encoded(Image.fromarray(wide), "PNG"))[0, :, 0].tolist() == expected
+    assert decode_image(wide)[0, :, 0].tolist() == expected
+
+
+def test_one_bit_and_cmyk() -> None:
+    bits = np.array([[True, False, True]])
+    assert decode_image(encoded(Image.fromarray(bits), "PNG"))[0, :, 0].tolist() == [255, 0, 255]
+    assert decode_image(bits)[0, :, 0].tolist() == [255, 0, 255]
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    decoded = decode_image(encoded(red, "JPEG", quality=95))
+    assert decoded.shape == (16, 16, 3)
+    assert np.abs(decoded.astype(int) - (255, 0, 0)).max() <= 4
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_is_taken_and_said(format: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=50, **options)
+    with pytest.warns(UserWarning, match="cat is animated: only its first frame"):
+        decoded = decode_image(data, name="cat")
+    assert decoded[0, 0].tolist() == [255, 0, 0]
+
+
+# ---------------------------------------------------------------- bad files
+
+
+def bad_files() -> dict[str, tuple[bytes, str]]:
+    png = encoded(Image.fromarray(photo()), "PNG")
+    jpeg = encoded(Image.fromarray(photo()), "JPEG")
+    flipped = bytearray(png)
+    flipped[len(png) // 2] ^= 0xFF
+    return {
+        "empty": (b"", "is empty"),
+        "text": (b"I am not an image at all", "not a readable image"),
+        "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable image"),
+        "tiff": (encoded(Image.fromarray(photo()), "TIFF"), "not a readable image"),
+        "truncated png": (png[: len(png) // 2], "truncated or corrupt"),
+        "truncated jpeg": (jpeg[: len(jpeg) // 2], "truncated or corrupt"),
+        "header only": (png[:20], "not a readable image|truncated or corrupt"),
+        "flipped bits": (bytes(flipped), "truncated or corrupt"),
+    }
+
+
+@pytest.mark.parametrize("kind", list(bad_files()))
+def test_a_bad_file_raises_with_its_name_and_the_reason(kind: str, tmp_path: Path) -> None:
+    data, reason = bad_files()[kind]
+    path = tmp_path / "holiday.png"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"holiday.png.*({reason})"):
+        decode_image(path)
+    with pytest.raises(ValueError, match=f"upload.*({reason})"):
+        decode_image(data, name="upload")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_mutated_files_give_pixels_or_a_value_error(full: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture, wide = Image.fromarray(photo()), Image.fromarray(photo()[..., 0].astype(np.uint16) * 257)
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (60, 40), "red")]}
+    seeds = [encoded(picture, format, exif=exif.tobytes()) for format in ("PNG", "JPEG", "WEBP")]
+    seeds += [encoded(picture, format) for format in ("BMP", "GIF")] + [encoded(wide, "PNG")]
+    seeds += [encoded(picture, format, **frames) for format in ("GIF", "PNG", "WEBP")]
+    seeds += [encoded(picture.convert("CMYK"), "JPEG"), encoded(picture.convert("P"), "PNG", transparency=3)]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(20_000 if full else 1500):
+        data = bytearray(seeds[number % len(seeds)])
+        if rng.random() < 0.3:
+            data = data[: rng.integers(1, len(data))]
+        for _ in range(rng.integers(0, 4)):
+            data[rng.integers(min(len(data), rng.choice([40, 10**6])))] = rng.integers(256)
+        try:
+            decoded = decode_image(bytes(data), name="mutated")
+        except ValueError as error:
+            assert "mutated" in str(error)
+            refused += 1
+        else:
+            assert decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] in (1, 3)
+    assert refused > 100
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("format", ["GIF", "PNG"])
+def test_an_animation_damaged_anywhere_gives_pixels_or_a_value_error(format: str) -> None:
+    """Cut after each byte, or with each byte changed: asking for the second frame must fail as the first does."""
+    frames = [Image.new("P" if format == "GIF" else "RGB", (9, 8), color) for color in (3, 9, 200)]
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+    damaged = [data[:length] for length in range(1, len(data))]
+    damaged += [data[:at] + bytes([value]) + data[at + 1 :] for at in range(len(data)) for value in (1, 5, 44)]
+    refused = 0
+    for mutated in damaged:
+        try:
+            decode_image(mutated, name="damaged")
+        except ValueError as error:
+            assert "damaged" in str(error)
+            refused += 1
+    assert refused > 20
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [8_000, 11_000, 60_000])  # above our limit, where Pillow warns, where Pillow raises
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side: int) -> None:
+    with pytest.raises(ValueError, match=r"bomb.*50000000"):
+        decode_image(png_claiming(side, side), name="bomb")
+
+
+def test_the_limit_holds_for_arrays_and_pillow_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    for source in (np.zeros((10, 10), np.uint8), Image.new("L", (10, 10))):
+        with pytest.raises(ValueError, match="10 x 10 = 100 pixels; at most 99"):
+            decode_image(source)
+
+
+def test_missing_files_folders_and_other_objects(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        decode_image(tmp_path / "none.png")
+    with pytest.raises(ValueError, match="is a folder"):
+        decode_image(tmp_path)
+    with pytest.raises(TypeError, match="not int"):
+        decode_image(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((4, 4), np.float32), "dtype float32.*255"),
+        (np.zeros((4, 4), np.int64), "dtype int64"),
+        (np.zeros((0, 4), np.uint8), "no pixels"),
+        (np.zeros((4, 4, 5), np.uint8), "1 to 4 channels"),
+        (np.zeros(4, np.uint8), "must have shape"),
+    ],
+)
+def test_bad_arrays(array: np.ndarray, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        decode_image(array)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3), (5,), (2, 8, 8, 5), (2, 0, 8)])
+def test_an_array_that_is_no_batch_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"pass \[image\]|must have|no pixels"):
+        preprocess(GRAY, np.zeros(shape, np.uint8))
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_grayscale_is_pillow_luma() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).convert("L"))
+    np.testing.assert_array_equal(ColorMode("grayscale")(pixels[np.newaxis])[0, :, :, 0], expected)
+
+
+def test_gray_becomes_rgb_by_repetition() -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 1), dtype=np.uint8)
+    np.testing.assert_array_equal(ColorMode("rgb")(gray), np.concatenate([gray] * 3, axis=3))
+
+
+def marked(height: int, width: int) -> np.ndarray:
+    """White, with red ends on the longer side and a green centre."""
+    image = np.full((1, height, width, 3), 255, dtype=np.uint8)
+    ends = image[0] if height >= width else image[0].transpose(1, 0, 2)
+    ends[: len(ends) // 8] = ends[-(len(ends) // 8) :] = (255, 0, 0)
+    ends[len(ends) // 2 - 4 : len(ends) // 2 + 4] = (0, 255, 0)
+    return image
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 64), (64, 32)])
+def test_fit_crop_and_pad(height: int, width: int) -> None:
+    image = marked(height, width)
+    fitted, cropped, padded = (Resize(16, 16, mode, fill=9)(image)[0] for mode in ("fit", "crop", "pad"))
+    if height > width:
+        fitted, cropped, padded = (result.transpose(1, 0, 2) for result in (fitted, cropped, padded))
+    assert fitted[8, 0].tolist() == [255, 0, 0] and fitted[8, -1].tolist() == [255, 0, 0]  # everything is in
+    assert cropped[8, 0].tolist() == [255, 255, 255]  # the ends are cut, the centre stays
+    assert cropped[8, 8, 1] == 255 and cropped[8, 8, 0] < 60
+    assert (padded[:4] == 9).all() and (padded[-4:] == 9).all()
+    assert padded[5, 0].tolist() == [255, 0, 0] and (padded[4:12, 8] != 9).any()
+
+
+def test_resize_is_antialiased_and_batches_agree_with_single_images() -> None:
+    stripes = np.zeros((1, 64, 64, 1), np.uint8)
+    stripes[:, :, ::2] = 255
+    shrunk = Resize(8, 8)(stripes)
+    assert np.abs(shrunk[0, 1:-1, 1:-1].astype(int) - 127).max() <= 16  # without antialiasing: 0 or 255
+    batch = np.stack([photo(seed=seed) for seed in range(3)])
+    resized = Resize(10, 12, "crop", filter="bicubic")(batch)
+    for row, image in zip(resized, batch, strict=True):
+        np.testing.assert_array_equal(row, Resize(10, 12, "crop", filter="bicubic")(image[np.newaxis])[0])
+
+
+@pytest.mark.parametrize("mode", ["fit", "crop", "pad"])
+@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (1, 1)])
+def test_extreme_proportions_need_no_extreme_memory(mode: str, shape: tuple[int, int]) -> None:
+    image = np.full((1, *shape, 1), 77, np.uint8)
+    assert Resize(28, 28, mode, fill=77)(image).tolist() == np.full((1, 28, 28, 1), 77).tolist()
+
+
+def test_scale_and_zscore_by_hand() -> None:
+    steps = [ColorMode("grayscale"), Resize(1, 2), ScaleToUnit(), ZScore((0.5,), (0.25,))]
+    result = preprocess(steps, np.array([[[0, 255]]], np.uint8))
+    assert result.tolist() == [[[[-2.0, 2.0]]]]
+    unscaled = [ColorMode("grayscale"), Resize(1, 2), ZScore((127.0,), (128.0,))]
+    assert preprocess(unscaled, np.array([[[127, 255]]], np.uint8)).tolist() == [[[[0.0, 1.0]]]]
+
+
+def test_learned_zscore_gives_mean_0_and_variance_1() -> None:
+    batch = np.random.default_rng(0).integers(0, 256, (1500, 6, 6, 3), dtype=np.uint8)
+    batch[..., 1] //= 2
+    steps = [ColorMode("rgb"), Resize(6, 6), ScaleToUnit()]
+    zscore = learn_zscore(steps, batch)
+    result = preprocess([*steps, zscore], batch).astype(np.float64)
+    np.testing.assert_allclose(result.mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(result.std(axis=(0, 2, 3)), 1, atol=1e-5)
+    np.testing.assert_allclose(zscore.mean, (batch / 255).mean(axis=(0, 1, 2)))
+    with pytest.raises(ValueError, match="channel 0 is constant"):
+        learn_zscore(GRAY, np.full((3, 28, 28), 5, np.uint8))
+    with pytest.raises(ValueError, match="0 images"):
+        learn_zscore(GRAY, [])
+
+
+# ---------------------------------------------------------------- pipelines
+
+
+def test_training_and_serving_see_the_same_array(tmp_path: Path) -> None:
+    """The batch that training builds, and one upload at a time through steps read back from JSON."""
+    batch = np.stack([photo(seed=seed) for seed in range(5)])
+    training = preprocess(RGB, batch)
+    served_steps = steps_from_json(json.loads(json.dumps(steps_to_json(RGB))))
+    assert served_steps == RGB
+    for row, pixels in zip(training, batch, strict=True):
+        path = tmp_path / "upload.png"
+        Image.fromarray(pixels).save(path)
+        np.testing.assert_array_equal(preprocess(served_steps, [path])[0], row)
+
+
+def test_output_is_float32_channels_first_and_contiguous() -> None:
+    mixed = [photo(30, 20), photo(9, 40)[..., 0], encoded(Image.fromarray(photo()), "JPEG")]
+    for steps, images_in in ((RGB, mixed), (GRAY, mixed), (GRAY, np.zeros((4, 28, 28), np.uint8))):
+        result = preprocess(steps, images_in)
+        assert result.shape == (len(images_in), *output_shape(steps))
+        assert result.dtype == np.float32 and result.flags.c_contiguous
+    assert preprocess(GRAY, []).shape == (0, 1, 28, 28)
+    assert preprocess(GRAY, np.zeros((0, 28, 28), np.uint8)).shape == (0, 1, 28, 28)
+    assert preprocess(GRAY, photo()[np.newaxis]).shape == (1, 1, 28, 28)  # a batch of one
+
+
+def test_a_single_image_is_not_taken_for_a_list() -> None:
+    with pytest.raises(TypeError, match=r"pass \[image\]"):
+        preprocess(GRAY, "photo.png")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ([Resize(8, 8), ColorMode("rgb")], "in this order"),
+        ([ColorMode("rgb")], "in this order"),
+        ([ColorMode("rgb"), Resize(8, 8), ScaleToUnit(), ScaleToUnit()], "in this order"),
+        ([ColorMode("rgb"), Resize(8, 8), ZScore((0.5,), (0.5,))], "1 channels.* 3"),
+    ],
+)
+def test_steps_out_of_order_are_refused(steps: list, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        preprocess(steps, [])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"step": "resize", "height": 0, "width": 8},
+        {"step": "resize", "height": 10**9, "width": 8},
+        {"step": "resize", "height": 8.5, "width": 8},
+        {"step": "resize", "height": True, "width": 8},
+        {"step": "resize", "height": 8},
+        {"step": "resize", "height": 8, "width": 8, "mode": "melt"},
+        {"step": "resize", "height": 8, "width": 8, "mode": []},
+        {"step": "resize", "height": 8, "width": 8, "fill": 256},
+        {"step": "resize", "height": 8, "width": 8, "filter": "__class__"},
+        {"step": "resize", "height": 8, "width": 8, "kind": "other"},
+        {"step": "os.system"},
+        {"step": ["resize"]},
+        "resize",
+        None,
+    ],
+)
+def test_hostile_descriptions_of_a_resize_are_refused(entry: object) -> None:
+    with pytest.raises(ValueError, match=r"resize|preprocessing"):
+        steps_from_json([{"step": "color_mode", "mode": "rgb"}, entry])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mean": [0.5] * 3, "std": [0.0] * 3},
+        {"mean": [0.5] * 3, "std": [-1.0] * 3},
+        {"mean": [float("nan")] * 3, "std": [1.0] * 3},
+        {"mean": [float("inf")] * 3, "std": [1.0] * 3},
+        {"mean": [10**400] * 3, "std": [1.0] * 3},
+        {"mean": "abc", "std": [1.0] * 3},
+        {"mean": [0.5] * 2, "std": [1.0] * 3},
+        {"mean": [0.5], "std": [1.0]},
+    ],
+)
+def test_hostile_descriptions_of_a_zscore_are_refused(settings: dict) -> None:
+    described = steps_to_json([ColorMode("rgb"), Resize(8, 8)])
+    with pytest.raises(ValueError, match="z-score"):
+        steps_from_json([*described, {"step": "z_score", **settings}])
+
+
+def test_a_pipeline_that_is_no_list_is_refused() -> None:
+    for described in ({}, "resize", None, [{}] * 100):
+        with pytest.raises(ValueError, match="preprocessing must be a list"):
+            steps_from_json(described)

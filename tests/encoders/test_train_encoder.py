@@ -1,0 +1,116 @@
+"""From images to a finished encoder: what training sees is what serving sees, and a killed run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+pytestmark = pytest.mark.encoders
+
+from PIL import Image  # noqa: E402
+
+from annlab.datasets import fashion_mnist  # noqa: E402
+from annlab.encoders import train_encoder as module  # noqa: E402
+from annlab.encoders.embedding_job import open_images  # noqa: E402
+from annlab.encoders.encoder import Domain, learn_domain  # noqa: E402
+from annlab.encoders.preprocess import ColorMode, Resize, preprocess  # noqa: E402
+from tests.encoders.helpers import linear_encoder  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Seven pictures of three sizes, two of them in colour, one alone in its class, and a bad one."""
+    rng = np.random.default_rng(0)
+    for number in range(7):
+        side = 20 + 9 * (number % 3)
+        shape = (side, 2 * side, 3) if number < 2 else (side, 2 * side)
+        path = tmp_path / "pics" / ("alone" if number == 6 else "many") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    (tmp_path / "pics" / "many" / "bad.png").write_bytes(b"bad")
+    return tmp_path / "pics"
+
+
+def test_training_and_serving_see_the_same_bits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from annlab.encoders import export
+    from annlab.encoders.cnn import ThinCNN
+    from annlab.encoders.trained import Trained, as_nchw, normalised
+
+    geometry, pixels, _ = module.read_pixels(open_images(folder), 24, lambda text: None)
+    mean, std = (0.2860, 0.35, 0.31), (0.353, 0.2, 0.27)
+    trained_on = normalised(torch.from_numpy(as_nchw(pixels)).float() / 255, mean, std).numpy()
+    files = [path for path in open_images(folder).images if path.name != "bad.png"]  # type: ignore[union-attr]
+    monkeypatch.setattr(export, "export_encoder", lambda network, steps, *_, **__: steps)
+    steps: Any = module.encoder_of(Trained(ThinCNN(3), mean, std, (24, 24), {}), geometry, "x", Domain("x"))
+    served = preprocess(steps, files)
+    np.testing.assert_array_equal(served, trained_on)
+
+
+def test_files_are_scaled_and_arrays_keep_their_size(folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    steps, pixels, read = module.read_pixels(open_images(folder), None, said.append)
+    assert steps == [ColorMode("rgb"), Resize(32, 32, "crop")] and pixels.shape == (7, 32, 32, 3)
+    assert read.tolist() == [0, 1, 2, 3, 4, 5, 6] and open_images(folder).items[7] == "many/bad.png"
+    assert len(said) == 1 and said[0].startswith("left out: ") and "bad.png" in said[0]
+    np.save(tmp_path / "a.npy", np.zeros((3, 20, 30), np.uint8))
+    steps, pixels, _ = module.read_pixels(open_images(tmp_path / "a.npy"), None, said.append)
+    assert steps == [ColorMode("grayscale"), Resize(20, 30)] and pixels.shape == (3, 20, 30, 1)
+    steps, pixels, _ = module.read_pixels(open_images(tmp_path / "a.npy"), 16, said.append)
+    assert steps == [ColorMode("grayscale"), Resize(16, 16, "crop")] and pixels.shape == (3, 16, 16, 1)
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"bad")
+    with pytest.raises(ValueError, match=r"none of the 8 images .* could be read"):
+        module.read_pixels(open_images(folder), None, said.append)
+
+
+def test_the_domain_is_learned_from_the_images_with_room() -> None:
+    images = fashion_mnist().images[:, :, :, np.newaxis]
+    domain = learn_domain(images[:2000], "clothing")
+    assert domain.max_chroma == 3.0 and domain.min_dark_frame is not None and 0.15 < domain.min_dark_frame < 0.4
+    assert domain.first_outside(images) is None  # the other 8,000 pass as well
+    photographs = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 3), dtype=np.uint8)
+    assert learn_domain(photographs, "photographs") == Domain("photographs", None, None)
+
+
+def run(images: Any, out: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int = 99) -> dict[str, np.ndarray]:
+    """Train for three epochs with a stand-in for the export, stopped after some; return the weights."""
+    weights: dict[str, np.ndarray] = {}
+
+    def exported(trained: Any, *_: Any) -> Any:
+        weights.update({name: tensor.numpy() for name, tensor in trained.module.state_dict().items()})
+        return linear_encoder()[0]
+
+    def say(text: str) -> None:
+        if text.startswith(f"epoch {stop_after}"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "encoder_of", exported)
+    module.train_encoder(images, out, "labels", images.labels, epochs=3, threads=1, say=say)
+    return weights
+
+
+def test_a_class_of_one_image_trains_and_a_stopped_run_ends_with_the_same_weights(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    images = open_images(folder)
+    assert images.labels is not None and (images.labels == "alone").sum() == 1
+    whole = run(images, tmp_path / "whole", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(images, tmp_path / "stopped", monkeypatch, stop_after=2)
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["training.npz"]
+    resumed = run(images, tmp_path / "stopped", monkeypatch)
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
+        "MODEL_CARD.md",
+        "encoder.json",
+        "model.onnx",
+    ]
+    assert whole.keys() == resumed.keys() and len(whole) > 10
+    for name in whole:
+        np.testing.assert_array_equal(resumed[name], whole[name])

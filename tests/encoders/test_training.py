@@ -1,0 +1,312 @@
+"""Training: it learns, it resumes to the same bits after a kill, and it stops with advice when it cannot go on."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from annlab.encoders import training  # noqa: E402
+from annlab.encoders.augment import Augment  # noqa: E402
+from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
+from annlab.encoders.cnn import ThinCNN  # noqa: E402
+from annlab.encoders.pairs import ClickPairs, LabelPairs, MixedPairs, PairSource  # noqa: E402
+from annlab.encoders.trained import Trained, as_nchw, normalised  # noqa: E402
+from annlab.encoders.training import TrainConfig, TrainingError, train  # noqa: E402
+from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall  # noqa: E402
+from tests.encoders.toy_images import toy_images  # noqa: E402
+
+SMALL = TrainConfig(epochs=3, batch_size=32, widths=(8, 12, 16), dim=16, bfloat16=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def bits(trained: Trained):
+    return {name: tensor.numpy().tobytes() for name, tensor in trained.module.state_dict().items()}
+
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 24)])
+@pytest.mark.parametrize("grid", [1, 4])
+def test_the_network_embeds_both_kinds_of_images_as_unit_vectors(channels, size, grid):
+    network = ThinCNN(channels, (8, 12, 16), dim=24, grid=grid).eval()
+    vectors = network(torch.rand(3, channels, size, size))
+    assert vectors.shape == (3, 24)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(network(torch.rand(1, channels, size, size)).norm(dim=1), torch.ones(1))
+
+
+def test_a_batch_gives_the_same_embeddings_as_its_images_alone():
+    network = ThinCNN(1, (8, 12, 16), dim=16).eval()
+    images = torch.rand(5, 1, 28, 28)
+    torch.testing.assert_close(network(images), torch.cat([network(image[None]) for image in images]))
+
+
+def test_the_network_says_which_images_it_takes():
+    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\), got \(2, 1, 28, 28\)"):
+        ThinCNN(3)(torch.zeros(2, 1, 28, 28))
+    with pytest.raises(ValueError, match="channels=4"):
+        ThinCNN(4)
+
+
+# --- augmentation ----------------------------------------------------------------------------------------------------
+
+
+def test_views_repeat_with_the_seed_and_differ_without():
+    images = torch.rand(16, 3, 32, 32)
+    recipe = Augment(min_scale=0.3, max_shift=0.1, colour=0.5, gray=0.2, blur=0.5)
+    first = recipe(images, torch.Generator().manual_seed(1))
+    assert torch.equal(first, recipe(images, torch.Generator().manual_seed(1)))
+    assert not torch.equal(first, recipe(images, torch.Generator().manual_seed(2)))
+    assert first.min() >= 0 and first.max() <= 1
+
+
+def test_each_augmentation_does_what_it_says():
+    images = torch.rand(64, 3, 16, 16)
+
+    def view(**settings):
+        return Augment(**{"flip": 0.0} | settings)(images, torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(view(), images)
+    torch.testing.assert_close(view(flip=1.0), images.flip(3))
+    gray = view(gray=1.0)
+    torch.testing.assert_close(gray[:, 0], gray[:, 2])
+    assert view(blur=1.0).var((2, 3)).mean() < 0.9 * images.var((2, 3)).mean()
+    constant = torch.full((64, 1, 16, 16), 0.4)
+    bright = Augment(colour=0.5)(constant, torch.Generator().manual_seed(0))
+    assert bright.std((1, 2, 3)).max() < 1e-6  # brightness is one factor per image ..
+    assert 0.2 <= bright.min() < 0.3 and 0.5 < bright.max() <= 0.6  # .. within 1 +- 0.5
+    ramp = torch.linspace(0, 1, 16).expand(64, 1, 16, 16)
+    crop = Augment(min_scale=0.25, flip=0.0)(ramp, torch.Generator().manual_seed(0))
+    span = crop[:, 0, 0, -1] - crop[:, 0, 0, 0]
+    assert 0.35 < span.min() < 0.7 and span.max() > 0.8  # crops keep at least half a side
+    assert view(size=0.5).shape == (64, 3, 8, 8)
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["augmentation", "labels", "clicks", "mixture"])
+def test_each_source_teaches_the_network_to_retrieve(kind):
+    images, labels = toy_images(600)
+    query, displayed = np.repeat(np.arange(600), 4), np.random.default_rng(0).integers(0, 600, 2400)
+    clicked = labels[query] == labels[displayed]
+    clicks = ClickPairs(query, displayed, np.tile([1, 2, 3, 4], 600), clicked, 600, propensity=np.ones(4))
+    source: PairSource | None = {
+        "augmentation": None,
+        "labels": LabelPairs(labels),
+        "clicks": clicks,
+        "mixture": MixedPairs([clicks, LabelPairs(labels)], [1, 1]),
+    }[kind]
+    config = replace(SMALL, epochs=12, n_negatives=1 if kind == "clicks" else 0, learning_rate=1e-2)
+    if kind == "augmentation":
+        config = replace(config, augment=Augment(min_scale=0.7, max_shift=0.2, colour=0.5, blur=0.3))
+    trained = train(images, source, config, labels=labels)
+    fresh, fresh_labels = toy_images(300, seed=1)
+    before = Trained(ThinCNN(1, (8, 12, 16), 16).eval(), trained.mean, trained.std, (28, 28), {})
+    precision, _ = retrieval_metrics(trained.embed(fresh), fresh_labels)
+    untrained, _ = retrieval_metrics(before.embed(fresh), fresh_labels)
+    assert precision > max(untrained + 0.1, {"augmentation": 0.6, "labels": 0.8}.get(kind, 0.7))
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "triplet", "contrastive", "nt_xent"])
+def test_every_loss_learns_from_labels(loss):
+    images, labels = toy_images(400)
+    config = replace(
+        SMALL, epochs=8, loss=loss, n_negatives=2 if loss in ("info_nce", "triplet") else 0, learning_rate=1e-2
+    )
+    trained = train(images, LabelPairs(labels), config, labels=labels)
+    fresh, fresh_labels = toy_images(200, seed=1)
+    assert retrieval_metrics(trained.embed(fresh), fresh_labels)[0] > 0.7
+
+
+def test_colour_images_of_another_size_train_too():
+    images, _ = toy_images(120, size=32, channels=3)
+    trained = train(images, None, replace(SMALL, epochs=1, grid=1))
+    assert trained.embed(images[:2]).shape == (2, 16)
+    assert len(trained.mean) == 3
+    assert "view_recall" in trained.history[0]
+
+
+def test_a_class_with_one_image_and_a_batch_larger_than_the_data_train():
+    images, labels = toy_images(20)
+    labels[0] = 9
+    trained = train(images, LabelPairs(labels), replace(SMALL, epochs=1, batch_size=500), labels=labels)
+    assert np.isfinite(trained.embed(images)).all()
+
+
+# --- the same result -------------------------------------------------------------------------------------------------
+
+
+def test_the_seed_decides_everything_and_torchs_global_state_is_left_alone():
+    images, labels = toy_images(150)
+    state = torch.get_rng_state()
+    first = train(images, LabelPairs(labels), SMALL, labels=labels)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(99)
+    assert bits(train(images, LabelPairs(labels), SMALL, labels=labels)) == bits(first)
+    assert bits(train(images, LabelPairs(labels), replace(SMALL, seed=1), labels=labels)) != bits(first)
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {paths!r}
+import torch
+torch.set_num_threads(1)
+from tests.encoders.toy_images import toy_images
+from tests.encoders.test_training import SMALL
+from annlab.encoders.training import train
+def progress(row):
+    if row["epoch"] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(toy_images(150)[0], None, SMALL, checkpoint=sys.argv[1], progress=progress)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills itself by a POSIX signal")
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
+    here = Path(__file__).parent
+    script = KILLED.format(paths=[str(here.parent.parent)])
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run.npz")], capture_output=True, timeout=120)
+    assert done.returncode == -9, done.stderr.decode()
+    assert len(load_checkpoint(tmp_path / "run.npz")[1]["history"]) == 2
+    images, _ = toy_images(150)
+    rows = []
+    resumed = train(images, None, SMALL, checkpoint=tmp_path / "run.npz", progress=rows.append)
+    assert [row["epoch"] for row in rows] == [3.0]
+    assert bits(resumed) == bits(train(images, None, SMALL))
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    images, labels = toy_images(100)
+    path = tmp_path / "run.npz"
+    train(images, None, replace(SMALL, epochs=1), checkpoint=path)
+    with pytest.raises(ValueError, match=r"another run.*seed is 0, this run's is 5"):
+        train(images, None, replace(SMALL, epochs=1, seed=5), checkpoint=path)
+    with pytest.raises(ValueError, match="another run"):
+        train(images, LabelPairs(labels), replace(SMALL, epochs=1), checkpoint=path)
+    with pytest.raises(ValueError, match="images"):
+        train(255 - images, None, replace(SMALL, epochs=1), checkpoint=path)
+
+
+def test_a_trained_encoder_survives_its_file(tmp_path):
+    images, _ = toy_images(60)
+    trained = train(images, None, replace(SMALL, epochs=1))
+    trained.save(tmp_path / "encoder.npz")
+    again = Trained.load(tmp_path / "encoder.npz")
+    assert (again.embed(images) == trained.embed(images)).all()
+    assert again.history == trained.history and again.config == trained.config
+    assert again.config["augment"]["min_scale"] == Augment.strong(1).min_scale
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
+    images, _ = toy_images(60)
+    train(images, None, replace(SMALL, epochs=1)).save(tmp_path / "encoder.npz")
+    data = (tmp_path / "encoder.npz").read_bytes()
+    for damaged in (data[: len(data) // 2], b"", b"not a zip", data[:300] + b"x" * 50 + data[350:]):
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged or not a checkpoint"):
+            Trained.load(tmp_path / "bad.npz")
+    np.savez(tmp_path / "old.npz", manifest=np.array(json.dumps({"format_version": 99})))
+    with pytest.raises(ValueError, match="format 99, this annlab reads format 1"):
+        Trained.load(tmp_path / "old.npz")
+    save_checkpoint(tmp_path / "other.npz", {}, {"kind": "training"})
+    with pytest.raises(ValueError, match="'training'"):
+        Trained.load(tmp_path / "other.npz")
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(monkeypatch):
+    monkeypatch.setattr(training, "nt_xent", lambda first, *rest: first.sum() * float("nan"))
+    with pytest.raises(TrainingError, match=r"loss is nan at epoch 1, step 1: lower learning_rate \(now 0.003\)"):
+        train(toy_images(60)[0], None, SMALL)
+
+
+def test_a_collapse_stops_with_advice(monkeypatch):
+    monkeypatch.setattr(training, "nt_xent", lambda first, *rest: -10 * (first @ first.T).mean())
+    with pytest.raises(TrainingError, match=r"embeddings collapsed.*batch_size"):
+        train(toy_images(300)[0], None, replace(SMALL, epochs=20, learning_rate=1e-2, projection=False))
+
+
+def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(monkeypatch, tmp_path):
+    scores = iter([(0.5, 0.5), (0.9, 0.9), (0.6, 0.6), (0.7, 0.7), (0.1, 0.1)])
+    monkeypatch.setattr(training, "retrieval_metrics", lambda vectors, labels: next(scores))
+    images, labels = toy_images(150)
+    path, weights = tmp_path / "run.npz", {}
+
+    def progress(row):
+        tensors, _ = load_checkpoint(path)
+        weights[row["score"]] = tensors["model/0.stem.0.weight"].numpy().tobytes()
+
+    trained = train(
+        images, None, replace(SMALL, epochs=5, patience=2), labels=labels, checkpoint=path, progress=progress
+    )
+    assert list(weights) == [0.5, 0.9, 0.6, 0.7]
+    assert trained.module.stem[0].weight.detach().numpy().tobytes() == weights[0.9] != weights[0.7]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda images, labels: train(images.astype(np.float32)), "uint8"),
+        (lambda images, labels: train(images[..., None].repeat(4, 3)), "1 or 3"),
+        (lambda images, labels: train(images[:, :5, :5]), "at least 8 x 8"),
+        (lambda images, labels: train(images, labels=labels[:5]), "40 integers"),
+        (lambda images, labels: train(images, LabelPairs(labels[:30])), "30 images, but 40 were given"),
+        (lambda images, labels: TrainConfig(epochs=0), "epochs=0"),
+        (lambda images, labels: TrainConfig(batch_size=1), "batch_size=1"),
+        (lambda images, labels: TrainConfig(loss="hinge"), "'hinge' is none of nt_xent"),
+        (lambda images, labels: TrainConfig(loss="triplet"), "n_negatives"),
+        (lambda images, labels: TrainConfig(temperature=float("nan")), "temperature=nan"),
+        (lambda images, labels: Augment(min_scale=0.0), "min_scale=0.0"),
+        (lambda images, labels: Augment(flip=2.0), "flip=2.0"),
+        (lambda images, labels: Augment(size=0.1), "size=0.1"),
+    ],
+)
+def test_bad_input_is_refused_with_the_numbers(call, message):
+    images, labels = toy_images(40)
+    with pytest.raises(ValueError, match=message):
+        call(images, labels)
+
+
+# --- small parts -----------------------------------------------------------------------------------------------------
+
+
+def test_validation_metrics_by_hand():
+    vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9], [0.85, 0.15]], dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    precision, average = retrieval_metrics(vectors, np.array([0, 0, 1, 1, 7]))
+    assert precision == pytest.approx(0.4 / 5)  # four images have one relevant among ten, the one of class 7 none
+    assert average == pytest.approx((1 + 1 / 2 + 1 + 1 + 0) / 5)  # row 1 meets row 4 before row 0
+    assert view_recall(vectors, vectors) == 1.0
+    assert view_recall(vectors, vectors[::-1]) == pytest.approx(0.2)
+    assert mean_cosine(np.ones((4, 1), np.float32)) == pytest.approx(1.0)
+    assert mean_cosine(np.eye(4, dtype=np.float32)) == pytest.approx(0.0)
+
+
+def test_the_z_score_uses_statistics_of_the_training_images_alone():
+    images, _ = toy_images(100, channels=3, size=32)
+    trained = train(images, None, replace(SMALL, epochs=1, validation_size=10))
+    held_out = np.random.default_rng(0).permutation(100)[:10]
+    rest = np.delete(images, held_out, axis=0) / 255
+    np.testing.assert_allclose(trained.mean, rest.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(trained.std, rest.std((0, 1, 2)), rtol=1e-6)
+    batch = normalised(torch.from_numpy(as_nchw(images)).float() / 255, trained.mean, trained.std)
+    np.testing.assert_allclose(batch.mean((0, 2, 3)).numpy(), 0, atol=0.05)

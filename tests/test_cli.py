@@ -1,0 +1,189 @@
+"""The command line: quick to answer, clear when something is wrong, and the three commands end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annlab.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_help_is_light_and_names_the_commands() -> None:
+    code = (
+        "import sys; from annlab.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('numpy', 'numba', 'sklearn', 'torch', 'PIL', 'onnxruntime') if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.splitlines()[-1] == "[]"
+    for command in ("encode", "train", "evaluate"):
+        assert command in found.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["encode"], ["train", "x"], ["encode", "x", "--out", "e", "--fast"]]
+)
+def test_commands_that_make_no_sense_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: annlab" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- evaluate
+
+
+@pytest.fixture
+def clusters(tmp_path: Path) -> Path:
+    """Two tight classes and one odd one out: row 4 lies among the others' class."""
+    embeddings = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1], [1, 0.03]], np.float32)
+    np.save(tmp_path / "e.npy", embeddings)
+    (tmp_path / "e.json").write_text(json.dumps({"labels": ["a", "a", "b", "b", "b"]}))
+    return tmp_path / "e.npy"
+
+
+def test_evaluate_prints_the_measures(clusters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    means = tmp_path / "m.json"
+    assert main(["evaluate", str(clusters), "--measures", "mrr", "precision@1", "--json", str(means)]) == 0
+    # by hand: row 0 finds 1 first; so does 1; 2 and 3 find each other; row 4 finds 1, 0, then 3
+    assert json.loads(means.read_text()) == pytest.approx({"queries": 5, "mrr": (4 + 1 / 3) / 5, "precision@1": 0.8})
+    printed = capsys.readouterr().out
+    assert "precision@1  0.8000" in printed and "5 queries" in printed
+
+
+def test_evaluate_takes_labels_from_a_file(clusters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "labels.npy", np.array([0, 0, 1, 1, 0]))
+    assert main(["evaluate", str(clusters), "--labels", str(tmp_path / "labels.npy"), "--measures", "map"]) == 0
+    assert "1.0000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("labels", "embeddings", "reason"),
+    [
+        (np.zeros(4, int), None, "5 embeddings but 4 labels"),
+        (np.zeros((5, 2), int), None, "not one integer or name per image"),
+        (np.zeros(5), None, "float64 of shape"),
+        (np.zeros(5, int), np.zeros(5), "not (n, dim) floats"),
+        (None, None, "no labels are known"),
+    ],
+)
+def test_evaluate_says_what_does_not_fit(
+    clusters: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    labels: np.ndarray | None,
+    embeddings: np.ndarray | None,
+    reason: str,
+) -> None:
+    arguments = ["evaluate", str(clusters)]
+    if labels is None:
+        clusters.with_suffix(".json").unlink()
+    else:
+        np.save(tmp_path / "labels.npy", labels)
+        arguments += ["--labels", str(tmp_path / "labels.npy")]
+    if embeddings is not None:
+        np.save(clusters, embeddings)
+    assert main(arguments) == 1
+    assert reason in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- encode
+
+
+def test_encode_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in ("onnx", "onnxruntime", "PIL"):
+        pytest.importorskip(extra)
+    from PIL import Image
+
+    from tests.encoders.helpers import linear_encoder, pictures
+
+    encoder = linear_encoder()[0]
+    encoder.save(tmp_path / "encoder")
+    (tmp_path / "pics").mkdir()
+    for number, pixels in enumerate(pictures(5)):
+        Image.fromarray(pixels[..., 0]).save(tmp_path / "pics" / f"{number}.png")
+    frames = [Image.new("L", (4, 4), gray) for gray in (50, 99)]
+    frames[0].save(tmp_path / "pics" / "x.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "pics" / "bad.jpg").write_bytes(b"bad")
+    command = [
+        "encode",
+        str(tmp_path / "pics"),
+        "--encoder",
+        str(tmp_path / "encoder"),
+        "--out",
+        str(tmp_path / "e.npy"),
+    ]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert f"6 x 5 float32, encoder {encoder.fingerprint}" in output.out
+    assert "1 of 7 images could not be read" in output.out and "e.skipped.txt" in output.out
+    assert "7 / 7 images, 1 skipped" in output.err and "x.gif is animated" in output.err
+    np.testing.assert_allclose(np.load(tmp_path / "e.npy")[:5], encoder.encode(pictures(5)), atol=1e-6)
+    assert main(command) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_encode_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["encode", str(tmp_path / "empty"), "--out", str(tmp_path / "e.npy")]) == 1
+    assert "there is no image in" in capsys.readouterr().err
+    assert main(["encode", "fashion-mnist-test", "--encoder", "no-such", "--out", str(tmp_path / "e.npy")]) == 1
+    assert "there is no encoder 'no-such': name a folder, or one of fashion-mnist" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- all three
+
+
+@pytest.mark.encoders
+def test_train_encode_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in ("onnx", "onnxruntime", "onnxscript", "PIL"):
+        pytest.importorskip(extra)
+    from annlab.datasets import fashion_mnist
+    from annlab.encoders import Encoder
+
+    images, labels, _ = fashion_mnist()
+    chosen = np.flatnonzero(labels <= 1)[:300]  # shirts and trousers: told apart after three short epochs
+    np.save(tmp_path / "images.npy", images[chosen])
+    np.save(tmp_path / "labels.npy", labels[chosen])
+    paths = {name: str(tmp_path / name) for name in ("images.npy", "labels.npy", "encoder", "e.npy", "m.json")}
+    train = ["train", paths["images.npy"], "--out", paths["encoder"], "--labels", paths["labels.npy"], "--threads", "1"]
+    train += ["--positives", "labels", "--epochs", "3"]
+    assert main(train) == 0
+    assert "epoch 3: loss" in capsys.readouterr().err
+    card = (tmp_path / "encoder" / "MODEL_CARD.md").read_text()
+    for part in ("--positives labels --epochs 3 --seed 0", "300 images", "labels: used", "mean_average_precision"):
+        assert part in card
+    assert str(tmp_path) not in (tmp_path / "encoder" / "encoder.json").read_text()
+    assert Encoder.load(paths["encoder"]).domain.max_chroma == 3.0
+    assert not (tmp_path / "encoder" / "training.npz").exists()
+    assert main(train) == 1
+    assert "holds a finished encoder" in capsys.readouterr().err
+    assert main(["encode", paths["images.npy"], "--encoder", paths["encoder"], "--out", paths["e.npy"]]) == 0
+    evaluate = ["evaluate", paths["e.npy"], "--labels", paths["labels.npy"], "--json", paths["m.json"]]
+    assert main(evaluate) == 0
+    means = json.loads((tmp_path / "m.json").read_text())
+    assert set(means) == {"queries", "mrr", "recall@10", "precision@10", "map", "ndcg@10"}
+    assert means["queries"] == 300 and means["precision@10"] > 0.8
+
+
+@pytest.mark.encoders
+def test_train_needs_labels_where_it_is_told_to_use_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((9, 28, 28), np.uint8))
+    command = ["train", str(tmp_path / "images.npy"), "--out", str(tmp_path / "encoder")]
+    assert main([*command, "--positives", "labels"]) == 1
+    assert "there are no labels to learn from" in capsys.readouterr().err
+    np.save(tmp_path / "labels.npy", np.zeros(8, int))
+    assert main([*command, "--labels", str(tmp_path / "labels.npy")]) == 1
+    assert "9 images but 8 labels" in capsys.readouterr().err
+    assert not (tmp_path / "encoder").exists()
