@@ -143,7 +143,10 @@ def _sealed_candidates(plan: Plan, structure: Structure, queries: np.ndarray, st
             blocks.append(_scan_rows(plan, queries[one], start + i, start + i + 1, alive[i], n_threads))
         else:
             request = plan.request(start + i, start + i + 1, alive[one], n_threads)
-            blocks.append(structure.search(queries[one], plan.k, request))
+            found = structure.search(queries[one], plan.k, request)
+            if isinstance(found, Scored):
+                raise TypeError(f"{type(structure).__name__} returns results, so it has to be exhaustive")
+            blocks.append(found)
     width = max(block.shape[1] for block in blocks)
     return np.vstack([np.pad(b, ((0, 0), (0, width - b.shape[1])), constant_values=-1) for b in blocks])
 

@@ -45,7 +45,7 @@ class Request:
 
 
 class Scored(NamedTuple):
-    """Results in place of candidates, from a structure that has measured them by `kernels/distance.py` already.
+    """Results in place of candidates, from an exhaustive structure that measured by `kernels/distance.py`.
 
     distances (q, k) and ids (q, k): the k nearest among the structure's rows, sorted by (distance, id), padded with inf
     and -1.
@@ -65,8 +65,8 @@ class Structure(Protocol):
     """Names in `arrays()` whose values cannot lead a kernel astray (vectors, codes): not verified by a mapped load."""
 
     exhaustive: ClassVar[bool]
-    """Whether a search never looks at more rows than a scan of the allowed ones, so that a selective filter is no reason
-    to scan these instead."""
+    """Whether a search looks at no more rows than a scan of the allowed ones: then a selective filter is no reason to
+    scan these instead."""
 
     @classmethod
     def build(

@@ -1,8 +1,8 @@
-"""What the two trees share: rows in leaves of sixteen, nodes of sixteen children, exact search in float32 and its proof.
+"""What the two trees share: rows in leaves of sixteen, nodes of sixteen children, search in float32 and its proof.
 
 A tree divides its rows into ever smaller groups of neighbours. A *leaf* is sixteen rows, which lie one behind the other
-in `vectors`; a *node* is sixteen leaves or nodes, for each of which it stores a bound: a box or a ball that contains all
-its rows. A search goes down to the leaf that is nearest to the query and comes back up, leaving out every child whose
+in `vectors`; a *node* is sixteen leaves or nodes, for each of which it stores a bound: a box or ball that holds all its
+rows. A search goes down to the leaf that is nearest to the query and comes back up, leaving out every child whose
 bound is farther than the k-th row found so far. All sixteen bounds of a node are computed together by vectors.
 
     vectors  (n, dim)              rows in the order of the leaves
@@ -34,6 +34,8 @@ query are first scaled to length 1, by which each moves by at most 5 u, so the s
 what underflows. Data or queries beyond 10^15, where squares would overflow, are measured row by row.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -49,7 +51,7 @@ from annlab.kernels.topk import PADDING
 from annlab.kernels.tree_collect import HEAP, LIST, LIST_K, TIED, WITHIN
 from annlab.kernels.tree_leaf import LEAF_ROWS
 from annlab.kernels.wide import WIDTH
-from annlab.statistics import BYTES, DISTANCES, VISITED
+from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request, Scored
 
 _U = 2.0**-24
@@ -90,8 +92,9 @@ class TreeStructure:
         return structure, order
 
     @classmethod
-    def _grow(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One tree: its nodes, the inverse norms of its rows, and their order; the vectors in this order go to `ordered`."""
+    def _grow(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray,
+              ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+        """One tree: nodes, inverse norms of its rows, and their order, in which `ordered` receives the vectors."""
         n, dim = vectors.shape
         n_planes = dim + (cls.shape == kernels.BALL)
         planes = np.empty((n_planes, n + PADDING), np.float32)
@@ -104,8 +107,8 @@ class TreeStructure:
         table, n_nodes = _table(np.array([n]))
         nodes = np.zeros((n_nodes, cls._planes(dim), WIDTH), np.float32)
         saved, sampled = np.empty(n_planes * PADDING, np.float32), np.empty(tree_build.SAMPLED, np.float32)
-        tree_build.build(planes, numbers, spare, other, saved, sampled, dim, n, cls.shape, exact, table[0, kernels.OFFSETS :],
-                         table[0, kernels.HEIGHT], nodes)  # fmt: skip
+        tree_build.build(planes, numbers, spare, other, saved, sampled, dim, n, cls.shape, exact,
+                         table[0, kernels.OFFSETS :], table[0, kernels.HEIGHT], nodes)  # fmt: skip
         order = numbers[:n].astype(np.int64)
         tree_build.to_rows(planes, vectors, order, exact, ordered)
         scales = np.minimum(scales[order] if len(scales) else scales, _LARGEST).astype(np.float32)
@@ -118,9 +121,10 @@ class TreeStructure:
     def _measure_cost(self, rng: np.random.Generator) -> None:
         """Search for a few rows, to know about how many rows a search scans."""
         rows = rng.integers(0, len(self.vectors), _SAMPLE)
-        request = Request(None, np.arange(len(self.vectors)), {"epsilon": 0.0, "max_leaves": 0}, 1, np.zeros((_SAMPLE, 8), np.int64))
+        counters = np.zeros((_SAMPLE, N_COUNTERS), np.int64)
+        request = Request(None, np.arange(len(self.vectors)), {"epsilon": 0.0, "max_leaves": 0}, 1, counters)
         self.search(self.vectors[rows], min(10, len(self.vectors)), request)
-        self.numbers[1] = request.counters[:, DISTANCES].mean()
+        self.numbers[1] = counters[:, DISTANCES].mean()
 
     def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, np.ndarray]:
         sizes = [*self.sizes.tolist(), len(vectors)]
@@ -173,13 +177,16 @@ class TreeStructure:
         slope, linear, floor = self._slack.tolist()
         squared = min(2.0 * radius if self.metric.code == COSINE else radius * radius, float(_LARGEST))
         limit = min(squared * slope + linear * np.sqrt(max(squared, 0.0)) + floor, float(_LARGEST))
+        request = replace(request, params={"epsilon": 0.0, "max_leaves": 0})
         found, nothing = [], np.empty((len(queries), 0), queries.dtype)
         counts, limits = np.zeros(len(queries), np.int64), np.full(len(queries), limit, np.float32)
         for i in range(len(queries) if radius >= 0 else 0):
             capacity = 1024
             while True:
                 rows = np.empty(capacity, np.int32)
-                self._run(WITHIN, queries, np.array([i]), 1, request, nothing, nothing.astype(np.int64), counts, limits, rows)
+                self._run(
+                    WITHIN, queries, np.array([i]), 1, request, nothing, nothing.astype(np.int64), counts, limits, rows
+                )
                 if counts[i] + WIDTH <= capacity:
                     break
                 capacity = int(counts[i]) + WIDTH
@@ -191,13 +198,14 @@ class TreeStructure:
         return bool(self.numbers[0] < _REACH)
 
     def _run(self, mode: int, queries: np.ndarray, order: np.ndarray, k: int, request: Request, distances: np.ndarray,
-             ids: np.ndarray, statuses: np.ndarray, limits: np.ndarray | None = None, rows: np.ndarray = _NO_ROWS) -> None:  # fmt: skip
+             ids: np.ndarray, statuses: np.ndarray, limits: np.ndarray | None = None,
+             rows: np.ndarray = _NO_ROWS) -> None:  # fmt: skip
         exact = queries.dtype == np.float32 and self.metric.code != COSINE
         alive = np.empty((0, 0), np.uint64) if request.alive is None else np.atleast_2d(request.alive)
         counters = np.zeros((len(queries), 3), np.int64)
         kernels.search(
             queries, order, self.vectors, self.scales, self.nodes, self._layout, self.shape, exact, self.metric.code,
-            self.center, request.keys, np.ascontiguousarray(alive), alive.ndim == 2 and alive.shape[0] == len(queries) > 1,
+            self.center, request.keys, np.ascontiguousarray(alive), len(alive) == len(queries) > 1,
             mode, k, np.empty(0, np.float32) if limits is None else limits, self._slack, self._in_range,
             request.params["epsilon"], request.params["max_leaves"], distances, ids, rows, statuses, counters,
         )  # fmt: skip
@@ -222,7 +230,12 @@ class TreeStructure:
     def check(self) -> None:
         """Sizes must add up to the rows; the place of everything else follows from them."""
         n, dim = self.vectors.shape
-        if self.sizes.dtype != np.int64 or self.sizes.ndim != 1 or not (self.sizes > 0).all() or not (self.sizes <= n).all():
+        if (
+            self.sizes.dtype != np.int64
+            or self.sizes.ndim != 1
+            or not (self.sizes > 0).all()
+            or not (self.sizes <= n).all()
+        ):
             raise ValueError(f"sizes of trees {self.sizes!r} for {n} rows")
         if self.sizes.sum() != n:
             raise ValueError(f"trees of {self.sizes.sum()} rows together, but {n} rows")
@@ -276,11 +289,18 @@ def _reach(vectors: np.ndarray, scales: np.ndarray, metric: Metric) -> float:
 def _visiting_order(queries: np.ndarray) -> np.ndarray:
     order = np.arange(len(queries))
     if len(queries) >= _ORDER_FROM:
-        order_kernels.visiting_order(queries, min(16, len(queries).bit_length() + 2), order)
+        order_kernels.visiting_order(np.ascontiguousarray(queries), min(16, len(queries).bit_length() + 2), order)
     return order
 
 
-SEARCH_PARAMETERS = {
+NO_INNER_PRODUCT = {"ip": "a tree needs distances that obey the triangle inequality; use ExactIndex or IVFIndex"}
+SEARCH_PARAMETERS: dict[str, Callable[[Any], Any]] = {
     "epsilon": lambda value: validation.as_number("epsilon", value, 0.0),
     "max_leaves": lambda value: 0 if value is None else validation.as_integer("max_leaves", value, 1, 2**40),
 }
+
+
+def checked_parameters(epsilon: float, max_leaves: int | None) -> dict[str, Any]:
+    """The parameters of a search as an index keeps them."""
+    SEARCH_PARAMETERS["max_leaves"](max_leaves)
+    return {"epsilon": SEARCH_PARAMETERS["epsilon"](epsilon), "max_leaves": max_leaves}

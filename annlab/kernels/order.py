@@ -1,4 +1,4 @@
-"""The order in which a batch of queries visits a tree: along a space-filling curve, so that neighbours share its caches.
+"""The order in which a batch of queries visits a tree: along a space-filling curve, so that neighbours share caches.
 
 Every query falls into a cell of a grid over the (at most four) coordinates in which the queries extend furthest. The
 bits of the cell's coordinates, interleaved, are its place on the Z-curve (Morton 1966); a counting sort by it follows.

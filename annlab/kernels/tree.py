@@ -1,4 +1,4 @@
-"""Searching trees with sixteen children a node: bounds by vectors, a stack of one entry a level, leaves of sixteen rows.
+"""Searching trees with sixteen children a node: bounds by vectors, a small stack, leaves of sixteen rows.
 
 The trees are described in `annlab/trees.py`. One kernel serves both kinds and all searches; it is put together from
 
@@ -37,7 +37,12 @@ from annlab.kernels.wide import WIDTH, load_sixteen, minimum, select, splat_sixt
 
 BOX, BALL = 0, 1
 MAX_HEIGHT = 8  # levels of nodes: 16^8 leaves are more than the rows that an index may have
-FIRST_ROW, N_ROWS, HEIGHT, OFFSETS = 0, 1, 2, 3  # columns of the table of trees; from OFFSETS on the levels' first nodes
+FIRST_ROW, N_ROWS, HEIGHT, OFFSETS = (
+    0,
+    1,
+    2,
+    3,
+)  # columns of the table of trees; from OFFSETS on the levels' first nodes
 TABLE_COLUMNS = OFFSETS + MAX_HEIGHT
 _ZERO, _INFINITY, _LARGEST = np.float32(0), np.float32(np.inf), np.finfo(np.float32).max
 _REACH = 1e15  # coordinates above do not go through float32 sums of squares
@@ -50,7 +55,10 @@ def child_bounds(forest, probe, node):
     total, zero = splat_sixteen(_ZERO), splat_sixteen(_ZERO)
     if forest.shape == BOX:
         for j in range(dim):
-            above, below = load_sixteen(x) - splat_sixteen(probe.high[j]), splat_sixteen(probe.low[j]) - load_sixteen(x + WIDTH)
+            above, below = (
+                load_sixteen(x) - splat_sixteen(probe.high[j]),
+                splat_sixteen(probe.low[j]) - load_sixteen(x + WIDTH),
+            )
             gap = larger(larger(above, below), zero)
             total = fma(gap, gap, total)
             x += 2 * WIDTH
@@ -143,7 +151,9 @@ def walk_best_first(forest, n_trees, probe, collector, limit, queue, places, cap
         n_rows = table[N_ROWS]
         if level == 0:
             start = node * LEAF_ROWS
-            limit = visit_leaf(forest, probe, collector, table[FIRST_ROW] + start, min(LEAF_ROWS, n_rows - start), limit)
+            limit = visit_leaf(
+                forest, probe, collector, table[FIRST_ROW] + start, min(LEAF_ROWS, n_rows - start), limit
+            )
             leaves += 1
             continue
         number = table[OFFSETS + level - 1] + node
@@ -202,8 +212,8 @@ def occupancy(table, n_trees, alive, occupied):
 
 
 @entry
-def search(path, queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode, k, limits,
-           slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters):  # fmt: skip
+def search(path, queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query,
+           mode, k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters):  # fmt: skip
     """Search for the queries of the given order; see `annlab/trees.py` for the arrays of a tree.
 
     queries (q, dim); order (m,) int64; exact: whether vectors are themselves what the nodes are about (float32, no
@@ -216,9 +226,9 @@ def search(path, queries, order, vectors, scales, nodes, table, shape, exact, me
     dim, n_nodes = queries.shape[1], nodes.shape[0]
     padded, n_bits = (dim + 15) // 16 * 16 + 16, n_nodes if alive.shape[0] > 0 else 0
     entries = min(WIDTH * MAX_HEIGHT * max_leaves, (WIDTH + 1) * n_nodes) + table.shape[0] if max_leaves > 0 else 0
-    # arrays live as long as their owner uses them, not as long as pointers do: so this function owns, the other one works
-    _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode, k,
-            limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters,
+    # arrays live as long as a function uses them, not as long as pointers do: this one owns them, the other one works
+    _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode,
+            k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters,
             np.zeros((2, padded), queries.dtype), np.zeros((3, padded), np.float32),
             np.zeros(LEAF_ROWS * dim + READS_BEYOND, vectors.dtype), np.zeros((3 + MAX_HEIGHT, WIDTH), np.float32),
             np.zeros((3, MAX_HEIGHT), np.int64), np.zeros(WIDTH, np.int32), np.zeros(n_bits, np.int32),
@@ -226,8 +236,8 @@ def search(path, queries, order, vectors, scales, nodes, table, shape, exact, me
 
 
 @kernel
-def _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode, k,
-            limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters, raws, forms, staging,
+def _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode,
+            k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters, raws, forms, staging,
             floats, integers, places, occupied, queue, queue_places):  # fmt: skip
     """`search` with room for all it needs."""
     dim, n_trees, padded, query = queries.shape[1], table.shape[0], forms.shape[1], pointer(queries)
@@ -246,14 +256,18 @@ def _search(queries, order, vectors, scales, nodes, table, shape, exact, metric,
         occupancy(forest.table, n_trees, pointer(alive), pointer(occupied))
     for m in range(order.shape[0]):
         i = order[m]
-        inverse_norm, blur, in_range = convert_query(query + i * dim, dim, metric, pointer(center), exact, raw, unit, low, high)
+        inverse_norm, blur, in_range = convert_query(
+            query + i * dim, dim, metric, pointer(center), exact, raw, unit, low, high
+        )
         word = pointer(alive) + (i * alive.shape[1] if per_query else 0)
         if per_query:
             occupancy(forest.table, n_trees, word, pointer(occupied))
-        probe = Probe(raw, unit, low, high, blur, np.float32((1.0 + epsilon) ** 2), inverse_norm, word, pointer(occupied))
+        probe = Probe(
+            raw, unit, low, high, blur, np.float32((1.0 + epsilon) ** 2), inverse_norm, word, pointer(occupied)
+        )
         collector = Collector(mode, k, slack[0], slack[1], slack[2], values, pointer(places),
-                              pointer(distances) + i * distances.shape[1], pointer(ids) + i * ids.shape[1], pointer(keys),
-                              state, pointer(rows), rows.shape[0])  # fmt: skip
+                              pointer(distances) + i * distances.shape[1], pointer(ids) + i * ids.shape[1],
+                              pointer(keys), state, pointer(rows), rows.shape[0])  # fmt: skip
         begin(collector)
         counts[0], counts[1] = 0, 0
         limit = limits[i] if mode == WITHIN else _LARGEST

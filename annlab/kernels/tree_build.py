@@ -6,7 +6,7 @@ the front, in all planes. As in `kernels/topk.py` a register of rows is compared
 are written to two places by compressed stores: to the front of the range itself, and to a spare range that is copied
 behind them.
 
-Ranges are cut at multiples of a subtree's size, so all leaves but the last are full, every node's place follows from its
+Ranges are cut at multiples of a subtree's size, so all leaves but the last are full, a node's place follows from its
 number, and nothing but the bounds has to be stored.
 
 A box tree cuts along the coordinate in which the rows extend furthest; a ball tree along the line between two rows that
@@ -17,7 +17,18 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, inverse_norm
 from annlab.kernels.path import entry, kernel
-from annlab.kernels.simd import LANES, count, fma, larger, load, pointer, prefetch, smaller, splat, store, store_compressed
+from annlab.kernels.simd import (
+    LANES,
+    count,
+    larger,
+    load,
+    pointer,
+    prefetch,
+    smaller,
+    splat,
+    store,
+    store_compressed,
+)
 from annlab.kernels.topk import PADDING, kth_smallest
 from annlab.kernels.tree_leaf import LEAF_ROWS
 from annlab.kernels.wide import WIDTH, lowest_lane, minimum
@@ -32,7 +43,7 @@ _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
 @kernel
 def partition(planes, stride, n_planes, numbers, spare, spare_numbers, key, low, high, value, also_equal):
-    """Move the rows low..high-1 whose key is below `value` (or equal) to the front, in all planes; returns where they end.
+    """Move the rows low..high-1 whose key is below `value` (or equal) to the front, in all planes; returns their end.
 
     Rows behind `high` up to a register are overwritten: `split_at` restores them.
     """
@@ -61,7 +72,9 @@ def partition(planes, stride, n_planes, numbers, spare, spare_numbers, key, low,
 
 
 @kernel
-def split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, value, also_equal):
+def split_at(
+    planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, value, also_equal
+):
     """`partition` that leaves the rows behind `high` as they are."""
     for j in range(n_planes):
         store(saved + j * LANES, load(planes + j * stride + high))
@@ -90,7 +103,9 @@ def value_of_rank(key, low, high, rank):
 
 
 @kernel
-def halve(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, target, sample):
+def halve(
+    planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, target, sample
+):
     """Order the rows low..high-1 so that no key in front of `target` is larger than one behind it."""
     while high - low > 1:
         n = high - low
@@ -105,16 +120,16 @@ def halve(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_
             place = share * size + (margin if share < 0.5 else -margin)
             rank = min(max(int(place), 0), size - 1) + 1
             pivot = kth_smallest(sample, size, rank, sample + _SAMPLE + PADDING, sample + 2 * (_SAMPLE + PADDING))
-        front = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, pivot,
-                         False)  # fmt: skip
+        front = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high,
+                         pivot, False)  # fmt: skip
         if target < front:
             high = front
         elif target == front:
             return
         else:
             if front == low or n <= _SMALL:  # the pivot is the smallest, or the median: set its copies apart
-                end = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, front,
-                               high, pivot, True)  # fmt: skip
+                end = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key,
+                               front, high, pivot, True)  # fmt: skip
                 if target <= end or end == front:
                     return
                 front = end
@@ -238,7 +253,9 @@ def to_planes(path, vectors, metric, center, exact, planes, numbers, scales):
                 if exact:
                     plane[j * stride + i] = x[i * dim + j]
                 else:
-                    plane[j * stride + i] = np.float32(x[i * dim + j] * (scale[i] if metric == COSINE else 1.0) - middle[j])
+                    plane[j * stride + i] = np.float32(
+                        x[i * dim + j] * (scale[i] if metric == COSINE else 1.0) - middle[j]
+                    )
 
 
 @entry
@@ -261,7 +278,9 @@ def to_rows(path, planes, vectors, order, exact, out):
 
 
 @entry
-def build(path, planes, numbers, spare, spare_numbers, saved, sampled, dim, n_rows, shape, exact, offsets, height, nodes):
+def build(
+    path, planes, numbers, spare, spare_numbers, saved, sampled, dim, n_rows, shape, exact, offsets, height, nodes
+):
     """Order the planes' rows and write the nodes (number of nodes, planes of a node, 16), which come filled with zeros.
 
     planes (dim, n + PADDING), one more for balls; offsets (height,): the first node of every level. Scratch: spare and

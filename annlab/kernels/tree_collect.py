@@ -3,7 +3,7 @@
 Leaves are scanned in float32 (`kernels/tree_leaf.py`), so a scan only selects; the definition decides. `loosened` turns
 the squared distance of the k-th row into the limit that no row among the k nearest exceeds, however it was rounded.
 
-LIST    for small k: the sixteen best rows so far, sorted, in one vector of values and one of rows. An insertion is a few
+LIST    for small k: the sixteen best rows so far, sorted, in a vector of values and one of rows. An insertion is a few
         vector instructions. At the end every row within the limit is measured by the definition and the k best stay. If
         all sixteen are within the limit, further ones may have been lost: the query is reported as tied, and repeated
         by HEAP.
@@ -136,9 +136,8 @@ def _insert(found, mask, row, collector, limit):
 def measure(forest, probe, collector, row):
     """Offer a row, measured by the definition, to the heap."""
     value = distance(forest.vectors + row * forest.dim, probe.raw, probe.inverse_norm, forest.dim, forest.metric)
-    size = collector.state[0]
-    collector.state[0] = push(collector.best, collector.best_ids, size, collector.k, rounded_like(collector.best, value),
-                              collector.keys[row])  # fmt: skip
+    best, best_ids, size = collector.best, collector.best_ids, collector.state[0]
+    collector.state[0] = push(best, best_ids, size, collector.k, rounded_like(best, value), collector.keys[row])
 
 
 @kernel

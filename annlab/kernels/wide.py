@@ -1,4 +1,4 @@
-"""Vectors of sixteen lanes on every path, for trees whose nodes have sixteen children and whose leaves have sixteen rows.
+"""Vectors of sixteen lanes on every path, for trees with sixteen children a node and sixteen rows a leaf.
 
 `kernels/simd.py` has vectors as wide as a register; here the width is part of the data structure, and LLVM spreads a
 vector over as many registers as it takes. The operators and masks are those of `simd.py`.
@@ -191,7 +191,7 @@ registers_of_sixteen = _registers(WIDTH)
 
 
 def column_loader(dim: int, column: int) -> Any:
-    """A kernel function that loads one coordinate of sixteen rows of `dim` coordinates, which lie one behind the other."""
+    """A kernel function that loads one coordinate of sixteen rows of `dim` coordinates, one row behind the other."""
 
     @intrinsic
     def load_column(typing_context: Any, address: Any) -> Any:
