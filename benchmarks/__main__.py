@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import environment, exact, report
+from benchmarks import environment, exact, report, trees
 from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
 from benchmarks.peers import PEERS
 
-SUITES: dict[str, ModuleType] = {"exact": exact}
+SUITES: dict[str, ModuleType] = {"exact": exact, "trees": trees}
 UNPUBLISHABLE = 3  # exit code
 
 

@@ -237,8 +237,8 @@ def search(path, queries, order, vectors, scales, nodes, table, shape, exact, me
 
 @kernel
 def _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode,
-            k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters, raws, forms, staging,
-            floats, integers, places, occupied, queue, queue_places):  # fmt: skip
+            k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters, raws, forms,
+            staging, floats, integers, places, occupied, queue, queue_places):  # fmt: skip
     """`search` with room for all it needs."""
     dim, n_trees, padded, query = queries.shape[1], table.shape[0], forms.shape[1], pointer(queries)
     raw, unit = pointer(raws), pointer(forms)
