@@ -10,7 +10,7 @@ import pytest
 
 # Quick: a few examples, the same every time. Full: many, other ones every time; a failure prints how to repeat it.
 hypothesis.settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)
-hypothesis.settings.register_profile("full", max_examples=300, print_blob=True, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=100, print_blob=True, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +37,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if importlib.util.find_spec("torch") is None:
         skips["encoders"] = pytest.mark.skip(reason='torch is missing: pip install "annlab[encoders]"')
     for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "entry" in callspec.params:  # the tests of one index share its compiled kernels
+            item.add_marker(pytest.mark.xdist_group(str(callspec.params["entry"])))
         for name, skip in skips.items():
-            if name in item.keywords:
+            if item.get_closest_marker(name):
                 item.add_marker(skip)

@@ -40,7 +40,8 @@ def main() -> int:
         if job == "demo":
             return run("-m", "annlab.demo", *arguments)
         # pytest comes last: its closing line is the last one of the output.
-        return run("-m", "ruff", "check", ".") or run("-m", "mypy") or run("-m", "pytest", *arguments)
+        workers = () if any(a in ("-n", "-x", "--pdb") for a in arguments) else ("-n", "auto", "--dist", "loadgroup")
+        return run("-m", "ruff", "check", ".") or run("-m", "mypy") or run("-m", "pytest", *workers, *arguments)
     except KeyboardInterrupt:
         return 130
 

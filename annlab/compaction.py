@@ -24,7 +24,7 @@ def compact(index: "Index", threads: int | None, progress: Any) -> None:
     """Build the structure of an index anew over its living vectors."""
     with index._compact_lock:
         before = index._state
-        if before is None:
+        if before is None or not before.n_rows:  # an empty state may still change its element type
             return
         rows = before.live_rows
         new = State.empty(before.metric, index.dim, before.tail.array.dtype)
@@ -39,25 +39,33 @@ def compact(index: "Index", threads: int | None, progress: Any) -> None:
 
 
 def compact_if_due(index: "Index", threads: int | None) -> None:
-    """Take in the tail once scanning it costs as much as a search; drop the dead once they are most."""
-    if not index._auto_compact:
+    """Take in the tail once scanning it costs as much as a search; drop the dead once they are most.
+
+    A write that comes while another thread compacts does not wait for it: what is due then is found by the next write.
+    """
+    if index._auto_compact and index._compact_lock.acquire(blocking=False):
+        try:
+            _compact_if_due(index, threads)
+        finally:
+            index._compact_lock.release()
+
+
+def _compact_if_due(index: "Index", threads: int | None) -> None:
+    state = index._state
+    if state is None:
         return
-    with index._compact_lock:
-        state = index._state
-        if state is None:
-            return
-        tail, dead = len(state.tail.array), state.n_rows - state.n_live
-        if dead > max(_SMALL_TAIL, state.n_live):
-            compact(index, threads, None)
-            return
-        touched = 0 if state.structure is None else state.structure.rows_touched(index._search_params({}))
-        if tail <= max(_SMALL_TAIL, touched):
-            return
-        absorbed = None
-        if state.structure is not None:
-            absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed))
-        if absorbed is None:
-            compact(index, threads, None)
-            return
-        with index._write_lock:  # only rows and tombstones can have been added since
-            index._state = index._require_state().resealed(*absorbed, n_taken=state.n_rows)
+    tail, dead = len(state.tail.array), state.n_rows - state.n_live
+    if dead > max(_SMALL_TAIL, state.n_live):
+        compact(index, threads, None)
+        return
+    touched = 0 if state.structure is None else state.structure.rows_touched(index._search_params({}))
+    if tail <= max(_SMALL_TAIL, touched):
+        return
+    absorbed = None
+    if state.structure is not None:
+        absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed))
+    if absorbed is None:
+        compact(index, threads, None)
+        return
+    with index._write_lock:  # only rows and tombstones can have been added since
+        index._state = index._require_state().resealed(*absorbed, n_taken=state.n_rows)

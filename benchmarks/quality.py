@@ -9,7 +9,8 @@ Rows: the pixels themselves, their principal components, and thin CNNs that lear
 simulated clicks (corrected for position, and not), and from labels. Recipes stand in `RECIPES`.
 
 Needs `fashion-mnist-784-euclidean.hdf5` (training images; the test images are part of the package) and
-`cifar10_jpeg.npz` in DIR. Trained weights go to --out and are used again from there."""
+`cifar10_jpeg.npz` in DIR. Trained weights go to --out and are used again from there.
+"""
 
 import argparse
 import io
