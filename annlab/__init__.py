@@ -19,6 +19,8 @@ _HOMES = {
     "KMeans": "kmeans",
     "ProductQuantizer": "quantizers",
     "ScalarQuantizer": "quantizers",
+    "KDTreeIndex": "kdtree",
+    "BallTreeIndex": "balltree",
     "Index": "index",
     "LSHIndex": "lsh",
     "Structure": "structure",
@@ -36,11 +38,13 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from annlab.balltree import BallTreeIndex as BallTreeIndex
     from annlab.distances import pairwise as pairwise
     from annlab.exact import ExactIndex as ExactIndex
     from annlab.filters import col as col
     from annlab.index import Index as Index
     from annlab.ivf import IVFIndex as IVFIndex
+    from annlab.kdtree import KDTreeIndex as KDTreeIndex
     from annlab.kmeans import KMeans as KMeans
     from annlab.loading import load as load
     from annlab.loading import warmup as warmup

@@ -38,6 +38,14 @@ class _Run:
 def _make_run(ids: np.ndarray, first: int) -> _Run:
     if len(ids) < 2 or bool((ids[1:] > ids[:-1]).all()):
         return _Run(ids, None, first)
+    low = int(ids.min())
+    extent = int(ids.max()) - low + 1
+    if extent <= 4 * len(ids):  # dense, as numbered by us: a table of all ids sorts them in one pass
+        table = np.full(extent, -1, np.int64)
+        table[ids - low] = np.arange(len(ids))
+        order = table[table >= 0]
+        if len(order) == len(ids):  # else an id is there twice, as the dead can be
+            return _Run(ids[order], first + order, first)
     order = np.argsort(ids, kind="stable")
     return _Run(ids[order], first + order, first)
 

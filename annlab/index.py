@@ -285,6 +285,41 @@ class Index:
             distances, ids = np.pad(distances, more, constant_values=np.inf), np.pad(ids, more, constant_values=-1)
         return Neighbors(distances[0], ids[0]) if single else Neighbors(distances, ids)
 
+    def neighbors(self, k: int = 10, *, include_self: bool = False, threads: int | None = None,
+                  stats: SearchStats | None = None, **params: Any) -> Neighbors:  # fmt: skip
+        """The k nearest vectors of every vector in the index, in the order of `index.ids`.
+
+        Parameters
+        ----------
+        k : int, at least 1
+        include_self : bool
+            Whether a vector counts as a neighbour of itself.
+        threads, stats, **params
+            As in `search`.
+
+        Returns
+        -------
+        Neighbors
+            distances and ids (n, k).
+
+        Examples
+        --------
+        >>> import annlab, numpy as np
+        >>> index = annlab.ExactIndex().fit(np.array([[0.0], [1.0], [3.0]]))
+        >>> index.neighbors(k=1).ids.ravel().tolist()
+        [1, 0, 1]
+        """
+        k = validation.as_integer("k", k, 1, 2**31 - 2)
+        ids = self.ids
+        vectors = self.vectors(ids) if len(ids) else np.empty((0, self.dim))
+        found = self.search(vectors, k if include_self else k + 1, threads=threads, stats=stats, **params)
+        if include_self:
+            return found
+        drop = np.argmax(found.ids == ids[:, None], axis=1)  # among many equals it may be missing: then the last goes
+        drop[(found.ids != ids[:, None]).all(axis=1)] = k
+        keep = np.arange(k + 1) != drop[:, None]
+        return Neighbors(found.distances[keep].reshape(-1, k), found.ids[keep].reshape(-1, k))
+
     def search_radius(self, queries: Any, radius: float, *, limit: int | None = None, allowed: Any = None,
                       excluded: Any = None, where: Condition | None = None, threads: int | None = None,
                       stats: SearchStats | None = None, **params: Any) -> RadiusNeighbors:  # fmt: skip

@@ -18,7 +18,7 @@ from annlab.kernels import distance as kernels
 from annlab.scanning import Scanner
 from annlab.state import State
 from annlab.statistics import N_COUNTERS, SearchStats
-from annlab.structure import Request, Structure
+from annlab.structure import Request, Scored, Structure
 
 _BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
 _FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte against a scored row)
@@ -90,9 +90,13 @@ def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_thre
     state, some = plan.state, np.ascontiguousarray(queries[start:stop])
     mask = plan.selection.mask(start, stop)
     sealed, tail = state.living if mask is None else state.words(mask)
-    candidates = []
+    candidates, scored = [], None
     if state.structure is not None and state.n_sealed:
-        candidates.append(_sealed_candidates(plan, state.structure, some, start, stop, sealed, n_threads))
+        found = _sealed_candidates(plan, state.structure, some, start, stop, sealed, n_threads)
+        if isinstance(found, Scored):
+            scored = found
+        else:
+            candidates.append(found)
     if len(state.tail.array):
         keys = state.by_row.array[state.n_sealed :]
         found = state.tail_scanner.search(some, plan.k, tail, keys, n_threads, plan.counters[start:stop])
@@ -100,6 +104,19 @@ def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_thre
     if candidates:
         together = candidates[0] if len(candidates) == 1 else np.hstack(candidates)
         _score(state, some, together, distances[start:stop], ids[start:stop])
+    if scored is not None:
+        _merge(scored, distances[start:stop], ids[start:stop])
+
+
+def _merge(scored: Scored, distances: np.ndarray, ids: np.ndarray) -> None:
+    """Merge results into those of other rows, in place."""
+    k = distances.shape[1]
+    if (ids[:, 0] < 0).all():
+        distances[...], ids[...] = scored
+        return
+    both = np.hstack([distances, scored.distances]), np.hstack([ids, scored.ids])
+    order = np.lexsort((np.where(both[1] < 0, np.iinfo(np.int64).max, both[1]), both[0]), axis=1)[:, :k]
+    distances[...], ids[...] = (np.take_along_axis(array, order, axis=1) for array in both)
 
 
 def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
@@ -109,7 +126,7 @@ def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances:
 
 
 def _sealed_candidates(plan: Plan, structure: Structure, queries: np.ndarray, start: int, stop: int,
-                       alive: np.ndarray | None, n_threads: int) -> np.ndarray:  # fmt: skip
+                       alive: np.ndarray | None, n_threads: int) -> np.ndarray | Scored:  # fmt: skip
     """What the structure finds; queries whose filter leaves few rows get these rows scanned instead."""
     few = np.zeros(len(queries), bool)
     if alive is not None and not structure.exhaustive:
@@ -126,7 +143,10 @@ def _sealed_candidates(plan: Plan, structure: Structure, queries: np.ndarray, st
             blocks.append(_scan_rows(plan, queries[one], start + i, start + i + 1, alive[i], n_threads))
         else:
             request = plan.request(start + i, start + i + 1, alive[one], n_threads)
-            blocks.append(structure.search(queries[one], plan.k, request))
+            found = structure.search(queries[one], plan.k, request)
+            if isinstance(found, Scored):
+                raise TypeError(f"{type(structure).__name__} returns results, so it has to be exhaustive")
+            blocks.append(found)
     width = max(block.shape[1] for block in blocks)
     return np.vstack([np.pad(b, ((0, 0), (0, width - b.shape[1])), constant_values=-1) for b in blocks])
 

@@ -9,7 +9,7 @@ the k nearest given how its own arithmetic rounds, and an approximate one what i
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -44,6 +44,17 @@ class Request:
     counters: np.ndarray
 
 
+class Scored(NamedTuple):
+    """Results in place of candidates, from an exhaustive structure that measured by `kernels/distance.py`.
+
+    distances (q, k) and ids (q, k): the k nearest among the structure's rows, sorted by (distance, id), padded with inf
+    and -1.
+    """
+
+    distances: np.ndarray
+    ids: np.ndarray
+
+
 class Structure(Protocol):
     """The contract of an algorithm. `ExactStructure` in exact.py is the simplest real one."""
 
@@ -54,7 +65,8 @@ class Structure(Protocol):
     """Names in `arrays()` whose values cannot lead a kernel astray (vectors, codes): not verified by a mapped load."""
 
     exhaustive: ClassVar[bool]
-    """Whether a search looks at all rows: then a selective filter is no reason for another way of searching."""
+    """Whether a search looks at no more rows than a scan of the allowed ones: then a selective filter is no reason to
+    scan these instead."""
 
     @classmethod
     def build(
@@ -75,8 +87,8 @@ class Structure(Protocol):
         """
         ...
 
-    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
-        """Candidates for every query: (q, m) int64 rows, no row twice, -1 where there is none."""
+    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
+        """Candidates for every query: (q, m) int64 rows, no row twice, -1 where there is none; or the results."""
         ...
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:

@@ -118,6 +118,8 @@ def as_ids(ids: Any, *, length: int | None = None, name: str = "ids") -> np.ndar
 
 def first_duplicate(ids: np.ndarray) -> int | None:
     """An id that occurs twice, if there is one."""
+    if bool((ids[1:] > ids[:-1]).all()):
+        return None
     ordered = np.sort(ids)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     return int(twice[0]) if len(twice) else None

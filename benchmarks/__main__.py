@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import environment, exact, ivf, lsh, report
+from benchmarks import environment, exact, ivf, lsh, report, trees
 from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
 from benchmarks.peers import PEERS
 
-SUITES: dict[str, ModuleType] = {"exact": exact, "lsh": lsh, "ivf": ivf}
+SUITES: dict[str, ModuleType] = {"exact": exact, "trees": trees, "lsh": lsh, "ivf": ivf}
 UNPUBLISHABLE = 3  # exit code
 
 

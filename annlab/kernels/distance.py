@@ -12,6 +12,8 @@ Faster formulas (|x|^2/2 - q.x, or sums in float32) serve scans only to choose c
 
 import math
 
+import numpy as np
+
 from annlab.kernels.path import entry, inlined, kernel
 from annlab.kernels.simd import (
     load_eight,
@@ -70,8 +72,29 @@ def inner_product(x, q, dim):
 
 
 @kernel
+def _square(x, q):
+    difference = np.float64(x) - np.float64(q)
+    return difference * difference
+
+
+@kernel
+def _squared_difference_of_few(x, q, dim):
+    """The same sum in the same order for up to four coordinates, without the lanes that are empty then."""
+    low, high = _square(x[0], q[0]), _ZERO
+    if dim > 1:
+        high = _square(x[1], q[1])
+    if dim > 2:
+        low += _square(x[2], q[2])
+    if dim > 3:
+        high += _square(x[3], q[3])
+    return low + high
+
+
+@kernel
 def squared_difference(x, q, dim):
     """Sum of (x_i - q_i)^2 in float64."""
+    if dim <= 4:
+        return _squared_difference_of_few(x, q, dim)
     return _summed(_squares, x, q, 1.0, 1.0, dim)
 
 

@@ -11,7 +11,7 @@ names where a parameter leads to other code. `python -m pytest tests/contract -k
 from dataclasses import dataclass, field
 from typing import Any
 
-from annlab import ExactIndex, Index, IVFIndex, LSHIndex
+from annlab import BallTreeIndex, ExactIndex, Index, IVFIndex, KDTreeIndex, LSHIndex
 from tests.contract.toy import ToyIndex
 
 
@@ -58,6 +58,8 @@ ENTRIES = [
         name="LSHScan",
     ),
     Entry(LSHIndex, parameters={"mode": "buckets", "n_tables": 8}, exact=False, recall=0.85, name="LSHBuckets"),
+    Entry(KDTreeIndex, metrics=("l2", "cosine")),
+    Entry(BallTreeIndex, metrics=("l2", "cosine")),
     Entry(ToyIndex),
     Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.9, exhaustive={"n_probes": 8}),
     Entry(
