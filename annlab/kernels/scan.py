@@ -34,11 +34,12 @@ from annlab.kernels.simd import (
     zip_high,
     zip_low,
 )
-from annlab.kernels.topk import append, keep_at_most, kth_smallest
+from annlab.kernels.topk import PADDING, append, keep_at_most, kth_smallest
 
 PANEL_ROWS = 2 * LANES
 QUERIES_IN_TILE = 12 if PATH_NAME == "avx512" else 6  # with two accumulators each: 24 of 32 registers, or 12 of 16
 ACCUMULATORS = 2 * QUERIES_IN_TILE
+ROOM = PANEL_ROWS + PADDING  # at the end of a buffer: for a tile's hits, and for what compressed stores write behind
 BLOCK_BYTES = 256 * 1024  # of panels: they have to stay in the second-level cache
 OVERFLOWED = -1  # the length of a buffer in which more rows are tied (within rounding) than it holds
 _ROUNDS = LANES.bit_length() - 1
@@ -133,7 +134,7 @@ def tighten(values, rows, length, k, slack, slack_slope, low, high):
 @kernel
 def next_trigger(trigger, length, capacity):
     """When to tighten next: often, as long as it frees most of the buffer, since a low bound is what saves work."""
-    return min(max(trigger, 2 * length), capacity - PANEL_ROWS)
+    return min(max(trigger, 2 * length), capacity - ROOM)
 
 
 @kernel
@@ -156,7 +157,7 @@ def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values,
         if length > triggers[j]:
             length, bounds[j] = tighten(values, rows, length, k, slacks[j], slopes[j], low, high)
             triggers[j] = next_trigger(triggers[j], length, capacity)
-            if length > capacity - PANEL_ROWS:
+            if length > capacity - ROOM:
                 length, bounds[j] = OVERFLOWED, -_INFINITY
         lengths[j] = length
         values, rows = values + capacity, rows + capacity

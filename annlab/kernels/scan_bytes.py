@@ -26,7 +26,7 @@ import numpy as np
 
 from annlab.kernels.distance import inner_product
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.scan import ACCUMULATORS, OVERFLOWED, PANEL_ROWS, QUERIES_IN_TILE, convert_row, next_trigger
+from annlab.kernels.scan import ACCUMULATORS, OVERFLOWED, PANEL_ROWS, QUERIES_IN_TILE, ROOM, convert_row, next_trigger
 from annlab.kernels.simd import LANES, fma, int_registers, larger, load, pointer, smaller, splat, store
 from annlab.kernels.simd_bytes import dot_bytes, floats_to_ints, ints_to_floats, splat_quad
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
@@ -212,7 +212,7 @@ def collect_bytes(sums, n_queries, row, n_rows, alive, words_each, has_alive, bo
             length, bounds[j] = tighten_bytes(values, rows, length, k, half_norms, limits, inverse_step, spans[j],
                                               ratios[j], ties[j], low, high)  # fmt: skip
             triggers[j] = next_trigger(triggers[j], length, capacity)
-            if length > capacity - PANEL_ROWS:
+            if length > capacity - ROOM:
                 length, bounds[j] = OVERFLOWED, -_INFINITY
         lengths[j] = length
         values, rows = values + capacity, rows + capacity

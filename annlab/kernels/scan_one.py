@@ -15,7 +15,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, L2
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.scan import OVERFLOWED, PANEL_ROWS, next_trigger, tighten
+from annlab.kernels.scan import OVERFLOWED, ROOM, next_trigger, tighten
 from annlab.kernels.simd import LANES, fma, load, load_first, pointer, prefetch, splat, total
 from annlab.kernels.topk import append
 
@@ -81,7 +81,7 @@ def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, s
     x, q, zero = pointer(vectors), pointer(query), vectors.dtype.type(0)
     lanes = LANES * 4 // vectors.itemsize
     value, row, total_of, a, b = pointer(values), pointer(rows), pointer(sums), pointer(low), pointer(high)
-    length, trigger = 0, min(max(5 * k, 48), capacity - PANEL_ROWS)
+    length, trigger = 0, min(max(5 * k, 48), capacity - ROOM)
     for first_row in range(start, stop, LANES):
         n_rows = min(LANES, stop - first_row)
         mask = np.int64((1 << n_rows) - 1)
@@ -99,7 +99,7 @@ def scan_one(path, query, vectors, row_numbers, start, stop, metric, alive, k, s
             if length > trigger:
                 length, bound = tighten(value, row, length, k, slack, slope, a, b)
                 trigger = next_trigger(trigger, length, capacity)
-                if length > capacity - PANEL_ROWS:
+                if length > capacity - ROOM:
                     return OVERFLOWED
     return length
 
@@ -116,7 +116,7 @@ def scan_within(path, query, vectors, row_numbers, start, stop, metric, alive, b
     value, row, total_of = pointer(values), pointer(rows), pointer(sums)
     length = 0
     for first_row in range(start, stop, LANES):
-        if length > capacity - PANEL_ROWS:
+        if length > capacity - ROOM:
             return length, first_row
         n_rows = min(LANES, stop - first_row)
         mask = np.int64((1 << n_rows) - 1)
