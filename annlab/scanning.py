@@ -149,6 +149,8 @@ class Scanner:
             some_masks = None if masks is None else masks[open_queries]
             tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
             found = threads.run(scan_range, tasks, n_threads)
+            if not candidates and len(found) == 1 and found[0][1].all():  # the usual end
+                return found[0][0]
             done = np.logical_and.reduce([ok for _, ok in found])
             block = np.hstack([rows for rows, _ in found])
             result = np.full((len(queries), block.shape[1]), -1, np.int64)
@@ -350,6 +352,8 @@ def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | N
 def rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
     """Buffers of positions (q, capacity) as rows (q, longest), -1 behind a buffer's end."""
     longest = int(lengths.max(initial=0))
+    if numbers is None and (lengths == longest).all():
+        return rows[:, :longest].astype(np.int64)
     found = rows[:, :longest].astype(np.int64)
     behind = np.arange(longest) >= lengths[:, None]
     found[behind] = 0

@@ -9,7 +9,8 @@ Rows: the pixels themselves, their principal components, and thin CNNs that lear
 simulated clicks (corrected for position, and not), and from labels. Recipes stand in `RECIPES`.
 
 Needs `fashion-mnist-784-euclidean.hdf5` (training images; the test images are part of the package) and
-`cifar10_jpeg.npz` in DIR. Trained weights go to --out and are used again from there."""
+`cifar10_jpeg.npz` in DIR. Trained weights go to --out and are used again from there.
+"""
 
 import argparse
 import io
@@ -45,12 +46,6 @@ RECIPES = {
         epochs=12,
         augment=Augment(min_scale=0.5, max_shift=0.1, colour=0.2, size=0.75),
         widths=(48, 96, 192),
-    ),
-}
-# A further round from the weights of the first.
-SECOND_ROUNDS = {
-    ("fashion-mnist", "labels"): TrainConfig(
-        epochs=5, learning_rate=2e-3, augment=Augment(min_scale=0.6, max_shift=0.1, colour=0.3)
     ),
 }
 # Classes that a user may take for similar: the grades of the simulated users (same class 1, same kind 0.3, else 0).
@@ -155,11 +150,9 @@ def embed_row(row: str, data: LabelledSet, out: Path | None) -> np.ndarray:
     def progress(epoch: dict[str, float]) -> None:
         print("#", data.name, row, {name: round(value, 4) for name, value in epoch.items()}, flush=True)
 
-    source = source_of(row, data)
-    trained = train(data.images, source, config, labels=data.labels, checkpoint=checkpoint, progress=progress)
-    if (data.name, row) in SECOND_ROUNDS:
-        config = SECOND_ROUNDS[data.name, row]
-        trained = train(data.images, source, config, labels=data.labels, start=trained, progress=progress)
+    trained = train(
+        data.images, source_of(row, data), config, labels=data.labels, checkpoint=checkpoint, progress=progress
+    )
     if weights is not None:
         trained.save(weights)
         weights.with_suffix(".checkpoint.npz").unlink()

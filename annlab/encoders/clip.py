@@ -11,7 +11,8 @@ Supervision", 2021). Afterwards
 Words have no fixed vocabulary: a word is hashed, whole and as its letter triples, into a table of vectors, as in
 fastText (Bojanowski et al., 2017), so a wording that was never trained on ("sneakers") still shares most of its
 pieces with one that was ("sneaker"). The order of words is ignored: enough for captions made of class names and tags,
-not for "a cat on a mat" against "a mat on a cat"."""
+not for "a cat on a mat" against "a mat on a cat".
+"""
 
 from __future__ import annotations
 

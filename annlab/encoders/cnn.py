@@ -13,7 +13,8 @@ default widths, two thirds of them in the first fully connected layer. It is for
 for photographs take a pretrained encoder.
 
 The residual blocks follow He et al., "Deep Residual Learning for Image Recognition" (2016), batch normalisation Ioffe
-and Szegedy (2015). A trained network must be in `eval()` mode to embed: a batch of one then works as any other."""
+and Szegedy (2015). A trained network must be in `eval()` mode to embed: a batch of one then works as any other.
+"""
 
 from __future__ import annotations
 

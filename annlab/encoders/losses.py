@@ -13,7 +13,8 @@ softmax over similarities
     most by themselves, and the temperature says how much. A batch of b pairs costs O(b^2 d) time and O(b^2) memory.
 
 Every function returns one number, the mean over its queries, that can be differentiated; a loss of equal similarities
-is log(number of candidates), which is what an untrained or a collapsed encoder shows."""
+is log(number of candidates), which is what an untrained or a collapsed encoder shows.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ Bromley et al., 1993), by ``train(images, LabelPairs(labels), TrainConfig(loss="
 A decision needs a threshold. The ROC curve shows every threshold's trade of false accepts against true accepts; the
 equal error rate is the point where false accepts and false rejects are equally frequent. The threshold is chosen on
 validation pairs and then applied to pairs that had no part in the choice: choosing it on the test pairs flatters the
-result."""
+result.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class Siamese(nn.Module):
     >>> from annlab.encoders.cnn import ThinCNN
     >>> network = Siamese(ThinCNN(channels=1)).eval()
     >>> image = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    >>> round(float(network(image, image)), 4)
+    >>> round(network(image, image).item(), 4)
     1.0
     """
 

@@ -62,7 +62,6 @@ def train(
     config: TrainConfig | None = None,
     *,
     labels: npt.ArrayLike | None = None,
-    start: Trained | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
 ) -> Trained:
@@ -77,9 +76,6 @@ def train(
     labels : array of int, shape (n,), optional
         For validation only: precision and mean average precision of the held-out images. Without labels a held-out
         image has to find its own second view.
-    start : Trained, optional
-        Begin with the weights of an earlier training in place of random ones: fine-tuning, or another round of a
-        falling learning rate (Loshchilov and Hutter, "SGDR", 2017).
     checkpoint : path, optional
         Written after every epoch. Where it exists already, training goes on from it.
     progress : callable, optional
@@ -115,8 +111,6 @@ def train(
         (config or TrainConfig()).resolved(source, pixels.shape[1]),
         _checked_labels(labels, len(pixels)),
     )
-    if start is not None:
-        run.begin_with(start)
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
     while not run.finished:
@@ -168,18 +162,8 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         )
-        self.started_from = "random weights"
         self.history: list[dict[str, float]] = []
         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-
-    def begin_with(self, start: Trained) -> None:
-        """Take over the weights of an earlier training of the same network."""
-        if start.module.settings() != self.network.settings():
-            raise ValueError(
-                f"start is a network of {start.module.settings()}, this run's is {self.network.settings()}"
-            )
-        self.network.load_state_dict(start.module.state_dict())
-        self.started_from = f"{zlib.crc32(self.network.embedding.weight.detach().cpu().numpy().tobytes()):08x}"
 
     @property
     def finished(self) -> bool:
@@ -313,7 +297,6 @@ class _Run:
         return {
             **json.loads(json.dumps(asdict(self.config))),
             "source": type(self.source).__name__,
-            "start": self.started_from,
             "images": f"{len(self.pixels)} with checksum {zlib.crc32(self.pixels.data):08x}",
             "groups": f"{zlib.crc32(self.source.groups.data):08x}",
         }

@@ -1,7 +1,8 @@
 """Validation during training: a few numbers per epoch that say whether the embeddings retrieve.
 
 Every image is searched among all the others (itself excluded). At most 1,000 of them serve as queries, evenly spaced,
-so that validating 5,000 images costs about a second."""
+so that validating 5,000 images costs about a second.
+"""
 
 from __future__ import annotations
 

@@ -123,6 +123,26 @@ def test_impressions_without_a_click_are_the_hard_negatives():
     assert set(trusting.sample(100, rng(), n_negatives=1).negatives[:, 0]) == {2, 3}
 
 
+def test_correction_keeps_images_that_nobody_saw_from_becoming_negatives():
+    """Simulated users of a real set: what stands low in a list is seldom seen, and mostly similar all the same."""
+    pytest.importorskip("torch")
+    from annlab.datasets import fashion_mnist
+    from benchmarks.quality import LabelledSet, simulated_clicks
+
+    images, labels, _ = fashion_mnist()
+    labels = labels.astype(np.int64)[:3000]
+    log = simulated_clicks(
+        LabelledSet("fashion-mnist", images[:3000], labels, images, labels), ClickSimulator(1.0, 0.05)
+    )
+    share = {}
+    for name, propensity in (("corrected", None), ("uncorrected", np.ones(10))):
+        points = ClickPairs(*log, n_images=3000, propensity=propensity).sample(5000, rng(), n_negatives=1)
+        share[name] = np.mean(labels[points.query] == labels[points.negatives[:, 0]])
+        assert np.mean(labels[points.query] == labels[points.positive]) > 0.8
+    assert share["corrected"] < 0.25
+    assert share["uncorrected"] > 0.5
+
+
 def test_a_click_table_counts_each_pair_once():
     table = aggregate_clicks([4, 4, 4, 9], [1, 1, 2, 1], [1, 2, 1, 1], [1, 1, 0, 1], propensity=[1.0, 0.5])
     rows = {(q, d): (c, e) for q, d, c, e in zip(*table[:4], strict=True)}

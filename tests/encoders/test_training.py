@@ -317,16 +317,3 @@ def test_the_z_score_uses_statistics_of_the_training_images_alone():
     np.testing.assert_allclose(trained.std, rest.std((0, 1, 2)), rtol=1e-6)
     batch = normalised(torch.from_numpy(as_nchw(images)).float() / 255, trained.mean, trained.std)
     np.testing.assert_allclose(batch.mean((0, 2, 3)).numpy(), 0, atol=0.05)
-
-
-def test_a_second_round_begins_with_the_weights_of_the_first():
-    images, labels = toy_images(200)
-    config = replace(SMALL, epochs=6, learning_rate=1e-2)
-    first = train(images, LabelPairs(labels), config, labels=labels)
-    second = train(
-        images, LabelPairs(labels), replace(config, epochs=1, learning_rate=1e-6), labels=labels, start=first
-    )
-    assert second.history[0]["loss"] < first.history[1]["loss"]
-    assert second.history[0]["score"] > first.history[0]["score"]
-    with pytest.raises(ValueError, match=r"'dim': 16.*'dim': 8"):
-        train(images, LabelPairs(labels), replace(config, dim=8), start=first)
