@@ -93,17 +93,19 @@ class LSHIndex(Index):
     =======================  ======  ====================  =====  ==========  ==================
 
     *Crossover of the modes.* One query at a time on clustered data of 20 intrinsic dimensions, recall 0.92 to 0.96:
-    scan 725 and buckets 1,168 microseconds at 250,000 rows, 3,679 and 3,368 at 2,000,000 (exact: 1,852 and 7,532). Scans
-    grow with n, buckets more slowly. In batches scans stay ahead at all of these sizes, three times at 2,000,000.
+    scan 725 and buckets 1,168 microseconds at 250,000 rows, 3,679 and 3,368 at 2,000,000 (exact: 1,852 and 7,532).
+    Scans grow with n, buckets more slowly. In batches scans stay ahead at all of these sizes, three times at
+    2,000,000.
 
     *Where LSH loses.* In batches, to our own exact search: on GloVe (144 against 102 microseconds), on 2,000,000 x 64
-    (964 against 876), and threefold on uniform noise of 64 dimensions (209 against 68; 552 against 611 one at a time),
-    whose neighbours are hardly nearer than other rows, so that 724 candidates are needed. Where it wins in batches it
-    wins little. Buckets lose to scans below two million rows: SIFT takes them 2,158 microseconds at recall 0.95, which is
-    1.5 times as fast as exact search. Cross-polytope hashes need fewer probes than hyperplanes (FALCONN on SIFT, 16
-    tables: 64 for recall 0.92 in 3,003 microseconds, against 256 for 0.91 in 4,427; the scan took 1,328 for 0.96 beside
-    them). On small data the fixed cost of a query (checks, ids, exact scoring: about 0.1 ms) hides every gain, and faiss
-    IndexLSH is ahead. In three dimensions, angles say so little that 256 candidates give recall 0.89: take a tree.
+    (964 against 876), and threefold on uniform noise of 64 dimensions (209 against 68; 552 against 611 one at a
+    time), whose neighbours are hardly nearer than other rows, so that 724 candidates are needed. Where it wins in
+    batches it wins little. Buckets lose to scans below two million rows: SIFT takes them 2,158 microseconds at recall
+    0.95, which is 1.5 times as fast as exact search. Cross-polytope hashes need fewer probes than hyperplanes
+    (FALCONN on SIFT, 16 tables: 64 for recall 0.92 in 3,003 microseconds, against 256 for 0.91 in 4,427; the scan
+    took 1,328 for 0.96 beside them). On small data the fixed cost of a query (checks, ids, exact scoring: about 0.1
+    ms) hides every gain, and faiss IndexLSH is ahead. In three dimensions, angles say so little that 256 candidates
+    give recall 0.89: take a tree.
 
     *Skewed data.* Data far from the origin have codes that hardly differ unless they are centred: clusters about
     (10, ..., 10) in 24 dimensions lose more than a tenth of their recall without `center` at equal work, and their
