@@ -35,6 +35,7 @@ _ROWS_A_BUCKET = 8
 _BYTE_NANOSECONDS = 0.02  # of a scan
 _CANDIDATE_NANOSECONDS = 70.0  # found in a bucket, checked for repetition and estimated
 _RERANK_NANOSECONDS = 100.0  # a vector from a random place, scored
+_SEARCHES = 32  # searches that tell how many candidates buckets give
 
 
 @dataclass(frozen=True)
@@ -135,16 +136,17 @@ class LSHStructure:
         return replace(settings, n_probes=n_probes)
 
     def _touched(self, settings: Settings) -> int:
-        """Rows that an exact scan reads in half the time of a search: so a full tail makes searches 1.5x as long."""
+        """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""
         row = self.vectors.shape[1] * self.vectors.itemsize
         scanned_row = _BYTE_NANOSECONDS * row
         if isinstance(self.finder, CodeScan):
             nanoseconds = len(self.vectors) * 8 * self.encoder.n_words * _BYTE_NANOSECONDS
         else:
-            expected = settings.n_probes * self.finder.statistics().skew * len(self.vectors) / 2**settings.n_bits
-            nanoseconds = _CANDIDATE_NANOSECONDS * min(expected, self.finder.cap(settings.rerank))
+            queries = np.ascontiguousarray(self.vectors[:: max(1, len(self.vectors) // _SEARCHES)][:_SEARCHES])
+            done = self.finder.search(*self.encoder.queries(queries), settings.n_probes, 1, None)[1]
+            nanoseconds = _CANDIDATE_NANOSECONDS * float(np.median(done[:, bucket_kernels.CANDIDATES]))
         nanoseconds += settings.rerank * (_RERANK_NANOSECONDS + scanned_row)
-        return int(min(len(self.vectors), 1 + 0.5 * nanoseconds / scanned_row))
+        return int(min(len(self.vectors), 1 + 0.25 * nanoseconds / scanned_row))
 
     # ---- searching
 
@@ -215,8 +217,9 @@ class LSHStructure:
         return made, None
 
     def rows_touched(self, params: dict[str, Any]) -> int:
-        settings, _ = self._asked(params, 1)
-        return self.settings.touched if settings == self.settings else self._touched(settings)
+        settings, keep = self._asked(params, 1)
+        own = self.settings
+        return int(own.touched * max(keep / own.rerank, settings.n_probes / max(own.n_probes, 1)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         own = {"vectors": self.vectors, "settings": np.array(astuple(self.settings), np.int64)}
