@@ -124,7 +124,7 @@ class TreeStructure:
         counters = np.zeros((_SAMPLE, N_COUNTERS), np.int64)
         request = Request(None, np.arange(len(self.vectors)), {"epsilon": 0.0, "max_leaves": 0}, 1, counters)
         self.search(self.vectors[rows], min(10, len(self.vectors)), request)
-        self.numbers[1] = counters[:, DISTANCES].mean()
+        self.numbers[1] = min(counters[:, DISTANCES].mean(), len(self.vectors))
 
     def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, np.ndarray]:
         sizes = [*self.sizes.tolist(), len(vectors)]
