@@ -10,7 +10,7 @@ import pytest
 
 # Quick: a few examples, the same every time. Full: many, other ones every time; a failure prints how to repeat it.
 hypothesis.settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)
-hypothesis.settings.register_profile("full", max_examples=300, print_blob=True, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=100, print_blob=True, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

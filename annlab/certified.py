@@ -22,7 +22,8 @@ Rounding, with u = 2^-24:
 
 (a) x and q are rounded to float32: R errs by 2u h + 2u |q||x|.
 (b) y.z and the sums that a tile ends with are exact integers: |127 - y| <= 255 and |z| <= 128 give at most 32,640 dim,
-    which with a start of at most 2^29 stays below 2^31 for dim <= MAX_DIM.
+    which with a start of at most 2^29 stays below 2^31 for dim <= MAX_DIM. What the 127 added is taken off in
+    integers too: in many dimensions it is far larger than what remains, and beyond what float32 holds.
 (c) A tile starts from h / (t_q t), rounded down; where it exceeds 2^29 it is cut off, which only lowers v, and such a
     row is never used for U. Later v is computed from the sum in float32 and (|q|/t_q) (|e| + (|r|/|q|) |t y|): each of
     at most eight operations errs by u of h + |q||e| + |r||t y| + |q||x|, over t_q. Therefore h is stored as
@@ -52,6 +53,7 @@ from annlab.statistics import BYTES, DISTANCES
 
 MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
 _U = 2.0**-24
+_FLOOR = 2.0**-95  # of R: below, a half norm or 1 / (t_q t) may leave the range of float32 (2^29 2^-126 at most)
 _STORED = scan_bytes.STORED_ROWS
 _TILE_FROM = 4  # queries: below, a tile of a whole group wastes more than reading the codes once for every query
 _BUFFER_BYTES = 32 * 2**20
@@ -205,7 +207,8 @@ class _PackedQueries:
         steps = np.repeat(group_steps.astype(np.float64), group)
         self.usable, norms = self.usable[self.order], norms[self.order]
         self.codes = np.zeros((groups, quads, group, 4), np.int8)
-        self.spans, self.ratios, self.offsets = (np.zeros(padded + LANES, np.float32) for _ in range(3))
+        self.spans, self.ratios = (np.zeros(padded + LANES, np.float32) for _ in range(2))
+        self.offsets = np.zeros(padded + LANES, np.int32)
         rests, self.ties = np.zeros(q), np.zeros(padded)
         scan_bytes.pack_byte_queries(queries[self.order], metric, center, scale, steps, converted, group, self.codes,
                                      self.offsets, rests)  # fmt: skip
@@ -215,7 +218,7 @@ class _PackedQueries:
         self.spans[:q] = norms / steps[:q] * up
         self.ratios[:q] = rests / np.maximum(norms, 1e-300) * up
         reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
-        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + 1e-30) / steps[:q]
+        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + _FLOOR) / steps[:q]
         self.usable &= self.ties[:q] < 1e30
 
 

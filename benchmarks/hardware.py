@@ -1,12 +1,12 @@
 """What this machine can do at most: the limits that every measured rate is held against.
 
-A kernel's time alone says little; its share of the machine's limit says whether anything is left to gain. Three limits
-matter to nearest-neighbour search: the rate of fused multiply-adds in registers, the rate of a good matrix product
-(what a library that calls BLAS can hope for), and the rate at which one core reads memory that no cache holds (what a
-single query over a large set can hope for). All are for one thread, in CPU time, the best of several tries: a limit is
-a maximum, and a busy machine only ever makes a try slower.
+A kernel's time alone says little; its share of the machine's limit says whether anything is left to gain. Four limits
+matter to nearest-neighbour search: the rate of fused multiply-adds in registers, that of dot products of bytes, that of
+a good matrix product (what a library that calls BLAS can hope for), and the rate at which one core reads memory that no
+cache holds (what a single query over a large set can hope for). All are for one thread, in CPU time, the best of
+several tries: a limit is a maximum, and a busy machine only ever makes a try slower.
 
-`LIMITS` is the list; a benchmark that needs another limit (integer dot products, say) adds a function to it.
+`LIMITS` is the list; a benchmark that needs another limit adds a function to it.
 """
 
 import time
@@ -120,8 +120,43 @@ def read_rate() -> float:
     return max(rates) / 1e9
 
 
+def byte_dot_rate() -> float:
+    """Peak rate of byte products in Gop/s (a multiplication and an addition are two), as annlab's SIMD path does them.
+
+    Every step takes one register of rows and `ACCUMULATORS` queries, all from the first-level cache, so that nothing
+    but the dot products themselves limits the rate, and a path that has no instruction for them can share no work.
+    """
+    from annlab.kernels.simd import LANES, int_registers, load, pointer, splat, store
+    from annlab.kernels.simd_bytes import dot_bytes, splat_quad
+
+    quads, tries = 64, 4000
+
+    @numba.njit
+    def run(rows: np.ndarray, queries: np.ndarray, sums: np.ndarray) -> None:
+        block = int_registers(ACCUMULATORS)
+        for j in range(ACCUMULATORS):
+            block[j] = splat(np.int32(0))
+        for _ in range(tries):
+            row, query = pointer(rows), pointer(queries)
+            for _ in range(quads):
+                values = load(row)
+                for j in range(ACCUMULATORS):
+                    block[j] = dot_bytes(block[j], values, splat_quad(query + 4 * j))
+                row += 4 * LANES
+                query += 4 * ACCUMULATORS
+        for j in range(ACCUMULATORS):
+            store(pointer(sums) + j * LANES, block[j])
+
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 256, quads * 4 * LANES).astype(np.uint8)
+    queries = rng.integers(-128, 128, quads * 4 * ACCUMULATORS).astype(np.int8)
+    sums = np.zeros(ACCUMULATORS * LANES, np.int32)
+    return best_rate(lambda: run(rows, queries, sums), 2.0 * tries * quads * ACCUMULATORS * 4 * LANES) / 1e9
+
+
 LIMITS: dict[str, Callable[[], float]] = {
     "float32 FMA, GFLOP/s": fma_rate,
+    "int8 dot products, Gop/s": byte_dot_rate,
     "float32 matrix product (numpy), GFLOP/s": lambda: matrix_product_rate(np.matmul),
     "memory read, GB/s": read_rate,
 }

@@ -88,6 +88,7 @@ class Run:
     wall: list[float]  # per round, all queries
     cpu: list[float]
     query_wall: list[list[float]] = field(default_factory=list)  # mode "one": per round, per query
+    facts: dict[str, Any] = field(default_factory=dict)  # what the peer says of its search beside its time
 
     @property
     def label(self) -> str:
@@ -208,17 +209,19 @@ def compare(
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}; it must be one of {MODES}")
     queries = dataset.test[: budget.batch if mode == "batch" else budget.one]
-    entrants, recalls = [], []
+    entrants, recalls, facts = [], [], []
     for built, settings in indexes:
         prepared = np.ascontiguousarray(built.peer.prepare(queries))
         calls = [prepared] if mode == "batch" else [prepared[i : i + 1] for i in range(len(prepared))]
         for parameters in settings:
             entrant = _Entrant(built, parameters, calls, k)
             recalls.append(oracle.recall(entrant.warm_up(), k))
+            facts.append(built.peer.facts(prepared, k))
             entrants.append(entrant)
     _take_turns(entrants, budget)
     return [
-        _run(dataset, entrant, mode, len(queries), recall) for entrant, recall in zip(entrants, recalls, strict=True)
+        _run(dataset, entrant, mode, len(queries), recall, says)
+        for entrant, recall, says in zip(entrants, recalls, facts, strict=True)
     ]
 
 
@@ -238,7 +241,7 @@ def _take_turns(entrants: Sequence[_Entrant], budget: Budget) -> None:
         gc.enable()
 
 
-def _run(dataset: Dataset, entrant: _Entrant, mode: str, n_queries: int, recall: float) -> Run:
+def _run(dataset: Dataset, entrant: _Entrant, mode: str, n_queries: int, recall: float, facts: dict[str, Any]) -> Run:
     built = entrant.built
     return Run(
         dataset=dataset.name,
@@ -261,6 +264,7 @@ def _run(dataset: Dataset, entrant: _Entrant, mode: str, n_queries: int, recall:
         wall=[sum(calls) for calls in entrant.wall],
         cpu=entrant.cpu,
         query_wall=entrant.wall if mode == "one" else [],
+        facts=facts,
     )
 
 

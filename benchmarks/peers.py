@@ -41,6 +41,10 @@ class Peer(ABC):
     def memory(self) -> int:
         """Bytes that the built index holds."""
 
+    def facts(self, queries: np.ndarray, k: int) -> dict[str, Any]:
+        """What there is to say of these searches beside their time; asked once, outside the timing."""
+        return {}
+
     def matrix_product_rate(self) -> float | None:
         """GFLOP/s at which this library multiplies matrices, or None when it does not call BLAS."""
         return None
@@ -75,6 +79,23 @@ class Annlab(Peer):
     def search(self, queries: np.ndarray, k: int, **parameters: Any) -> Answer:
         distances, ids = self.index.search(queries, k=k, threads=self.threads, **parameters)
         return distances, ids
+
+    def facts(self, queries: np.ndarray, k: int) -> dict[str, Any]:
+        """Of an exact scan of bytes: the rows left to be scored (median), queries that were scanned again, "auto"."""
+        if getattr(self.index, "precision", None) != "int8":
+            return {}
+        from annlab import certified
+        from annlab.statistics import DISTANCES
+
+        scanner, n = self.index._state.structure._scanner, len(self.index)
+        counters = np.zeros((len(queries), 3), np.int64)
+        found = scanner.search(queries, k, None, np.arange(n), self.threads, counters)
+        auto = certified.suits(scanner.vectors) and certified.pays(scanner, np.random.default_rng(0))
+        return {
+            "survivors": float(np.median((found >= 0).sum(axis=1))),
+            "scanned again": int((counters[:, DISTANCES] > n).sum()),
+            "auto": "int8" if auto else "float32",
+        }
 
     def memory(self) -> int:
         return self.index.memory()["total"]

@@ -91,7 +91,7 @@ def _rows(members: Sequence[Run], ours: Run) -> list[str]:
             line += "".join(f" {value:8.0f}" for value in run.percentiles())
         line += f" {run.build_seconds:8.2f} {run.first_call_seconds:13.2f} {run.bytes_per_vector:10.0f}"
         lines.append(line + ("" if run is ours else f"  {_ratio(ours, run)}"))
-    return lines
+    return lines + [f"  {run.label:{width}}  {_numbers(run.facts)}" for run in members if run.facts]
 
 
 def _ratio(ours: Run, run: Run) -> str:

@@ -40,6 +40,7 @@ MARGIN = 16 * U  # relative room for the rounding of every term, see annlab/cert
 _INFINITY = np.float32(np.inf)
 _LARGEST_START = np.float32(2.0**29)  # of a tile's sums: the rest of int32 is for y.z
 _LARGEST_SUM = np.float32(2.0e9)
+_FAR = np.float32(4.0e9)
 _ROUNDING = np.float32(2.0**-21)  # of sums below 2^31 in float32, relative
 _TWO = np.float32(2.0)
 
@@ -121,7 +122,7 @@ def measure_queries(path, queries, metric, center, scale, exact_step, converted,
 def pack_byte_queries(path, queries, metric, center, scale, steps, converted, group, packed, offsets, rests):
     """Quantize queries (q, dim) with the given steps into packed (groups, quads, group, 4) int8, which comes zeroed.
 
-    offsets (q,) float32 receive -127 sum(z), which takes the 127 off the rows' bytes, and rests (q,) float64 |r|.
+    offsets (q,) int32 receive -127 sum(z), which takes the 127 off the rows' bytes, and rests (q,) float64 |r|.
     """
     dim, quads = queries.shape[1], packed.shape[1]
     q, row, code, middle = pointer(queries), pointer(converted), pointer(packed), pointer(center)
@@ -162,7 +163,8 @@ def integer_bounds(bounds, spans, ratios, offsets, limits):
     """The largest sum of a tile that may pass, for a register of queries: (bound + apart) / t less the offset."""
     apart = load(spans) * fma(load(ratios), splat(limits[SIZE]), splat(limits[ERROR]))
     most = (load(bounds) + apart) * splat(np.float32(1.0) / limits[STEP])
-    offset = load(offsets)
+    most = larger(smaller(most, splat(_FAR)), splat(-_FAR))  # finite, beyond every sum: nothing, or all, passes
+    offset = ints_to_floats(load(offsets))
     room = fma(larger(most, offset) + larger(splat(np.float32(0.0)) - most, splat(np.float32(0.0)) - offset),
                splat(_ROUNDING), splat(_TWO))  # fmt: skip
     most = most - offset + room
@@ -196,8 +198,8 @@ def collect_bytes(sums, n_queries, row, n_rows, alive, words_each, has_alive, bo
         bound, length = splat(bounds[j]), lengths[j]
         apart = spans[j] * (limit[ERROR] + ratios[j] * limit[SIZE])
         for half in range(2):
-            found = ints_to_floats(load(sums + j * PANEL_ROWS + half * LANES))
-            value = (found + splat(offsets[j])) * step - splat(apart)
+            found = load(sums + j * PANEL_ROWS + half * LANES) + splat(offsets[j])  # an integer, exact
+            value = ints_to_floats(found) * step - splat(apart)
             place = row + half * LANES
             mask = value <= bound
             if place + LANES > n_rows:
@@ -224,9 +226,9 @@ def scan_bytes(path, packed, n_queries, codes, half_norms, limits, n_rows, first
 
     packed (groups, quads, QUERIES_IN_TILE, 4) int8; codes, half_norms and limits as at the head; alive: words of the
     allowed rows, `words_each` apart for every query (0: the same for all), or empty. inverse_steps (groups,) float32:
-    1 / t_q. Per query, with a register's room behind: triggers int64, spans, ratios, offsets (|q| / t_q, |r| / |q|,
-    -127 sum(z)) and bounds float32, ties float64, lengths int64, values float32 and rows int32 (queries, capacity).
-    The rest is scratch.
+    1 / t_q. Per query, with a register's room behind: triggers int64, spans and ratios (|q| / t_q, |r| / |q|) float32,
+    offsets (-127 sum(z)) int32, bounds float32, ties float64, lengths int64, values float32 and rows int32 (queries,
+    capacity). The rest is scratch.
     """
     quads, capacity, has_alive = codes.shape[1], values.shape[1], alive.shape[0] > 0
     query, code, half, limit, bit = (pointer(packed), pointer(codes), pointer(half_norms), pointer(limits),
