@@ -256,6 +256,8 @@ def test_vectors_on_disk(dtype, monkeypatch, tmp_path):
     while not isinstance(base, mmap.mmap):
         base = base.base  # ends in an error where the vectors are ordinary memory
     assert list(tmp_path.iterdir()) == [], "the file has no name any more"
+    memory = index.memory()
+    assert memory["mapped"] == vectors.nbytes and memory["total"] < 900 * (40 + 60), "the vectors are not in memory"
     same(index.search(queries, 9), built(vectors, "l2", "float32").search(queries, 9))
     index.add(queries[:3])
     index.compact()
