@@ -87,7 +87,8 @@ class ByteLists:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What to store besides the vectors."""
-        return {"levels": np.stack([self.quantizer.low, self.quantizer.step]), "codes": self.codes, "halves": self.halves}
+        levels = np.stack([self.quantizer.low, self.quantizer.step])
+        return {"levels": levels, "codes": self.codes, "halves": self.halves}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], conversion: Conversion) -> "ByteLists":

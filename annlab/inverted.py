@@ -11,8 +11,9 @@ n_lists + n_probes * n / n_lists distances instead of n; with n_lists near the s
 root. Neighbours in lists that are not probed are lost. How many lists must be probed for a recall depends on the data,
 so it is measured when the index is fitted (`calibration.py`).
 
-A batch goes through the probed lists once, and all queries that probe a list meet there (`kernels/lists.py`). With
-storage "flat" the vectors themselves are scanned.
+A batch goes through the probed lists once, and all queries that probe a list meet there (`kernels/lists.py`). What is
+scanned are the vectors themselves (storage "flat", `flatlists.py`), or codes of them ("sq8", `bytelists.py`, and "pq4",
+`codedlists.py`), whose best candidates are then scored by the vectors. Whoever probes all lists gets an exact scan.
 """
 
 from functools import cached_property

@@ -91,9 +91,9 @@ class ProductQuantizer:
     Examples
     --------
     >>> import numpy as np
-    >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))
+    >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))  # of squared length 8 on average
     >>> quantizer = ProductQuantizer().fit(vectors)
-    >>> quantizer.encode(vectors[:2]).shape, quantizer.error(vectors) < 0.25 * (vectors**2).sum(axis=1).mean()
+    >>> quantizer.encode(vectors[:2]).shape, quantizer.error(vectors) < 1.5
     ((2, 4), True)
     """
 

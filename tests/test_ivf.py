@@ -67,6 +67,10 @@ def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
     n, keep, offsets = 200, 9, np.array([0, 3, 3, 90, 200])
     vectors, queries = rng.normal(size=(n, dim)).astype(np.float32), rng.normal(size=(q, dim)).astype(np.float32)
     lists = ByteLists.of(vectors, Conversion.of(vectors, get_metric("l2")))
+    points = vectors - lists.conversion.center
+    np.testing.assert_allclose(lists.halves, 0.5 * (points**2).sum(axis=1), rtol=1e-4)
+    restored = lists.quantizer.decode(lists.codes[:, :dim])
+    assert (np.abs(restored - points) <= 0.51 * lists.quantizer.step + 1e-5).all()
     y, coarse = lists.conversion.queries(queries), np.zeros((q, 3), np.float32)
     probes = np.stack([rng.permutation(4)[:3] for _ in range(q)])
     found, lengths = lists.scan(y, offsets, probes, coarse, keep, None, np.arange(n))
