@@ -265,5 +265,8 @@ def check_arrays(arrays: dict[str, Any], n: int, dim: int) -> None:
     for name, (dtype, shape) in wanted.items():
         if arrays[name].dtype != dtype or arrays[name].shape != shape:
             raise ValueError(f"array {name!r} is {arrays[name].dtype} {arrays[name].shape}, should be {shape}")
+    limits = arrays["limits"]
+    if not (np.isfinite(limits).all() and (limits >= 0).all() and (limits[:, scan_bytes.STEP] > 0).all()):
+        raise ValueError("the limits of a panel must be finite, and its step positive")
     if dim > MAX_DIM or not np.isfinite(arrays["byte_center"]).all() or arrays["exact_step"][0] not in (0.0, 1.0):
         raise ValueError("the quantization is out of range")

@@ -26,7 +26,7 @@ from annlab.structure import Progress, Request
 class ExactStructure:
     """All vectors, scanned; with a quantized copy where the scanner is a `ByteScanner`."""
 
-    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "half_norms", "limits"})
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "half_norms"})
     exhaustive: ClassVar[bool] = True
 
     def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
