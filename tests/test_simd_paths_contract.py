@@ -12,7 +12,6 @@ import pytest
 
 from tests.kernels.test_paths import CPUS, HAVE, ROOT
 
-
 # The trees and the lists of IVF have so far run their contract on the machine's own path only.
 SELECTED = "not KDTree and not BallTree and not IVF"
 
