@@ -22,7 +22,8 @@ def test_contract_on_path(simd, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_CPU", "ANNLAB_SIMD"))}
     environment |= CPUS[simd] | {"ANNLAB_SIMD": simd, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract", "tests/kernels",
-               "tests/test_certified.py", "--deselect", "tests/kernels/test_paths.py", "-k", SELECTED[simd]]  # fmt: skip
+               "tests/test_certified.py", "--deselect", "tests/kernels/test_paths.py",
+               "-k", SELECTED[simd]]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
     assert done.returncode == 0, tail
