@@ -141,10 +141,11 @@ def lookup(typing_context: Any, table: Any, index: Any) -> Any:
         if PATH_NAME in names:
             return call_llvm(builder, names[PATH_NAME], _BYTES.llvm, list(args))
         result = ir.Constant(_BYTES.llvm, ir.Undefined)
-        for lane in range(_BYTES.lanes):  # one register of 16 bytes: a single group
+        for lane in range(_BYTES.lanes):
             place = builder.and_(
                 builder.extract_element(args[1], ir.Constant(I32, lane)), ir.Constant(ir.IntType(8), 15)
             )
+            place = builder.or_(place, ir.Constant(ir.IntType(8), lane // 16 * 16))
             byte = builder.extract_element(args[0], builder.zext(place, I32))
             result = builder.insert_element(result, byte, ir.Constant(I32, lane))
         return result
