@@ -8,8 +8,9 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import bytelists as kernels
+from annlab.kernels.candidates import CHUNK_WIDTH, finish
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.lists import QUERIES_IN_GROUP, finish
+from annlab.kernels.lists import QUERIES_IN_GROUP
 from annlab.kernels.simd import LANES
 from annlab.quantizers import ScalarQuantizer
 
@@ -65,18 +66,18 @@ class ByteLists:
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
         bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        low = np.empty(max(capacity, CHUNK_WIDTH) + 2 * LANES, np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
         weighted = y * self.quantizer.step
         steps = np.maximum(np.abs(weighted).max(axis=1, initial=0.0) / np.float32(127), np.float32(1e-30))
         z = np.zeros((q, stride), np.int8)
         z[:, : y.shape[1]] = np.rint(weighted / steps[:, None])
         pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
+        most = int(np.diff(pair_offsets).max()) + QUERIES_IN_GROUP
         kernels.scan_byte_lists(
             z, steps, self.codes, self.halves, offsets, pair_offsets, pairs, probes.shape[1], words.ravel(),
             words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values, rows,
-            np.zeros((QUERIES_IN_GROUP, stride), np.int8), np.empty(LANES, np.float32), np.zeros(LANES, np.float32),
-            np.empty(LANES, np.float32), low, high,
+            np.empty((most, stride), np.int8), np.empty((most, CHUNK_WIDTH), np.float32), low, high,
         )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths

@@ -9,8 +9,8 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import pq as kernels
+from annlab.kernels.candidates import finish
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.lists import finish
 from annlab.kernels.simd import LANES
 from annlab.quantizers import ProductQuantizer
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import lists as kernels
+from annlab.kernels.candidates import CHUNK_WIDTH, finish
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.simd import LANES
 
@@ -69,28 +70,29 @@ class FlatLists:
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
         bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        low = np.empty(max(capacity, CHUNK_WIDTH) + 2 * LANES, np.float32)
         high, code = np.empty_like(low), self.conversion.metric.code
         words = np.zeros(1, np.uint64) if alive is None else alive
         stride = -(-y.shape[1] // LANES) * LANES
         if q < _ONE_BY_ONE:
+            found = np.empty(CHUNK_WIDTH, np.float32)
             padded = np.zeros((q, stride), np.float32)
             padded[:, : y.shape[1]] = y
             for i in range(q):
-                own = words[i] if words.ndim == 2 else words
-                lengths[i] = kernels.scan_lists_one(
+                own, one = words[i] if words.ndim == 2 else words, slice(i, i + 1)
+                kernels.scan_lists_one(
                     padded[i], self.rows, self.halves, self.scales, code, offsets, probes[i], own, alive is not None,
-                    keep, keys, bounds[i], values[i], rows[i], low, high,
+                    keep, keys, bounds[one], lengths[one], values[i], rows[i], found, low, high,
                 )  # fmt: skip
         else:
             pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
-            group = np.zeros((kernels.QUERIES_IN_GROUP, stride), np.float32)
+            most = int(np.diff(pair_offsets).max()) + kernels.QUERIES_IN_GROUP
             kernels.scan_lists(
                 y, self.rows, self.halves, self.scales, code, offsets, pair_offsets, pairs, probes.shape[1],
                 words.ravel(), words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths,
-                values, rows, group, np.empty(LANES, np.float32), np.empty(LANES, np.float32), low, high,
+                values, rows, np.zeros((most, stride), np.float32), np.empty((most, CHUNK_WIDTH), np.float32), low, high,
             )  # fmt: skip
-        kernels.finish(lengths, values, rows, keep, keys, low, high, result)
+        finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
 
     def row_bytes(self) -> int:

@@ -29,7 +29,7 @@ from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
 from annlab.kernels import distance as distance_kernels
-from annlab.kernels import lists as kernels
+from annlab.kernels import probes as kernels
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.scan import QUERIES_IN_TILE
 from annlab.kernels.simd import LANES

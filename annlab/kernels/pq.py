@@ -18,7 +18,7 @@ the four tables up one after the other and take a byte of each. Two queries shar
 
 import numpy as np
 
-from annlab.kernels.lists import living_rows, shrink
+from annlab.kernels.candidates import is_alive, shrink
 from annlab.kernels.path import HAS_BYTE_PERMUTE, entry, inlined, kernel
 from annlab.kernels.simd import LANES, fma, int_registers, load, load_table, pointer, prefetch, splat
 from annlab.kernels.simd_bytes import as_elements, dot_bytes, ints_to_floats, lookup, lookup_wide, shift_right

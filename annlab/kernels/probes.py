@@ -1,0 +1,83 @@
+"""Which lists a query probes: the n smallest surrogates |c|^2/2 - c.y of all centroids c.
+
+Several queries share the tile of `kernels/scan.py`; one or two go through the panels by themselves, with the same sums
+in the same order.
+"""
+
+from annlab.kernels.kmeans import pack_group
+from annlab.kernels.path import entry, kernel
+from annlab.kernels.scan import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float_tile
+from annlab.kernels.simd import LANES, first, float_registers, fma, load, pointer, splat, store
+from annlab.kernels.topk import kth_smallest, push, sort_heap
+
+PANELS_AT_ONCE = 4  # of centroids, for one query: as many chains of additions as hide their latency
+
+
+@kernel
+def centroid_surrogates_one(query, panels, half_norms, n_panels, dim, block, out):
+    """|c|^2/2 - c.y of one query, in the order of additions of `float_tile`."""
+    for p in range(0, n_panels, PANELS_AT_ONCE):
+        start = max(0, min(p, n_panels - PANELS_AT_ONCE))
+        n = min(PANELS_AT_ONCE, n_panels)
+        for j in range(2 * PANELS_AT_ONCE):
+            block[j] = load(half_norms + (start + min(j // 2, n - 1)) * PANEL_ROWS + (j % 2) * LANES)
+        panel = panels + start * PANEL_ROWS * dim
+        second, third = min(1, n - 1) * PANEL_ROWS * dim, min(2, n - 1) * PANEL_ROWS * dim
+        fourth = min(3, n - 1) * PANEL_ROWS * dim
+        for i in range(dim):
+            q = splat(-query[i])
+            block[0] = fma(q, load(panel), block[0])
+            block[1] = fma(q, load(panel + LANES), block[1])
+            block[2] = fma(q, load(panel + second), block[2])
+            block[3] = fma(q, load(panel + second + LANES), block[3])
+            block[4] = fma(q, load(panel + third), block[4])
+            block[5] = fma(q, load(panel + third + LANES), block[5])
+            block[6] = fma(q, load(panel + fourth), block[6])
+            block[7] = fma(q, load(panel + fourth + LANES), block[7])
+            panel += PANEL_ROWS
+        for j in range(2 * n):
+            store(out + start * PANEL_ROWS + j * LANES, block[j])
+
+
+@kernel
+def smallest(surrogates, length, n, low, high, values, places):
+    """The n smallest of `length` surrogates by (value, place), nearest first."""
+    bound = splat(kth_smallest(surrogates, length, n, low, high))
+    size = 0
+    for i in range(0, length, LANES):
+        mask = (load(surrogates + i) <= bound) & ((1 << min(LANES, length - i)) - 1)
+        while mask != 0:
+            place = i + first(mask)
+            size = push(values, places, size, n, surrogates[place], place)
+            mask &= mask - 1
+    sort_heap(values, places, size)
+
+
+@entry
+def find_probes(path, queries, panels, half_norms, n_lists, packed, surrogates, low, high, values, probes):
+    """probes (q, n_probes) int64: the nearest lists of every query, nearest first, and their surrogates in values.
+
+    queries (q, dim) converted; packed (dim, QUERIES_IN_TILE), surrogates (QUERIES_IN_TILE, n_panels * PANEL_ROWS), low
+    and high (as long, + 2 LANES) are scratch.
+    """
+    dim, n_panels, n_probes = queries.shape[1], panels.shape[0], probes.shape[1]
+    y, panel, half, group = pointer(queries), pointer(panels), pointer(half_norms), pointer(packed)
+    out, a, b = pointer(surrogates), pointer(low), pointer(high)
+    value, probe = pointer(values), pointer(probes)
+    width = n_panels * PANEL_ROWS
+    block = float_registers(ACCUMULATORS)
+    for start in range(0, queries.shape[0], QUERIES_IN_TILE):
+        n = min(QUERIES_IN_TILE, queries.shape[0] - start)
+        if n <= 2:
+            for j in range(n):
+                centroid_surrogates_one(y + (start + j) * dim, panel, half, n_panels, dim, block, out + j * width)
+        else:
+            pack_group(y + start * dim, dim, n, group)
+            for p in range(n_panels):
+                float_tile(block, group, panel + p * dim * PANEL_ROWS, half + p * PANEL_ROWS, dim)
+                for j in range(QUERIES_IN_TILE):
+                    store(out + j * width + p * PANEL_ROWS, block[2 * j])
+                    store(out + j * width + p * PANEL_ROWS + LANES, block[2 * j + 1])
+        for j in range(n):
+            place = (start + j) * n_probes
+            smallest(out + j * width, n_lists, n_probes, a, b, value + place, probe + place)
