@@ -9,15 +9,19 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import pq as kernels
-from annlab.kernels.candidates import finish
+from annlab.kernels.candidates import (
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    capacity_for,
+    finish,
+    scratch_of_one,
+    scratch_width,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.simd import LANES
 from annlab.quantizers import ProductQuantizer
 
 _CHUNK = 65536  # rows encoded at a time
 _TRAINING_ROWS = 16384
-_PADDING_BLOCKS = 2  # a tile may begin in a list's last block
-_PADDING_TERMS = 64
 
 
 class CodedLists:
@@ -26,9 +30,9 @@ class CodedLists:
     Attributes
     ----------
     quantizer : ProductQuantizer
-    codes : (n_blocks + 2, groups, 64) uint8
+    codes : (n_blocks + padding, groups, 64) uint8
         See `kernels/pq.py`.
-    terms : (n + 64,) float32
+    terms : (n + padding,) float32
         |r|^2 / 2 + c.r of every row, with r as its codes say; zeros for ip.
     """
 
@@ -36,6 +40,7 @@ class CodedLists:
                  terms: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.terms = conversion, quantizer, codes, terms
         self._block_offsets = block_offsets(offsets)
+        self._table_shape = codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS
 
     @classmethod
     def of(cls, vectors: np.ndarray, conversion: Conversion, centroids: np.ndarray, offsets: np.ndarray,
@@ -55,7 +60,7 @@ class CodedLists:
         n, code = len(vectors), conversion.metric.code
         labels = np.repeat(np.arange(len(centroids)), np.diff(offsets))
         codes = np.empty((n, len(quantizer.codebooks)), np.uint8)
-        terms = np.zeros(n + _PADDING_TERMS, np.float32)
+        terms = np.zeros(n + kernels.PADDING_TERMS, np.float32)
         for start in range(0, n, _CHUNK):
             some = slice(start, min(n, start + _CHUNK))
             own = centroids[labels[some]]
@@ -67,22 +72,22 @@ class CodedLists:
                 terms[some][~vectors[some].any(axis=1)] += np.float32(0.5)
         blocks = block_offsets(offsets)
         groups = -(-codes.shape[1] // kernels.IN_GROUP)
-        packed = np.zeros((blocks[-1] + _PADDING_BLOCKS, groups, 64), np.uint8)
+        packed = np.zeros((blocks[-1] + kernels.PADDING_BLOCKS, groups, 64), np.uint8)
         kernels.pack_codes(codes, offsets, blocks, packed)
         return cls(conversion, quantizer, offsets, packed, terms)
 
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
              alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
-        q, capacity = len(y), 3 * keep + 6 * LANES
+        q, capacity = len(y), capacity_for(keep)
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        bounds = np.full(q, FIRST_BOUND)
+        low = np.empty(scratch_width(capacity), np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        tables = np.zeros((q, self.codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS), np.uint8)
+        tables, entries = np.zeros((q, *self._table_shape), np.uint8), np.empty(self._table_shape, np.float32)
         steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
-        kernels.fill_tables(y, self.quantizer.codebooks, tables, steps, starts)
+        kernels.fill_tables(y, self.quantizer.codebooks, entries, tables, steps, starts)
         for ranks in (slice(0, 1), slice(1, None)):
             some = np.ascontiguousarray(probes[:, ranks])
             if some.shape[1]:
@@ -91,10 +96,20 @@ class CodedLists:
                     tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
                     np.ascontiguousarray(coarse[:, ranks]).ravel(), some.shape[1], words.ravel(),
                     words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values,
-                    rows, low, high,
+                    rows, np.empty((2, CHUNK_WIDTH), np.float32), low, high,
                 )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
+                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+        """As of `FlatLists`."""
+        found: tuple[int, int] = kernels.scan_codes_one(
+            y, self.quantizer.codebooks, np.empty(self._table_shape, np.float32),
+            np.zeros(self._table_shape, np.uint8), self.codes, self.terms, offsets, self._block_offsets, probes, coarse,
+            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
+        )  # fmt: skip
+        return found
 
     def row_bytes(self) -> int:
         """Bytes that a scan reads for a row."""
@@ -113,11 +128,11 @@ class CodedLists:
             raise ValueError("codebooks are not finite, or too large")
         offsets = arrays["list_offsets"]
         groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
-        expected = (int(block_offsets(offsets)[-1]) + _PADDING_BLOCKS, groups, 64)
+        expected = (int(block_offsets(offsets)[-1]) + kernels.PADDING_BLOCKS, groups, 64)
         if codes.dtype != np.uint8 or codes.shape != expected:
             raise ValueError(f"codes are {codes.dtype} {codes.shape}, not uint8 {expected}")
-        if terms.dtype != np.float32 or terms.shape != (n + _PADDING_TERMS,):
-            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + _PADDING_TERMS},)")
+        if terms.dtype != np.float32 or terms.shape != (n + kernels.PADDING_TERMS,):
+            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + kernels.PADDING_TERMS},)")
         return cls(conversion, quantizer, offsets, codes, terms)
 
 

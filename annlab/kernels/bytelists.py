@@ -7,7 +7,7 @@ surrogate is h - t (code.z): four multiplications in every int32 lane at once, a
 
 import numpy as np
 
-from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FRONT, offer
+from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer, parts, take_out
 from annlab.kernels.lists import (
     PAIRS_IN_GROUP,
     PARTS_IN_GROUP,
@@ -15,16 +15,17 @@ from annlab.kernels.lists import (
     QUERIES_IN_GROUP,
     fold_first,
     fold_quarters,
+    fold_rows,
     fold_second,
     gather,
 )
-from annlab.kernels.path import REGISTER_BYTES, entry, inlined
+from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import LANES, int_registers, load, pointer, prefetch, splat, store
 from annlab.kernels.simd_bytes import dot_bytes, ints_to_floats
 
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path
 _AHEAD = 4096
-_ZERO = np.int32(0)
+_ZERO, _NOUGHT = np.int32(0), np.float32(0.0)
 
 
 @inlined
@@ -48,6 +49,39 @@ def byte_tile(block, sums, x, queries, n_queries, stride):
             low, high = fold_first(block[4 * j], block[4 * j + 2]), fold_first(block[4 * j + 1], block[4 * j + 3])
             sums[j * QUARTER + quarter] = fold_second(low, high)
     fold_quarters(sums, n_queries)
+
+
+@inlined
+def byte_row_by_row(block, sums, x, query, stride):
+    """`byte_tile` for one query: the same sums, but memory is read from one end to the other."""
+    for r in range(LANES):
+        partial = splat(_ZERO)
+        for i in range(0, stride, REGISTER_BYTES):
+            partial = dot_bytes(partial, load(x + i), load(query + i))
+        block[r] = partial
+        x += stride
+    fold_rows(block, sums)
+
+
+@kernel
+def quantize_query(query, dim, row_steps, out, stride):
+    """out (stride,) int8: step_i y_i in steps of t, which is returned."""
+    largest = _NOUGHT
+    for i in range(dim):
+        largest = max(largest, abs(query[i] * row_steps[i]))
+    step = max(largest / np.float32(127), np.float32(1e-30))
+    for i in range(stride):
+        out[i] = np.int8(np.rint(query[i] * row_steps[i] / step)) if i < dim else np.int8(0)
+    return step
+
+
+@entry
+def quantize_queries(path, queries, row_steps, out, steps):
+    """`quantize_query` for all queries (q, dim): out (q, stride), steps (q,)."""
+    dim, stride = queries.shape[1], out.shape[1]
+    y, row_step, z = pointer(queries), pointer(row_steps), pointer(out)
+    for i in range(queries.shape[0]):
+        steps[i] = quantize_query(y + i * dim, dim, row_step, z + i * stride, stride)
 
 
 @entry
@@ -82,5 +116,37 @@ def scan_byte_lists(path, queries, steps, codes, halves, list_offsets, pair_offs
                         store(out + (g + j) * CHUNK_WIDTH + (s - start),
                               load(half + s) - ints_to_floats(sums[j * QUARTER]) * own)  # fmt: skip
             for j in range(n_pairs):
-                offer(out + j * CHUNK_WIDTH, stop - start, start, p[j] // n_probes, bit, words_each, has_alive, bound,
-                      length, value, row, capacity, keep, key, a, b)  # fmt: skip
+                q = p[j] // n_probes
+                bound[q], length[q] = offer(
+                    out + j * CHUNK_WIDTH, stop - start, start, bit + q * words_each, has_alive, bound[q], length[q],
+                    value + q * capacity, row + q * capacity, capacity, keep, key, a, b,
+                )  # fmt: skip
+
+
+@entry
+def scan_byte_lists_one(path, query, row_steps, quantized, codes, halves, list_offsets, probes, alive, has_alive, keep,
+                        keys, scratch, rows, result):  # fmt: skip
+    """The `keep` best rows of the probed lists (p,) for one converted query; quantized (stride,) int8 is scratch.
+
+    Arguments and result as in `lists.scan_lists_one`.
+    """
+    n, stride, capacity = codes.shape[0], codes.shape[1], rows.shape[0]
+    z, x, half, bit, row, key = (
+        pointer(quantized), pointer(codes), pointer(halves), pointer(alive), pointer(rows), pointer(keys),
+    )  # fmt: skip
+    step = quantize_query(pointer(query), row_steps.shape[0], pointer(row_steps), z, stride)
+    value, out, a, b = parts(scratch, capacity)
+    block, sums = int_registers(LANES), int_registers(QUARTER)
+    bound, length, looked_at = FIRST_BOUND, 0, 0
+    for probe in range(probes.shape[0]):
+        label = probes[probe]
+        looked_at += list_offsets[label + 1] - list_offsets[label]
+        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
+            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
+            for r in range(start, stop, LANES):
+                s = min(r, n - LANES)
+                byte_row_by_row(block, sums, x + s * stride, z, stride)
+                store(out + (s - start), load(half + s) - ints_to_floats(sums[0]) * splat(step))
+            bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
+                                  key, a, b)  # fmt: skip
+    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at

@@ -15,7 +15,18 @@ from annlab.kernels.topk import append, keep_at_most, kth_smallest
 CHUNK_ROWS = 256  # rows whose surrogates are offered at a time
 FRONT = LANES  # surrogates that a chunk may have before its first, see `scan_lists`
 CHUNK_WIDTH = FRONT + CHUNK_ROWS + LANES
+FIRST_BOUND = np.finfo(np.float32).max  # lets everything pass but what is infinite
 _INFINITY, _LARGEST = np.float32(np.inf), np.finfo(np.float32).max
+
+
+def capacity_for(keep: int) -> int:
+    """Entries of a query's buffer."""
+    return 3 * keep + 6 * LANES
+
+
+def scratch_width(capacity: int) -> int:
+    """Elements of the scratch arrays low and high."""
+    return max(capacity, CHUNK_WIDTH) + 2 * LANES
 
 
 @kernel
@@ -42,17 +53,15 @@ def is_alive(alive, row):
 
 
 @kernel
-def offer(found, n, row, query, alive, words_each, has_alive, bounds, lengths, values, rows, capacity, keep, keys, low,
-          high):  # fmt: skip
-    """Offer the rows row..row + n - 1 with the surrogates `found` to a query.
+def offer(found, n, row, alive, has_alive, bound, length, values, rows, capacity, keep, keys, low, high):
+    """Offer the rows row..row + n - 1 with the surrogates `found` to a query; returns its bound and length.
 
-    alive: bits of rows, words_each apart for every query (0: one set for all); bounds, lengths, values and rows are
-    those of all queries; low and high are scratch, longer than `found` and a buffer by 2 LANES.
+    alive: bits of the rows that it may have; values and rows (capacity,) are its buffer; low and high are scratch,
+    longer than `found` and the buffer by 2 LANES.
     """
-    value, number, bound, length = values + query * capacity, rows + query * capacity, bounds[query], lengths[query]
     if has_alive:
         for i in range(n):
-            if not is_alive(alive + query * words_each, row + i):
+            if not is_alive(alive, row + i):
                 found[i] = _INFINITY
     if length == 0 and n > keep:
         bound = min(bound, kth_smallest(found, n, keep, low, high))
@@ -60,20 +69,40 @@ def offer(found, n, row, query, alive, words_each, has_alive, bounds, lengths, v
         some = load(found + i)
         mask = some <= splat(bound)
         if mask != 0:
-            length = append(value, number, length, some, row + i, mask & ((1 << min(LANES, n - i)) - 1))
+            length = append(values, rows, length, some, row + i, mask & ((1 << min(LANES, n - i)) - 1))
             if length > capacity - 2 * LANES:
-                length, bound = shrink(value, number, length, keep, keys, low, high)
-    bounds[query], lengths[query] = bound, length
+                length, bound = shrink(values, rows, length, keep, keys, low, high)
+    return bound, length
+
+
+@kernel
+def take_out(values, rows, length, keep, keys, low, high, result):
+    """result (keep,): the rows of the `keep` best entries of a buffer, -1 where there are fewer; returns how many."""
+    length, _ = shrink(values, rows, length, keep, keys, low, high)
+    for i in range(keep):
+        result[i] = rows[i] if i < length else -1
+    return length
 
 
 @entry
 def finish(path, lengths, values, rows, keep, keys, low, high, result):
     """result (q, keep): the rows of the `keep` best entries of every buffer, -1 where there are fewer."""
-    capacity = values.shape[1]
+    capacity, out = values.shape[1], pointer(result)
     value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    for query in range(lengths.shape[0]):
-        place = query * capacity
-        length, _ = shrink(value + place, row + place, lengths[query], keep, key, a, b)
-        lengths[query] = length
-        for i in range(keep):
-            result[query, i] = row[place + i] if i < length else -1
+    for i in range(lengths.shape[0]):
+        place = i * capacity
+        lengths[i] = take_out(value + place, row + place, lengths[i], keep, key, a, b, out + i * keep)
+
+
+def scratch_of_one(keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a scan for one query needs: `parts` of float32, and rows (capacity,) int32."""
+    capacity = capacity_for(keep)
+    return np.empty(capacity + CHUNK_WIDTH + 2 * scratch_width(capacity), np.float32), np.empty(capacity, np.int32)
+
+
+@inlined
+def parts(scratch, capacity):
+    """Values (capacity,), found (its row 0 behind FRONT), low and high in the scratch of `scratch_of_one`."""
+    values = pointer(scratch)
+    low = values + capacity + CHUNK_WIDTH
+    return values, values + capacity + FRONT, low, low + (scratch.shape[0] - capacity - CHUNK_WIDTH) // 2

@@ -14,7 +14,7 @@ batch.
 
 import numpy as np
 
-from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FRONT, offer
+from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer, parts, take_out
 from annlab.kernels.distance import COSINE
 from annlab.kernels.path import entry, inlined, kernel
 from annlab.kernels.simd import (
@@ -90,6 +90,12 @@ def row_by_row(block, sums, x, query, dim):
             partial = fma(load_first(x + i, dim - i), load(query + i), partial)
         block[r] = partial
         x += dim
+    fold_rows(block, sums)
+
+
+@inlined
+def fold_rows(block, sums):
+    """sums[0] = the sum of block[r] in lane r."""
     for q in range(QUARTER):
         low = fold_first(block[q], block[q + 2 * QUARTER])
         high = fold_first(block[q + QUARTER], block[q + 3 * QUARTER])
@@ -159,22 +165,30 @@ def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pai
                             total = total * load(scale + s)
                         store(place + j * CHUNK_WIDTH, load(half + s) - total)
             for j in range(n_pairs):
-                offer(out + j * CHUNK_WIDTH, stop - start, start, p[j] // n_probes, bit, words_each, has_alive, bound,
-                      length, value, row, capacity, keep, key, a, b)  # fmt: skip
+                q = p[j] // n_probes
+                bound[q], length[q] = offer(
+                    out + j * CHUNK_WIDTH, stop - start, start, bit + q * words_each, has_alive, bound[q], length[q],
+                    value + q * capacity, row + q * capacity, capacity, keep, key, a, b,
+                )  # fmt: skip
 
 
 @entry
 def scan_lists_one(path, query, vectors, halves, scales, metric, list_offsets, probes, alive, has_alive, keep, keys,
-                   bounds, lengths, values, rows, found, low, high):  # fmt: skip
-    """Offer the rows of the probed lists (p,) to one query (padded to whole registers with zeros); arguments as in
-    `scan_lists`, for one query."""
-    dim, n, capacity = vectors.shape[1], vectors.shape[0], values.shape[0]
+                   scratch, rows, result):  # fmt: skip
+    """The `keep` best rows of the probed lists (p,) for one query, padded with zeros to whole registers.
+
+    Returns how many there are and how many rows were looked at; result (keep,) is padded with -1. scratch and rows as
+    of `scratch_of_one`; the rest as in `scan_lists`, for one query.
+    """
+    dim, n, capacity = vectors.shape[1], vectors.shape[0], rows.shape[0]
     y, x, half, scale = pointer(query), pointer(vectors), pointer(halves), pointer(scales)
-    bit, bound, length = pointer(alive), pointer(bounds), pointer(lengths)
-    value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    block, sums, out = float_registers(LANES), float_registers(QUARTER), pointer(found) + FRONT
+    bit, row, key = pointer(alive), pointer(rows), pointer(keys)
+    value, out, a, b = parts(scratch, capacity)
+    block, sums = float_registers(LANES), float_registers(QUARTER)
+    bound, length, looked_at = FIRST_BOUND, 0, 0
     for probe in range(probes.shape[0]):
         label = probes[probe]
+        looked_at += list_offsets[label + 1] - list_offsets[label]
         for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
             for r in range(start, stop, LANES):
@@ -184,5 +198,6 @@ def scan_lists_one(path, query, vectors, halves, scales, metric, list_offsets, p
                 if metric == COSINE:
                     total = total * load(scale + s)
                 store(out + (s - start), load(half + s) - total)
-            offer(out, stop - start, start, 0, bit, 0, has_alive, bound, length, value, row, capacity, keep, key, a,
-                  b)  # fmt: skip
+            bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
+                                  key, a, b)  # fmt: skip
+    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at

@@ -1,15 +1,21 @@
-"""Which lists a query probes: the n smallest surrogates |c|^2/2 - c.y of all centroids c.
+"""Which lists a query probes: the conversion of queries, and the n smallest surrogates |c|^2/2 - c.y of all centroids c.
 
 Several queries share the tile of `kernels/scan.py`; one or two go through the panels by themselves, with the same sums
 in the same order.
 """
 
+import math
+
+import numpy as np
+
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, inverse_norm
 from annlab.kernels.kmeans import pack_group
 from annlab.kernels.path import entry, kernel
 from annlab.kernels.scan import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float_tile
 from annlab.kernels.simd import LANES, first, float_registers, fma, load, pointer, splat, store
 from annlab.kernels.topk import kth_smallest, push, sort_heap
 
+_ZERO = np.float32(0.0)
 PANELS_AT_ONCE = 4  # of centroids, for one query: as many chains of additions as hide their latency
 
 
@@ -51,6 +57,49 @@ def smallest(surrogates, length, n, low, high, values, places):
             size = push(values, places, size, n, surrogates[place], place)
             mask &= mask - 1
     sort_heap(values, places, size)
+
+
+@kernel
+def convert_query(query, dim, metric, center, scale, longest, out, stride):
+    """out (stride,) float32, zeros behind dim: a query as rows are converted, with no coordinate above `longest`.
+
+    For ip it is scaled by a power of two to a largest coordinate below 1.
+    """
+    factor, largest, shrunk = scale, 0.0, 1.0
+    if metric == COSINE:
+        inverse = inverse_norm(query, dim)
+        factor = inverse if inverse > 0.0 else 1.0
+    for i in range(dim):
+        largest = max(largest, abs(query[i] * factor - center[i] * scale))
+    if metric == INNER_PRODUCT:
+        shrunk = math.ldexp(1.0, -math.frexp(largest)[1])
+    elif largest > longest:
+        shrunk = longest / largest
+    for i in range(dim):
+        out[i] = np.float32((query[i] * factor - center[i] * scale) * shrunk)
+    for i in range(dim, stride):
+        out[i] = _ZERO
+
+
+@entry
+def convert_queries(path, queries, metric, center, scale, longest, out):
+    """`convert_query` for all queries (q, dim)."""
+    dim, stride = queries.shape[1], out.shape[1]
+    q, middle, result = pointer(queries), pointer(center), pointer(out)
+    for i in range(queries.shape[0]):
+        convert_query(q + i * dim, dim, metric, middle, scale, longest, result + i * stride, stride)
+
+
+@entry
+def convert_and_probe(path, query, metric, center, scale, longest, panels, half_norms, n_lists, y, surrogates, values,
+                      probes):  # fmt: skip
+    """`convert_queries` and `find_probes` for one query (1, dim): y (stride,), values and probes (n_probes,) are
+    filled; surrogates (3 * n_panels * PANEL_ROWS + 4 * LANES,) is scratch."""
+    n_panels, width = panels.shape[0], panels.shape[0] * PANEL_ROWS
+    point, out, block = pointer(y), pointer(surrogates), float_registers(ACCUMULATORS)
+    convert_query(pointer(query), query.shape[1], metric, pointer(center), scale, longest, point, y.shape[0])
+    centroid_surrogates_one(point, pointer(panels), pointer(half_norms), n_panels, query.shape[1], block, out)
+    smallest(out, n_lists, probes.shape[0], out + width, out + 2 * width + 2 * LANES, pointer(values), pointer(probes))
 
 
 @entry

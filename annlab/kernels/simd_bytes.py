@@ -17,12 +17,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from annlab.kernels.path import HAS_BYTE_DOT, PATH_NAME
+from annlab.kernels.simd import _registers
 from annlab.kernels.vectors import I32, Pointer, Vector, call_llvm, native, splat_value
 
 _INTS = native(types.int32)
 _BYTES = native(types.uint8)
 _SIGNED = native(types.int8)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * _INTS.lanes)
+short_registers = _registers(types.int16)
 
 
 @intrinsic
@@ -133,6 +135,16 @@ def as_elements(typing_context: Any, value: Any, pointer_of_kind: Any) -> Any:
 
 
 @intrinsic
+def as_shorts(typing_context: Any, value: Any) -> Any:
+    """The same bits as lanes of int16."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], sig.return_type.llvm)
+
+    return native(types.int16)(value), codegen
+
+
+@intrinsic
 def lookup(typing_context: Any, table: Any, index: Any) -> Any:
     """table[index & 15] of bytes, within every group of sixteen lanes; indexes must be below 128."""
     names = {"avx512": "llvm.x86.avx512.pshuf.b.512", "avx2": "llvm.x86.avx2.pshuf.b"}
@@ -163,3 +175,40 @@ def lookup_wide(typing_context: Any, table: Any, index: Any) -> Any:
         return call_llvm(builder, "llvm.x86.avx512.permvar.qi.512", _BYTES.llvm, list(args))
 
     return table(table, index), codegen
+
+
+@intrinsic
+def low_bytes(typing_context: Any, value: Any) -> Any:
+    """Float lanes from 0 to below 256 as uint8, truncated."""
+    result = Vector(types.uint8, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ints = builder.fptosi(args[0], ir.VectorType(I32, result.lanes))
+        return builder.trunc(ints, result.llvm)
+
+    return result(value), codegen
+
+
+@intrinsic
+def sixteen_sums(typing_context: Any, total: Any, odd: Any) -> Any:
+    """Sixteen float32 sums from int16 lanes that are, sixteen bytes for sixteen rows, parts of these sums.
+
+    Lane j of 16 bytes holds the sum of row 2 j + 1 in `odd`, and in `total` that of row 2 j plus 256 times the former,
+    modulo 65,536. All the 16 bytes of a register are added up.
+    """
+    result = Vector(types.float32, 16)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.args[0].llvm
+        eight = ir.Constant(kind, [8] * kind.count)
+        parts = builder.sub(args[0], builder.shl(args[1], eight)), args[1]
+        lanes = kind.count
+        while lanes > 8:
+            lanes //= 2
+            halves = [ir.Constant(ir.VectorType(I32, lanes), list(range(s, s + lanes))) for s in (0, lanes)]
+            parts = tuple(builder.add(*(builder.shuffle_vector(p, p, half) for half in halves)) for p in parts)
+        zipped = ir.Constant(ir.VectorType(I32, 16), [lane for j in range(8) for lane in (j, 8 + j)])
+        together = builder.shuffle_vector(*parts, zipped)
+        return builder.uitofp(builder.zext(together, ir.VectorType(I32, 16)), result.llvm)
+
+    return result(total, odd), codegen
