@@ -9,7 +9,7 @@ The structure (an inverted file: J. Sivic, A. Zisserman, "Video Google", ICCV 20
 A search compares the query with all centroids, takes the `n_probes` nearest lists, and scans them: about
 n_lists + n_probes * n / n_lists distances instead of n; with n_lists near the square root of n the cost grows as that
 root. Neighbours in lists that are not probed are lost. How many lists must be probed for a recall depends on the data,
-so it is measured when the index is fitted (`calibration.py`).
+so it is measured when the index is fitted (`calibration.py`). `inverted_build.py` builds.
 
 A batch goes through the probed lists once, and all queries that probe a list meet there (`kernels/lists.py`). What is
 scanned are the vectors themselves (storage "flat", `flatlists.py`), or codes of them ("sq8", `bytelists.py`, and "pq4",
@@ -21,35 +21,26 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import calibration, kmeans
-from annlab.bytelists import MAX_DIM, ByteLists
+from annlab import calibration, inverted_build
+from annlab.bytelists import ByteLists
 from annlab.calibration import Calibration
 from annlab.centroids import Centroids, Conversion, group_by_label
 from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
+from annlab.inverted_build import SMALL, Lists
 from annlab.kernels import distance as distance_kernels
 from annlab.kernels import lists as kernels
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.scan import QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
+from annlab.room import IN_MEMORY, Room, is_mapped, joined, rows_at_once
 from annlab.scanning import Scanner
 from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request
 
 _QUERIES_AT_ONCE = 2048
-_CHUNK = 65536  # rows converted and assigned at a time
-_TRAINING_POINTS = 100  # per list: more hardly move a centroid
-_SMALL = 4 * LANES  # rows: fewer are all candidates
 _MARGIN = 2  # more candidates than asked for, since surrogates are rounded
-
-
-def default_n_lists(n: int) -> int:
-    """Lists for n vectors: scanning the centroids and scanning the probed lists then cost about the same."""
-    return int(max(1, min(round(3 * np.sqrt(n)), n // 32)))
-
-
-Lists = FlatLists | ByteLists | CodedLists
 
 
 class IVFStructure:
@@ -72,39 +63,18 @@ class IVFStructure:
 
     @classmethod
     def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
-              threads: int, progress: Progress, owned: bool) -> tuple[Self, np.ndarray]:  # fmt: skip
-        n, wanted = len(vectors), params["n_lists"]
-        n_lists = default_n_lists(n) if wanted == "auto" else min(wanted, n)
-        conversion = Conversion.of(vectors, metric)
-        shuffled = rng.permutation(n)
-        held_out, rest = np.split(shuffled, [calibration.n_held_out(n) if n > _SMALL else 0])
-        training = rest[: max(_TRAINING_POINTS * n_lists, 4096)]
-        if len(training) < n_lists:
-            training = shuffled
-        trained = kmeans.train(conversion.points(vectors[training]), n_lists, rng, max_iterations=10, tolerance=0.003,
-                               n_threads=threads, progress=progress)  # fmt: skip
-        labels = _assign(vectors, Centroids(trained.centroids), conversion, threads, progress)
-        offsets, order = group_by_label(labels, n_lists)
-        ordered = vectors[order]
-        everything = Calibration(n_lists, 1.0, params["target_recall"], 1.0, 1.0, 0)
-        lists: Lists
-        if params["storage"] == "pq4" and n >= _SMALL:
-            progress("encoding", 0.0)
-            lists = CodedLists.of(ordered, conversion, trained.centroids, offsets, rng, threads)
-            progress("encoding", 1.0)
-        elif params["storage"] == "sq8" and vectors.shape[1] <= MAX_DIM:
-            lists = ByteLists.of(ordered, conversion)
-        else:
-            lists = FlatLists.of(ordered, conversion)
-        structure = cls(ordered, trained.centroids, offsets, lists, everything, n)
-        if len(held_out) and n_lists > 1:
+              threads: int, progress: Progress, owned: bool,
+              room: Room = IN_MEMORY) -> tuple[Self, np.ndarray]:  # fmt: skip
+        parts = inverted_build.build(vectors, metric, params, rng, threads, progress, room)
+        n_lists, target = len(parts.centroids), params["target_recall"]
+        everything = Calibration(n_lists, 1.0, target, 1.0, 1.0, 0)
+        structure = cls(parts.vectors, parts.centroids, parts.offsets, parts.lists, everything, len(vectors))
+        if len(parts.held_out) and n_lists > 1:
             progress("calibrating", 0.0)
-            places = np.empty(n, np.int64)
-            places[order] = np.arange(n)
-            rows = np.sort(places[held_out])
-            structure = structure.calibrated(structure.vectors[rows], rows, params["target_recall"], threads)
+            queries = structure.vectors[parts.held_out]
+            structure = structure.calibrated(queries, parts.held_out, target, threads)
             progress("calibrating", 1.0)
-        return structure, order
+        return structure, parts.order
 
     def with_calibration(self, calibrated: Calibration) -> Self:
         """This structure with other search parameters."""
@@ -122,11 +92,7 @@ class IVFStructure:
         distance_kernels.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates),
                                metric.code, distances, truth)  # fmt: skip
         y = self.lists.conversion.queries(queries)
-        probes, _ = self.probes(y, self.n_lists)
-        places = np.empty_like(probes)
-        np.put_along_axis(places, probes, np.arange(self.n_lists)[None, :], axis=1)
-        lists = np.searchsorted(self.offsets, np.maximum(truth, 0), side="right") - 1
-        ranks = np.where(truth >= 0, np.take_along_axis(places, lists, axis=1), -1)
+        ranks = self._ranks(y, truth)
         if isinstance(self.lists, FlatLists):
             n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
             factor = 1.0
@@ -145,6 +111,17 @@ class IVFStructure:
         bound = calibration.lower_bound(recalls)
         return self.with_calibration(Calibration(n_probes, factor, target, float(recalls.mean()), bound, q))
 
+    def _ranks(self, y: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """How many lists are nearer to a converted query than the one with its j-th neighbour (q, k); -1 for none."""
+        ranks, at_once = np.empty(truth.shape, np.int64), rows_at_once(self.n_lists)
+        for start in range(0, len(y), at_once):
+            probes, _ = self.probes(y[start : start + at_once], self.n_lists)
+            places, rows = np.empty_like(probes), truth[start : start + at_once]
+            np.put_along_axis(places, probes, np.arange(self.n_lists)[None, :], axis=1)
+            lists = np.searchsorted(self.offsets, np.maximum(rows, 0), side="right") - 1
+            ranks[start : start + at_once] = np.where(rows >= 0, np.take_along_axis(places, lists, axis=1), -1)
+        return ranks
+
     def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest lists of converted queries, nearest first, (q, n_probes) int64, and their surrogates."""
         width = len(self.centroids.half_norms)
@@ -158,7 +135,7 @@ class IVFStructure:
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
         n, n_probes = len(self.vectors), self._n_probes(request.params)
-        if n <= max(_SMALL, k) or n_probes == self.n_lists:
+        if n <= max(SMALL, k) or n_probes == self.n_lists:
             return self.scan_all(queries, k, request.alive, request)
         keep = min(n, self._keep(k, request.params["rerank"]))
         parts = [
@@ -238,19 +215,27 @@ class IVFStructure:
         n = len(self.vectors) + len(vectors)
         if n > 2 * self.n_trained:
             return None
-        conversion = self.lists.conversion
-        labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), np.diff(self.offsets))
-        new = _assign(vectors, Centroids(self.centroids.array), conversion, 1, lambda what, share: None)
+        conversion, centroids, old = self.lists.conversion, self.centroids.array, self.offsets
+        labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), self._sizes)
+        new = inverted_build.assign(vectors, Centroids(centroids), conversion, 1, lambda what, share: None)
         offsets, order = group_by_label(np.concatenate([labels, new]), self.n_lists)
-        together = np.concatenate([self.vectors, vectors])[order]
+        room = Room.in_files() if is_mapped(self.vectors) else IN_MEMORY
+        together = joined(self.vectors, vectors, order, room)
         lists: Lists
         if isinstance(self.lists, FlatLists):
-            lists = self.lists.merged(FlatLists.of(vectors, conversion, self.lists.copied), order, together)
+            lists = self.lists.merged(vectors, order, together, room)
         elif isinstance(self.lists, ByteLists):
-            lists = ByteLists.encoded(together, conversion, self.lists.quantizer)
+            lists = self.lists.merged(vectors, order)
         else:
-            lists = CodedLists.encoded(together, conversion, self.lists.quantizer, self.centroids.array, offsets)
-        return type(self)(together, self.centroids.array, offsets, lists, self.calibration, self.n_trained), order
+            lists = self.lists.merged(vectors, new, order, old, offsets, centroids)
+        return type(self)(together, centroids, offsets, lists, self.calibration, self.n_trained), order
+
+    def with_vectors(self, vectors: np.ndarray) -> Self:
+        """This structure over another array of the same vectors, one that is mapped from a file, say."""
+        lists = self.lists
+        if isinstance(lists, FlatLists) and not lists.copied:
+            lists = FlatLists(lists.conversion, vectors, False, lists.halves, lists.scales)
+        return type(self)(vectors, self.centroids.array, self.offsets, lists, self.calibration, self.n_trained)
 
     def imbalance(self) -> float:
         """How many more rows a probe meets than if all lists had the same length."""
@@ -305,17 +290,6 @@ class IVFStructure:
 
     def check(self) -> None:
         """Nothing is left to check: `from_arrays` refuses offsets and centroids that do not fit."""
-
-
-def _assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, threads: int,
-            progress: Progress) -> np.ndarray:  # fmt: skip
-    """The list of every vector (n,) int32."""
-    labels = np.empty(len(vectors), np.int32)
-    for start in range(0, len(vectors), _CHUNK):
-        some = slice(start, start + _CHUNK)
-        labels[some] = centroids.nearest(conversion.points(vectors[some]), threads)[0]
-        progress("assigning", min(1.0, (start + _CHUNK) / len(vectors)))
-    return labels
 
 
 def _widened(rows: np.ndarray, width: int) -> np.ndarray:
