@@ -30,6 +30,8 @@ class ByteLists:
         |x - m|^2 / 2 of every row, zeros for ip.
     """
 
+    loss = 0.1  # of the neighbours that a calibrated search may miss, the share that codes are allowed to
+
     def __init__(self, conversion: Conversion, quantizer: ScalarQuantizer, codes: np.ndarray,
                  halves: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.halves = conversion, quantizer, codes, halves

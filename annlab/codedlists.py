@@ -35,6 +35,8 @@ class CodedLists:
         |r|^2 / 2 + c.r of every row, with r as its codes say; zeros for ip.
     """
 
+    loss = 0.5  # of the neighbours that a calibrated search may miss, the share that codes are allowed to
+
     def __init__(self, conversion: Conversion, quantizer: ProductQuantizer, offsets: np.ndarray, codes: np.ndarray,
                  terms: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.terms = conversion, quantizer, codes, terms

@@ -31,7 +31,7 @@ SMALL = 4 * LANES  # rows: fewer are all candidates
 _TRAINING_POINTS = 100  # per list: more hardly move a centroid
 _FEWEST_POINTS = 8  # per list, where memory is scarce
 _SORTED_AT_ONCE = 256 * 2**20  # bytes: longer blocks hardly make longer runs
-_IDS_BYTES = 25  # of an id, its look-up and its state, for every row
+IDS_BYTES = 25  # of an id, its look-up and its state, for every row
 _PASSING_BYTES = 24  # for every row, while ids are sorted
 
 
@@ -147,7 +147,7 @@ def check_limit(room: Room, vectors: np.ndarray, metric: str, params: dict[str, 
         return
     n, dim = vectors.shape
     n_lists = default_n_lists(n) if params["n_lists"] == "auto" else min(params["n_lists"], n)
-    final = n * (_IDS_BYTES + _PASSING_BYTES + row_bytes(dim, metric, params["storage"]))
+    final = n * (IDS_BYTES + _PASSING_BYTES + row_bytes(dim, metric, params["storage"]))
     training = 8 * n + n_lists * _FEWEST_POINTS * (4 * dim + 64)
     least = int(WORKING + 16 * dim * n_lists + max(final, training))
     if least > room.limit:

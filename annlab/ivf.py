@@ -18,9 +18,10 @@ import numpy as np
 from annlab import blocks, snapshot, storage, validation
 from annlab import threads as pool
 from annlab.calibration import Calibration
+from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.inverted import IVFStructure
-from annlab.inverted_build import check_limit, default_n_lists
+from annlab.inverted_build import IDS_BYTES, check_limit, default_n_lists, row_bytes
 from annlab.progress import as_progress
 from annlab.room import Room, as_bytes, is_mapped, rows_at_once
 from annlab.state import State
@@ -66,7 +67,7 @@ class IVFIndex(Index):
 
     Notes
     -----
-    Memory: the vectors, 4 (cosine: 8) bytes for each, 9 for its id and state, and the centroids: `estimate_memory`.
+    Memory: the vectors, 4 (cosine: 8) bytes for each, 25 for its id and state, and the centroids: `estimate_memory`.
     Time of a query: n_lists + n_probes * n / n_lists distances, and n * n_lists distances, several times, to build.
 
     Answers do not depend on the batch or on the number of threads. A filter that leaves few rows is answered exactly;
@@ -237,17 +238,25 @@ class IVFIndex(Index):
     @classmethod
     def estimate_memory(cls, n: int, dim: int, *, metric: str = "l2", n_lists: int | str = "auto",
                         storage: str = "flat", dtype: Any = np.float32) -> int:  # fmt: skip
-        """Bytes that an index of n vectors will take, before anything is built: the "total" of `memory()`."""
+        """Bytes that an index of n vectors will take, before anything is built: the "total" of `memory()`.
+
+        An index that is built out of core, or loaded with mmap=True, holds n * dim * itemsize less in memory.
+
+        Examples
+        --------
+        >>> vectors = np.random.default_rng(0).random((20_000, 64), dtype=np.float32)
+        >>> estimate = annlab.IVFIndex.estimate_memory(20_000, 64, storage="pq4")
+        >>> 0.9 < estimate / annlab.IVFIndex(storage="pq4").fit(vectors).memory()["total"] < 1.1
+        True
+        """
+        n, dim = validation.as_integer("n", n, 1), validation.as_integer("dim", dim, 1)
+        metric, storage = get_metric(metric).name, validation.as_choice("storage", storage, STORAGES)
         lists = default_n_lists(n) if n_lists == "auto" else min(validation.as_integer("n_lists", n_lists, 1), n)
-        item = np.dtype(dtype).itemsize
-        copy = 4 * dim if item == 8 else 0  # float64 vectors are scanned as float32
-        row = item * dim + 9  # the vector, its id and its state
-        if storage == "sq8":
-            return n * (row + 4 + -(-dim // 64) * 64) + lists * (4 * dim + 8) + 16 * dim
-        if storage == "pq4":
-            groups = -(-dim // 16)  # of eight subquantizers; a list is padded to whole blocks: half of one on average
-            return n * (row + 4 + 4 * groups) + lists * (4 * dim + 8 + 32 * groups) + 72 * dim
-        return n * (row + copy + (8 if metric == "cosine" else 4)) + lists * (4 * dim + 8) + 8 * dim
+        item = 8 if np.dtype(dtype) == np.float64 else 4
+        copy = 4 * dim if item == 8 and storage == "flat" else 0  # float64 vectors are scanned as float32
+        rows = n * (item * dim + IDS_BYTES + copy + row_bytes(dim, metric, storage))
+        padding = 32 * -(-dim // 16) if storage == "pq4" else 0  # to whole blocks: half of one in every list
+        return rows + lists * (4 * dim + 8 + padding) + 72 * dim
 
 
 def _as_recall(value: Any) -> float:

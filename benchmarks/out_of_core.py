@@ -2,9 +2,9 @@
 
 ``python -m benchmarks ivf --part out-of-core`` makes clustered vectors of intrinsic dimension 15 from a seed, a block
 at a time, so that they never exist as a whole, and gives the blocks to `IVFIndex.fit` with a limit on memory. Reported
-are the time by stages, the largest resident memory of the process's own (RssAnon, read by a thread every 10 ms; pages of
-mapped files, which the system may drop, are not in it) less what it was before, the file's size, and recall and time of
-a search in the saved, mapped index against an exact scan of the same blocks.
+are the time by stages, the largest resident memory of the process's own (RssAnon, read by a thread every 10 ms; pages
+of mapped files, which the system may drop, are not in it) less what it was before, the file's size, and recall and time
+of a search in the saved, mapped index against an exact scan of the same blocks.
 """
 
 import tempfile
