@@ -19,8 +19,8 @@ from annlab.kernels.candidates import (
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.lists import QUERIES_IN_GROUP
 from annlab.quantizers import ScalarQuantizer
+from annlab.room import rows_at_once
 
-_CHUNK = 65536  # rows encoded at a time
 MAX_DIM = 65_000  # above, sums of bytes could exceed int32
 
 
@@ -37,6 +37,8 @@ class ByteLists:
         |x - m|^2 / 2 of every row, zeros for ip.
     """
 
+    loss = 0.1  # of the neighbours that a calibrated search may miss, the share that codes are allowed to
+
     def __init__(self, conversion: Conversion, quantizer: ScalarQuantizer, codes: np.ndarray,
                  halves: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.halves = conversion, quantizer, codes, halves
@@ -45,8 +47,9 @@ class ByteLists:
     def of(cls, vectors: np.ndarray, conversion: Conversion) -> "ByteLists":
         """Take the range of every coordinate, and encode all rows."""
         low, high = np.full(vectors.shape[1], np.inf), np.full(vectors.shape[1], -np.inf)
-        for start in range(0, len(vectors), _CHUNK):
-            points = conversion.points(vectors[start : start + _CHUNK])
+        at_once = rows_at_once(vectors.shape[1])
+        for start in range(0, len(vectors), at_once):
+            points = conversion.points(vectors[start : start + at_once])
             low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
         return cls.encoded(vectors, conversion, ScalarQuantizer().fit(np.stack([low, high])))
 
@@ -55,8 +58,8 @@ class ByteLists:
         """Encode rows that are sorted by list."""
         (n, dim), code = vectors.shape, conversion.metric.code
         codes, halves = np.zeros((n, _stride(dim)), np.uint8), np.zeros(n, np.float32)
-        for start in range(0, n, _CHUNK):
-            some = slice(start, start + _CHUNK)
+        for start in range(0, n, rows_at_once(dim)):
+            some = slice(start, start + rows_at_once(dim))
             points = conversion.points(vectors[some])
             codes[some, :dim] = quantizer.encode(points)
             if code != INNER_PRODUCT:
@@ -64,6 +67,12 @@ class ByteLists:
             if code == COSINE:  # a zero vector is at distance 1 from everything
                 halves[some][~vectors[some].any(axis=1)] += np.float32(0.5)
         return cls(conversion, quantizer, codes, halves)
+
+    def merged(self, vectors: np.ndarray, order: np.ndarray) -> "ByteLists":
+        """These rows and those of `vectors` behind them, in another order."""
+        new = self.encoded(vectors, self.conversion, self.quantizer)
+        codes = np.concatenate([self.codes, new.codes])[order]
+        return ByteLists(self.conversion, self.quantizer, codes, np.concatenate([self.halves, new.halves])[order])
 
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
              alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip

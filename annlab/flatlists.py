@@ -20,9 +20,9 @@ from annlab.kernels.candidates import (
     scratch_width,
 )
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.room import IN_MEMORY, Room, joined, rows_at_once
 
 _FAR = 100.0  # times the spread: data whose center is farther away from the origin are centred
-_CHUNK = 65536  # rows converted at a time
 _NO_NUMBERS = np.empty(0, np.float32)
 
 
@@ -43,16 +43,18 @@ class FlatLists:
         self.halves, self.scales = halves, scales
 
     @classmethod
-    def of(cls, vectors: np.ndarray, conversion: Conversion, copied: bool | None = None) -> Self:
+    def of(cls, vectors: np.ndarray, conversion: Conversion, copied: bool | None = None,
+           room: Room = IN_MEMORY) -> Self:  # fmt: skip
         """Measure the vectors, and copy them if need be (or as `copied` says)."""
         code, n = conversion.metric.code, len(vectors)
         if copied is None:
             copied = vectors.dtype != np.float32 or conversion.scale != 1.0 or _needs_copy(vectors, conversion)
-        rows = np.empty(vectors.shape, np.float32) if copied else vectors
+        rows = room.empty(vectors.shape, np.float32) if copied else vectors
         halves = np.zeros(n, np.float32)
         scales = np.ones(n, np.float32) if code == COSINE else _NO_NUMBERS
-        for start in range(0, n, _CHUNK):
-            some = slice(start, start + _CHUNK)
+        at_once = rows_at_once(vectors.shape[1])
+        for start in range(0, n, at_once):
+            some = slice(start, start + at_once)
             points = conversion.rows(vectors[some])
             if copied:
                 rows[some] = points + conversion.center if code == COSINE else points
@@ -104,9 +106,10 @@ class FlatLists:
         """Bytes that a scan reads for a row."""
         return 4 * (self.rows.shape[1] + 1) + 4 * bool(len(self.scales))
 
-    def merged(self, more: "FlatLists", order: np.ndarray, vectors: np.ndarray) -> "FlatLists":
-        """These rows and `more` behind them, reordered; `vectors` already are."""
-        rows = np.concatenate([self.rows, more.rows])[order] if self.copied else vectors
+    def merged(self, vectors: np.ndarray, order: np.ndarray, together: np.ndarray, room: Room) -> "FlatLists":
+        """These rows and those of `vectors` behind them, in another order; `together` are all vectors in it."""
+        more = FlatLists.of(vectors, self.conversion, self.copied)
+        rows = joined(self.rows, more.rows, order, room) if self.copied else together
         scales = np.concatenate([self.scales, more.scales])[order] if len(self.scales) else _NO_NUMBERS
         halves = np.concatenate([self.halves, more.halves])[order]
         return FlatLists(self.conversion, rows, self.copied, halves, scales)
@@ -132,7 +135,7 @@ class FlatLists:
 
 def _needs_copy(vectors: np.ndarray, conversion: Conversion) -> bool:
     """Whether float32 sums over the vectors as they are would be poor."""
-    some = vectors[:: max(1, len(vectors) // _CHUNK)].astype(np.float64)
+    some = vectors[:: max(1, len(vectors) // rows_at_once(vectors.shape[1]))].astype(np.float64)
     if conversion.metric.code == COSINE:
         norms = np.sqrt((some * some).sum(axis=1))
         norms = norms[norms > 0]

@@ -232,7 +232,12 @@ class Index:
         """
         compaction.compact(self, threads, progress)
 
-    def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool) -> tuple[Structure, Any]:
+    def _rebuild(self, state: State, rows: np.ndarray, threads: int | None, progress: Any) -> tuple[Structure, Any]:
+        """A structure of some rows of a state."""
+        return self._build(state.gather(rows), threads, progress, owned=True)
+
+    def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool,
+               **more: Any) -> tuple[Structure, Any]:  # fmt: skip
         return self.structure_class.build(
             array,
             metric=self._metric,
@@ -241,6 +246,7 @@ class Index:
             threads=threads.resolve(n_threads),
             progress=as_progress(progress),
             owned=owned,
+            **more,
         )
 
     # ---- searching

@@ -13,6 +13,7 @@ from annlab.centroids import Conversion, group_by_label
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.distances import get_metric
 from annlab.flatlists import FlatLists
+from annlab.kernels.simd_bytes import LARGEST_SIGNED
 from tests.list_scans import scan_one
 
 STORAGES = ("flat", "sq8", "pq4")
@@ -76,7 +77,7 @@ def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
     probes = np.stack([rng.permutation(4)[:3] for _ in range(q)])
     found, lengths = lists.scan(y, offsets, probes, coarse, keep, None, np.arange(n))
     weighted = y * lists.quantizer.step
-    steps = np.abs(weighted).max(axis=1, keepdims=True) / 127
+    steps = np.abs(weighted).max(axis=1, keepdims=True) / LARGEST_SIGNED
     products = np.rint(weighted / steps) @ lists.codes[:, :dim].T.astype(np.float64) * steps
     surrogates = lists.halves - products
     labels = np.searchsorted(offsets, np.arange(n), side="right") - 1
@@ -189,13 +190,16 @@ def test_imbalance_counts_what_a_probe_meets() -> None:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_memory_is_estimated(storage: str, metric: str, dtype: str) -> None:
-    vectors = synthetic(6000, 40, 8, seed=0).train.astype(dtype)
-    index = IVFIndex(metric=metric, storage=storage).fit(vectors)
-    estimate = IVFIndex.estimate_memory(6000, 40, metric=metric, storage=storage, dtype=dtype)
-    assert estimate == pytest.approx(index.memory()["total"], rel=0.1)
+    for n, dim, n_lists in ((6000, 40, "auto"), (3000, 7, 20), (700, 130, 50)):
+        vectors = np.random.default_rng(0).normal(size=(n, dim)).astype(dtype)
+        index = IVFIndex(metric=metric, storage=storage, n_lists=n_lists, n_probes=1, rerank=1).fit(vectors)
+        estimate = IVFIndex.estimate_memory(n, dim, metric=metric, n_lists=n_lists, storage=storage, dtype=dtype)
+        assert estimate == pytest.approx(index.memory()["total"], rel=0.1)
+    with pytest.raises(ValueError, match="storage must be one of"):
+        IVFIndex.estimate_memory(10, 3, storage="sq4")
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -215,10 +219,12 @@ def test_damaged_arrays_are_refused(storage: str) -> None:
            changed("list_offsets", 2, -5), changed("calibration", 0, 11), changed("calibration", 0, 0),
            changed("calibration", 1, np.nan), changed("centroids", 0, np.nan), changed("centroids", 0, 1e30),
            changed("center", 0, np.inf), changed("numbers", 0, 0)]  # fmt: skip
-    sizes = ["centroids", "list_offsets", "center", "numbers", "calibration"]
+    bad += [good | {"calibration": rows} for rows in (good["calibration"][::-1], good["calibration"][:, 1:],
+                                                      good["calibration"][:0], good["calibration"][0])]  # fmt: skip
+    sizes = ["centroids", "list_offsets", "center", "numbers"]
     sizes += {"flat": ["halves"], "sq8": ["halves", "codes", "levels"], "pq4": ["codes", "terms", "codebooks"]}[storage]
     bad += [good | {name: good[name][:-1]} for name in sizes]
-    bad += [good | {name: good[name].astype(np.float16)} for name in sizes if name not in ("numbers", "calibration")]
+    bad += [good | {name: good[name].astype(np.float16)} for name in sizes if name != "numbers"]
     if storage != "flat":
         bad.append(changed("codebooks" if storage == "pq4" else "levels", 0, np.nan))
     for arrays in bad:

@@ -97,7 +97,8 @@ def test_code_scans_find_what_the_codes_say(dim: int, q: int, seed: int, metric:
         assert lengths[i] == min(keep, len(expected))
         rows = found[i][found[i] >= 0]
         assert len(set(rows.tolist())) == lengths[i] and allowed[rows].all()
-        slack = 0.5 * float(steps[i]) * len(lists.quantizer.codebooks) + 1e-3  # each table entry is rounded down, once: half a step around their mean
+        # each table entry is rounded down, once: half a step around their mean
+        slack = 0.5 * float(steps[i]) * len(lists.quantizer.codebooks) + 1e-3
         assert (np.sort(true[i][rows]) <= expected[: lengths[i]] + 2 * slack).all()
     for i in range(q):
         one = scan_one(lists, y[i], offsets, probes[i], values[i], keep, words, np.arange(n))

@@ -21,7 +21,7 @@ from annlab.kernels.lists import (
 )
 from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import LANES, int_registers, load, pointer, prefetch, splat, store
-from annlab.kernels.simd_bytes import dot_bytes, ints_to_floats
+from annlab.kernels.simd_bytes import LARGEST_SIGNED, dot_bytes, ints_to_floats
 
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path
 _AHEAD = 4096
@@ -69,7 +69,7 @@ def quantize_query(query, dim, row_steps, out, stride):
     largest = _NOUGHT
     for i in range(dim):
         largest = max(largest, abs(query[i] * row_steps[i]))
-    step = max(largest / np.float32(127), np.float32(1e-30))
+    step = max(largest / np.float32(LARGEST_SIGNED), np.float32(1e-30))
     for i in range(stride):
         out[i] = np.int8(np.rint(query[i] * row_steps[i] / step)) if i < dim else np.int8(0)
     return step

@@ -121,10 +121,9 @@ def scan_codes(path, tables, steps, starts, codes, terms, list_offsets, block_of
                high):  # fmt: skip
     """Offer the rows of every list, by their codes, to the queries that probe it.
 
-    tables (q, padded, 16), steps and starts (q,) as by `fill_tables`; codes
-    (n_blocks + PADDING_BLOCKS, groups, 64) uint8; terms (n + PADDING_TERMS,); list l has the rows from list_offsets[l] and the blocks from
-    block_offsets[l] on; coarse: the surrogate of a pair's centroid; found (2, CHUNK_WIDTH). The rest as in
-    `lists.scan_lists`.
+    tables (q, padded, 16), steps and starts (q,) as by `fill_tables`; codes (n_blocks + PADDING_BLOCKS, groups, 64)
+    uint8; terms (n + PADDING_TERMS,); list l has the rows from list_offsets[l] and the blocks from block_offsets[l] on;
+    coarse: the surrogate of a pair's centroid; found (2, CHUNK_WIDTH). The rest as in `lists.scan_lists`.
     """
     n_groups, capacity, width = codes.shape[1], values.shape[1], found.shape[1]
     size, block_bytes = tables.shape[1] * CODEWORDS, n_groups * 64

@@ -1,4 +1,4 @@
-"""Which lists a query probes: the conversion of queries, and the n smallest surrogates |c|^2/2 - c.y of all centroids c.
+"""Which lists a query probes: its conversion, and the n smallest surrogates |c|^2/2 - c.y of all centroids c.
 
 Several queries share the tile of `kernels/scan.py`; one or two go through the panels by themselves, with the same sums
 in the same order.
