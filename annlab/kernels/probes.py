@@ -12,8 +12,21 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT, inverse_norm
 from annlab.kernels.kmeans import pack_group
 from annlab.kernels.path import entry, kernel
 from annlab.kernels.scan import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float_tile
-from annlab.kernels.simd import LANES, first, float_registers, fma, load, pointer, splat, store
-from annlab.kernels.topk import kth_smallest, push, sort_heap
+from annlab.kernels.simd import (
+    LANES,
+    count,
+    first,
+    float_registers,
+    fma,
+    load,
+    pointer,
+    ramp,
+    splat,
+    store,
+    store_compressed,
+)
+from annlab.kernels.simd_bytes import ints_to_floats
+from annlab.kernels.topk import kth_smallest
 
 _ZERO = np.float32(0.0)
 PANELS_AT_ONCE = 4  # of centroids, for one query: as many chains of additions as hide their latency
@@ -47,16 +60,32 @@ def centroid_surrogates_one(query, panels, half_norms, n_panels, dim, block, out
 
 @kernel
 def smallest(surrogates, length, n, low, high, values, places):
-    """The n smallest of `length` surrogates by (value, place), nearest first."""
-    bound = splat(kth_smallest(surrogates, length, n, low, high))
-    size = 0
+    """The n smallest of `length` surrogates by (value, place), nearest first; low and high are scratch."""
+    bound = kth_smallest(surrogates, length, n, low, high)
+    n_below, n_equal = 0, 0
     for i in range(0, length, LANES):
-        mask = (load(surrogates + i) <= bound) & ((1 << min(LANES, length - i)) - 1)
-        while mask != 0:
-            place = i + first(mask)
-            size = push(values, places, size, n, surrogates[place], place)
-            mask &= mask - 1
-    sort_heap(values, places, size)
+        value, lanes = load(surrogates + i), (1 << min(LANES, length - i)) - 1
+        below, equal = (value < splat(bound)) & lanes, (value == splat(bound)) & lanes
+        if below != 0:
+            store_compressed(low + n_below, value, below)
+            store_compressed(high + n_below, ints_to_floats(ramp(i)), below)  # exact: there are less than 2^24
+            n_below += count(below)
+        while equal != 0 and n_equal < n:
+            places[n - 1 - n_equal] = i + first(equal)  # for now from the end: the last ones are overwritten
+            n_equal += 1
+            equal &= equal - 1
+    for i in range((n - n_below) // 2):
+        other = n - 1 - i
+        places[n_below + i], places[other] = places[other], places[n_below + i]
+    for i in range(n_below, n):
+        values[i] = bound
+    for i in range(n_below):  # sorted by counting how many come before
+        value, rank = splat(low[i]), 0
+        for j in range(0, n_below, LANES):
+            others, lanes = load(low + j), (1 << min(LANES, n_below - j)) - 1
+            before = (1 << max(0, min(LANES, i - j))) - 1
+            rank += count(((others < value) & lanes) | ((others == value) & before))
+        values[rank], places[rank] = low[i], np.int64(high[i])
 
 
 @kernel

@@ -3,8 +3,7 @@
 - `dot_bytes(sums, unsigned, signed)` adds to every int32 lane the four products of the bytes below it: one instruction
   with VNNI; without it, on AVX2 and AVX-512, the products are added in pairs to 16 bits and these to 32, which is exact
   as long as no signed byte is larger than `LARGEST_SIGNED`; plain arithmetic elsewhere.
-- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes; `lookup_wide` from
-  64 bytes (AVX-512 with VBMI only, `HAS_BYTE_PERMUTE`).
+- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes.
 - `count_bits` counts the set bits of every lane.
 
 A byte vector fills a register like any other: 64 lanes on AVX-512, as `load` of a byte pointer gives them.
@@ -166,16 +165,6 @@ def lookup(typing_context: Any, table: Any, index: Any) -> Any:
 
     if (table, index) != (_BYTES, _BYTES):
         return None
-    return table(table, index), codegen
-
-
-@intrinsic
-def lookup_wide(typing_context: Any, table: Any, index: Any) -> Any:
-    """table[index & 63] of bytes over a whole AVX-512 register. Needs HAS_BYTE_PERMUTE."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return call_llvm(builder, "llvm.x86.avx512.permvar.qi.512", _BYTES.llvm, list(args))
-
     return table(table, index), codegen
 
 
