@@ -84,7 +84,7 @@ class FlatLists:
         kernels.scan_lists(
             y, self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, pair_offsets, pairs,
             probes.shape[1], words.ravel(), words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys,
-            bounds, lengths, values, rows, np.zeros((most, stride), np.float32),
+            bounds, lengths, values, rows, np.empty((most, stride), np.float32),
             np.empty((most, CHUNK_WIDTH), np.float32), low, high,
         )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
@@ -97,8 +97,8 @@ class FlatLists:
         Fills result (keep,); returns how many rows it holds and how many were looked at.
         """
         found: tuple[int, int] = kernels.scan_lists_one(
-            y, self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, probes, alive, has_alive,
-            len(result), keys, *scratch_of_one(len(result)), result,
+            y, np.empty_like(y), self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, probes,
+            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
         )  # fmt: skip
         return found
 

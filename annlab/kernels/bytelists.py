@@ -17,7 +17,6 @@ from annlab.kernels.lists import (
     fold_quarters,
     fold_rows,
     fold_second,
-    gather,
 )
 from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import LANES, int_registers, load, pointer, prefetch, splat, store
@@ -102,7 +101,10 @@ def scan_byte_lists(path, queries, steps, codes, halves, list_offsets, pair_offs
         p, n_pairs = pair + pair_offsets[label], pair_offsets[label + 1] - pair_offsets[label]
         if n_pairs == 0:
             continue
-        gather(z, stride, stride, p, n_probes, n_pairs, member)
+        for j in range(-(-n_pairs // QUERIES_IN_GROUP) * QUERIES_IN_GROUP):
+            own = z + p[min(j, n_pairs - 1)] // n_probes * stride
+            for i in range(0, stride, REGISTER_BYTES):
+                store(member + j * stride + i, load(own + i))
         for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
             for r in range(start, stop, LANES):

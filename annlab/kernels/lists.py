@@ -34,7 +34,8 @@ from annlab.kernels.simd import (
 QUARTER = LANES // 4  # rows of a tile are summed up a quarter at a time
 QUERIES_IN_GROUP = 6 if LANES == 16 else 3  # 4 sums each, and a register: 30 of 32, or 15 of 16
 PAIRS_IN_GROUP, PARTS_IN_GROUP = 4 * QUERIES_IN_GROUP, QUARTER * QUERIES_IN_GROUP
-_AHEAD = 16384 // 4  # elements to ask for ahead of their use
+_AHEAD = 8192 // 4  # elements to ask for ahead of their use
+AHEAD_OF_LIST = 4096  # bytes of the next list to ask for
 _LINE = 16  # elements that arrive together
 _ROUNDS = QUARTER.bit_length() - 1
 fold_first = fold_blocks if LANES >= 8 else fold_lanes
@@ -43,34 +44,38 @@ _ZERO = np.float32(0.0)
 
 
 @inlined
+def last_values(row, dim):
+    """A register with the last coordinates of a row: some of them were read before, unless there is nothing else."""
+    return load(row + (dim - LANES)) if dim >= LANES else load_first(row, dim)
+
+
+@inlined
 def tile(block, members, sums, x, queries, n_queries, dim, stride):
-    """sums[j * QUARTER] = x_r.y_j, lane r, of LANES rows and n_queries queries, `stride` elements apart, zeros behind.
+    """sums[j * QUARTER] = x_r.y_j, lane r, of LANES rows and n_queries queries (as by `arrange`, `stride` apart).
 
     A quarter of the rows at a time, each QUARTER rows from the next, has a register of partial sums for every pair. Two
     rounds of folding leave one register for a query, and the remaining rounds fold these of all quarters.
     """
+    apart = QUARTER * dim
     for quarter in range(QUARTER):
         for pair in range(4 * n_queries):
             block[pair] = splat(_ZERO)
         row, i = x + quarter * dim, 0
-        second, third, fourth = QUARTER * dim, 2 * QUARTER * dim, 3 * QUARTER * dim
         while i < dim - LANES + 1:
             for j in range(n_queries):
                 members[j] = load(queries + j * stride + i)
             for r in range(4):
-                values = load(row + r * second)
+                values = load(row + r * apart + i)
                 for j in range(n_queries):
                     block[4 * j + r] = fma(values, members[j], block[4 * j + r])
-            i, row = i + LANES, row + LANES
+            i += LANES
         if i < dim:
-            a, b = load_first(row, dim - i), load_first(row + second, dim - i)
-            c, d = load_first(row + third, dim - i), load_first(row + fourth, dim - i)
             for j in range(n_queries):
-                y = load(queries + j * stride + i)
-                block[4 * j] = fma(a, y, block[4 * j])
-                block[4 * j + 1] = fma(b, y, block[4 * j + 1])
-                block[4 * j + 2] = fma(c, y, block[4 * j + 2])
-                block[4 * j + 3] = fma(d, y, block[4 * j + 3])
+                members[j] = load(queries + j * stride + i)
+            for r in range(4):
+                values = last_values(row + r * apart, dim)
+                for j in range(n_queries):
+                    block[4 * j + r] = fma(values, members[j], block[4 * j + r])
         for j in range(n_queries):
             low, high = fold_first(block[4 * j], block[4 * j + 2]), fold_first(block[4 * j + 1], block[4 * j + 3])
             sums[j * QUARTER + quarter] = fold_second(low, high)
@@ -83,11 +88,10 @@ def row_by_row(block, sums, x, query, dim):
     for r in range(LANES):
         partial, i = splat(_ZERO), 0
         while i < dim - LANES + 1:
-
             partial = fma(load(x + i), load(query + i), partial)
             i += LANES
         if i < dim:
-            partial = fma(load_first(x + i, dim - i), load(query + i), partial)
+            partial = fma(last_values(x, dim), load(query + i), partial)
         block[r] = partial
         x += dim
     fold_rows(block, sums)
@@ -115,12 +119,22 @@ def fold_quarters(sums, n_queries):
 
 
 @kernel
+def arrange(query, dim, out):
+    """A query (dim,) in whole registers, the last one with its last coordinates, zeros in place of repeated ones."""
+    whole = dim - dim % LANES
+    for i in range(whole):
+        out[i] = query[i]
+    if whole < dim:
+        start = max(0, dim - LANES)
+        for lane in range(LANES):
+            out[whole + lane] = query[start + lane] if whole <= start + lane < dim else _ZERO
+
+
+@kernel
 def gather(queries, dim, stride, pairs, n_probes, n, group):
-    """Copy the queries of n pairs one behind the other, up to whole groups."""
+    """Arrange the queries of n pairs one behind the other, up to whole groups."""
     for j in range(-(-n // QUERIES_IN_GROUP) * QUERIES_IN_GROUP):
-        query = pairs[min(j, n - 1)] // n_probes
-        for i in range(dim):
-            group[j * stride + i] = queries[query * dim + i]
+        arrange(queries + pairs[min(j, n - 1)] // n_probes * dim, dim, group + j * stride)
 
 
 @entry
@@ -131,7 +145,7 @@ def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pai
     queries (q, dim) converted; vectors (n, dim), n >= LANES; halves (n,) h and scales (n,) w, read for cosine only; the
     rows of list l are list_offsets[l]..list_offsets[l + 1] - 1, and the pairs query * n_probes + rank that probe it
     pairs[pair_offsets[l]:pair_offsets[l + 1]]. Scratch: group (as many rows as a list has pairs, in whole groups,
-    stride) with zeros behind dim, found (as many, CHUNK_WIDTH). The rest as in `offer`.
+    stride), found (as many, CHUNK_WIDTH). The rest as in `offer`.
     """
     dim, n, capacity, stride = vectors.shape[1], vectors.shape[0], values.shape[1], group.shape[1]
     y, x, half, scale = pointer(queries), pointer(vectors), pointer(halves), pointer(scales)
@@ -173,21 +187,24 @@ def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pai
 
 
 @entry
-def scan_lists_one(path, query, vectors, halves, scales, metric, list_offsets, probes, alive, has_alive, keep, keys,
-                   scratch, rows, result):  # fmt: skip
-    """The `keep` best rows of the probed lists (p,) for one query, padded with zeros to whole registers.
+def scan_lists_one(path, query, arranged, vectors, halves, scales, metric, list_offsets, probes, alive, has_alive, keep,
+                   keys, scratch, rows, result):  # fmt: skip
+    """The `keep` best rows of the probed lists (p,) for one query, padded to whole registers.
 
-    Returns how many there are and how many rows were looked at; result (keep,) is padded with -1. scratch and rows as
-    of `scratch_of_one`; the rest as in `scan_lists`, for one query.
+    Returns how many there are and how many rows were looked at; result (keep,) is padded with -1. arranged, as long as
+    the query, is scratch, and so are scratch and rows of `scratch_of_one`; the rest as in `scan_lists`, for one query.
     """
     dim, n, capacity = vectors.shape[1], vectors.shape[0], rows.shape[0]
-    y, x, half, scale = pointer(query), pointer(vectors), pointer(halves), pointer(scales)
+    y, x, half, scale = pointer(arranged), pointer(vectors), pointer(halves), pointer(scales)
+    arrange(pointer(query), dim, y)
     bit, row, key = pointer(alive), pointer(rows), pointer(keys)
     value, out, a, b = parts(scratch, capacity)
     block, sums = float_registers(LANES), float_registers(QUARTER)
     bound, length, looked_at = FIRST_BOUND, 0, 0
     for probe in range(probes.shape[0]):
-        label = probes[probe]
+        label, following = probes[probe], list_offsets[probes[min(probe + 1, probes.shape[0] - 1)]]
+        for ahead in range(0, AHEAD_OF_LIST // 4, _LINE):
+            prefetch(x + following * dim + ahead)
         looked_at += list_offsets[label + 1] - list_offsets[label]
         for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, list_offsets[label + 1])

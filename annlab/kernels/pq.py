@@ -177,7 +177,10 @@ def scan_codes_one(path, query, codebooks, entries, table, codes, terms, list_of
                              pointer(entries), own)  # fmt: skip
     bound, length, looked_at = FIRST_BOUND, 0, 0
     for probe in range(probes.shape[0]):
-        label = probes[probe]
+        label, following = probes[probe], probes[min(probe + 1, probes.shape[0] - 1)]
+        for ahead in range(0, _AHEAD, 64):
+            prefetch(code + block_offsets[following] * block_bytes + ahead)
+        prefetch(term + list_offsets[following])
         base = coarse[probe] + start
         looked_at += list_offsets[label + 1] - list_offsets[label]
         for first in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
