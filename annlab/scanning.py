@@ -29,6 +29,7 @@ repeated with a larger buffer, and then scored row by row by the definition. The
 magnitudes leave the range in which the argument holds.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,6 +131,10 @@ class Scanner:
         if n <= max(k, LANES):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
         capacity = max(8 * k, 256) + scan.PANEL_ROWS
+        if len(queries) == 1 and n_threads == 1:  # splitting and stacking would take longer than scanning a few rows
+            found, answered = self._scan_single(queries, k, numbers, masks, 0, n, capacity)
+            if answered[0]:
+                return found
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
@@ -223,7 +228,7 @@ class Scanner:
         lengths = np.full(len(queries), scan.OVERFLOWED, np.int64)
         for i, query in enumerate(queries):
             query, slack, slope = self._single_slack(query)
-            if np.isfinite(slack):
+            if math.isfinite(slack):
                 lengths[i] = scan_one.scan_one(
                     query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
                     _NO_WORDS if masks is None else masks[i], k, slack, slope, _LARGEST, values, rows[i], sums, low,
@@ -235,7 +240,8 @@ class Scanner:
     def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
         c = (len(query) + 16) * _U
-        norm = float(np.sqrt(np.dot(query.astype(np.float64), query)))
+        wide = query.astype(np.float64)
+        norm = math.sqrt(np.dot(wide, wide))
         largest, smallest = self.extent.largest_norm, self.extent.smallest_norm
         floor = len(query) * 2.0**-140
         if c > 0.01:

@@ -78,8 +78,11 @@ def search(state: State, queries: np.ndarray, k: int, selection: Selection, para
             last = min(stop, first + block)
             _search_block(plan, queries, first, last, n_threads if q < n_threads else 1, distances, ids)
 
-    parts = threads.split(0, q, n_threads if q >= n_threads else 1, 12 if q >= 24 * n_threads else 1)
-    threads.run(work, parts, n_threads)
+    if q == 1:
+        _search_block(plan, queries, 0, 1, n_threads, distances, ids)
+    else:
+        parts = threads.split(0, q, n_threads if q >= n_threads else 1, 12 if q >= 24 * n_threads else 1)
+        threads.run(work, parts, n_threads)
     if stats is not None:
         stats.fill(plan.counters, plan.fallback)
     return Neighbors(distances, ids)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 MAX_ROWS = 2**31 - 2**16  # kernels count rows in int32
+_FEW = 4096  # values: more are not worth a second way, and BLAS might start threads
+_SAFE_SQUARE = 1e38  # values of at most 1e19: squares and distances stay in range at any dimension
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
@@ -60,8 +62,11 @@ def as_vectors(
                 f"{name} holds the integer {largest}, which float32 cannot represent (2**24 is the limit); "
                 f"pass {name}.astype(np.float64)"
             )
-    with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype=wanted.newbyteorder("="))
+    if array.dtype == wanted:  # equal only in this machine's byte order
+        result = np.ascontiguousarray(array)
+    else:
+        with np.errstate(over="ignore"):
+            result = np.ascontiguousarray(array, dtype=wanted.newbyteorder("="))
     if not result.flags.writeable:
         result = result.copy()
     _check_range(result, name)
@@ -71,6 +76,9 @@ def as_vectors(
 def _check_range(array: np.ndarray, name: str) -> None:
     """Refuse NaN, infinities, and values whose squares would overflow; without a temporary of the array's size."""
     if not array.size:
+        return
+    # A single query deserves the quicker way: no value is above the root of a finite sum of squares, and NaN spreads.
+    if array.size <= _FEW and np.vdot(array, array) < _SAFE_SQUARE:
         return
     largest = max(float(array.max()), -float(array.min()))  # NaN if there is one
     limit = 1e150 if array.dtype == np.float64 else float(np.finfo(np.float32).max) / (4 * np.sqrt(array.shape[1]))

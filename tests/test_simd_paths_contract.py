@@ -1,7 +1,8 @@
 """The contract and the kernels' tests on the SIMD paths that this machine would not choose by itself.
 
 Each runs in a process of its own, with a cache of its own, and LLVM is kept from using wider instructions: what passes
-here passes on a CPU that has no more. Compiling takes minutes, so this runs with --full only.
+here passes on a CPU that has no more. A machine without AVX-512 runs `wide` in its place: the same lanes, tiles and
+buffers, only other instructions. Compiling takes minutes, so this runs with --full only.
 """
 
 import os
@@ -10,17 +11,19 @@ import sys
 
 import pytest
 
+from annlab.kernels.path import PATH_NAME
 from tests.kernels.test_paths import CPUS, HAVE, ROOT
 
 # The trees and the lists of IVF have not yet run their contract on the generic path.
-SELECTED = {"avx2": "", "generic": "not KDTree and not BallTree and not IVF"}
+SELECTED = {"avx2": "", "generic": "not KDTree and not BallTree and not IVF", "wide": ""}
+OTHERS = [name for name in HAVE if name not in ("avx512", PATH_NAME)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("simd", [name for name in HAVE if name != "avx512"])
+@pytest.mark.parametrize("simd", OTHERS if "avx512" in HAVE else [*OTHERS, "wide"])
 def test_contract_on_path(simd, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_CPU", "ANNLAB_SIMD"))}
-    environment |= CPUS[simd] | {"ANNLAB_SIMD": simd, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment |= CPUS.get(simd, {}) | {"ANNLAB_SIMD": simd, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract", "tests/kernels",
                "tests/test_certified.py", "--deselect", "tests/kernels/test_paths.py",
                "-k", SELECTED[simd]]  # fmt: skip

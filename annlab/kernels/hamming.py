@@ -16,13 +16,13 @@ are taken (a later row at T loses the tie). Every accepted row is one addition, 
 
 import numpy as np
 
-from annlab.kernels.path import PATH_NAME, entry, inlined, kernel
+from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import first, load, pointer, splat, store
 from annlab.kernels.simd_bytes import count_bits
 from annlab.kernels.simd_masked import WORD_LANES, word_registers
 
 ROWS_IN_BLOCK = 8
-QUERIES_IN_TILE = 8 if PATH_NAME == "avx512" else 4
+QUERIES_IN_TILE = 8 if REGISTER_BYTES == 64 else 4
 BLOCKS_AT_ONCE = 4
 CHUNK_BYTES = 128 * 1024
 _PARTS = ROWS_IN_BLOCK // WORD_LANES  # registers in which the eight rows of a block lie

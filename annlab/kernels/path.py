@@ -2,7 +2,9 @@
 
 There are three paths. `avx512` and `avx2` are named after what they need; `generic` uses vectors of 16 bytes, which
 LLVM turns into SSE, NEON or whatever the machine has. The widest path of the CPU is chosen when this module is
-imported; the environment variable `ANNLAB_SIMD` forces another one for a whole process.
+imported; the environment variable `ANNLAB_SIMD` forces another one for a whole process. A fourth one, `wide`, is never
+chosen but may be forced anywhere: registers of 64 bytes, which LLVM splits into what the machine has. It is slow, and
+lets a machine without AVX-512 test what kernels do with sixteen lanes.
 
 Kernels take their widths from the constants below. Numba does not see such constants in the key of its disk cache, nor
 that an imported file was edited, so two processes with different paths could load each other's machine code. Therefore
@@ -23,7 +25,7 @@ from numba.extending import NativeValue, models, register_model, typeof_impl, un
 
 config: Any = numba.config
 
-REGISTER_BYTES_OF = {"avx512": 64, "avx2": 32, "generic": 16}
+REGISTER_BYTES_OF = {"avx512": 64, "avx2": 32, "generic": 16, "wide": 64}
 
 
 def _cpu_features() -> set[str]:
@@ -47,7 +49,7 @@ def _choose_path(requested: str, features: set[str]) -> str:
         return available[0]
     if requested not in REGISTER_BYTES_OF:
         raise ValueError(f"ANNLAB_SIMD={requested!r} is not a SIMD path: use one of {', '.join(REGISTER_BYTES_OF)}")
-    if requested not in available and config.CPU_NAME is None:
+    if requested not in (*available, "wide") and config.CPU_NAME is None:
         raise ValueError(f"ANNLAB_SIMD={requested!r} needs a CPU that has it; this one offers {', '.join(available)}")
     return requested
 

@@ -19,7 +19,7 @@ memory once per call. Why a rounded surrogate cannot lose a neighbour is derived
 import numpy as np
 
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2, inner_product, inverse_norm
-from annlab.kernels.path import PATH_NAME, entry, inlined, kernel
+from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import (
     LANES,
     float_registers,
@@ -37,7 +37,7 @@ from annlab.kernels.simd import (
 from annlab.kernels.topk import PADDING, append, keep_at_most, kth_smallest
 
 PANEL_ROWS = 2 * LANES
-QUERIES_IN_TILE = 12 if PATH_NAME == "avx512" else 6  # with two accumulators each: 24 of 32 registers, or 12 of 16
+QUERIES_IN_TILE = 12 if REGISTER_BYTES == 64 else 6  # with two accumulators each: 24 of 32 registers, or 12 of 16
 ACCUMULATORS = 2 * QUERIES_IN_TILE
 ROOM = PANEL_ROWS + PADDING  # at the end of a buffer: for a tile's hits, and for what compressed stores write behind
 BLOCK_BYTES = 256 * 1024  # of panels: they have to stay in the second-level cache
