@@ -145,8 +145,8 @@ def test_defaults_reach_the_recall_on_more_data(storage: str, data: Dataset) -> 
 
 
 def test_duplicates_do_not_make_data_look_easy() -> None:
-    data = synthetic(6000, 32, 15, 300, seed=0)
-    many = Dataset("copies", np.concatenate([data.train, *[data.train[:500]] * 30]), data.test, "l2")
+    data = synthetic(3000, 32, 12, 300, seed=0)
+    many = Dataset("copies", np.concatenate([data.train, *[data.train[:300]] * 20]), data.test, "l2")
     index = IVFIndex().fit(many.train)
     assert recall(index, many) >= 0.93
     everything = IVFIndex().fit(np.repeat(data.train[:20], 100, axis=0))
