@@ -78,9 +78,7 @@ def run(dataset: Dataset, options: Namespace, budget: Budget) -> list[Run]:
     for storage in ("flat", "sq8", "pq4"):  # compiles, so that no build counts it
         index = annlab.IVFIndex(metric=dataset.metric, storage=storage).fit(dataset.train[:3000])
         index.search(dataset.test[:1], k=10), index.search(dataset.test[:20], k=10)
-    indexes = [
-        (built, combinations(sweep.search)) for sweep in sweeps(dataset, options) for built in build(sweep, dataset)
-    ]
+    indexes = [(built, sweep.search) for sweep in sweeps(dataset, options) for built in build(sweep, dataset)]
     oracle = Oracle(dataset.train, dataset.test[: max(budget.batch, budget.one)], dataset.metric, max(options.k))
     runs: list[Run] = []
     for k in options.k:
