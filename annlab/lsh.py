@@ -3,6 +3,7 @@
 lsh_codes.py      metrics become angles, angles become sign codes
 lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py
 lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
+lsh_keys.py       the tables' keys: hyperplanes, cross-polytopes kernels/probing.py, rotations.py
 lsh_structure.py  the two as one structure: building, growing, storing
 lsh_tuning.py     parameters measured on held-out rows
 lsh_theory.py     what random hyperplanes promise
@@ -17,6 +18,7 @@ from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.lsh_buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
 from annlab.lsh_codes import MAX_BITS
+from annlab.lsh_keys import FAMILIES
 from annlab.lsh_structure import MODES, LSHStructure
 from annlab.progress import as_progress
 
@@ -130,20 +132,23 @@ class LSHIndex(Index):
     search_parameters = {"n_probes": _auto_or("n_probes", 2**31 - 1), "rerank": _auto_or("rerank", 2**31 - 1)}  # noqa: RUF012
 
     @validation.checks_names
-    def __init__(self, *, metric: str = "l2", mode: str = "auto", n_tables: int | str = "auto",
-                 n_bits: int | str = "auto", n_probes: int | str = "auto", rerank: int | str = "auto",
+    def __init__(self, *, metric: str = "l2", mode: str = "auto", family: str = "cross_polytope",
+                 n_tables: int | str = "auto", n_bits: int | str = "auto", n_probes: int | str = "auto", rerank: int | str = "auto",
                  center: bool = True, seed: int = 0, dim: int | None = None,
                  auto_compact: bool = True) -> None:  # fmt: skip
         validation.as_choice("mode", mode, ("auto", *MODES))
+        validation.as_choice("family", family, tuple(FAMILIES))
         n_tables, n_bits = _auto_or("n_tables", MAX_BITS)(n_tables), _auto_or("n_bits", MAX_BITS)(n_bits)
         tables, bits = (1 if value == "auto" else int(value) for value in (n_tables, n_bits))
         if mode == "buckets" and bits > MAX_KEY_BITS:
             raise ValueError(f"n_bits={bits}: a table of 2^n_bits buckets can have keys of up to {MAX_KEY_BITS} bits; "
                              'use more tables, or mode="scan"')  # fmt: skip
+        if mode == "buckets" and family == "cross_polytope" and n_bits != "auto" and bits % 2:
+            raise ValueError(f"n_bits={bits}: keys of cross-polytopes are pairs of hashes, so n_bits must be even")
         if tables * bits > MAX_BITS:
             raise ValueError(f"n_tables * n_bits = {tables * bits} bits exceed {MAX_BITS}")
         super().__init__(
-            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, mode=mode, n_tables=n_tables, n_bits=n_bits,
+            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, mode=mode, family=family, n_tables=n_tables, n_bits=n_bits,
             n_probes=self.search_parameters["n_probes"](n_probes), rerank=self.search_parameters["rerank"](rerank),
             center=bool(center),
         )  # fmt: skip
