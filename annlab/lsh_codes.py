@@ -24,10 +24,11 @@ bits do together is not; see `annlab/lsh_theory.py`.
 
 Estimating from one side
 ------------------------
-A query need not be quantized. With P the projections, s = sign(P y) of a row, and <P y, s> = sum |P y| known when the
+A query need not become signs. With P the projections, s = sign(P y) of a row, and <P y, s> = sum |P y| known when the
 row is coded, <q, y> is estimated by |y|^2 <P q, s> / <P y, s>, exact for q = y (after Gao and Long, RaBitQ, 2024), so
-|q - y|^2 / 2 is |q|^2 / 2 + half - slope <P q, s> with two numbers per row. It costs more than counting bits and tells
-more; buckets use it for the few rows they find, scans count bits.
+|q - y|^2 / 2 is |q|^2 / 2 + half - slope <P q, s> with two numbers per row. <P q, s> is the sum of |P q| less twice
+that over the bits in which the codes differ. Quantized to three bits, the |P q| are weights of bits, and their sum is
+three times a count of bits: buckets afford that for the few rows they find, scans count bits once.
 """
 
 from dataclasses import dataclass, replace
@@ -123,8 +124,10 @@ class Encoder:
             np.zeros((q, n_words), np.uint64), np.empty((q, len(self.normals)), np.float32),
             np.zeros((q, hashing.PLANES * n_words), np.uint64), np.empty((q, 2), np.float32),
         )  # fmt: skip
-        hashing.encode_queries(scaled, self.metric.code, center, scale, width, self._panels(),
-                               np.zeros(width, np.float32), made.bits, made.projections, made.planes, made.steps)  # fmt: skip
+        hashing.encode_queries(
+            scaled, self.metric.code, center, scale, width, self._panels(), np.zeros(width, np.float32), made.bits,
+            made.projections, made.planes, made.steps,
+        )  # fmt: skip
         return made
 
     def for_queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -6,7 +6,7 @@
 directions and says to which of them, or of their opposites, the vector points most (`kernels/rotations.py`). As many
 bits of such a key are shared more often by near vectors and less often by others; see `annlab/lsh_theory.py`.
 
-Both give `keys` of rows, which fill the tables, and `probes` of queries, the buckets to look into (`kernels/probing.py`).
+Both give keys of rows, which fill the tables, and probes of queries, the buckets to look into (`kernels/probing.py`).
 """
 
 import heapq
@@ -16,7 +16,6 @@ from typing import Protocol, Self
 import numpy as np
 
 from annlab.kernels import probing, rotations
-from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.simd import LANES
 from annlab.kernels.topk import PADDING
 from annlab.lsh_codes import Codes, Encoder, QueryCodes
@@ -110,8 +109,8 @@ class CrossPolytopeKeys:
     def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
         encoder, keys = self.encoder, np.empty((self.n_tables, len(vectors)), np.int32)
         rotations.polytope_keys(
-            vectors, encoder.metric.code, encoder.center, encoder.scale, encoder.reach, self.panels, self.signs.shape[1],
-            self.directions, *self._registers(), np.empty(2 * LANES, np.float32),
+            vectors, encoder.metric.code, encoder.center, encoder.scale, encoder.reach, self.panels,
+            self.signs.shape[1], self.directions, *self._registers(), np.empty(2 * LANES, np.float32),
             np.zeros(self.n_hashes, np.float32), np.zeros(self.n_hashes, np.int64), keys,
         )  # fmt: skip
         return keys

@@ -21,23 +21,25 @@ from annlab.lsh_buckets import MAX_KEY_BITS, Buckets, BucketTables
 from annlab.lsh_codes import MAX_BITS, Encoder
 from annlab.lsh_keys import CROSS_POLYTOPE, FAMILIES, HYPERPLANES, CrossPolytopeKeys, HyperplaneKeys, Keys
 from annlab.lsh_scan import CodeScan
-from annlab.lsh_tuning import TARGET_RECALL, HeldOut, smallest
+from annlab.lsh_tuning import DEFAULT_AIM, Aim, HeldOut, smallest
 from annlab.state import Column
 from annlab.statistics import BYTES, DISTANCES, VISITED
 from annlab.structure import Progress, Request
 
 SCAN, BUCKETS = 0, 1
 MODES = {"scan": SCAN, "buckets": BUCKETS}
-BUCKETS_FROM = 2_000_000  # rows: see the notes of LSHIndex
+BUCKETS_FROM = 250_000  # rows; from there on "auto" measures which mode is the cheaper
 SCAN_BITS = 256
 RECORD_BITS = 192  # with its two numbers, a record is half a cache line
 TABLES = 16
 _LARGEST_RERANK = 2**31 - 1
 _ROWS_A_BUCKET = 8
-# What a search costs, for the decisions above and for the size of the tail; measured on one core of a Zen 4 server.
-_BYTE_NANOSECONDS = 0.02  # of a scan
-_CANDIDATE_NANOSECONDS = 70.0  # found in a bucket, checked for repetition and estimated
-_RERANK_NANOSECONDS = 100.0  # a vector from a random place, scored
+# What a single query costs, to choose between modes and parameters and for the size of the tail. Rounded means of a
+# Zen 3 (AVX2) and a Zen 4 server: what is chosen must not depend on the machine.
+_BYTE_NANOSECONDS = 0.04  # of a scan
+_PROBE_NANOSECONDS = 150.0  # found, and its bucket looked up
+_CANDIDATE_NANOSECONDS = 25.0  # found in a bucket, checked for repetition and estimated
+_RERANK_NANOSECONDS = 150.0  # a vector from a random place, scored
 _SEARCHES = 32  # searches that tell how many candidates buckets give
 _BLOCK_PROBES = 2**20  # of one block of queries
 
@@ -58,9 +60,8 @@ class Settings:
     def choose(cls, params: dict[str, Any], n: int) -> Self:
         """From the parameters of the index for n rows; 0 for what remains to be measured."""
         mode, family = params["mode"], FAMILIES[params["family"]]
-        if mode == "auto":
-            mode = "buckets" if n >= BUCKETS_FROM and params["n_bits"] in ("auto", *range(MAX_KEY_BITS + 1)) else "scan"
-        if mode == "scan":
+        if mode in ("auto", "scan"):
+            mode = "scan"
             n_tables = 1 if params["n_tables"] == "auto" else params["n_tables"]
             n_bits = max(1, SCAN_BITS // n_tables) if params["n_bits"] == "auto" else params["n_bits"]
         else:
@@ -69,7 +70,8 @@ class Settings:
             if family == CROSS_POLYTOPE:
                 n_bits = max(2, n_bits - n_bits % 2)
         n_probes = 0 if params["n_probes"] == "auto" else params["n_probes"]
-        return cls(MODES[mode], family, n_tables, n_bits, n_probes, 0 if params["rerank"] == "auto" else params["rerank"], 0)
+        rerank = 0 if params["rerank"] == "auto" else params["rerank"]
+        return cls(MODES[mode], family, n_tables, n_bits, n_probes, rerank, 0)
 
     @property
     def code_bits(self) -> int:
@@ -102,9 +104,19 @@ class LSHStructure:
 
     @classmethod
     def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
-              threads: int, progress: Progress, owned: bool,
-              target: float = TARGET_RECALL) -> tuple[Self, None]:  # fmt: skip
+              threads: int, progress: Progress, owned: bool, aim: Aim = DEFAULT_AIM) -> tuple[Self, None]:  # fmt: skip
         vectors = vectors if owned else vectors.copy()
+        made = cls._build(vectors, metric, params, rng, progress, aim)
+        if _may_have_buckets(params) and len(vectors) >= BUCKETS_FROM:
+            other = cls._build(vectors, metric, params | {"mode": "buckets"}, rng, progress, aim)
+            if other.nanoseconds() < made.nanoseconds():
+                made = other
+                made.params = params
+        return made, None
+
+    @classmethod
+    def _build(cls, vectors: np.ndarray, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
+               progress: Progress, aim: Aim) -> Self:  # fmt: skip
         settings = Settings.choose(params, len(vectors))
         encoder = Encoder.learn(vectors, metric, settings.code_bits, params["center"], rng)
         progress("coding", 0.0)
@@ -122,19 +134,21 @@ class LSHStructure:
             finder = BucketTables.build(codes, keys.rows(vectors, codes), settings.n_bits)
         progress("measuring", 0.8)
         made = cls(Column(vectors), encoder, keys, finder, settings, params)
-        made.settings = made._measured(rng, target)
+        made.settings = made._measured(rng, aim)
         progress("measuring", 1.0)
-        return made, None
+        return made
 
-    def _measured(self, rng: np.random.Generator, target: float) -> Settings:
-        """The settings with what was left open: the smallest that find `target` of held-out rows' neighbours."""
+    def _measured(self, rng: np.random.Generator, aim: Aim) -> Settings:
+        """The settings with what was left open: the smallest that reach the aim for held-out rows."""
         settings, n = self.settings, len(self.vectors)
         if not settings.rerank or (settings.mode == BUCKETS and not settings.n_probes):
-            held_out = HeldOut(self.vectors, self.encoder.metric, rng)
+            held_out = HeldOut(self.vectors, self.encoder.metric, aim.k, rng)
             if settings.mode == BUCKETS and not settings.n_probes:
-                settings = self._with_probes(held_out, target)
+                settings = self._with_probes(held_out, aim.recall)
             if not settings.rerank:
-                rerank = smallest(lambda r: held_out.recall(self._candidates(held_out.queries, settings, r)), n, target)
+                rerank = smallest(
+                    lambda r: held_out.recall(self._candidates(held_out.queries, settings, r)), n, aim.recall
+                )
                 settings = replace(settings, rerank=max(rerank, 32))
         return replace(settings, touched=self._touched(settings))
 
@@ -152,18 +166,23 @@ class LSHStructure:
         )  # fmt: skip
         return replace(settings, n_probes=n_probes)
 
-    def _touched(self, settings: Settings) -> int:
-        """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""
-        row = self.vectors.shape[1] * self.vectors.itemsize
-        scanned_row = _BYTE_NANOSECONDS * row
+    def nanoseconds(self, growth: float = 1.0) -> float:
+        """About what a single query costs, if there were `growth` times as many rows."""
+        settings = self.settings
         if isinstance(self.finder, CodeScan):
-            nanoseconds = len(self.vectors) * 8 * self.encoder.n_words * _BYTE_NANOSECONDS
+            nanoseconds = growth * len(self.vectors) * 8 * self.encoder.n_words * _BYTE_NANOSECONDS
         else:
             queries = np.ascontiguousarray(self.vectors[:: max(1, len(self.vectors) // _SEARCHES)][:_SEARCHES])
             done = self._from_buckets(self.finder, queries, settings.n_probes, 1, None)[1]
-            nanoseconds = _CANDIDATE_NANOSECONDS * float(np.median(done[:, bucket_kernels.CANDIDATES]))
-        nanoseconds += settings.rerank * (_RERANK_NANOSECONDS + scanned_row)
-        return int(min(len(self.vectors), 1 + 0.25 * nanoseconds / scanned_row))
+            candidates = float(np.mean(done[:, bucket_kernels.CANDIDATES]))
+            nanoseconds = growth * candidates * _CANDIDATE_NANOSECONDS + settings.n_probes * _PROBE_NANOSECONDS
+        return nanoseconds + settings.rerank * (_RERANK_NANOSECONDS + self.vectors[:1].nbytes * _BYTE_NANOSECONDS)
+
+    def _touched(self, settings: Settings) -> int:
+        """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""
+        self.settings = settings
+        share = 0.25 * self.nanoseconds() / (_BYTE_NANOSECONDS * self.vectors[:1].nbytes)
+        return int(min(len(self.vectors), 1 + share))
 
     # ---- searching
 
@@ -240,9 +259,11 @@ class LSHStructure:
 
     def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, None] | None:
         n = len(self.vectors) + len(vectors)
-        chosen = Settings.choose(self.params, n)
-        if (chosen.mode, chosen.n_bits) != (self.settings.mode, self.settings.n_bits):
-            return None  # so many more rows deserve another structure
+        if _may_have_buckets(self.params) and len(self.vectors) < BUCKETS_FROM <= n:
+            return None  # now there is a choice of modes
+        mode = next(name for name, number in MODES.items() if number == self.settings.mode)
+        if Settings.choose(self.params | {"mode": mode}, n).n_bits != self.settings.n_bits:
+            return None  # so many more rows deserve longer keys
         codes = self.encoder.rows(vectors)
         finder: CodeScan | BucketTables
         if isinstance(self.finder, CodeScan) or self.keys is None:
@@ -298,6 +319,14 @@ class LSHStructure:
         n_base = self.finder.n_base
         self.finder.base.check(settings.n_tables, settings.n_bits, 0, n_base)
         self.finder.recent.check(settings.n_tables, settings.n_bits, n_base, n)
+
+
+def _may_have_buckets(params: dict[str, Any]) -> bool:
+    """Whether mode "auto" may choose buckets."""
+    n_bits = params["n_bits"]
+    if params["mode"] != "auto" or n_bits == "auto":
+        return bool(params["mode"] == "auto")
+    return bool(n_bits <= MAX_KEY_BITS and (params["family"] == "hyperplanes" or n_bits % 2 == 0))
 
 
 def _check_settings(settings: Settings) -> None:

@@ -1,8 +1,7 @@
 """Hash tables: filling buckets, merging them, and collecting what lies in those that a query probes.
 
-Buckets are CSR arrays without keys, all tables in one: offsets (n_tables * 2^n_bits + 1) and rows (n_tables * n), the
-rows of key b of table t at rows[offsets[t * 2^n_bits + b] : offsets[... + 1]], in ascending order. Filling is a counting
-sort.
+Buckets are CSR arrays without keys, all tables in one: offsets (n_tables * n_buckets + 1) and rows (n_tables * n). The
+rows of key b of table t begin at rows[offsets[t * n_buckets + b]], in ascending order. Filling is a counting sort.
 
 *Candidates* are deduplicated by a bitmap. A candidate's record, its code and two numbers in one piece of memory, is
 fetched ahead while other buckets are read, and then gives an estimate of the distance (`estimate`, and
@@ -139,7 +138,7 @@ def collect(path, probes, codes, planes, steps, base_offsets, base_rows, recent_
         n_found, n_estimated, visited = 0, 0, 0
         for j in range(min(_PROBES_AHEAD, n_probes)):
             prefetch(offsets + probe[j])
-        while visited < n_probes and n_found < cap or n_estimated < n_found:
+        while (visited < n_probes and n_found < cap) or n_estimated < n_found:
             if visited < n_probes and n_found < cap:
                 if visited + _PROBES_AHEAD < n_probes:
                     prefetch(offsets + probe[visited + _PROBES_AHEAD])
@@ -147,8 +146,8 @@ def collect(path, probes, codes, planes, steps, base_offsets, base_rows, recent_
                     prefetch(rows + offsets[probe[visited + _PROBES_AHEAD // 2]])
                 bucket = probe[visited]
                 start, stop = offsets[bucket], offsets[bucket + 1]
-                n_found = visit(start, min(stop, start + cap - n_found), rows, record, n_record, mark, bit + i * own, n_alive,
-                                candidate, n_found)  # fmt: skip
+                n_found = visit(start, min(stop, start + cap - n_found), rows, record, n_record, mark, bit + i * own,
+                                n_alive, candidate, n_found)  # fmt: skip
                 if n_recent > 0:
                     start, stop = new_offsets[bucket], new_offsets[bucket + 1]
                     n_found = visit(start, min(stop, start + cap - n_found), new_rows, record, n_record, mark,

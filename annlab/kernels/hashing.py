@@ -53,7 +53,8 @@ def encode(path, vectors, metric, center, scale, reach, panels, converted, packe
     """Codes and estimation numbers of vectors (n, dim).
 
     panels (n_panels, width, PANEL_ROWS), where width is dim, or dim + 1 with a lift; reach < 0 for none. Scratch:
-    converted (width,), packed (width, ROWS_IN_TILE) and zeros (PANEL_ROWS,), all zeros, sums (ROWS_IN_TILE * LANES,). codes (n, words) comes filled with zeros; halves and
+    converted (width,), packed (width, ROWS_IN_TILE) and zeros (PANEL_ROWS,), all zeros; sums (ROWS_IN_TILE * LANES,).
+    codes (n, words) comes filled with zeros; halves and
     slopes (n,) float32.
     """
     n, dim, n_words = vectors.shape[0], vectors.shape[1], codes.shape[1]
@@ -108,7 +109,8 @@ def weigh(projection, n_bits, n_words, planes, steps):
 
 
 @entry
-def encode_queries(path, queries, metric, center, scale, width, panels, converted, codes, projections, planes, steps):  # fmt: skip
+def encode_queries(path, queries, metric, center, scale, width, panels, converted, codes, projections, planes,
+                   steps):  # fmt: skip
     """Codes and projections (q, n_panels * PANEL_ROWS) of queries (q, dim), one query at a time.
 
     A query's added coordinate is zero. converted (width,) is scratch; codes (q, words) and planes (q, PLANES * words)

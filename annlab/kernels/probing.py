@@ -74,8 +74,8 @@ def flip_bits(projection, key, n_bits, parent, rank, n_sets, stride, costs, buck
 
 
 @entry
-def probe_hyperplanes(path, projections, codes, n_tables, n_bits, parent, rank, order, squares, costs, buckets, low, high,
-                      probes):  # fmt: skip
+def probe_hyperplanes(path, projections, codes, n_tables, n_bits, parent, rank, order, squares, costs, buckets, low,
+                      high, probes):  # fmt: skip
     """Probes (q, n_probes) int64 of queries with these projections (q, 64 * words) and codes (q, words).
 
     Template parent and rank (sets,) int32, see `cheapest_sets` in lsh_keys.py. Scratch: order (n_bits,) int64, squares
@@ -129,8 +129,8 @@ def rank_vertices(block, lanes, first, size, directions, n_ranks, values, vertic
 
 
 @entry
-def probe_polytopes(path, queries, metric, center, scale, signs, n_rotations, directions, n_tables, n_ranks, first, second,
-                    converted, registers, largest, nearest, costs, buckets, low, high, probes):  # fmt: skip
+def probe_polytopes(path, queries, metric, center, scale, signs, n_rotations, directions, n_tables, n_ranks, first,
+                    second, converted, registers, largest, nearest, costs, buckets, low, high, probes):  # fmt: skip
     """The same for cross-polytopes: probes (q, n_probes) int64 of queries (q, dim).
 
     signs and directions: see `polytope_keys`. Template first and second (pairs,) int32, ranks below n_ranks. Scratch:

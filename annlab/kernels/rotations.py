@@ -6,10 +6,10 @@ of hyperplanes (Terasawa and Tanaka, 2007; Andoni, Indyk, Laarhoven, Razenshteyn
 angular distance, NIPS 2015).
 
 *Rotating* by a random matrix would cost size^2. ROUNDS times "change the signs of the coordinates at random, then take
-their Hadamard transform" does as well in practice and costs size * log2(size) additions. The transform is the textbook's
-loop of butterflies, except that an element is a register: its lanes are LANES different rotations of one vector, which
-differ in their signs. So nothing is shuffled between lanes, and results are the same on every path: they are sums and
-differences in an order that the width does not change.
+their Hadamard transform" does as well in practice and costs size * log2(size) additions. The transform is the loop of
+butterflies of the textbooks, except that an element is a register: its lanes are LANES different rotations of one
+vector, which differ in their signs. So nothing is shuffled between lanes, and results are the same on every path: sums
+and differences in an order that the width does not change.
 
 *Hashes* take `directions` coordinates each: a part of a rotation, or several rotations together, so that a hash has as
 many values as are wanted whatever the dimension. With a vector longer than its dimension padded by zeros, rotation r
@@ -79,8 +79,8 @@ def nearest_vertices(block, lanes, first, size, directions, values, nearest, mag
 
 
 @entry
-def polytope_keys(path, vectors, metric, center, scale, reach, signs, n_rotations, directions, converted, registers, lanes,
-                  magnitudes, vertices, keys):  # fmt: skip
+def polytope_keys(path, vectors, metric, center, scale, reach, signs, n_rotations, directions, converted, registers,
+                  lanes, magnitudes, vertices, keys):  # fmt: skip
     """Keys (n_tables, n) int32 of rows: two hashes each, high and low digit.
 
     signs (groups, ROUNDS, size, LANES) float32 of n_rotations rotations; scratch: converted (width,),
