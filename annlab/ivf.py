@@ -1,10 +1,20 @@
 """IVFIndex: vectors sorted into the cells of a k-means clustering; a query looks into the nearest cells only.
 
-`inverted.py` describes the structure and the search, `calibration.py` how the number of cells to look into is measured.
+`inverted.py` describes the structure and the search, `inverted_build.py` how it is built, `calibration.py` how the
+number of cells to look into is measured.
 
-When to use it: from some ten thousand vectors to many millions; the best choice for batches, builds fast, grows by
-appending to lists. When not: few vectors (ExactIndex), or data of so many intrinsic dimensions that a large share of
-the lists must be probed; `index.calibration` says how large it is.
+How to choose. From some ten thousand vectors to many millions it is the index to begin with: it builds fast, answers
+batches faster than anything else here, grows by appending to lists, and is the only one that is built of more vectors
+than fit into memory. Of the storages, "pq4" is the fastest from some 100,000 vectors on and can leave the vectors on
+disk; "sq8" needs little re-ranking, so take it where every neighbour counts or dimensions are few; "flat" builds in
+half the time and is the fastest for small sets and for single queries over short vectors.
+
+Where it loses. Below some thousand vectors ExactIndex is as fast, and exact. With the intrinsic dimension the share of
+lists that must be probed grows: of 20,000 vectors, 1 % of the lists at 5 dimensions, 3-10 % at 15, and a third at 40,
+where little is gained over a scan of bytes (`ExactIndex(precision="int8")`); `index.calibration` says where data stand.
+Queries that are distributed otherwise than the vectors lie between the cells: moved by three standard deviations, they
+lowered recall@10 from 0.91 to 0.86 ("flat") and 0.65 ("pq4"); `calibrate(queries)` brought back 0.91. One query at a
+time cannot share lists with others, and costs 2 to 10 times as much as in a batch.
 """
 
 import dataclasses

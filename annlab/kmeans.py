@@ -241,7 +241,9 @@ class KMeans:
 
     def _checked(self, X: Any) -> np.ndarray:
         if not hasattr(self, "_centroids"):
-            raise ValueError("this KMeans has no centroids yet: call fit first")
+            from sklearn.exceptions import NotFittedError  # a ValueError
+
+            raise NotFittedError("this KMeans has no centroids yet: call fit first")
         return validation.as_vectors(X, dim=self.n_features_in_)
 
     def predict(self, X: Any) -> np.ndarray:

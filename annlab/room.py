@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-WORKING = 128 * 2**20  # bytes that scanning for true neighbours takes, and converting and encoding less, whatever n is
+WORKING = 72 * 2**20  # bytes that converting, encoding and scanning blocks of rows take, whatever n is
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _ELEMENTS_AT_ONCE = 2**20
 

@@ -41,6 +41,7 @@ from annlab.kernels import scan, scan_one
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.simd import LANES
 from annlab.kernels.topk import PADDING
+from annlab.room import rows_at_once
 from annlab.statistics import BYTES, DISTANCES
 
 _U = 2.0**-24
@@ -48,7 +49,6 @@ _LARGEST = np.finfo(np.float32).max
 _LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
-_CHUNK = 65536  # rows whose statistics are taken at a time
 _NO_ROWS = np.empty(0, np.int32)
 _NO_WORDS = np.empty(0, np.uint64)
 
@@ -70,17 +70,17 @@ class Extent:
     def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None,
            about_mean: bool = False) -> "Extent":  # fmt: skip
         """Measure vectors (n, dim), n >= 1, in chunks of bounded size, about a center or their mean (ip: about 0)."""
-        dim = vectors.shape[1]
+        dim, at_once = vectors.shape[1], rows_at_once(vectors.shape[1])
         if center is None:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
-                sample = vectors[:: max(1, len(vectors) // _CHUNK)]
+                sample = vectors[:: max(1, len(vectors) // at_once)]
                 center = _converted(sample, metric)[0].mean(axis=0)
                 if np.abs(center).max() < _LARGEST:
                     center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
-        for start in range(0, len(vectors), _CHUNK):
-            converted, norms = _converted(vectors[start : start + _CHUNK], metric)
+        for start in range(0, len(vectors), at_once):
+            converted, norms = _converted(vectors[start : start + at_once], metric)
             reach = max(reach, float(np.abs(converted - center).max()))
             largest = max(largest, float(norms.max()))
             smallest = min(smallest, float(norms[norms > 0].min(initial=np.inf)))

@@ -109,8 +109,8 @@ def test_bad_blocks_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
                          (cut(np.arange(4000), 449), r"ids of block 0 have shape \(449,\) for 450")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             index.fit(cut(vectors, 450), ids)
-    with pytest.raises(ValueError, match=r"max_memory is 128 MB.* needs .* MB while it is built"):
-        index.fit(cut(vectors, 450), max_memory="128MB")
+    with pytest.raises(ValueError, match=r"max_memory is 72 MB.* needs .* MB while it is built"):
+        index.fit(cut(vectors, 450), max_memory="72MB")
     with pytest.raises(FileNotFoundError):
         index.fit(cut(vectors, 450), path=tmp_path / "nowhere" / "index.annlab")
     assert len(index) == 2000 and np.array_equal(index.search(vectors[:5], k=3).ids, before.ids)
@@ -161,7 +161,7 @@ from benchmarks.out_of_core import Clusters, Memory
 n, dim, storage, limit = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 data = Clusters(n, dim)
 IVFIndex(storage=storage).fit(data.some(20000, 0)).search(data.some(5, 1))  # compiles
-blocks = (data.some(5000, i) for i in range(n // 5000))
+blocks = (data.some(1000, i) for i in range(n // 1000))
 with Memory() as memory:
     IVFIndex(storage=storage, n_lists=500).fit(blocks, max_memory=limit, threads=2)
 print(memory.bytes)
@@ -170,7 +170,7 @@ print(memory.bytes)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-@pytest.mark.parametrize(("dim", "storage", "limit"), [(100, "pq4", 220), (100, "sq8", 280), (500, "flat", 250)])
+@pytest.mark.parametrize(("dim", "storage", "limit"), [(100, "pq4", 160), (100, "sq8", 260), (500, "flat", 100)])
 def test_building_stays_within_its_memory(dim: int, storage: str, limit: int) -> None:
     n = 100_000_000 // dim  # 400 MB of vectors
     command = [sys.executable, "-c", CHILD, str(n), str(dim), storage, f"{limit}MB"]

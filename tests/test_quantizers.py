@@ -50,6 +50,11 @@ def test_product_codewords_are_good() -> None:
 
 
 def test_errors() -> None:
+    for make in (ScalarQuantizer, ProductQuantizer):
+        with pytest.raises(ValueError, match=r"reach 1e\+20.*scale the data"):
+            make().fit(np.full((20, 3), 1e20))
+        with pytest.raises(ValueError, match="must be finite: row 0"):
+            make().fit(np.full((20, 3), np.nan))
     with pytest.raises(ValueError, match="needs at least 16 vectors to learn from, but there are 3"):
         ProductQuantizer().fit(np.eye(3))
     with pytest.raises(ValueError, match="call fit first"):
