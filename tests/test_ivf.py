@@ -12,6 +12,7 @@ from annlab import IVFIndex
 from annlab.bytelists import ByteLists
 from annlab.calibration import Calibration, Calibrations, choose_probes, lower_bound
 from annlab.centroids import Centroids, Conversion, group_by_label
+from annlab.codedlists import CodedLists
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.distances import get_metric
 from annlab.flatlists import FlatLists
@@ -222,6 +223,29 @@ def test_a_filter_that_avoids_the_probed_lists_probes_more() -> None:
         far = exact.search(query, k=8000).ids[4000:]
         found = index.search(query, k=10, allowed=far, n_probes=1)
         assert (found.ids >= 0).all() and np.isin(found.ids, far).all()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize(("metric", "dtype"), [("l2", "float32"), ("cosine", "float64"), ("ip", "float32")])
+def test_merged_lists_are_those_of_all_rows(storage: str, metric: str, dtype: str) -> None:
+    data = synthetic(3000, 20, 6, seed=0, dtype=dtype)
+    data.train[5] = 0  # at cosine distance 1 from everything
+    index = IVFIndex(storage=storage, metric=metric).fit(data.train[:2000])
+    old = index._structure
+    grown, order = old.absorb(data.train[2000:], np.random.default_rng(0))
+    vectors = np.concatenate([old.vectors, data.train[2000:]])[order]
+    np.testing.assert_array_equal(grown.vectors, vectors)
+    conversion, centroids = old.lists.conversion, old.centroids.array
+    labels, _ = Centroids(centroids).nearest(conversion.points(vectors))
+    assert np.array_equal(labels, np.repeat(np.arange(old.n_lists), np.diff(grown.offsets)))
+    if storage == "flat":
+        fresh = FlatLists.of(vectors, conversion, old.lists.copied)
+    elif storage == "sq8":
+        fresh = ByteLists.encoded(vectors, conversion, old.lists.quantizer)
+    else:
+        fresh = CodedLists.encoded(vectors, conversion, old.lists.quantizer, centroids, grown.offsets)
+    for name, array in fresh.arrays().items():
+        np.testing.assert_array_equal(grown.lists.arrays()[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("storage", STORAGES)
