@@ -1,5 +1,7 @@
 """IVFIndex beyond the contract suite: list scans against NumPy, calibration, growth, damage, estimates."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 import annlab
 from annlab import IVFIndex
 from annlab.bytelists import ByteLists
-from annlab.calibration import Calibration, Calibrations, choose_probes, lower_bound
+from annlab.calibration import Calibration, Calibrations, choose_probes, hits, lower_bound
 from annlab.centroids import Centroids, Conversion, group_by_label
 from annlab.codedlists import CodedLists
 from annlab.datasets import Dataset, synthetic, uniform_noise
@@ -114,15 +116,15 @@ EASY = [
     synthetic(8000, 32, 15, 200, metric="cosine", seed=4),
 ]
 LONG = [
-    synthetic(n, dim, intrinsic, 500, clusters=clusters, seed=seed)
-    for seed, (n, dim, clusters) in enumerate([(20_000, 25, 0), (30_000, 128, 50), (4000, 1024, 0)])
+    partial(synthetic, n, dim, intrinsic, 500, clusters=clusters, seed=dim)
+    for n, dim, clusters in [(20_000, 25, 0), (30_000, 128, 50), (4000, 1024, 0)]
     for intrinsic in (5, 15, 25 if dim == 25 else 40)
 ] + [
-    synthetic(20_000, 64, 15, 500, metric="cosine", clusters=30, seed=5),
-    synthetic(20_000, 64, 15, 500, metric="ip", seed=6),
-    synthetic(700, 32, 15, 500, seed=7),
-    uniform_noise(20_000, 30, 500),
-]  # fmt: skip
+    partial(synthetic, 20_000, 64, 15, 500, metric="cosine", clusters=30, seed=5),
+    partial(synthetic, 20_000, 64, 15, 500, metric="ip", seed=6),
+    partial(synthetic, 700, 32, 15, 500, seed=7),
+    partial(uniform_noise, 20_000, 30, 500),
+]
 
 
 def check_defaults(storage: str, data: Dataset) -> None:
@@ -140,9 +142,9 @@ def test_defaults_reach_the_recall_they_promise(storage: str, data: Dataset) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("data", LONG, ids=str)
-def test_defaults_reach_the_recall_on_more_data(storage: str, data: Dataset) -> None:
-    check_defaults(storage, data)
+@pytest.mark.parametrize("make", LONG, ids=lambda make: "-".join(map(str, make.args)))
+def test_defaults_reach_the_recall_on_more_data(storage: str, make: Callable[[], Dataset]) -> None:
+    check_defaults(storage, make())
 
 
 def test_duplicates_do_not_make_data_look_easy() -> None:
@@ -198,6 +200,15 @@ def test_choice_of_probes() -> None:
     assert n_probes == 6 and recalls.tolist() == [1.0, 1.0]
     n_probes, recalls = choose_probes(np.tile([0, 1, 2, 7], (100, 1)), 0.75, 9)
     assert n_probes == 3 and lower_bound(recalls) == 0.75
+
+
+@hypothesis.given(q=st.integers(1, 5), k=st.integers(1, 6), m=st.integers(1, 9), seed=st.integers(0, 99))
+def test_hits_are_counted_as_sets_would(q: int, k: int, m: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, found = (np.array([rng.permutation(12)[:size] for _ in range(q)]) for size in (k, m))
+    truth[rng.random(truth.shape) < 0.2] = found[rng.random(found.shape) < 0.2] = -1
+    expected = [len((set(a) & set(b)) - {-1}) for a, b in zip(truth.tolist(), found.tolist())]
+    assert hits(truth, found).tolist() == expected
 
 
 def test_more_probes_more_recall_and_statistics() -> None:
