@@ -8,10 +8,16 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import bytelists as kernels
+from annlab.kernels.candidates import (
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    capacity_for,
+    finish,
+    scratch_of_one,
+    scratch_width,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.lists import QUERIES_IN_GROUP, finish
-from annlab.kernels.simd import LANES
-from annlab.kernels.simd_bytes import LARGEST_SIGNED
+from annlab.kernels.lists import QUERIES_IN_GROUP
 from annlab.quantizers import ScalarQuantizer
 from annlab.room import rows_at_once
 
@@ -71,25 +77,33 @@ class ByteLists:
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
              alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
-        q, capacity, stride = len(y), 3 * keep + 6 * LANES, self.codes.shape[1]
+        q, capacity, stride = len(y), capacity_for(keep), self.codes.shape[1]
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        bounds = np.full(q, FIRST_BOUND)
+        low = np.empty(scratch_width(capacity), np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        weighted = y * self.quantizer.step
-        steps = np.maximum(np.abs(weighted).max(axis=1, initial=0.0) / np.float32(LARGEST_SIGNED), np.float32(1e-30))
-        z = np.zeros((q, stride), np.int8)
-        z[:, : y.shape[1]] = np.rint(weighted / steps[:, None])
+        z, steps = np.empty((q, stride), np.int8), np.empty(q, np.float32)
+        kernels.quantize_queries(y, self.quantizer.step, z, steps)
         pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
+        most = int(np.diff(pair_offsets).max()) + QUERIES_IN_GROUP
         kernels.scan_byte_lists(
             z, steps, self.codes, self.halves, offsets, pair_offsets, pairs, probes.shape[1], words.ravel(),
             words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values, rows,
-            np.zeros((QUERIES_IN_GROUP, stride), np.int8), np.empty(LANES, np.float32), np.zeros(LANES, np.float32),
-            np.empty(LANES, np.float32), low, high,
+            np.empty((most, stride), np.int8), np.empty((most, CHUNK_WIDTH), np.float32), low, high,
         )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
+                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+        """As of `FlatLists`."""
+        z = np.empty(self.codes.shape[1], np.int8)
+        found: tuple[int, int] = kernels.scan_byte_lists_one(
+            y, self.quantizer.step, z, self.codes, self.halves, offsets, probes, alive, has_alive, len(result), keys,
+            *scratch_of_one(len(result)), result,
+        )  # fmt: skip
+        return found
 
     def row_bytes(self) -> int:
         """Bytes that a scan reads for a row."""

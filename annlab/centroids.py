@@ -11,13 +11,14 @@ import numpy as np
 from annlab import threads
 from annlab.distances import Metric
 from annlab.kernels import kmeans as kernels
+from annlab.kernels import probes
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.scan import PANEL_ROWS, QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
 from annlab.room import rows_at_once
 
 _SAMPLE = 65536  # rows that the center is the mean of
-_LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
+LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,15 @@ class Conversion:
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
         """Queries as points (q, dim) float32; their length is limited, since far away only the direction matters."""
-        rows = self.rows(queries)
-        lengths = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
-        if self.metric.code == INNER_PRODUCT:
-            return np.ldexp(rows, -np.frexp(lengths)[1]).astype(np.float32)
-        return (rows * (_LONGEST / np.maximum(lengths, _LONGEST))).astype(np.float32)
+        points = np.empty(queries.shape, np.float32)
+        some = np.ascontiguousarray(queries)
+        probes.convert_queries(some, self.metric.code, self.center, self.scale, LONGEST, points)
+        return points
+
+
+def padded_dim(dim: int) -> int:
+    """dim, rounded up to whole registers."""
+    return -(-dim // LANES) * LANES
 
 
 class Centroids:

@@ -11,16 +11,20 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import pq as kernels
+from annlab.kernels.candidates import (
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    capacity_for,
+    finish,
+    scratch_of_one,
+    scratch_width,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.lists import finish
-from annlab.kernels.simd import LANES
 from annlab.quantizers import ProductQuantizer
 from annlab.room import rows_at_once
 from annlab.structure import Progress
 
 _TRAINING_ROWS = 16384
-_PADDING_BLOCKS = 2  # a tile may begin in a list's last block
-_PADDING_TERMS = 64
 
 
 class CodedLists:
@@ -29,9 +33,9 @@ class CodedLists:
     Attributes
     ----------
     quantizer : ProductQuantizer
-    codes : (n_blocks + 2, groups, 64) uint8
+    codes : (n_blocks + padding, groups, 64) uint8
         See `kernels/pq.py`.
-    terms : (n + 64,) float32
+    terms : (n + padding,) float32
         |r|^2 / 2 + c.r of every row, with r as its codes say; zeros for ip.
     """
 
@@ -41,6 +45,7 @@ class CodedLists:
                  terms: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.terms = conversion, quantizer, codes, terms
         self._block_offsets = block_offsets(offsets)
+        self._table_shape = codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS
 
     @classmethod
     def of(cls, vectors: np.ndarray, conversion: Conversion, centroids: np.ndarray, offsets: np.ndarray,
@@ -70,8 +75,9 @@ class CodedLists:
     def empty(cls, conversion: Conversion, quantizer: ProductQuantizer, offsets: np.ndarray) -> "CodedLists":
         """Lists whose rows are still to be `put`."""
         groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
-        packed = np.zeros((block_offsets(offsets)[-1] + _PADDING_BLOCKS, groups, 64), np.uint8)
-        return cls(conversion, quantizer, offsets, packed, np.zeros(int(offsets[-1]) + _PADDING_TERMS, np.float32))
+        packed = np.zeros((block_offsets(offsets)[-1] + kernels.PADDING_BLOCKS, groups, 64), np.uint8)
+        terms = np.zeros(int(offsets[-1]) + kernels.PADDING_TERMS, np.float32)
+        return cls(conversion, quantizer, offsets, packed, terms)
 
     def put(self, first: int, last: int, offsets: np.ndarray, codes: np.ndarray, terms: np.ndarray) -> None:
         """Fill the lists first..last-1 with codes (rows, m) uint8 below 16 and terms (rows,)."""
@@ -82,7 +88,7 @@ class CodedLists:
     def unpacked(self, first: int, last: int, sizes: np.ndarray) -> np.ndarray:
         """The codes (rows, m) of the lists first..last-1, which have these sizes."""
         start, stop = self._block_offsets[first], self._block_offsets[last]
-        bytes_of = self.codes[start:stop].reshape(stop - start, -1, kernels.BLOCK_ROWS, 4).transpose(0, 2, 1, 3)
+        bytes_of = self.codes[start:stop].reshape(stop - start, -1, 4, kernels.BLOCK_ROWS).transpose(0, 3, 1, 2)
         codes = np.concatenate([bytes_of & 15, bytes_of >> 4], axis=3)  # (blocks, rows, groups, IN_GROUP)
         codes = codes.reshape(-1, codes.shape[2] * codes.shape[3])[:, : len(self.quantizer.codebooks)]
         starts = (self._block_offsets[first:last] - start) * kernels.BLOCK_ROWS
@@ -105,15 +111,15 @@ class CodedLists:
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
              alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
-        q, capacity = len(y), 3 * keep + 6 * LANES
+        q, capacity = len(y), capacity_for(keep)
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        bounds = np.full(q, FIRST_BOUND)
+        low = np.empty(scratch_width(capacity), np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        tables = np.zeros((q, self.codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS), np.uint8)
+        tables, entries = np.zeros((q, *self._table_shape), np.uint8), np.empty(self._table_shape, np.float32)
         steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
-        kernels.fill_tables(y, self.quantizer.codebooks, tables, steps, starts)
+        kernels.fill_tables(y, self.quantizer.codebooks, entries, tables, steps, starts)
         for ranks in (slice(0, 1), slice(1, None)):
             some = np.ascontiguousarray(probes[:, ranks])
             if some.shape[1]:
@@ -122,10 +128,20 @@ class CodedLists:
                     tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
                     np.ascontiguousarray(coarse[:, ranks]).ravel(), some.shape[1], words.ravel(),
                     words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values,
-                    rows, low, high,
+                    rows, np.empty((2, CHUNK_WIDTH), np.float32), low, high,
                 )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
+                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+        """As of `FlatLists`."""
+        found: tuple[int, int] = kernels.scan_codes_one(
+            y, self.quantizer.codebooks, np.empty(self._table_shape, np.float32),
+            np.zeros(self._table_shape, np.uint8), self.codes, self.terms, offsets, self._block_offsets, probes, coarse,
+            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
+        )  # fmt: skip
+        return found
 
     def row_bytes(self) -> int:
         """Bytes that a scan reads for a row."""
@@ -144,11 +160,11 @@ class CodedLists:
             raise ValueError("codebooks are not finite, or too large")
         offsets = arrays["list_offsets"]
         groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
-        expected = (int(block_offsets(offsets)[-1]) + _PADDING_BLOCKS, groups, 64)
+        expected = (int(block_offsets(offsets)[-1]) + kernels.PADDING_BLOCKS, groups, 64)
         if codes.dtype != np.uint8 or codes.shape != expected:
             raise ValueError(f"codes are {codes.dtype} {codes.shape}, not uint8 {expected}")
-        if terms.dtype != np.float32 or terms.shape != (n + _PADDING_TERMS,):
-            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + _PADDING_TERMS},)")
+        if terms.dtype != np.float32 or terms.shape != (n + kernels.PADDING_TERMS,):
+            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + kernels.PADDING_TERMS},)")
         return cls(conversion, quantizer, offsets, codes, terms)
 
 

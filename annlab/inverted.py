@@ -24,13 +24,13 @@ import numpy as np
 from annlab import calibration, inverted_build
 from annlab.bytelists import ByteLists
 from annlab.calibration import Calibration, Calibrations
-from annlab.centroids import Centroids, Conversion, group_by_label
+from annlab.centroids import LONGEST, Centroids, Conversion, group_by_label, padded_dim
 from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
 from annlab.inverted_build import SMALL, Lists
 from annlab.kernels import distance as distance_kernels
-from annlab.kernels import lists as kernels
+from annlab.kernels import probes as kernels
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.scan import QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
@@ -40,6 +40,7 @@ from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request
 
 _QUERIES_AT_ONCE = 2048
+_NO_WORDS = np.zeros(1, np.uint64)
 _MARGIN = 2  # more candidates than asked for, since surrogates are rounded
 
 
@@ -172,6 +173,10 @@ class IVFStructure:
         if n <= max(SMALL, k) or n_probes == self.n_lists:
             return self.scan_all(queries, k, request.alive, request)
         keep = min(n, self._keep(k, request.params["rerank"]))
+        if len(queries) == 1:
+            found = self._search_one(queries, k, keep, n_probes, request)
+            if found is not None:
+                return found
         parts = [
             self._search_block(queries[start : start + _QUERIES_AT_ONCE], k, keep, n_probes, request, start)
             for start in range(0, len(queries), _QUERIES_AT_ONCE)
@@ -180,6 +185,29 @@ class IVFStructure:
             return parts[0]
         width = max((part.shape[1] for part in parts), default=0)
         return np.concatenate([_widened(part, width) for part in parts] or [np.empty((0, 0), np.int64)])
+
+    def _search_one(self, query: np.ndarray, k: int, keep: int, n_probes: int, request: Request) -> np.ndarray | None:
+        """Candidates for one query (1, dim) in two calls of kernels; None if, because of a filter, there are too few.
+
+        For one query every line of Python takes longer than it looks, since the scan has emptied the caches.
+        """
+        conversion, centroids, half_norms = self.lists.conversion, self.centroids.panels, self.centroids.half_norms
+        y, values = np.empty(padded_dim(query.shape[1]), np.float32), np.empty(n_probes, np.float32)
+        probes, result = np.empty(n_probes, np.int64), np.empty((1, keep), np.int64)
+        kernels.convert_and_probe(
+            query, conversion.metric.code, conversion.center, conversion.scale, LONGEST, centroids, half_norms,
+            self.n_lists, y, np.empty(3 * len(half_norms) + 4 * LANES, np.float32), values, probes,
+        )  # fmt: skip
+        alive = _NO_WORDS if request.alive is None else request.alive.ravel()
+        length, looked_at = self.lists.scan_one(y, self.offsets, probes, values, alive, request.alive is not None,
+                                                request.keys, result[0])  # fmt: skip
+        if length < k:
+            return None
+        counters = request.counters
+        counters[0, DISTANCES] += looked_at + self.n_lists
+        counters[0, VISITED] += n_probes
+        counters[0, BYTES] += looked_at * self.lists.row_bytes() + self.n_lists * 4 * query.shape[1]
+        return result
 
     @cached_property
     def _scanner(self) -> Scanner:

@@ -50,17 +50,21 @@ class Training:
 
 def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, normalized: bool = False,
           max_iterations: int = 25, tolerance: float = 1e-3, n_threads: int = 1,
-          progress: Progress = lambda what, share: None) -> Training:  # fmt: skip
+          progress: Progress = lambda what, share: None, first: np.ndarray | None = None) -> Training:  # fmt: skip
     """Centroids of points (n, dim) float32 in random order; `normalized`: keep centroids at length 1.
 
-    `max_iterations` counts passes over all points; those over samples count by their size.
+    `max_iterations` counts passes over all points; those over samples count by their size. With `first` centroids
+    (n_clusters, dim) there are neither seeds nor samples.
     """
     n = len(points)
     if n < n_clusters:
         raise ValueError(f"{n} points cannot make {n_clusters} clusters: give more points, or ask for fewer clusters")
-    centroids = seed(points[: max(_SMALL, _FIRST_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
-    half_norms = half_squared_norms(points)
     size, spent, history, previous = min(n, max(_SMALL, _FIRST_SAMPLE * n_clusters)), 0.0, [], np.inf
+    if first is None:
+        centroids = seed(points[: max(_SMALL, _FIRST_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
+    else:
+        centroids, size = first, n
+    half_norms = half_squared_norms(points)
     while spent < max_iterations * n:
         some = points[:size]
         labels, surrogates = Centroids(centroids).nearest(some, n_threads)

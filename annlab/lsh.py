@@ -3,11 +3,14 @@
 lsh_codes.py      metrics become angles, angles become sign codes
 lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py
 lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
+lsh_keys.py       the tables' keys: hyperplanes, cross-polytopes kernels/probing.py, rotations.py
 lsh_structure.py  the two as one structure: building, growing, storing
 lsh_tuning.py     parameters measured on held-out rows
 lsh_theory.py     what random hyperplanes promise
 """
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,9 @@ from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.lsh_buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
 from annlab.lsh_codes import MAX_BITS
+from annlab.lsh_keys import FAMILIES
 from annlab.lsh_structure import MODES, LSHStructure
+from annlab.lsh_tuning import Aim
 from annlab.progress import as_progress
 
 
@@ -130,22 +135,25 @@ class LSHIndex(Index):
     search_parameters = {"n_probes": _auto_or("n_probes", 2**31 - 1), "rerank": _auto_or("rerank", 2**31 - 1)}  # noqa: RUF012
 
     @validation.checks_names
-    def __init__(self, *, metric: str = "l2", mode: str = "auto", n_tables: int | str = "auto",
-                 n_bits: int | str = "auto", n_probes: int | str = "auto", rerank: int | str = "auto",
-                 center: bool = True, seed: int = 0, dim: int | None = None,
+    def __init__(self, *, metric: str = "l2", mode: str = "auto", family: str = "cross_polytope",
+                 n_tables: int | str = "auto", n_bits: int | str = "auto", n_probes: int | str = "auto",
+                 rerank: int | str = "auto", center: bool = True, seed: int = 0, dim: int | None = None,
                  auto_compact: bool = True) -> None:  # fmt: skip
         validation.as_choice("mode", mode, ("auto", *MODES))
+        validation.as_choice("family", family, tuple(FAMILIES))
         n_tables, n_bits = _auto_or("n_tables", MAX_BITS)(n_tables), _auto_or("n_bits", MAX_BITS)(n_bits)
         tables, bits = (1 if value == "auto" else int(value) for value in (n_tables, n_bits))
         if mode == "buckets" and bits > MAX_KEY_BITS:
             raise ValueError(f"n_bits={bits}: a table of 2^n_bits buckets can have keys of up to {MAX_KEY_BITS} bits; "
                              'use more tables, or mode="scan"')  # fmt: skip
+        if mode == "buckets" and family == "cross_polytope" and n_bits != "auto" and bits % 2:
+            raise ValueError(f"n_bits={bits}: keys of cross-polytopes are pairs of hashes, so n_bits must be even")
         if tables * bits > MAX_BITS:
             raise ValueError(f"n_tables * n_bits = {tables * bits} bits exceed {MAX_BITS}")
         super().__init__(
-            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, mode=mode, n_tables=n_tables, n_bits=n_bits,
-            n_probes=self.search_parameters["n_probes"](n_probes), rerank=self.search_parameters["rerank"](rerank),
-            center=bool(center),
+            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, mode=mode, family=family, n_tables=n_tables,
+            n_bits=n_bits, n_probes=self.search_parameters["n_probes"](n_probes),
+            rerank=self.search_parameters["rerank"](rerank), center=bool(center),
         )  # fmt: skip
 
     def bucket_statistics(self) -> BucketStatistics:
@@ -157,23 +165,28 @@ class LSHIndex(Index):
 
 
 def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mode: str = "scan",
+                    family: str = "cross_polytope", n_rows: int | None = None,
                     seed: int = 0) -> dict[str, Any]:  # fmt: skip
     """Parameters of the cheapest LSHIndex that finds `recall` of the ten nearest, measured on held-out rows.
 
     Parameters
     ----------
-    vectors : array of shape (n, dim)
-        The data or a sample of them. Candidates per query grow with n, so a sample promises a little too much.
+    vectors : array of shape (m, dim)
+        The data, or a random sample of them: at least a tenth, since fewer have no neighbours as near as the tenth.
     metric : {"l2", "cosine", "ip"}
     recall : float
         Of the ten nearest, above 0 and below 1.
     mode : {"scan", "buckets"}
+    family : {"cross_polytope", "hyperplanes"}
+    n_rows : int, optional
+        How many rows the index will have, if `vectors` are a sample. What is needed is scaled up, see
+        `annlab/lsh_tuning.py`.
     seed : int
 
     Returns
     -------
     dict
-        Keywords for `LSHIndex`: metric, mode, n_tables, n_bits, n_probes (buckets only), rerank, seed.
+        Keywords for `LSHIndex`: metric, mode, family, n_tables, n_bits, n_probes (buckets only), rerank, seed.
 
     Raises
     ------
@@ -193,16 +206,28 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
         raise ValueError(
             f"recall must be above 0 and below 1, not {recall}, and there must be vectors, not {len(array)}"
         )
-    tried = []
-    for shift in (-1, 0, 1):  # halve and double the bits of a scan; keys two bits shorter and longer
-        defaults = LSHStructure.default_bits(mode, len(array))
-        n_bits = int(defaults * 2.0**shift) if mode == "scan" else min(max(defaults + 2 * shift, 2), MAX_KEY_BITS)
-        params = LSHIndex(metric=metric, mode=mode, n_bits=n_bits)._params
+    n = len(array) if n_rows is None else validation.as_integer("n_rows", n_rows, len(array))
+    growth = n / len(array)
+    aim = Aim(recall, max(1, round(Aim.k / growth)))
+    bits = LSHStructure.default_bits(mode, n)
+    if mode == "scan":
+        tried = [(1, bits // 2), (1, bits), (1, 2 * bits)]
+    else:
+        even = bits - bits % 2
+        tried = [(16, max(even - 2, 2)), (8, even), (16, even), (32, even), (16, min(even + 2, MAX_KEY_BITS))]
+    best: tuple[float, dict[str, Any]] | None = None
+    for n_tables, n_bits in tried:
+        index = LSHIndex(metric=metric, mode=mode, family=family, n_tables=n_tables, n_bits=n_bits)
         built, _ = LSHStructure.build(
-            array, metric=get_metric(metric), params=params, rng=np.random.default_rng(seed), threads=1,
-            progress=as_progress(None), owned=True, target=recall,
+            array, metric=get_metric(metric), params=index._params, rng=np.random.default_rng(seed), threads=1,
+            progress=as_progress(None), owned=True, aim=aim,
         )  # fmt: skip
-        tried.append(built.settings)
-    best = min(tried, key=lambda settings: settings.touched)
-    chosen = {"metric": metric, "mode": mode, "n_tables": best.n_tables, "n_bits": best.n_bits, "rerank": best.rerank}
-    return chosen | ({"n_probes": best.n_probes} if mode == "buckets" else {}) | {"seed": seed}
+        settings = replace(built.settings, rerank=math.ceil(growth * built.settings.rerank))
+        built.settings = settings
+        cost = built.nanoseconds(growth)
+        chosen = {"metric": metric, "mode": mode, "family": family, "n_tables": n_tables, "n_bits": n_bits}
+        chosen |= {"rerank": settings.rerank, "seed": seed}
+        chosen |= {"n_probes": settings.n_probes} if mode == "buckets" else {}
+        if best is None or cost < best[0]:
+            best = cost, chosen
+    return best[1] if best else {}

@@ -20,6 +20,7 @@ from annlab.distances import get_metric
 from annlab.flatlists import FlatLists
 from annlab.inverted import IVFStructure
 from annlab.kernels.simd_bytes import LARGEST_SIGNED
+from tests.list_scans import scan_one
 
 STORAGES = ("flat", "sq8", "pq4")
 
@@ -63,9 +64,9 @@ def test_list_scans_find_the_nearest_of_the_probed(dim: int, q: int, seed: int, 
         rows = found[i][found[i] >= 0]
         assert lengths[i] == len(expected) == len(set(rows.tolist())) and allowed[rows].all()
         np.testing.assert_allclose(np.sort(distances[i][rows]), expected, rtol=1e-4, atol=2e-4)
-        own = given[i : i + 1] if filtered == "each" else given
-        one, _ = lists.scan(y[i : i + 1], offsets, probes[i : i + 1], coarse[:1], keep, own, np.arange(n))
-        assert np.array_equal(np.sort(one[0]), np.sort(found[i]))
+        own = given[i] if filtered == "each" else given
+        one = scan_one(lists, y[i], offsets, probes[i], coarse[0], keep, own, np.arange(n))
+        assert np.array_equal(np.sort(one), np.sort(found[i]))
 
 
 @hypothesis.given(dim=st.integers(1, 140), q=st.integers(1, 9), seed=st.integers(0, 99))
@@ -91,8 +92,8 @@ def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
         rows = found[i][found[i] >= 0]
         assert lengths[i] == len(expected)
         np.testing.assert_allclose(np.sort(surrogates[i][rows]), expected, rtol=1e-4, atol=1e-3)
-        one, _ = lists.scan(y[i : i + 1], offsets, probes[i : i + 1], coarse[:1], keep, None, np.arange(n))
-        assert np.array_equal(np.sort(one[0]), np.sort(found[i]))
+        one = scan_one(lists, y[i], offsets, probes[i], coarse[0], keep, None, np.arange(n))
+        assert np.array_equal(np.sort(one), np.sort(found[i]))
 
 
 def test_ties_are_kept_by_key_whatever_the_batch() -> None:
@@ -105,8 +106,8 @@ def test_ties_are_kept_by_key_whatever_the_batch() -> None:
     for i in range(10):
         group = i * 60 // 150 * 150
         assert set(batch[i]) == set((np.argsort(keys[group : group + 150])[:12] + group).tolist())
-        one, _ = lists.scan(y[i : i + 1], offsets, probes[:1], np.zeros((1, 2), np.float32), 12, None, keys)
-        assert set(one[0]) == set(batch[i])
+        one = scan_one(lists, y[i], offsets, probes[0], np.zeros(2, np.float32), 12, None, keys)
+        assert set(one) == set(batch[i])
 
 
 EASY = [
@@ -368,7 +369,8 @@ def test_unverified_bulk_may_hold_anything(storage: str) -> None:
         y = structure.lists.conversion.queries(rng.normal(size=(q, 12)))
         probes, coarse = structure.probes(y, 3)
         found, _ = structure.lists.scan(y, structure.offsets, probes, coarse, 12, None, np.arange(2000))
-        assert found.min() >= -1 and found.max() < 2000
+        one = scan_one(structure.lists, y[0], structure.offsets, probes[0], coarse[0], 12, None, np.arange(2000))
+        assert min(found.min(), one.min()) >= -1 and max(found.max(), one.max()) < 2000
 
 
 @pytest.mark.parametrize("storage", STORAGES)
