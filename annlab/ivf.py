@@ -166,6 +166,8 @@ class IVFIndex(Index):
         """
         if max_memory is None and path is None and not blocks.are_blocks(vectors):
             return super().fit(vectors, ids, attributes=attributes, threads=threads, progress=progress)
+        if path is not None and Path(path).is_dir():
+            raise IsADirectoryError(f"{path} is a folder; an index is one file")
         folder = None if path is None else Path(path).absolute().parent
         room = Room.in_files(folder, None if max_memory is None else as_bytes("max_memory", max_memory))
         source = blocks.read(vectors, ids, attributes, self._dim, room.folder, as_progress(progress))
