@@ -17,7 +17,7 @@ Exact duplicates of a held-out row do not count as its neighbours: they lie in i
 achievement, and data that hold many would look easy to queries that are new.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import Self
@@ -27,7 +27,8 @@ import numpy as np
 CONFIDENCE = 1.645  # standard errors: one-sided, 95 %
 KS = (1, 10, 100)  # numbers of neighbours that recall is measured on
 _MOST_QUERIES = 1000
-_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
+FEWER_QUERIES = 300  # for more than 10 neighbours, of which every query has many
+FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
 
 
 @dataclass(frozen=True)
@@ -130,14 +131,21 @@ def choose_probes(ranks: np.ndarray, target: float, n_lists: int) -> tuple[int, 
     return low, ((ranks >= 0) & (ranks < low)).sum(axis=1) / counted
 
 
-def choose_rerank(search: Callable[[float], np.ndarray], truth: np.ndarray, target: float,
+def hits(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """How many of the rows truth[i] are in found[i], for every i; -1 is none."""
+    size = 2 + max(int(truth.max(initial=0)), int(found.max(initial=0)))
+    first = np.arange(len(truth))[:, None] * size + 1  # all queries' rows become one ascending array
+    there = np.append((np.sort(found, axis=1) + first).ravel(), np.iinfo(np.int64).max)
+    wanted = truth + first
+    return ((there[np.searchsorted(there, wanted)] == wanted) & (truth >= 0)).sum(axis=1)
+
+
+def choose_rerank(search: Callable[[float], np.ndarray], factors: Sequence[float], truth: np.ndarray, target: float,
                   reachable: float) -> tuple[float, np.ndarray]:  # fmt: skip
     """The smallest factor of candidates with which recall reaches the target; `search(factor)` gives rows (q, m)."""
     recalls = np.zeros(len(truth))
-    for factor in _FACTORS:
-        found = search(factor)
-        hits = np.array([np.isin(row[row >= 0], some).sum() for row, some in zip(truth, found)])
-        recalls = hits / np.maximum((truth >= 0).sum(axis=1), 1)
+    for factor in factors:
+        recalls = hits(truth, search(factor)) / np.maximum((truth >= 0).sum(axis=1), 1)
         if lower_bound(recalls) >= min(target, reachable):
             return factor, recalls
-    return _FACTORS[-1], recalls
+    return factors[-1], recalls

@@ -94,7 +94,9 @@ class IVFStructure:
         ranks, each = self._ranks(y, truth), []
         for k in calibration.KS:
             if k == 1 or k < len(self.vectors):
-                each.append(self._calibrated_for(k, y, own, truth[:, :k], ranks[:, :k], target))
+                some = slice(len(y) if k <= 10 else calibration.FEWER_QUERIES)
+                rows = None if own is None else own[some]
+                each.append(self._calibrated_for(k, y[some], rows, truth[some, :k], ranks[some, :k], target))
         return self.with_calibrations(Calibrations(tuple(each)))
 
     def _calibrated_for(self, k: int, y: np.ndarray, own: np.ndarray | None, truth: np.ndarray, ranks: np.ndarray,
@@ -116,7 +118,11 @@ class IVFStructure:
                     found[found == own[:, None]] = -1
                 return found
 
-            factor, recalls = calibration.choose_rerank(search, truth, target, calibration.lower_bound(reached))
+            factors = {
+                self._keep(k, factor): factor for factor in reversed(calibration.FACTORS)
+            }  # the smallest of each
+            factor, recalls = calibration.choose_rerank(search, sorted(factors.values()), truth, target,
+                                                        calibration.lower_bound(reached))  # fmt: skip
         bound = calibration.lower_bound(recalls)
         return Calibration(n_probes, factor, target, float(recalls.mean()), bound, len(y), k)
 

@@ -99,6 +99,7 @@ class IVFIndex(Index):
     """
 
     structure_class = IVFStructure
+    variants = ({"storage": "flat"}, {"storage": "sq8"}, {"storage": "pq4"})
     search_parameters = {"n_probes": _as_probes, "rerank": _as_rerank}  # noqa: RUF012
 
     @validation.checks_names
@@ -166,6 +167,8 @@ class IVFIndex(Index):
         """
         if max_memory is None and path is None and not blocks.are_blocks(vectors):
             return super().fit(vectors, ids, attributes=attributes, threads=threads, progress=progress)
+        if path is not None and Path(path).is_dir():
+            raise IsADirectoryError(f"{path} is a folder; an index is one file")
         folder = None if path is None else Path(path).absolute().parent
         room = Room.in_files(folder, None if max_memory is None else as_bytes("max_memory", max_memory))
         source = blocks.read(vectors, ids, attributes, self._dim, room.folder, as_progress(progress))

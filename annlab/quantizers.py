@@ -21,7 +21,7 @@ from annlab.kernels.pq import CODEWORDS
 
 _CHUNK = 65536  # vectors encoded at a time
 _LARGEST = 1e15  # coordinate: squares and their sums stay in the range of float32
-_TRAINING_POINTS = 8192  # of which every group's codewords are made
+_TRAINING_POINTS = 4096  # of which every group's codewords are made
 
 
 class ScalarQuantizer:

@@ -8,6 +8,7 @@ Memory here is what the process holds for itself. Pages of mapped files, which t
 count, as they do not in `Index.memory`.
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -80,10 +81,13 @@ def mapped(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array in a nameless file that is reserved on the disk at once, so that writing cannot fail later."""
     n_bytes = max(1, int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize)
     with tempfile.TemporaryFile(dir=folder, prefix=".annlab-") as file:
+        file.truncate(n_bytes)
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, n_bytes)
-        else:
-            file.truncate(n_bytes)
+            try:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            except OSError as error:  # some file systems cannot reserve
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
         return np.asarray(np.memmap(file, np.dtype(dtype), mode="r+", shape=shape))
 
 

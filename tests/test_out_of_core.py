@@ -1,5 +1,7 @@
 """IVFIndex built from blocks: the same index as from an array, within its memory, and nothing is lost on errors."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,6 +113,8 @@ def test_bad_blocks_are_named_and_nothing_is_lost(tmp_path: Path) -> None:
             index.fit(cut(vectors, 450), ids)
     with pytest.raises(ValueError, match=r"max_memory is 72 MB.* needs .* MB while it is built"):
         index.fit(cut(vectors, 450), max_memory="72MB")
+    with pytest.raises(IsADirectoryError):
+        index.fit(cut(vectors, 450), path=tmp_path)
     with pytest.raises(FileNotFoundError):
         index.fit(cut(vectors, 450), path=tmp_path / "nowhere" / "index.annlab")
     assert len(index) == 2000 and np.array_equal(index.search(vectors[:5], k=3).ids, before.ids)
@@ -144,6 +148,17 @@ def test_sizes_in_words() -> None:
     for wrong in ("", "GB", "-1GB", "2 XB", 0, -4, None, True, "0"):
         with pytest.raises(ValueError, match="max_memory must be a number of bytes or a string"):
             as_bytes("max_memory", wrong)
+
+
+def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    vectors, index = synthetic(2000, 8, 4, seed=0).train, IVFIndex()
+    with pytest.raises(OSError, match="No space left"):
+        index.fit(cut(vectors, 300), path=tmp_path / "index.annlab")
+    assert len(index) == 0 and not list(tmp_path.iterdir())
 
 
 def test_joined_rows(tmp_path: Path) -> None:
