@@ -69,7 +69,7 @@ class IVFIndex(Index):
     rerank : float or "auto"
         Candidates to re-rank, times k, for "sq8" and "pq4"; also a parameter of `search`. "auto" is what was measured.
     target_recall : float
-        The recall@10 that "auto" aims at, 0 < target_recall <= 1.
+        The recall@k that "auto" aims at, whatever k is, 0 < target_recall <= 1.
     seed : int
     dim : int, optional
         To begin with an empty index.
@@ -208,7 +208,10 @@ class IVFIndex(Index):
 
     @property
     def calibration(self) -> Calibration:
-        """The parameters that "auto" stands for, the recall measured with them, and its confidence bound."""
+        """The parameters that "auto" stands for at k = 10, the recall measured with them, and its confidence bound.
+
+        Other k have parameters of their own, measured for k = 1 and 100 too: see `annlab.calibration`.
+        """
         return self._structure.calibration
 
     def calibrate(self, queries: Any, *, target_recall: float | None = None, threads: int | None = None) -> Calibration:
