@@ -174,14 +174,14 @@ def test_what_was_measured_for_other_k() -> None:
 @pytest.mark.parametrize("storage", STORAGES)
 def test_calibration_on_shifted_queries(storage: str) -> None:
     data = synthetic(12_000, 32, 12, 600, seed=0)
-    shift = np.random.default_rng(0).normal(size=32).astype(np.float32) * np.float32(3)
-    rest = Dataset("shifted", data.train, data.test[300:] + shift, "l2")
+    off = (data.test + np.random.default_rng(0).normal(size=data.test.shape)).astype(np.float32)
+    rest = Dataset("shifted", data.train, off[300:], "l2")
     index = IVFIndex(target_recall=0.9, storage=storage).fit(data.train)
-    before, chosen = recall(index, rest), index.calibration
-    measured = index.calibrate(data.test[:300] + shift)
+    before, chosen = recall(index, rest, 1), index.calibration
+    measured = index.calibrate(off[:300])
     assert measured == index.calibration and measured.n_queries == 300 and measured.target == 0.9
     assert measured.n_probes * measured.rerank > chosen.n_probes * chosen.rerank and measured.bound >= 0.9
-    assert before < 0.9 and all(recall(index, rest, k) > 0.87 for k in (1, 10, 100))
+    assert before < 0.87 and all(recall(index, rest, k) > 0.85 for k in (1, 10, 100))
 
 
 @pytest.mark.parametrize("storage", STORAGES)
