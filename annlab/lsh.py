@@ -34,11 +34,12 @@ def _auto_or(name: str, largest: int) -> Any:
 
 
 class LSHIndex(Index):
-    """Approximate nearest neighbours by the signs of random projections.
+    """Approximate nearest neighbours by random projections.
 
-    The code of a vector is n_tables * n_bits signs. Mode "scan" compares the query's code with all codes; mode
-    "buckets" cuts codes into n_tables keys of n_bits and looks only into the buckets that the query probably shares
-    with its neighbours (multi-probe). Either way, the `rerank` best candidates are scored with their vectors.
+    Mode "scan": the code of a vector is the signs of n_bits projections, and the query's code is compared with all
+    codes. Mode "buckets": in each of n_tables tables a vector has a key of n_bits, and a query looks only into the
+    buckets that its neighbours are probably in (multi-probe). Keys are signs too, or vertices of cross-polytopes.
+    Either way, the `rerank` best candidates by their codes are scored with their vectors.
 
     Parameters
     ----------
@@ -46,7 +47,10 @@ class LSHIndex(Index):
         How each becomes an angle is told in `annlab/lsh_codes.py`: `l2` by the angle about the mean, `ip` by lifting
         rows to one length.
     mode : {"auto", "scan", "buckets"}
-        "auto" takes buckets from 2,000,000 rows on, see the notes.
+        "auto" scans below 250,000 rows; from there on it builds both, and keeps the one whose single queries cost less
+        by what was counted on held-out rows, see the notes.
+    family : {"cross_polytope", "hyperplanes"}
+        What keys are made of, in mode "buckets". For cross-polytopes, pairs of hashes, n_bits is even.
     n_tables, n_bits : int or "auto"
         "auto": 1 x 256 for scans; for buckets 16 tables with keys of about log2(n / 8) bits. At most 4096 bits
         together, and 24 bits a key in mode "buckets", whose tables hold 2^n_bits buckets each.
@@ -54,8 +58,8 @@ class LSHIndex(Index):
         Buckets to look into, all tables together (mode "buckets"). Also per search.
     rerank : int or "auto"
         Candidates to score, at least k. Also per search. "auto" for this and for `n_probes` measures, when the index is
-        built, what finds 0.9 of the ten nearest of 96 held-out rows; for k > 10 it takes isqrt(k // 10) times as many.
-        At `rerank` >= n a scan is exact.
+        built, what finds 0.9 of the ten nearest of 192 held-out rows, with a margin for chance; for k > 10 it takes
+        isqrt(k // 10) times as many. At `rerank` >= n a scan is exact.
     center : bool
         Whether angles are taken about the mean of the data, learned when the index is built. For `ip` no order changes.
     seed : int
@@ -71,9 +75,8 @@ class LSHIndex(Index):
 
     Notes
     -----
-    Memory: the vectors and n_bits * n_tables / 8 bytes a row; buckets add 8 + 4 * n_tables bytes a row and
-    4 * 2^n_bits bytes a table. Codes, and so candidates, are the same on every machine; in mode "buckets" estimates are
-    sums whose order follows the SIMD path.
+    Memory: the vectors and n_bits * n_tables / 8 bytes a row (24 for cross-polytopes); buckets add 8 + 4 * n_tables
+    bytes a row and 8 * 2^n_bits bytes a table. Codes, keys, probes and so candidates are the same on every machine.
 
     *Measured* with the defaults of mode "scan": recall@10, one thread of a busy Zen 4 server, CPU time; then how many
     times as long our exact index (int8), faiss Flat, and faiss IndexLSH with 256 bits and refinement to about the same

@@ -77,13 +77,14 @@ def test_inner_products_keep_their_order_as_angles():
 # ---- scanning
 
 
-@pytest.mark.parametrize("words", [1, 3, 4])
+@pytest.mark.parametrize("words", [1, 3, 4, 40])
 @pytest.mark.parametrize("n", [1, 7, 8, 100, 1003])
 def test_a_scan_selects_by_distance_then_row(words, n):
     rng = np.random.default_rng(n + words)
     codes = rng.integers(0, 2**63, (n, words), np.uint64) & rng.integers(0, 2**63, (n, words), np.uint64)
     queries = rng.integers(0, 2**63, (11, words), np.uint64)
     codes[n // 2 :: 3] = codes[0]  # ties
+    codes[n - 1] = ~queries[0]  # as far as can be
     half = CodeScan.build(codes[: n // 2]) if n > 1 else None
     scan = half.extended(codes[n // 2 :]) if half else CodeScan.build(codes)
     living = rng.random((11, n)) < 0.6
