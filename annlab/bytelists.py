@@ -11,6 +11,7 @@ from annlab.kernels import bytelists as kernels
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.lists import QUERIES_IN_GROUP, finish
 from annlab.kernels.simd import LANES
+from annlab.kernels.simd_bytes import LARGEST_SIGNED
 from annlab.quantizers import ScalarQuantizer
 
 _CHUNK = 65536  # rows encoded at a time
@@ -68,7 +69,7 @@ class ByteLists:
         low = np.empty(capacity + 2 * LANES, np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
         weighted = y * self.quantizer.step
-        steps = np.maximum(np.abs(weighted).max(axis=1, initial=0.0) / np.float32(127), np.float32(1e-30))
+        steps = np.maximum(np.abs(weighted).max(axis=1, initial=0.0) / np.float32(LARGEST_SIGNED), np.float32(1e-30))
         z = np.zeros((q, stride), np.int8)
         z[:, : y.shape[1]] = np.rint(weighted / steps[:, None])
         pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)

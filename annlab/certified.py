@@ -9,26 +9,28 @@ All vectors are centred (about the mean, or about an integer where all data are 
 scaled by a power of two into float32: x and q. A row is stored as bytes y with a step t: x = t y + e. A query becomes z
 with step t_q: q = t_q z + r. The row's ranking value R = h - q.x (h = |x|^2 / 2, or 0 for `ip`) is
 
-    R = h - t_q t (y.z) - q.e - r.(t y)  >=  h - t_q t (y.z) - |q| |e| - |r| |t y|  =: t_q v
+    R + r.m = h - t_q t (y.z) - q.e - r.(t y - m)  >=  h - t_q t (y.z) - |q| |e| - |r| |t y - m|  =: t_q v
 
-by Cauchy and Schwarz, and at most t_q v + 2 (|q| |e| + |r| |t y|). So if U is the largest such upper value of any k
-rows, every row among the k nearest has t_q v <= U. The scan keeps what passes, lowers U as it goes, and `Index` scores
-the rest, some tens of rows in a million; data without loss (SIFT, pixels: e = r = 0) leave hardly more than k.
+by Cauchy and Schwarz, for any m (here about the mean of the rows, which is not 0 where bytes are about an integer), and
+at most t_q v + 2 (|q| |e| + |r| |t y - m|). r.m is the same for all rows of a query and changes no order. So if U is
+the largest such upper value of any k rows, every row among the k nearest has t_q v <= U. The scan keeps what passes,
+lowers U as it goes, and `Index` scores the rest, some tens of rows in a million; data without loss (SIFT, pixels:
+e = 0, and r = 0 where a query's bytes may be as large as a row's) leave hardly more than k.
 
-The step t and the largest |e| and |t y| are kept for a panel of 32 rows, and t_q for a tile's queries, which are sorted
-by the step they want: that loosens v by little, and one row or query unlike all others spoils one panel or tile.
+The step t and the largest |e| and |t y - m| are kept for a panel of 32 rows, and t_q for a tile's queries, which are
+sorted by the step they want: that loosens v by little, and one row or query unlike all others spoils one panel or tile.
 
 Rounding, with u = 2^-24:
 
 (a) x and q are rounded to float32: R errs by 2u h + 2u |q||x|.
-(b) y.z and the sums that a tile ends with are exact integers: |127 - y| <= 255 and |z| <= 128 give at most 32,640 dim,
+(b) y.z and the sums that a tile ends with are exact integers: |127 - y| <= 255 and |z| <= 127 give at most 32,385 dim,
     which with a start of at most 2^29 stays below 2^31 for dim <= MAX_DIM. What the 127 added is taken off in
     integers too: in many dimensions it is far larger than what remains, and beyond what float32 holds.
 (c) A tile starts from h / (t_q t), rounded down; where it exceeds 2^29 it is cut off, which only lowers v, and such a
-    row is never used for U. Later v is computed from the sum in float32 and (|q|/t_q) (|e| + (|r|/|q|) |t y|): each of
-    at most eight operations errs by u of h + |q||e| + |r||t y| + |q||x|, over t_q. Therefore h is stored as
-    h (1 - 16u), |e| as (|e| + 16u |x|) (1 + 16u), |t y| as |t y| (1 + 16u), and |q| / t_q is rounded up: the computed v
-    is below the true one. The integer bound of the tile has 2^-21 of itself and 2 to spare.
+    row is never used for U. Later v is computed from the sum in float32 and (|q|/t_q) (|e| + (|r|/|q|) |t y - m|): each
+    of at most eight operations errs by u of h + |q||e| + |r||t y - m| + |q||x|, over t_q. Therefore h is stored as
+    h (1 - 16u), |e| as (|e| + 16u |x|) (1 + 16u), |t y - m| as |t y - m| (1 + 16u), and |q| / t_q is rounded up: the
+    computed v is below the true one. The integer bound of the tile has 2^-21 of itself and 2 to spare.
 (d) U takes the same margins upwards, three integer units for the roundings to integers, and another 2^-20 of itself
     and of |q|^2 for the last rounding of a distance to float32, in which rows at slightly different R may tie.
 
@@ -57,6 +59,7 @@ _FLOOR = 2.0**-95  # of R: below, a half norm or 1 / (t_q t) may leave the range
 _STORED = scan_bytes.STORED_ROWS
 _TILE_FROM = 4  # queries: below, a tile of a whole group wastes more than reading the codes once for every query
 _BUFFER_BYTES = 32 * 2**20
+_LEAST_CAPACITY = 1024  # of a query's buffer: what the bound leaves is many rows at first
 _FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned, in float32
 _SMALLEST = 20_000  # rows: below, everything fits into the caches and the copy is not worth its memory
 
@@ -88,25 +91,27 @@ class ByteScanner(Scanner):
     def of(cls, vectors: np.ndarray, metric: Metric, extent: Extent, n_threads: int = 1) -> "ByteScanner":
         """Quantize vectors (n, dim), dim <= MAX_DIM."""
         n, dim = vectors.shape
+        mean = extent.center
+        if metric.code == INNER_PRODUCT:
+            mean = Extent.of(vectors, metric, None, about_mean=True).center
         center, exact_step = _integer_center(vectors, metric)
         if not exact_step:
-            center = extent.center
-            if metric.code == INNER_PRODUCT:
-                center = Extent.of(vectors, metric, None, about_mean=True).center
+            center = mean
         panels, quads = -(-n // _STORED), -(-dim // 4)
         codes = np.zeros((panels, quads, _STORED, 4), np.uint8)
         half_norms = np.zeros((panels, _STORED), np.float32)
         limits = np.zeros((panels, scan_bytes.N_LIMITS), np.float32)
         result = cls(vectors, metric, extent, center, exact_step, codes, half_norms, limits)
-        threads.run(result._quantize, threads.split(0, n, n_threads, _STORED), n_threads)
+        tasks = [(mean, *ends) for ends in threads.split(0, n, n_threads, _STORED)]
+        threads.run(result._quantize, tasks, n_threads)
         return result
 
-    def _quantize(self, start: int, stop: int) -> None:
+    def _quantize(self, mean: np.ndarray, start: int, stop: int) -> None:
         dim, quads = self.vectors.shape[1], self.codes.shape[1]
         scan_bytes.quantize_rows(
             self.vectors, start, stop, self.metric.code, self.byte_center, self.byte_scale, self.exact_step,
-            np.empty((_STORED, dim), np.float32), np.zeros(4 * quads, np.int8), self.codes, self.half_norms,
-            self.limits,
+            (mean - self.byte_center) * self.byte_scale, np.empty((_STORED, dim), np.float32),
+            np.zeros(4 * quads, np.int8), self.codes, self.half_norms, self.limits,
         )  # fmt: skip
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
@@ -118,7 +123,7 @@ class ByteScanner(Scanner):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * (4 * self.codes.shape[1] + 4)
-        capacity = max(8 * k, 256) + scan.PANEL_ROWS
+        capacity = max(8 * k, _LEAST_CAPACITY) + scan.PANEL_ROWS
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):

@@ -127,7 +127,7 @@ def byte_dot_rate() -> float:
     but the dot products themselves limits the rate, and a path that has no instruction for them can share no work.
     """
     from annlab.kernels.simd import LANES, int_registers, load, pointer, splat, store
-    from annlab.kernels.simd_bytes import dot_bytes, splat_quad
+    from annlab.kernels.simd_bytes import LARGEST_SIGNED, dot_bytes, splat_quad
 
     quads, tries = 64, 4000
 
@@ -149,7 +149,7 @@ def byte_dot_rate() -> float:
 
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 256, quads * 4 * LANES).astype(np.uint8)
-    queries = rng.integers(-128, 128, quads * 4 * ACCUMULATORS).astype(np.int8)
+    queries = rng.integers(-LARGEST_SIGNED, LARGEST_SIGNED + 1, quads * 4 * ACCUMULATORS).astype(np.int8)
     sums = np.zeros(ACCUMULATORS * LANES, np.int32)
     return best_rate(lambda: run(rows, queries, sums), 2.0 * tries * quads * ACCUMULATORS * 4 * LANES) / 1e9
 

@@ -13,6 +13,7 @@ from annlab.centroids import Conversion, group_by_label
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.distances import get_metric
 from annlab.flatlists import FlatLists
+from annlab.kernels.simd_bytes import LARGEST_SIGNED
 
 STORAGES = ("flat", "sq8", "pq4")
 
@@ -75,7 +76,7 @@ def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
     probes = np.stack([rng.permutation(4)[:3] for _ in range(q)])
     found, lengths = lists.scan(y, offsets, probes, coarse, keep, None, np.arange(n))
     weighted = y * lists.quantizer.step
-    steps = np.abs(weighted).max(axis=1, keepdims=True) / 127
+    steps = np.abs(weighted).max(axis=1, keepdims=True) / LARGEST_SIGNED
     products = np.rint(weighted / steps) @ lists.codes[:, :dim].T.astype(np.float64) * steps
     surrogates = lists.halves - products
     labels = np.searchsorted(offsets, np.arange(n), side="right") - 1

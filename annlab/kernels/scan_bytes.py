@@ -3,15 +3,16 @@
 A converted row x (float32, centred and scaled, see scan.py) is stored as bytes y with a step t, x = t y + e; a query q
 becomes z with a step t_q, q = t_q z + r. Then the ranking value R = h(x) - q.x of the row is at least
 
-    t_q v  =  h(x) - t_q t (y.z) - |q| |e| - |r| |t y|
+    t_q v  =  h(x) - t_q t (y.z) - |q| |e| - |r| |t y - m|
 
-(Cauchy and Schwarz, twice). In units of t_q t this is an integer and a number that is the same for all rows of a panel:
+less r.m, which is the same for all rows (Cauchy and Schwarz, twice; m is about the mean of the rows). In units of
+t_q t this is an integer and a number that is the same for all rows of a panel:
 
-    v / t  =  [ h(x) / (t_q t) - y.z ]  -  |q| / (t_q t) (|e| + |r| / |q| |t y|)
+    v / t  =  [ h(x) / (t_q t) - y.z ]  -  |q| / (t_q t) (|e| + |r| / |q| |t y - m|)
 
-A panel of 32 rows shares t and the largest |e| and |t y| of its rows, its *limits*; the queries of a tile share t_q. So
-the tile starts from h / (t_q t), the same for all its queries, adds -y.z in integers, and is compared with one integer
-per query: the bound on v, plus what stands behind the bracket. All is rounded so that nothing is lost:
+A panel of 32 rows shares t and the largest |e| and |t y - m| of its rows, its *limits*; the queries of a tile share
+t_q. So the tile starts from h / (t_q t), the same for all its queries, adds -y.z in integers, and is compared with one
+integer per query: the bound on v, plus what stands behind the bracket. All is rounded so that nothing is lost:
 `annlab/certified.py` has the argument. What passes is kept with its v, and will be scored exactly.
 
 Rows are stored four dimensions at a time: codes (panels, quads, 32, 4) uint8 hold 127 - y (the dot product of bytes
@@ -28,7 +29,7 @@ from annlab.kernels.distance import inner_product
 from annlab.kernels.path import entry, inlined, kernel
 from annlab.kernels.scan import ACCUMULATORS, OVERFLOWED, PANEL_ROWS, QUERIES_IN_TILE, ROOM, convert_row, next_trigger
 from annlab.kernels.simd import LANES, fma, int_registers, larger, load, pointer, smaller, splat, store
-from annlab.kernels.simd_bytes import dot_bytes, floats_to_ints, ints_to_floats, splat_quad
+from annlab.kernels.simd_bytes import LARGEST_SIGNED, dot_bytes, floats_to_ints, ints_to_floats, splat_quad
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
 
 STORED_ROWS = 32  # in a panel
@@ -43,6 +44,7 @@ _LARGEST_SUM = np.float32(2.0e9)
 _FAR = np.float32(4.0e9)
 _ROUNDING = np.float32(2.0**-21)  # of sums below 2^31 in float32, relative
 _TWO = np.float32(2.0)
+_MOST = float(LARGEST_SIGNED)  # of a query's bytes
 
 
 @kernel
@@ -55,29 +57,29 @@ def largest_magnitude(x, dim):
 
 
 @kernel
-def step_for(largest):
-    """A step in 127 of which the largest magnitude is reached."""
-    return np.float32(largest / 127.0 * (1.0 + 2.0**-20)) if largest > 1e-30 else np.float32(1.0)
+def step_for(largest, most):
+    """A step in `most` of which the largest magnitude is reached."""
+    return np.float32(largest / most * (1.0 + 2.0**-20)) if largest > 1e-30 else np.float32(1.0)
 
 
 @kernel
-def quantize(x, dim, step, codes, stride):
-    """Write x / step, rounded, to codes[(i // 4) * stride + i % 4]; returns the norms of rest and rounded."""
-    rest, rounded = 0.0, 0.0
+def quantize(x, dim, step, least, most, codes, stride):
+    """Write x / step, rounded, to codes[(i // 4) * stride + i % 4]; returns the norm of the rest."""
+    rest = 0.0
     for i in range(dim):
-        y = min(127.0, max(-128.0, np.rint(x[i] / step)))
+        y = min(most, max(least, np.rint(x[i] / step)))
         codes[(i // 4) * stride + i % 4] = np.int32(y)
         rest += (x[i] - step * y) ** 2
-        rounded += (step * y) ** 2
-    return math.sqrt(rest), math.sqrt(rounded)
+    return math.sqrt(rest)
 
 
 @entry
-def quantize_rows(path, vectors, start, stop, metric, center, scale, exact_step, converted, signed, codes, half_norms,
-                  limits):  # fmt: skip
+def quantize_rows(path, vectors, start, stop, metric, center, scale, exact_step, mean, converted, signed, codes,
+                  half_norms, limits):  # fmt: skip
     """Quantize rows start..stop-1 of vectors (n, dim), whole panels, to their places in codes, half_norms and limits.
 
-    converted (32, dim) float32 and signed (quads * 4,) int8 are scratch. exact_step is 0, or the step without loss.
+    exact_step is 0, or the step without loss; mean (dim,) float64 is that of the converted rows, or near it. converted
+    (32, dim) float32 and signed (quads * 4,) int8 are scratch.
     """
     dim, quads = vectors.shape[1], codes.shape[1]
     x, row, z, middle = pointer(vectors), pointer(converted), pointer(signed), pointer(center)
@@ -87,12 +89,15 @@ def quantize_rows(path, vectors, start, stop, metric, center, scale, exact_step,
             h = convert_row(x + (first + lane) * dim, dim, metric, middle, scale, row + lane * dim)
             half_norms[panel, lane] = h * (1.0 - MARGIN)
             largest = max(largest, largest_magnitude(row + lane * dim, dim))
-        step = np.float32(exact_step) if exact_step > 0.0 else step_for(largest)
+        step = np.float32(exact_step) if exact_step > 0.0 else step_for(largest, 127.0)
         error, size = 0.0, 0.0
         for lane in range(n_rows):
-            rest, rounded = quantize(row + lane * dim, dim, step, z, 4)
+            rest = quantize(row + lane * dim, dim, step, -128.0, 127.0, z, 4)
             norm = math.sqrt(inner_product(row + lane * dim, row + lane * dim, dim))
-            error, size = max(error, rest + MARGIN * norm), max(size, rounded)
+            apart = 0.0
+            for i in range(dim):
+                apart += (step * np.float64(signed[i]) - mean[i]) ** 2
+            error, size = max(error, rest + MARGIN * norm), max(size, math.sqrt(apart))
             for j in range(quads):
                 for byte in range(4):
                     codes[panel, j, lane, byte] = 127 - signed[4 * j + byte]
@@ -113,9 +118,10 @@ def measure_queries(path, queries, metric, center, scale, exact_step, converted,
         convert_row(q + i * dim, dim, metric, middle, scale, row)
         norms[i] = math.sqrt(inner_product(row, row, dim))
         largest = largest_magnitude(row, dim)
-        steps[i] = step_for(largest)
-        if exact_step > 0.0 and largest <= 128.0 * exact_step and quantize(row, dim, exact_step, z, 4)[0] == 0.0:
-            steps[i] = exact_step
+        steps[i] = step_for(largest, _MOST)
+        if exact_step > 0.0 and largest <= _MOST * exact_step:
+            if quantize(row, dim, exact_step, -_MOST, _MOST, z, 4) == 0.0:
+                steps[i] = exact_step
 
 
 @entry
@@ -129,7 +135,7 @@ def pack_byte_queries(path, queries, metric, center, scale, steps, converted, gr
     for i in range(queries.shape[0]):
         convert_row(q + i * dim, dim, metric, middle, scale, row)
         own = code + ((i // group) * quads * group + i % group) * 4
-        rests[i], _ = quantize(row, dim, np.float32(steps[i]), own, 4 * group)
+        rests[i] = quantize(row, dim, np.float32(steps[i]), -_MOST, _MOST, own, 4 * group)
         total = 0
         for j in range(dim):
             total += own[(j // 4) * 4 * group + j % 4]
@@ -189,33 +195,40 @@ def tighten_bytes(values, rows, length, k, half_norms, limits, inverse_step, spa
 
 
 @kernel
-def collect_bytes(sums, n_queries, row, n_rows, alive, words_each, has_alive, bounds, lengths, values, rows, capacity,
-                  k, triggers, half_norms, limits, inverse_step, spans, ratios, offsets, ties, low, high):  # fmt: skip
-    """Turn a tile's sums (in memory, PANEL_ROWS a query) into v, and append what passes the bounds of its queries."""
+def collect_bytes(sums, most, n_queries, row, n_rows, alive, words_each, has_alive, bounds, lengths, values, rows,
+                  capacity, k, triggers, half_norms, limits, inverse_step, spans, ratios, offsets, ties, low,
+                  high):  # fmt: skip
+    """Turn a tile's sums (in memory, PANEL_ROWS a query) into v, and append what passes the bounds of its queries.
+
+    most: each query's `integer_bounds`; most queries of a tile have no sum below theirs, and are done with.
+    """
     limit = limits + (row // STORED_ROWS) * N_LIMITS
     step = splat(limit[STEP])
     for j in range(n_queries):
+        own, largest = sums + j * PANEL_ROWS, splat(most[j])
+        if ((load(own) <= largest) | (load(own + LANES) <= largest)) == 0:
+            continue
+        value, number = values + j * capacity, rows + j * capacity
         bound, length = splat(bounds[j]), lengths[j]
         apart = spans[j] * (limit[ERROR] + ratios[j] * limit[SIZE])
         for half in range(2):
-            found = load(sums + j * PANEL_ROWS + half * LANES) + splat(offsets[j])  # an integer, exact
-            value = ints_to_floats(found) * step - splat(apart)
+            found = load(own + half * LANES) + splat(offsets[j])  # an integer, exact
+            v = ints_to_floats(found) * step - splat(apart)
             place = row + half * LANES
-            mask = value <= bound
+            mask = v <= bound
             if place + LANES > n_rows:
                 mask &= (1 << max(0, n_rows - place)) - 1
             if has_alive and mask != 0:
                 mask &= np.int64(alive[j * words_each + place // 64]) >> (place % 64)
             if mask != 0:
-                length = append(values, rows, length, value, place, mask)
+                length = append(value, number, length, v, place, mask)
         if length > triggers[j]:
-            length, bounds[j] = tighten_bytes(values, rows, length, k, half_norms, limits, inverse_step, spans[j],
+            length, bounds[j] = tighten_bytes(value, number, length, k, half_norms, limits, inverse_step, spans[j],
                                               ratios[j], ties[j], low, high)  # fmt: skip
             triggers[j] = next_trigger(triggers[j], length, capacity)
             if length > capacity - ROOM:
                 length, bounds[j] = OVERFLOWED, -_INFINITY
         lengths[j] = length
-        values, rows = values + capacity, rows + capacity
 
 
 @entry
@@ -257,10 +270,11 @@ def scan_bytes(path, packed, n_queries, codes, half_norms, limits, n_rows, first
                     if passed != 0:
                         for j in range(ACCUMULATORS):
                             store(total + j * LANES, block[j])
-                        collect_bytes(total, min(QUERIES_IN_TILE, n_queries - q), p * STORED_ROWS + strip, n_rows,
-                                      bit + q * words_each, words_each, has_alive, bound + q, length + q,
-                                      value + q * capacity, row + q * capacity, capacity, k, trigger + q, half, limit,
-                                      inverse_step, span + q, ratio + q, offset + q, tie + q, a, b)  # fmt: skip
+                        collect_bytes(total, largest, min(QUERIES_IN_TILE, n_queries - q),
+                                      p * STORED_ROWS + strip, n_rows, bit + q * words_each, words_each, has_alive,
+                                      bound + q, length + q, value + q * capacity, row + q * capacity, capacity, k,
+                                      trigger + q, half, limit, inverse_step, span + q, ratio + q, offset + q, tie + q,
+                                      a, b)  # fmt: skip
                         for j in range(0, QUERIES_IN_TILE, LANES):
                             store(largest + j, integer_bounds(bound + q + j, span + q + j, ratio + q + j,
                                                               offset + q + j, own))  # fmt: skip
@@ -277,11 +291,12 @@ def scan_bytes_one(path, packed, codes, half_norms, limits, n_rows, first_panel,
     span, ratio, offset, tie = pointer(spans), pointer(ratios), pointer(offsets), pointer(ties)
     bound, length, value, row = pointer(bounds), pointer(lengths), pointer(values), pointer(rows)
     total, trigger, a, b = pointer(sums), pointer(triggers), pointer(low), pointer(high)
+    largest = total + 2 * LANES
     inverse_step = inverse_steps[0]
     for p in range(first_panel, last_panel):
         inverse = inverse_step / limit[p * N_LIMITS + STEP]
-        store(total, integer_bounds(bound, span, ratio, offset, limit + p * N_LIMITS))
-        most = splat(total[0])
+        store(largest, integer_bounds(bound, span, ratio, offset, limit + p * N_LIMITS))
+        most = splat(largest[0])
         for strip in range(0, STORED_ROWS, PANEL_ROWS):
             place, norms = code + p * quads * QUAD_BYTES + 4 * strip, half + p * STORED_ROWS + strip
             low_sums, high_sums = start_sums(norms, inverse), start_sums(norms + LANES, inverse)
@@ -293,9 +308,9 @@ def scan_bytes_one(path, packed, codes, half_norms, limits, n_rows, first_panel,
             if ((low_sums <= most) | (high_sums <= most)) != 0:
                 store(total, low_sums)
                 store(total + LANES, high_sums)
-                collect_bytes(total, 1, p * STORED_ROWS + strip, n_rows, bit, 0, has_alive, bound, length, value, row,
-                              capacity, k, trigger, half, limit, inverse_step, span, ratio, offset, tie, a,
-                              b)  # fmt: skip
+                collect_bytes(total, largest, 1, p * STORED_ROWS + strip, n_rows, bit, 0, has_alive, bound, length,
+                              value, row, capacity, k, trigger, half, limit, inverse_step, span, ratio, offset, tie,
+                              a, b)  # fmt: skip
                 if length[0] == OVERFLOWED:
                     return
 

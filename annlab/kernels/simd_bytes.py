@@ -1,8 +1,8 @@
 """Bytes and bits in registers: what quantized scans are made of.
 
-- `dot_bytes(sums, unsigned, signed)` adds to every int32 lane the four products of the bytes below it: one VNNI
-  instruction on AVX-512, two widening multiplications of 16 bits on AVX2 (the bytes of even and of odd places apart),
-  plain arithmetic elsewhere. It is exact on all paths.
+- `dot_bytes(sums, unsigned, signed)` adds to every int32 lane the four products of the bytes below it: one instruction
+  with VNNI; without it, on AVX2 and AVX-512, the products are added in pairs to 16 bits and these to 32, which is exact
+  as long as no signed byte is larger than `LARGEST_SIGNED`; plain arithmetic elsewhere.
 - `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes; `lookup_wide` from
   64 bytes (AVX-512 with VBMI only, `HAS_BYTE_PERMUTE`).
 - `count_bits` counts the set bits of every lane.
@@ -23,6 +23,11 @@ _INTS = native(types.int32)
 _BYTES = native(types.uint8)
 _SIGNED = native(types.int8)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * _INTS.lanes)
+_PAIRWISE = {  # multiply bytes and add in pairs, the same for 16 bits
+    "avx512": ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+    "avx2": ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+}
+LARGEST_SIGNED = 64 if PATH_NAME in _PAIRWISE and not HAS_BYTE_DOT else 127  # 2 * 255 * 64 fits into 16 bits
 
 
 @intrinsic
@@ -37,36 +42,33 @@ def splat_quad(typing_context: Any, address: Any) -> Any:
     return vector(address), codegen
 
 
-def _sixteen_bit_halves(builder: Any, quads: Any, signed: bool) -> tuple[Any, Any]:
-    """The bytes of even and of odd places of a byte vector, widened to 16 bits."""
-    shorts = builder.bitcast(quads, _SHORTS)
-    eight = ir.Constant(_SHORTS, [8] * _SHORTS.count)
-    shift = builder.ashr if signed else builder.lshr
-    return shift(builder.shl(shorts, eight), eight), shift(shorts, eight)
-
-
-def _dot_of_shorts(builder: Any, a: Any, b: Any) -> Any:
-    """a_0 b_0 + a_1 b_1 in every int32 lane."""
-    if PATH_NAME == "avx2":
-        return call_llvm(builder, "llvm.x86.avx2.pmadd.wd", _INTS.llvm, [a, b])
-    sixteen = ir.Constant(_INTS.llvm, [16] * _INTS.lanes)
-    a, b = (builder.bitcast(value, _INTS.llvm) for value in (a, b))
-    low = builder.mul(*(builder.ashr(builder.shl(value, sixteen), sixteen) for value in (a, b)))
-    return builder.add(low, builder.mul(*(builder.ashr(value, sixteen) for value in (a, b))))
+def _four_products(builder: Any, unsigned: Any, signed: Any) -> Any:
+    """The sum of the four products below every int32 lane, in plain arithmetic."""
+    a, b = builder.bitcast(unsigned, _INTS.llvm), builder.bitcast(signed, _INTS.llvm)
+    top, lowest = (ir.Constant(_INTS.llvm, [value] * _INTS.lanes) for value in (24, 255))
+    result = None
+    for byte in range(4):
+        shift = ir.Constant(_INTS.llvm, [8 * byte] * _INTS.lanes)
+        up = ir.Constant(_INTS.llvm, [24 - 8 * byte] * _INTS.lanes)
+        x = builder.and_(builder.lshr(a, shift), lowest)
+        product = builder.mul(x, builder.ashr(builder.shl(b, up), top))
+        result = product if result is None else builder.add(result, product)
+    return result
 
 
 @intrinsic
 def dot_bytes(typing_context: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
-    """sums + the products of four unsigned and four signed bytes, in every int32 lane."""
+    """sums + the products of four unsigned and four signed bytes (LARGEST_SIGNED at most), in every int32 lane."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if HAS_BYTE_DOT:
             return call_llvm(builder, "llvm.x86.avx512.vpdpbusd.512", _INTS.llvm, list(args))
-        result = args[0]
-        halves = _sixteen_bit_halves(builder, args[1], False), _sixteen_bit_halves(builder, args[2], True)
-        for a, b in zip(*halves, strict=True):
-            result = builder.add(result, _dot_of_shorts(builder, a, b))
-        return result
+        if PATH_NAME not in _PAIRWISE:
+            return builder.add(args[0], _four_products(builder, args[1], args[2]))
+        of_bytes, of_shorts = _PAIRWISE[PATH_NAME]
+        pairs = call_llvm(builder, of_bytes, _SHORTS, [args[1], args[2]])
+        ones = ir.Constant(_SHORTS, [1] * _SHORTS.count)
+        return builder.add(args[0], call_llvm(builder, of_shorts, _INTS.llvm, [pairs, ones]))
 
     if (sums, unsigned, signed) != (_INTS, _BYTES, _SIGNED):
         return None

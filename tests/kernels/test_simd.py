@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from annlab.kernels import simd
+from annlab.kernels import simd, simd_bytes
 from annlab.kernels.simd import LANES
 
 ELEMENTS = [np.float32, np.float64, np.int32, np.int8]
@@ -195,3 +195,18 @@ def test_totals_are_added_pairwise_in_a_fixed_order():
     while len(halves) > 1:
         halves = halves[: len(halves) // 2] + halves[len(halves) // 2 :]
     assert _total(values) == halves[0]
+
+
+@numba.njit
+def _dot(sums, unsigned, signed, out):
+    simd.store(simd.pointer(out), simd_bytes.dot_bytes(simd.load(simd.pointer(sums)), simd.load(simd.pointer(unsigned)),
+                                                       simd.load(simd.pointer(signed))))  # fmt: skip
+
+
+def test_dot_bytes_is_exact():
+    rng, most = np.random.default_rng(0), simd_bytes.LARGEST_SIGNED
+    for signed in (np.full(4 * LANES, most), np.full(4 * LANES, -most), rng.integers(-most, most + 1, 4 * LANES)):
+        for unsigned in (np.full(4 * LANES, 255), rng.integers(0, 256, 4 * LANES)):
+            sums, out = rng.integers(-(2**20), 2**20, LANES).astype(np.int32), np.zeros(LANES, np.int32)
+            _dot(sums, unsigned.astype(np.uint8), signed.astype(np.int8), out)
+            np.testing.assert_array_equal(out, sums + (unsigned * signed).reshape(LANES, 4).sum(axis=1))
