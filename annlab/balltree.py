@@ -14,10 +14,8 @@ clearly win against the boxes: take KDTreeIndex first.
 
 from typing import ClassVar
 
-from annlab import validation
-from annlab.index import Index
 from annlab.kernels.tree import BALL
-from annlab.trees import NO_INNER_PRODUCT, SEARCH_PARAMETERS, TreeStructure, checked_parameters
+from annlab.trees import TreeIndex, TreeStructure
 
 
 class BallTreeStructure(TreeStructure):
@@ -26,31 +24,15 @@ class BallTreeStructure(TreeStructure):
     shape: ClassVar[int] = BALL
 
 
-class BallTreeIndex(Index):
+class BallTreeIndex(TreeIndex):
     """Exact or approximate nearest neighbours by a tree of balls, for data of few dimensions.
 
-    Parameters
-    ----------
-    metric : {"l2", "cosine"}
-        See `annlab.distances`; for `cosine` the tree is built over the vectors scaled to length 1.
-    dim : int, optional
-        The dimension, to begin with an empty index and `add`; `fit` finds it by itself.
-    epsilon : float, at least 0
-        Of a search: the i-th distance returned may be (1 + epsilon) times the true i-th, which lets the search leave
-        out more (Arya et al., An optimal algorithm for approximate nearest neighbor searching, 1998). 0 is exact. For
-        `cosine` it applies to the distance on the unit sphere, so distances may be (1 + epsilon)^2 times as large.
-    max_leaves : int, optional
-        Of a search: visit at most so many leaves of sixteen rows, the nearest first (best-bin-first: Beis and Lowe,
-        Shape indexing using approximate nearest-neighbour search, 1997). None is exact.
-    seed : int
-        For the sample of queries by which the cost of a search is measured.
-    auto_compact : bool
-        See `Index`.
+    The parameters are those of `TreeIndex`: metric, dim, criteria, epsilon, max_leaves, seed, auto_compact.
 
     Notes
     -----
-    Memory: the vectors, a sixteenth of that again in balls (float32; half as much beside float64 vectors), and for
-    `cosine` 4 bytes a vector; ids apart. A radius search is always exact.
+    Memory: the vectors, a sixteenth of that again in balls (float32; half as much beside float64 vectors), for `cosine` 4
+    bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids apart.
 
     Examples
     --------
@@ -67,12 +49,3 @@ class BallTreeIndex(Index):
     """
 
     structure_class = BallTreeStructure
-    metrics: ClassVar[dict[str, str]] = NO_INNER_PRODUCT
-    search_parameters = SEARCH_PARAMETERS
-
-    @validation.checks_names
-    def __init__(self, *, metric: str = "l2", dim: int | None = None, epsilon: float = 0.0,
-                 max_leaves: int | None = None, seed: int = 0, auto_compact: bool = True) -> None:  # fmt: skip
-        super().__init__(
-            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, **checked_parameters(epsilon, max_leaves)
-        )

@@ -30,7 +30,8 @@ def compact(index: "Index", threads: int | None, progress: Any) -> None:
         new = State.empty(before.metric, index.dim, before.tail.array.dtype)
         new = new.with_columns({name: column.array for name, column in before.columns.items()})
         if len(rows):
-            structure, order = index._build(before.gather(rows), threads, progress, owned=True)
+            criteria = index._criteria({name: column.array for name, column in before.columns.items()}, rows)
+            structure, order = index._build(before.gather(rows), threads, progress, owned=True, criteria=criteria)
             rows = rows if order is None else rows[order]
             columns = {name: column.array[rows] for name, column in before.columns.items()}
             new = State.sealed(before.metric, structure, before.by_row.array[rows], columns)
@@ -63,7 +64,9 @@ def _compact_if_due(index: "Index", threads: int | None) -> None:
         return
     absorbed = None
     if state.structure is not None:
-        absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed))
+        columns = {name: column.array for name, column in state.columns.items()}
+        more = {"criteria": lambda rows: index._criteria(columns, rows)} if index._params.get("criteria") else {}
+        absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed), **more)
     if absorbed is None:
         compact(index, threads, None)
         return
