@@ -31,8 +31,9 @@ class BallTreeIndex(TreeIndex):
 
     Notes
     -----
-    Memory: the vectors, a sixteenth of that again in balls (float32; half as much beside float64 vectors), for `cosine` 4
-    bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids apart.
+    Memory: the vectors, a sixteenth of that again in balls (float32; half as much beside float64 vectors), for
+    `cosine` 4 bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids
+    apart.
 
     Examples
     --------

@@ -102,7 +102,8 @@ def grow(shape: int, vectors: np.ndarray, metric: Metric, center: np.ndarray,
 
 def levels(n: int) -> tuple[list[int], int]:
     """The first node of every level of a tree of n rows, leaf level first, and the number of its nodes."""
-    offsets, children, n_nodes = [], -(-n // LEAF_ROWS), 0
+    offsets: list[int] = []
+    children, n_nodes = -(-n // LEAF_ROWS), 0
     while children > 1 or not offsets:
         children = -(-children // WIDTH)
         offsets.append(n_nodes)
@@ -119,7 +120,11 @@ def table_of(trees: Sequence[Tree]) -> np.ndarray:
         arrays = (tree.vectors, tree.scales, tree.nodes)
         row[: kernels.ROWS] = [array.__array_interface__["data"][0] for array in arrays]
         row[kernels.ROWS] = 0 if tree.rows is None else tree.rows.__array_interface__["data"][0]
-        row[kernels.FIRST_ROW], row[kernels.FIRST_SLOT], row[kernels.FIRST_NODE] = tree.first_row, first_slot, first_node
+        row[kernels.FIRST_ROW], row[kernels.FIRST_SLOT], row[kernels.FIRST_NODE] = (
+            tree.first_row,
+            first_slot,
+            first_node,
+        )
         row[kernels.N_SLOTS], row[kernels.HEIGHT] = len(tree), len(offsets)
         row[kernels.OFFSETS : kernels.OFFSETS + len(offsets)] = offsets
         first_slot += len(tree)

@@ -29,8 +29,9 @@ class KDTreeIndex(TreeIndex):
 
     Notes
     -----
-    Memory: the vectors, an eighth of that again in boxes (float32; half as much beside float64 vectors), for `cosine` 4
-    bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids apart.
+    Memory: the vectors, an eighth of that again in boxes (float32; half as much beside float64 vectors), for
+    `cosine` 4 bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids
+    apart.
 
     Examples
     --------

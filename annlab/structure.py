@@ -58,11 +58,13 @@ class Scored(NamedTuple):
 class Structure(Protocol):
     """The contract of an algorithm. `ExactStructure` in exact.py is the simplest real one."""
 
-    vectors: np.ndarray
-    """(n, dim), C-contiguous, in the order of the rows. May be memory-mapped.
+    @property
+    def vectors(self) -> np.ndarray:
+        """(n, dim), C-contiguous, in the order of the rows. May be memory-mapped.
 
-    A structure for which this array would have to be put together also has `gather(rows)`, which copies some rows.
-    """
+        A structure for which this array would have to be put together also has `gather(rows)`, which copies some rows.
+        """
+        ...
 
     bulk: ClassVar[frozenset[str]]
     """Names in `arrays()` whose values cannot lead a kernel astray (vectors, codes): not verified by a mapped load."""

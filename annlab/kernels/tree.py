@@ -43,7 +43,6 @@ from annlab.kernels.tree_collect import (
     offer_to_heap,
     offer_to_list,
     offer_to_rows,
-    row_of,
     row_visitor,
 )
 from annlab.kernels.tree_leaf import LEAF_ROWS, READS_BEYOND
@@ -114,7 +113,8 @@ def tree_at(table, number, scratch, places, dim, metric, shape, alive, occupied)
     """A tree by its line in the table."""
     row = pointer(table) + number * TABLE_COLUMNS
     return Tree(
-        pointer_at(row[VECTORS], scratch.raw), pointer_at(row[SCALES], scratch.low), pointer_at(row[NODES], scratch.low),
+        pointer_at(row[VECTORS], scratch.raw),
+        pointer_at(row[SCALES], scratch.low), pointer_at(row[NODES], scratch.low),
         pointer_at(row[ROWS], pointer(places)), np.int64(row[ROWS] != 0), row[FIRST_ROW], row[FIRST_SLOT],
         row[N_SLOTS], row[HEIGHT], row + OFFSETS, dim, metric, shape, dim + 1 if shape == BALL else 2 * dim,
         np.float32(1.0 - (dim + 16) * 2.0**-24), np.int64(alive.shape[0]), pointer(alive),
@@ -330,8 +330,9 @@ def search_heap(path, queries, order, table, shape, metric, center, exact, keys,
 
 @entry
 def search_budget(path, queries, order, table, shape, metric, center, exact, keys, alive, occupied, k, slack, epsilon,
-                  own, floats, integers, places, max_leaves, queue, queue_places, distances, ids, counters):  # fmt: skip
-    """As `search_heap`, but the nearest node or leaf of all that were seen first, until `max_leaves` leaves were visited.
+                  own, floats, integers, places, max_leaves, queue, queue_places, distances, ids,
+                  counters):  # fmt: skip
+    """As `search_heap`, but the nearest node or leaf of all that were seen first, until `max_leaves` leaves were seen.
 
     queue and queue_places (capacity + 1,) are room for a heap of negated bounds and of places: tree, level, node. Level
     0 is a leaf. The vectors have to be in range; of queries that are not all rows are measured.

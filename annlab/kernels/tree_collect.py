@@ -24,7 +24,6 @@ from annlab.kernels.simd import count, first, fma, larger, smaller, store
 from annlab.kernels.topk import is_worse, push
 from annlab.kernels.tree_leaf import LEAF_ROWS, READS_BEYOND, leaf_distances
 from annlab.kernels.wide import (
-    WIDTH,
     load_sixteen,
     lowest_lane,
     minimum,

@@ -28,8 +28,8 @@ class DividedTree(KDTreeIndex):
 
 
 def _divided(vectors, attributes):
-    shape = np.shape(vectors)
-    return {"part": np.arange(shape[0]) % 3 if shape else (), **(attributes or {})}
+    n = len(vectors) if hasattr(vectors, "__len__") else 0  # what is no list of vectors is refused before
+    return {"part": np.arange(n) % 3, **(attributes or {})}
 
 
 @dataclass(frozen=True)
