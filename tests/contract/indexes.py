@@ -28,7 +28,10 @@ class DividedTree(KDTreeIndex):
 
 
 def _divided(vectors, attributes):
-    n = len(vectors) if hasattr(vectors, "__len__") else 0  # what is no list of vectors is refused before
+    try:
+        n = len(vectors)
+    except TypeError:  # what has no length is refused before
+        n = 0
     return {"part": np.arange(n) % 3, **(attributes or {})}
 
 
