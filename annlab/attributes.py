@@ -1,6 +1,6 @@
 """Attributes: one number or bool per vector and name, for conditions in searches (`filters.py`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,3 +24,16 @@ def same_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Raise a ValueError unless rows come with exactly the attributes that the index has."""
     if set(given) != set(known):
         raise ValueError(f"attributes {sorted(given)} given, but the index has {sorted(known)}: give exactly these")
+
+
+def criteria_values(criteria: Sequence[str], columns: Mapping[str, np.ndarray],
+                    rows: Any = slice(None)) -> np.ndarray | None:  # fmt: skip
+    """The values (n, number of criteria) of some rows, as int64 (floats by their bits); None without criteria."""
+    if not criteria:
+        return None
+    absent = [name for name in criteria if name not in columns]
+    if absent:
+        raise ValueError(f"the criteria {absent} are no attributes of the vectors, which have {sorted(columns)}: "
+                         "pass them in attributes=")  # fmt: skip
+    values = [columns[name][rows] for name in criteria]
+    return np.stack([v.view(np.int64) if v.dtype == np.float64 else v.astype(np.int64) for v in values], axis=1)

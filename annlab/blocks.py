@@ -93,9 +93,8 @@ class _Beside:
                 raise ValueError(f"{name} go on behind the last block of the vectors")
             values[name] = np.concatenate(self._parts[name])
         ids = validation.as_ids(values["ids"], length=n) if self._has_ids else None
-        duplicate = None if ids is None else validation.first_duplicate(ids)
-        if duplicate is not None:
-            raise ValueError(f"id {duplicate} is given twice")
+        if ids is not None:
+            validation.no_duplicates(ids)
         columns = as_columns({name: values[f"attribute {name!r}"] for name in self._names}, n)
         return ids, columns
 

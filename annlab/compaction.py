@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annlab.attributes import criteria_values
 from annlab.state import State
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def _compact_if_due(index: "Index", threads: int | None) -> None:
     absorbed = None
     if state.structure is not None:
         columns = {name: column.array for name, column in state.columns.items()}
-        more = {"criteria": lambda rows: index._criteria(columns, rows)} if index._params.get("criteria") else {}
+        more = {}
+        if index._criteria:
+            more["criteria"] = lambda rows: criteria_values(index._criteria, columns, rows)
         absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed), **more)
     if absorbed is None:
         compact(index, threads, None)

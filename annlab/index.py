@@ -7,6 +7,7 @@ An index is a dictionary from ids to vectors that can be asked for the entries n
     state.py        one immutable state; searches read it, writers publish the next one
     ids.py          the users' ids
     filters.py      allowed, excluded, where
+    writing.py      the next state after rows were added
     compaction.py   when added rows are taken into the structure, and removed ones dropped
     searching.py    candidates and their scoring, over threads (threads.py)
     snapshot.py, storage.py     files
@@ -19,13 +20,13 @@ was current when it began. `compact` builds aside and then replays what happened
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import compaction, searching, snapshot, threads, validation
-from annlab.attributes import as_columns, same_names
+from annlab import compaction, searching, snapshot, threads, validation, writing
+from annlab.attributes import as_columns, criteria_values
 from annlab.distances import get_metric
 from annlab.filters import Condition, Filter, Selection, to_ids
 from annlab.progress import as_progress
@@ -114,10 +115,10 @@ class Index:
         if not len(array):
             raise ValueError(f"fit needs a vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
         numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
-        self._no_duplicates(numbers)
+        validation.no_duplicates(numbers)
         columns = as_columns(attributes or {}, len(array))
         owned = not np.may_share_memory(array, given)
-        structure, order = self._build(array, threads, progress, owned, self._criteria(columns))
+        structure, order = self._build(array, threads, progress, owned, criteria_values(self._criteria, columns))
         if order is not None:
             numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
         state = State.sealed(self._metric, structure, numbers, columns)
@@ -159,31 +160,10 @@ class Index:
     def _append(self, vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, on_duplicate: str) -> np.ndarray:
         """`add` without what may follow it. Locks are always taken in one order, compaction first."""
         with self._write_lock:
-            state = self._state
-            dtype = None if state is None or not state.n_rows else state.tail.array.dtype
-            array = validation.as_vectors(vectors, dim=self._dim, dtype=dtype)
-            if state is None or (dtype is None and state.tail.array.dtype != array.dtype):
-                state = State.empty(self._metric, array.shape[1], array.dtype)
-            first = state.largest_id + 1 if ids is None else 0
-            numbers = np.arange(first, first + len(array)) if ids is None else validation.as_ids(ids, length=len(array))
-            self._no_duplicates(numbers)
-            columns = as_columns(attributes or {}, len(array))
-            self._criteria(columns, slice(0))
-            if not state.n_rows and not state.columns:
-                state = state.with_columns(columns)
-            same_names(columns, state.columns)
-            if state.n_rows + len(array) > validation.MAX_ROWS:
-                raise ValueError(f"{state.n_rows} + {len(array)} rows exceed {validation.MAX_ROWS}: compact, or split")
-            rows = state.ids.find(numbers, state.alive.array)
-            present = rows[rows >= 0]
-            if len(present):
-                if on_duplicate == "raise":
-                    known = int(numbers[rows >= 0][0])
-                    raise ValueError(f"id {known} is already in the index ({len(present)} of {len(rows)} are); "
-                                     'use update, or add(..., on_duplicate="replace")')  # fmt: skip
-                state = state.without(present)
-            self._state = state.appended(numbers, array, columns) if len(array) else state
-            self._dim = array.shape[1]
+            numbers, self._state = writing.appended(
+                self._state, self._metric, self._dim, vectors, ids, attributes or {}, on_duplicate, self._criteria
+            )
+            self._dim = self._state.tail.array.shape[1]
         return numbers
 
     def update(self, ids: Any, vectors: Any, *, attributes: Mapping[str, Any] | None = None) -> None:
@@ -220,11 +200,7 @@ class Index:
         numbers = np.unique(validation.as_ids(ids))
         with self._write_lock:
             state = self._state
-            if missing == "raise":
-                rows = self._rows_of(numbers)
-            else:
-                rows = np.empty(0, np.int64) if state is None else state.ids.find(numbers, state.alive.array)
-                rows = rows[rows >= 0]
+            rows = self._rows_of(numbers) if missing == "raise" else writing.rows_present(state, numbers)
             if state is not None and len(rows):
                 self._state = state.without(rows)
         compaction.compact_if_due(self, None)
@@ -240,19 +216,13 @@ class Index:
     def _rebuild(self, state: State, rows: np.ndarray, threads: int | None, progress: Any) -> tuple[Structure, Any]:
         """A structure of some rows of a state."""
         columns = {name: column.array for name, column in state.columns.items()}
-        return self._build(state.gather(rows), threads, progress, owned=True, criteria=self._criteria(columns, rows))
+        criteria = criteria_values(self._criteria, columns, rows)
+        return self._build(state.gather(rows), threads, progress, owned=True, criteria=criteria)
 
-    def _criteria(self, columns: Mapping[str, np.ndarray], rows: Any = slice(None)) -> np.ndarray | None:
-        """The values (n, number of criteria) of rows by which the structure divides them first, as int64, or None."""
-        criteria = self._params.get("criteria")
-        if not criteria:
-            return None
-        absent = [name for name in criteria if name not in columns]
-        if absent:
-            raise ValueError(f"the criteria {absent} are no attributes of the vectors, which have {sorted(columns)}: "
-                             "pass them in attributes=")  # fmt: skip
-        values = [columns[name][rows] for name in criteria]
-        return np.stack([v.view(np.int64) if v.dtype == np.float64 else v.astype(np.int64) for v in values], axis=1)
+    @property
+    def _criteria(self) -> Sequence[str]:
+        """Names of attributes by which the structure divides rows first."""
+        return self._params.get("criteria") or ()
 
     def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool,
                criteria: np.ndarray | None = None, **more: Any) -> tuple[Structure, Any]:  # fmt: skip
@@ -491,12 +461,6 @@ class Index:
             absent = ids[rows < 0]
             raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(ids)} are not)")
         return rows
-
-    @staticmethod
-    def _no_duplicates(ids: np.ndarray) -> None:
-        duplicate = validation.first_duplicate(ids)
-        if duplicate is not None:
-            raise ValueError(f"id {duplicate} is given twice")
 
 
 def _threads(wanted: int | None) -> int:

@@ -136,6 +136,13 @@ def first_duplicate(ids: np.ndarray) -> int | None:
     return int(twice[0]) if len(twice) else None
 
 
+def no_duplicates(ids: np.ndarray) -> None:
+    """Raise a ValueError if an id occurs twice."""
+    duplicate = first_duplicate(ids)
+    if duplicate is not None:
+        raise ValueError(f"id {duplicate} is given twice")
+
+
 def as_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer within [low, high]."""
     try:
