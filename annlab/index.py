@@ -59,6 +59,9 @@ class Index:
     search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Names of the parameters of a search, and a function that checks a value for each."""
 
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    """Parameters that lead to different code: the demonstration shows them all, and `warmup` compiles them."""
+
     kinds: ClassVar[dict[str, type["Index"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

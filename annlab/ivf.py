@@ -100,6 +100,7 @@ class IVFIndex(Index):
     """
 
     structure_class = IVFStructure
+    variants = ({"storage": "flat"}, {"storage": "sq8"}, {"storage": "pq4"})
     search_parameters = {"n_probes": _as_probes, "rerank": _as_rerank}  # noqa: RUF012
 
     @validation.checks_names
