@@ -79,7 +79,7 @@ class CrossPolytopeKeys:
     def __init__(self, n_tables: int, n_bits: int, signs: np.ndarray, encoder: Encoder) -> None:
         self.n_tables, self.n_bits, self.signs, self.encoder = n_tables, n_bits, signs, encoder
         self.directions = 2 ** (n_bits // 2 - 1)
-        self._templates: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._templates: dict[int, tuple[np.ndarray, np.ndarray, int]] = {}
         groups = -(-signs.shape[1] // LANES)
         panels = np.ones((rotations.ROUNDS, groups * LANES, signs.shape[2]), np.float32)
         panels[:, : signs.shape[1]] = signs
@@ -118,11 +118,11 @@ class CrossPolytopeKeys:
     def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
         n_pairs = _sets_of_a_table(self.n_tables, self.n_bits, n_probes)
         if n_pairs not in self._templates:
-            self._templates[n_pairs] = cheapest_pairs(2 * self.directions, n_pairs)
-        first, second = self._templates[n_pairs]
+            first, second = cheapest_pairs(2 * self.directions, n_pairs)
+            self._templates[n_pairs] = first, second, int(max(first.max(), second.max())) + 1
+        first, second, n_ranks = self._templates[n_pairs]
         probes, scratch = _probe_arrays(len(queries), n_probes, len(first) * self.n_tables)
         scaled, center, scale = self.encoder.for_queries(queries)
-        n_ranks = int(max(first.max(), second.max())) + 1
         found = probing.probe_polytopes(
             scaled, self.encoder.metric.code, center, scale, self.panels, self.signs.shape[1], self.directions,
             self.n_tables, n_ranks, first, second, *self._registers(), np.empty(self.n_hashes * n_ranks, np.float32),

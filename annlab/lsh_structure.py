@@ -23,7 +23,7 @@ from annlab.lsh_keys import CROSS_POLYTOPE, FAMILIES, HYPERPLANES, CrossPolytope
 from annlab.lsh_scan import CodeScan
 from annlab.lsh_tuning import DEFAULT_AIM, Aim, HeldOut, smallest
 from annlab.state import Column
-from annlab.statistics import BYTES, DISTANCES, VISITED
+from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request
 
 SCAN, BUCKETS = 0, 1
@@ -94,6 +94,15 @@ class LSHStructure:
                  settings: Settings, params: dict[str, Any]) -> None:  # fmt: skip
         self.column, self.vectors = vectors, vectors.array
         self.encoder, self.keys, self.finder, self.settings, self.params = encoder, keys, finder, settings, params
+        self._work = np.zeros((3, N_COUNTERS), np.int64)  # what the kernels count, in terms of the statistics
+        self._work[bucket_kernels.PROBES, VISITED] = 1
+        for number, size in ((bucket_kernels.CANDIDATES, 8 * encoder.n_words), (bucket_kernels.FOUND, self._row_bytes)):
+            self._work[number, [DISTANCES, BYTES]] = 1, size
+
+    @property
+    def _row_bytes(self) -> int:
+        """Of a vector."""
+        return int(self.vectors.shape[1] * self.vectors.itemsize)
 
     # ---- building
 
@@ -176,12 +185,12 @@ class LSHStructure:
             done = self._from_buckets(self.finder, queries, settings.n_probes, 1, None)[1]
             candidates = float(np.mean(done[:, bucket_kernels.CANDIDATES]))
             nanoseconds = growth * candidates * _CANDIDATE_NANOSECONDS + settings.n_probes * _PROBE_NANOSECONDS
-        return nanoseconds + settings.rerank * (_RERANK_NANOSECONDS + self.vectors[:1].nbytes * _BYTE_NANOSECONDS)
+        return nanoseconds + settings.rerank * (_RERANK_NANOSECONDS + self._row_bytes * _BYTE_NANOSECONDS)
 
     def _touched(self, settings: Settings) -> int:
         """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""
         self.settings = settings
-        share = 0.25 * self.nanoseconds() / (_BYTE_NANOSECONDS * self.vectors[:1].nbytes)
+        share = 0.25 * self.nanoseconds() / (_BYTE_NANOSECONDS * self._row_bytes)
         return int(min(len(self.vectors), 1 + share))
 
     # ---- searching
@@ -190,19 +199,14 @@ class LSHStructure:
                     n_threads: int = 1, counters: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
         """(q, keep) rows, -1 where there are none."""
         keep = min(keep, len(self.vectors))
-        code_bytes = 8 * self.encoder.n_words
         if isinstance(self.finder, CodeScan):
             found = self.finder.search(self.encoder.queries(queries).bits, keep, alive, n_threads)
-            done = np.array([1, self.finder.n])
+            done = np.array([[1, self.finder.n, 0]] * len(queries))
+            done[:, bucket_kernels.FOUND] = (found >= 0).sum(axis=1)
         else:
-            found, per_query = self._from_buckets(self.finder, queries, settings.n_probes, keep, alive)
-            done = per_query[:, [bucket_kernels.PROBES, bucket_kernels.CANDIDATES]]
-            code_bytes += 8
+            found, done = self._from_buckets(self.finder, queries, settings.n_probes, keep, alive)
         if counters is not None:
-            reranked = (found >= 0).sum(axis=1)
-            counters[:, VISITED] += done[..., 0]
-            counters[:, DISTANCES] += done[..., 1] + reranked
-            counters[:, BYTES] += done[..., 1] * code_bytes + reranked * self.vectors.shape[1] * self.vectors.itemsize
+            counters += done @ self._work
         return found
 
     def _from_buckets(self, finder: BucketTables, queries: np.ndarray, n_probes: int, keep: int,

@@ -1,4 +1,4 @@
-"""What random hyperplanes promise: the probability that two vectors share a bit, a key, or a bucket.
+"""What random projections promise: the probability that two vectors share a bit, a key, or a bucket.
 
 A hyperplane through the origin whose normal is drawn from a normal distribution separates two vectors with probability
 theta / pi, theta their angle (Charikar 2002). With independent hyperplanes, n_bits signs agree with probability

@@ -2,7 +2,7 @@
 
 A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` and `QUICK_SETS` (synthetic sets to run
 beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
-budget)``.
+budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen.
 """
 
 import argparse
@@ -97,6 +97,11 @@ def measure(options: argparse.Namespace) -> int:
             runs += fresh
             if options.out:
                 report.write(options.out, setting, runs)
+    if hasattr(suite, "finish") and not options.sets:
+        fresh = suite.finish(runs, options, budget)
+        print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
+        if options.out:
+            report.write(options.out, setting, runs + fresh)
     return 0
 
 

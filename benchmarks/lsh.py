@@ -34,10 +34,10 @@ from benchmarks.peers import Annlab, Answer, Faiss, Peer, normalised
 SUBJECT = "annlab LSH scan"
 SETS = ("uniform:100000x64",)
 QUICK_SETS = ("clusters:5000x24",)
-BATCH = 250  # queries: hash tables answer them one by one anyway
+BATCH = 200  # queries: hash tables answer them one by one anyway
 RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-_RERANKS = (16, 48, 128, 320, 800)
-_PROBES = {"hyperplanes": (16, 64, 256, 1024, 2048), "cross_polytope": (4, 16, 64, 128, 256, 1024)}
+_RERANKS = (16, 64, 200, 600)
+_PROBES = {"hyperplanes": (64, 256, 1024), "cross_polytope": (16, 64, 128, 512)}
 
 
 class FaissLSH(Peer):
@@ -191,7 +191,7 @@ def sweeps(n: int) -> list[Sweep]:
     falconn = importlib.util.find_spec("falconn") is not None
     for family, probes in _PROBES.items():
         settings = {"mode": ["buckets"], "family": [family], "n_probes": [100], "rerank": [100]}
-        search = {"n_probes": probes, "rerank": [128, 512]}
+        search = {"n_probes": probes, "rerank": [100, 400]}
         result.append(Sweep(partial(_annlab, f"buckets, {family}"), settings, search))
         if falconn:
             peer = partial(Falconn, family)

@@ -11,6 +11,7 @@ from annlab.lsh_buckets import BucketTables
 from annlab.lsh_codes import Encoder
 from annlab.lsh_keys import CrossPolytopeKeys, HyperplaneKeys, cheapest_pairs, cheapest_sets
 from annlab.lsh_scan import CodeScan
+from annlab.lsh_structure import BUCKETS, SCAN, LSHStructure
 from tests import oracle
 
 EVERYTHING = {"scan": {"rerank": 2**31 - 1}, "buckets": {"rerank": 2**31 - 1, "n_probes": 2**31 - 1}}
@@ -77,13 +78,14 @@ def test_inner_products_keep_their_order_as_angles():
 # ---- scanning
 
 
-@pytest.mark.parametrize("words", [1, 3, 4])
+@pytest.mark.parametrize("words", [1, 3, 4, 40])
 @pytest.mark.parametrize("n", [1, 7, 8, 100, 1003])
 def test_a_scan_selects_by_distance_then_row(words, n):
     rng = np.random.default_rng(n + words)
     codes = rng.integers(0, 2**63, (n, words), np.uint64) & rng.integers(0, 2**63, (n, words), np.uint64)
     queries = rng.integers(0, 2**63, (11, words), np.uint64)
     codes[n // 2 :: 3] = codes[0]  # ties
+    codes[n - 1] = ~queries[0]  # as far as can be
     half = CodeScan.build(codes[: n // 2]) if n > 1 else None
     scan = half.extended(codes[n // 2 :]) if half else CodeScan.build(codes)
     living = rng.random((11, n)) < 0.6
@@ -277,6 +279,30 @@ def test_defaults_reach_their_recall_on_unseen_queries(mode, metric):
     assert settings.rerank < 4000  # nearly everything would be no choice
 
 
+def test_auto_measures_both_modes_of_large_data_and_keeps_the_cheaper_one(monkeypatch):
+    vectors, built, build = clustered(3600), [], LSHStructure._build
+
+    def recorded(*arguments):
+        built.append(build(*arguments))
+        return built[-1]
+
+    monkeypatch.setattr(LSHStructure, "_build", recorded)
+    monkeypatch.setattr("annlab.lsh_structure.BUCKETS_FROM", 3000)
+    index = LSHIndex().fit(vectors[:2900])
+    assert [made.settings.mode for made in built] == [SCAN]
+    assert index._state.structure.absorb(vectors[2900:], np.random.default_rng(0)) is None  # now there is a choice
+    index.fit(vectors)
+    assert [made.settings.mode for made in built[1:]] == [SCAN, BUCKETS]
+    cheaper = min(built[1:], key=lambda made: made.nanoseconds())
+    assert index._state.structure.settings == cheaper.settings
+    for factor in (1e-9, 1e9):  # whichever it was, the other one is chosen when it costs less
+        monkeypatch.setattr("annlab.lsh_structure._BYTE_NANOSECONDS", factor)
+        structure = LSHIndex().fit(vectors)._state.structure
+        assert structure.settings.mode == (SCAN if factor < 1 else BUCKETS)
+        grown, _ = structure.absorb(vectors[:50], np.random.default_rng(0))
+        assert grown.settings.mode == structure.settings.mode
+
+
 def test_centring_spreads_data_that_lie_far_from_the_origin():
     everything = clustered(4100) + 10
     vectors, queries = everything[:4000], everything[4000:]
@@ -304,6 +330,8 @@ def test_picked_parameters_reach_the_target():
         assert recall(index.search(queries, 10).ids, true) >= target - 0.04
         reranks.append(chosen["rerank"] * chosen["n_bits"])
     assert reranks[0] < reranks[1]
+    sample = pick_parameters(vectors[::4], recall=0.9, mode="scan", n_rows=5000)
+    assert recall(LSHIndex(**sample).fit(vectors).search(queries, 10).ids, true) >= 0.87
     chosen = pick_parameters(vectors, recall=0.8, mode="buckets")
     assert recall(LSHIndex(**chosen).fit(vectors).search(queries, 10).ids, true) >= 0.76
 
