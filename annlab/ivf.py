@@ -261,6 +261,7 @@ class IVFIndex(Index):
 
         Examples
         --------
+        >>> import annlab, numpy as np
         >>> vectors = np.random.default_rng(0).random((20_000, 64), dtype=np.float32)
         >>> estimate = annlab.IVFIndex.estimate_memory(20_000, 64, storage="pq4")
         >>> 0.9 < estimate / annlab.IVFIndex(storage="pq4").fit(vectors).memory()["total"] < 1.1
