@@ -1,6 +1,11 @@
 """Sets of rows as bits: 64 rows in a word, the way kernels read them."""
 
+import weakref
+from typing import Any
+
 import numpy as np
+
+_REMEMBERED = 16
 
 
 def pack(mask: np.ndarray) -> np.ndarray:
@@ -20,3 +25,24 @@ def pack(mask: np.ndarray) -> np.ndarray:
 def unpack(words: np.ndarray, n: int) -> np.ndarray:
     """The first n bits of words (..., w) as booleans (..., n)."""
     return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), axis=-1, count=n, bitorder="little").view(bool)
+
+
+class Remembered:
+    """What was computed from arrays that are never written to, found again by the array itself: a few, while it lives.
+
+    Threads may share it: at worst something is computed twice.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[np.ndarray], Any]] = {}
+
+    def get(self, array: np.ndarray) -> Any:
+        """What was put for this very array, or None."""
+        known = self._entries.get(id(array))
+        return known[1] if known is not None and known[0]() is array else None
+
+    def put(self, array: np.ndarray, result: Any) -> None:
+        """Remember a result; the others are forgotten once there are too many."""
+        entries = self._entries if len(self._entries) < _REMEMBERED else {}
+        entries[id(array)] = weakref.ref(array), result
+        self._entries = entries

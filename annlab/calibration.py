@@ -77,6 +77,8 @@ class Calibrations:
             return self.each[0].n_probes, self.each[0].rerank
         right = next((i for i, one in enumerate(self.each) if one.k >= k), len(self.each) - 1)
         low, high = self.each[right - 1], self.each[right]
+        if k == high.k:  # so that one query does not wait for what follows
+            return high.n_probes, high.rerank
         share = np.log(k / low.k) / np.log(high.k / low.k)
         n_probes = low.n_probes * (high.n_probes / low.n_probes) ** share
         rerank = low.rerank * (high.rerank / low.rerank) ** min(share, 1.0)

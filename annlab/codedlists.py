@@ -2,7 +2,7 @@
 
 A scan reads dim / 4 bytes of codes and a float for a row, not its 4 * dim bytes, and yields a shortlist, which `Index`
 re-ranks by the vectors; these are read only for the shortlist, so they may lie on disk. `kernels/pq.py` explains the
-codes. The nearest list of every query is scanned first, for a bound that keeps the other lists' hits few.
+codes.
 """
 
 from collections.abc import Iterator
@@ -120,16 +120,13 @@ class CodedLists:
         tables, entries = np.zeros((q, *self._table_shape), np.uint8), np.empty(self._table_shape, np.float32)
         steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
         kernels.fill_tables(y, self.quantizer.codebooks, entries, tables, steps, starts)
-        for ranks in (slice(0, 1), slice(1, None)):
-            some = np.ascontiguousarray(probes[:, ranks])
-            if some.shape[1]:
-                pair_offsets, pairs = group_by_label(some.ravel().astype(np.int32), len(offsets) - 1)
-                kernels.scan_codes(
-                    tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
-                    np.ascontiguousarray(coarse[:, ranks]).ravel(), some.shape[1], words.ravel(),
-                    words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values,
-                    rows, np.empty((2, CHUNK_WIDTH), np.float32), low, high,
-                )  # fmt: skip
+        pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
+        kernels.scan_codes(
+            tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
+            coarse.ravel(), probes.shape[1], words.ravel(), words.shape[1] if words.ndim == 2 else 0,
+            alive is not None, keep, keys, bounds, lengths, values, rows, np.empty((2, CHUNK_WIDTH), np.float32), low,
+            high,
+        )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
 

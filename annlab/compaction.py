@@ -63,7 +63,9 @@ def _compact_if_due(index: "Index", threads: int | None) -> None:
         return
     absorbed = None
     if state.structure is not None:
-        absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed))
+        columns = {name: column.array for name, column in state.columns.items()}
+        more = {"criteria": lambda rows: index._criteria(columns, rows)} if index._params.get("criteria") else {}
+        absorbed = state.structure.absorb(state.tail.array, np.random.default_rng(index._seed), **more)
     if absorbed is None:
         compact(index, threads, None)
         return

@@ -51,6 +51,10 @@ def _make_run(ids: np.ndarray, first: int) -> _Run:
 
 
 def _merge(left: _Run, right: _Run, alive: np.ndarray) -> _Run:
+    middle, end = left.first + len(left.ids), left.first + len(left.ids) + len(right.ids)
+    if left.rows is None and right.rows is None and right.first == middle < end and left.first < middle:
+        if left.ids[-1] < right.ids[0] and alive[left.first : end].all():  # as ids are given one after the other
+            return _Run(np.concatenate([left.ids, right.ids]), None, left.first)
     ids, rows = (np.concatenate(pair) for pair in zip(left.pairs(), right.pairs(), strict=True))
     living = alive[rows]  # an id has at most one living row
     ids, rows = ids[living], rows[living]

@@ -59,11 +59,15 @@ class Index:
     search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Names of the parameters of a search, and a function that checks a value for each."""
 
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    """Parameters that lead to different code: the demonstration shows them all, and `warmup` compiles them."""
+
     kinds: ClassVar[dict[str, type["Index"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Index.kinds[cls.__name__] = cls
+        if hasattr(cls, "structure_class"):
+            Index.kinds[cls.__name__] = cls
 
     def __init__(self, *, metric: str, dim: int | None = None, seed: int = 0, auto_compact: bool = True,
                  **params: Any) -> None:  # fmt: skip
@@ -112,7 +116,8 @@ class Index:
         numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
         self._no_duplicates(numbers)
         columns = as_columns(attributes or {}, len(array))
-        structure, order = self._build(array, threads, progress, owned=not np.may_share_memory(array, given))
+        owned = not np.may_share_memory(array, given)
+        structure, order = self._build(array, threads, progress, owned, self._criteria(columns))
         if order is not None:
             numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
         state = State.sealed(self._metric, structure, numbers, columns)
@@ -159,11 +164,11 @@ class Index:
             array = validation.as_vectors(vectors, dim=self._dim, dtype=dtype)
             if state is None or (dtype is None and state.tail.array.dtype != array.dtype):
                 state = State.empty(self._metric, array.shape[1], array.dtype)
-            live_ids = state.by_row.array[state.alive.array] if ids is None else None
-            first = 0 if live_ids is None or not len(live_ids) else int(live_ids.max()) + 1
+            first = state.largest_id + 1 if ids is None else 0
             numbers = np.arange(first, first + len(array)) if ids is None else validation.as_ids(ids, length=len(array))
             self._no_duplicates(numbers)
             columns = as_columns(attributes or {}, len(array))
+            self._criteria(columns, slice(0))
             if not state.n_rows and not state.columns:
                 state = state.with_columns(columns)
             same_names(columns, state.columns)
@@ -234,10 +239,25 @@ class Index:
 
     def _rebuild(self, state: State, rows: np.ndarray, threads: int | None, progress: Any) -> tuple[Structure, Any]:
         """A structure of some rows of a state."""
-        return self._build(state.gather(rows), threads, progress, owned=True)
+        columns = {name: column.array for name, column in state.columns.items()}
+        return self._build(state.gather(rows), threads, progress, owned=True, criteria=self._criteria(columns, rows))
+
+    def _criteria(self, columns: Mapping[str, np.ndarray], rows: Any = slice(None)) -> np.ndarray | None:
+        """The values (n, number of criteria) of rows by which the structure divides them first, as int64, or None."""
+        criteria = self._params.get("criteria")
+        if not criteria:
+            return None
+        absent = [name for name in criteria if name not in columns]
+        if absent:
+            raise ValueError(f"the criteria {absent} are no attributes of the vectors, which have {sorted(columns)}: "
+                             "pass them in attributes=")  # fmt: skip
+        values = [columns[name][rows] for name in criteria]
+        return np.stack([v.view(np.int64) if v.dtype == np.float64 else v.astype(np.int64) for v in values], axis=1)
 
     def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool,
-               **more: Any) -> tuple[Structure, Any]:  # fmt: skip
+               criteria: np.ndarray | None = None, **more: Any) -> tuple[Structure, Any]:  # fmt: skip
+        if criteria is not None:
+            more["criteria"] = criteria
         return self.structure_class.build(
             array,
             metric=self._metric,

@@ -16,6 +16,7 @@ scanned are the vectors themselves (storage "flat", `flatlists.py`), or codes of
 `codedlists.py`), whose best candidates are then scored by the vectors. Whoever probes all lists gets an exact scan.
 """
 
+import math
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -314,7 +315,7 @@ class IVFStructure:
             factor = 1.0
         else:
             factor = self.calibrations.at(k, self.n_lists)[1] if rerank == "auto" else rerank
-        return max(int(np.ceil(factor * k)), k + _MARGIN + k // 16)
+        return max(math.ceil(factor * k), k + _MARGIN + k // 16)
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         """Rows of the probed lists; where they are scanned by codes, as many vectors as have so many bytes."""

@@ -1,8 +1,8 @@
 """Building an inverted file: centroids from a sample, a list for every vector, vectors and codes in the order of lists.
 
-    sample       at most 100 points a list: k-means (kmeans.py), from centroids at random points: they are where the
-                 vectors are dense, so lists are of more equal lengths than from seeds that are far apart, and probes
-                 meet fewer rows; rows held out of the sample serve to measure recall later
+    sample       at most 100 points a list: k-means (kmeans.py); rows held out of it serve to measure recall later. The
+                 first centroids are random points, dense where the vectors are, and do not overshoot: so lists are of
+                 more equal lengths, and probes meet fewer rows
     assign       block by block, the nearest centroid of every vector: n * n_lists distances, most of the time
     sort         a block's vectors are grouped by list and written behind those of the blocks before
     encode       what is scanned: vectors, bytes or product codes
@@ -96,7 +96,7 @@ def _train(vectors: np.ndarray, conversion: Conversion, n_lists: int, rng: np.ra
         some = by_row[start : start + rows_at_once(dim)]
         points[some] = conversion.points(vectors[training[some]])
     trained = kmeans.train(points, n_lists, rng, max_iterations=10, tolerance=0.003, n_threads=threads,
-                           progress=progress, first=points[:n_lists].copy())  # fmt: skip
+                           progress=progress, first=points[:n_lists].copy(), overshoot=0.0)  # fmt: skip
     return held_out, trained.centroids
 
 

@@ -42,7 +42,7 @@ _FIRST_SAMPLE = 16  # points per cluster: the first nested sample, and the sampl
 _SMALL = 20_000  # points: fewer are never sampled
 _STALLED = 0.01  # a relative improvement below this makes a sample grow
 _CHUNK = 65536  # vectors converted at a time
-_OVERSHOOT = np.float32(0.5)  # how much further than to the means centroids move
+_OVERSHOOT = 0.5  # how much further than to the means centroids move
 _ROUND_SHARE = 16  # a round draws one new centroid for every so many there are
 
 
@@ -56,7 +56,8 @@ class Training:
 
 def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, normalized: bool = False,
           max_iterations: int = 25, tolerance: float = 1e-3, n_threads: int = 1,
-          progress: Progress = lambda what, share: None, first: np.ndarray | None = None) -> Training:  # fmt: skip
+          progress: Progress = lambda what, share: None, first: np.ndarray | None = None,
+          overshoot: float = _OVERSHOOT) -> Training:  # fmt: skip
     """Centroids of points (n, dim) float32 in random order; `normalized`: keep centroids at length 1.
 
     `max_iterations` counts passes over all points; those over samples count by their size. With `first` centroids
@@ -77,8 +78,8 @@ def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, norm
         errors = np.maximum(2.0 * (half_norms[:size] + surrogates), 0.0)
         history.append(float(errors.mean()))
         means = _means(some, labels, errors, centroids, n_threads)
-        centroids = np.where(np.isin(np.arange(n_clusters), labels)[:, None],
-                             means + _OVERSHOOT * (means - centroids), means)  # fmt: skip
+        has_points = np.bincount(labels, minlength=n_clusters)[:, None] > 0
+        centroids = np.where(has_points, means + np.float32(overshoot) * (means - centroids), means)
         if normalized:
             means, centroids = _normalized(means), _normalized(centroids)
         spent += size

@@ -137,6 +137,11 @@ class LSHIndex(Index):
     """
 
     structure_class = LSHStructure
+    variants = (
+        {"mode": "scan"},
+        {"mode": "buckets", "family": "hyperplanes"},
+        {"mode": "buckets", "family": "cross_polytope"},
+    )
     search_parameters = {"n_probes": _auto_or("n_probes", 2**31 - 1), "rerank": _auto_or("rerank", 2**31 - 1)}  # noqa: RUF012
 
     @validation.checks_names

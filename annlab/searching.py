@@ -103,7 +103,10 @@ def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_thre
     if len(state.tail.array):
         keys = state.by_row.array[state.n_sealed :]
         found = state.tail_scanner.search(some, plan.k, tail, keys, n_threads, plan.counters[start:stop])
-        candidates.append(np.where(found >= 0, found + state.n_sealed, -1))
+        if scored is not None or not state.n_sealed:
+            _score_tail(state, some, found, distances[start:stop], ids[start:stop])
+        else:
+            candidates.append(np.where(found >= 0, found + state.n_sealed, -1))
     if candidates:
         together = candidates[0] if len(candidates) == 1 else np.hstack(candidates)
         _score(state, some, together, distances[start:stop], ids[start:stop])
@@ -126,6 +129,13 @@ def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances:
     if candidates.size and distances.size:
         kernels.score(queries, state.sealed_vectors, state.tail.array, state.by_row.array,
                       np.ascontiguousarray(candidates), state.metric.code, distances, ids)  # fmt: skip
+
+
+def _score_tail(state: State, queries: np.ndarray, found: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
+    """The same for candidates from the tail alone, numbered from its first row on."""
+    if found.size and distances.size:
+        tail, keys = state.tail.array, state.by_row.array[state.n_sealed :]
+        kernels.score(queries, tail[:0], tail, keys, np.ascontiguousarray(found), state.metric.code, distances, ids)
 
 
 def _sealed_candidates(plan: Plan, structure: Structure, queries: np.ndarray, start: int, stop: int,
@@ -201,10 +211,13 @@ def _radius_one(plan: Plan, queries: np.ndarray, i: int, radius: float, limit: i
     if len(state.tail.array):
         counters = plan.counters[i : i + 1]
         rows.append(state.tail_scanner.search_radius(query, radius, tail, n_threads, counters)[1] + state.n_sealed)
-    candidates = np.concatenate(rows)[None, :] if rows else np.empty((1, 0), np.int64)
-    distances = np.full(candidates.shape, np.inf, query.dtype)
-    ids = np.full(candidates.shape, -1, np.int64)
-    _score(state, query, candidates, distances, ids)
+    candidates = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    distances = np.full((1, len(candidates)), np.inf, query.dtype)
+    ids = np.full((1, len(candidates)), -1, np.int64)
+    if len(candidates):
+        some = state.gather(candidates)
+        kernels.score(query, some, some[:0], state.by_row.array[candidates], np.arange(len(some))[None, :],
+                      state.metric.code, distances, ids)  # fmt: skip
     stop = int(np.searchsorted(distances[0].astype(np.float64), radius, side="right"))
     stop = min(stop, int(np.count_nonzero(ids[0] >= 0)), stop if limit is None else limit)
     return distances[0, :stop], ids[0, :stop]

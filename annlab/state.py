@@ -92,7 +92,7 @@ class State:
 
     @property
     def n_sealed(self) -> int:
-        return len(self.sealed_vectors)
+        return len(self.by_row.array) - len(self.tail.array)
 
     @property
     def n_rows(self) -> int:
@@ -102,6 +102,11 @@ class State:
     @cached_property
     def n_live(self) -> int:
         return int(np.count_nonzero(self.alive.array))
+
+    @cached_property
+    def largest_id(self) -> int:
+        """Of the living; -1 if there are none."""
+        return int(self.by_row.array[self.alive.array].max(initial=-1))
 
     @cached_property
     def live_rows(self) -> np.ndarray:
@@ -120,12 +125,24 @@ class State:
         return self.words(None)
 
     def words(self, mask: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The living rows of a mask (rows,) or (q, rows) as words for the structure and for the tail."""
+        """The living rows of a mask (rows,) or (q, rows) as words for the structure and for the tail.
+
+        A mask that is used again, as those of conditions and filters are, gives the same words again: the same arrays,
+        by which a structure can remember what it found out about them.
+        """
         alive, s = self.alive.array, self.n_sealed
         if mask is None:
             parts = [alive[:s], alive[s:]]
             return tuple(None if part.all() else bits.pack(part) for part in parts)  # type: ignore[return-value]
-        return bits.pack(mask[..., :s] & alive[:s]), bits.pack(mask[..., s:] & alive[s:])
+        known = self._words.get(mask)
+        if known is None:
+            known = bits.pack(mask[..., :s] & alive[:s]), bits.pack(mask[..., s:] & alive[s:])
+            self._words.put(mask, known)
+        return known  # type: ignore[no-any-return]
+
+    @cached_property
+    def _words(self) -> bits.Remembered:
+        return bits.Remembered()
 
     def has(self, id: object) -> bool:
         """Whether a living row has this id; anything may be asked for."""
@@ -138,7 +155,9 @@ class State:
         s = self.n_sealed
         result = np.empty((len(rows), self.tail.array.shape[1]), self.tail.array.dtype)
         in_tail = rows >= s
-        result[~in_tail] = self.sealed_vectors[rows[~in_tail]]
+        if s:
+            gather = getattr(self.structure, "gather", None)  # of a structure that has no single array of them
+            result[~in_tail] = gather(rows[~in_tail]) if gather else self.sealed_vectors[rows[~in_tail]]
         result[in_tail] = self.tail.array[rows[in_tail] - s]
         return result
 
@@ -149,7 +168,7 @@ class State:
         by_row = self.by_row.extended(ids)
         alive = self.alive.extended(np.ones(len(ids), bool))
         extent = self.extent.extended(vectors, self.metric) if self.extent else Extent.of(vectors, self.metric)
-        return replace(
+        result = replace(
             self,
             tail=self.tail.extended(vectors),
             extent=extent,
@@ -159,6 +178,10 @@ class State:
             columns={name: column.extended(attributes[name]) for name, column in self.columns.items()},
             cache=dict(self.cache),  # masks of the rows so far stay right
         )
+        # known without looking at all rows again
+        result.__dict__["n_live"] = self.n_live + len(ids)
+        result.__dict__["largest_id"] = max(self.largest_id, int(ids.max(initial=-1)))
+        return result
 
     def without(self, rows: np.ndarray) -> "State":
         """Some rows marked as dead."""
@@ -168,19 +191,23 @@ class State:
 
     def resealed(self, structure: Structure, order: np.ndarray | None, n_taken: int) -> "State":
         """The structure took in the tail's first rows, up to row n_taken, ordered as `order` says."""
+        rest = self.tail.array[n_taken - self.n_sealed :]
+        tail, extent = Column(rest.copy()), Extent.of(rest, self.metric) if len(rest) else None
+        if order is None:  # nothing else changes, so nothing is copied
+            result = replace(self, structure=structure, tail=tail, extent=extent, cache=dict(self.cache))
+            result.__dict__.update(n_live=self.n_live, largest_id=self.largest_id)
+            return result
 
         def ordered(array: np.ndarray) -> np.ndarray:
-            return array if order is None else np.concatenate([array[:n_taken][order], array[n_taken:]])
+            return np.concatenate([array[:n_taken][order], array[n_taken:]])
 
-        s = self.n_sealed
         by_row = Column(ordered(self.by_row.array))
-        rest = self.tail.array[n_taken - s :]
         alive = Column(ordered(self.alive.array))
         return replace(
             self,
             structure=structure,
-            tail=Column(rest.copy()),
-            extent=Extent.of(rest, self.metric) if len(rest) else None,
+            tail=tail,
+            extent=extent,
             by_row=by_row,
             ids=IdMap.of_living(by_row.array, alive.array),
             alive=alive,

@@ -58,8 +58,13 @@ class Scored(NamedTuple):
 class Structure(Protocol):
     """The contract of an algorithm. `ExactStructure` in exact.py is the simplest real one."""
 
-    vectors: np.ndarray
-    """(n, dim), C-contiguous, in the order of the rows. May be memory-mapped."""
+    @property
+    def vectors(self) -> np.ndarray:
+        """(n, dim), C-contiguous, in the order of the rows. May be memory-mapped.
+
+        A structure for which this array would have to be put together also has `gather(rows)`, which copies some rows.
+        """
+        ...
 
     bulk: ClassVar[frozenset[str]]
     """Names in `arrays()` whose values cannot lead a kernel astray (vectors, codes): not verified by a mapped load."""
@@ -83,7 +88,8 @@ class Structure(Protocol):
         """Build over vectors (n, dim), n >= 1. Returns the structure, and which input row each of its rows is.
 
         The order (n,) is None if the rows stay as they are. Where `owned` is False the array may be the user's: copy
-        what is kept. `params` are the index's build parameters.
+        what is kept. `params` are the index's build parameters. Where these name attributes as `criteria`, their values
+        (n, number of criteria) are passed as `criteria`, in int64, and a function that gives them for rows to `absorb`.
         """
         ...
 

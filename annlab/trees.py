@@ -1,26 +1,11 @@
-"""What the two trees share: rows in leaves of sixteen, nodes of sixteen children, search in float32 and its proof.
+"""What the two trees share: search in float32 over a forest and its proof, growth, and the parameters of an index.
 
-A tree divides its rows into ever smaller groups of neighbours. A *leaf* is sixteen rows, which lie one behind the other
-in `vectors`; a *node* is sixteen leaves or nodes, for each of which it stores a bound: a box or ball that holds all its
-rows. A search goes down to the leaf that is nearest to the query and comes back up, leaving out every child whose
-bound is farther than the k-th row found so far. All sixteen bounds of a node are computed together by vectors.
+`annlab/forest.py` explains the arrays of a tree, how trees are merged as an index grows, and trees by criteria;
+`kernels/tree.py` the search and `kernels/tree_build.py` the building.
 
-    vectors  (n, dim)              rows in the order of the leaves
-    nodes    (nodes, planes, 16)   float32; boxes: lowest and highest value by coordinate, 2 dim planes; balls: the
-                                   center's coordinates and the radius, dim + 1 planes. Leaf level first, root last.
-    sizes    (trees,)              rows of each tree
-    center   (dim,)                float64, what the nodes' coordinates are about
-    scales   (n,)                  float32, 1 / |x|; for cosine only
-    numbers  (2,)                  the largest coordinate of any row; rows that a search scans, measured when built
-
-All leaves but the last are full, so a node's children follow from its number, and no offset or pointer is stored.
-The nodes take an eighth (boxes) or a sixteenth (balls) of the memory of float32 vectors.
-
-Growing
--------
-There may be several trees, one behind the other, and a search goes through all. Added rows become a tree of their own;
-as soon as four trees of about one size stand last they are built into one (Bentley and Saxe, Decomposable searching
-problems, 1980). So there are O(log n) trees, and a row takes part in O(log n) builds.
+    trees    the forest; each row of the index is in one tree
+    center   (dim,)   float64, what the nodes' coordinates are about
+    numbers  (2,)     the largest coordinate of any row; rows that a search scans, measured when built
 
 Why no neighbour is lost
 ------------------------
@@ -34,22 +19,21 @@ query are first scaled to length 1, by which each moves by at most 5 u, so the s
 what underflows. Data or queries beyond 10^15, where squares would overflow, are measured row by row.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import validation
+from annlab import forest, validation
+from annlab.bits import Remembered
 from annlab.distances import Metric
+from annlab.forest import Tree
+from annlab.index import Index
 from annlab.kernels import order as order_kernels
 from annlab.kernels import tree as kernels
-from annlab.kernels import tree_build
 from annlab.kernels.distance import COSINE
-from annlab.kernels.topk import PADDING
-from annlab.kernels.tree_collect import HEAP, LIST, LIST_K, TIED, WITHIN
-from annlab.kernels.tree_leaf import LEAF_ROWS
+from annlab.kernels.tree_collect import LIST_K, TIED
 from annlab.kernels.wide import WIDTH
 from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request, Scored
@@ -58,9 +42,8 @@ _U = 2.0**-24
 _REACH = 1e15
 _LARGEST = np.finfo(np.float32).max
 _ORDER_FROM = 64  # queries: fewer are not worth sorting
-_FAN_IN = 4  # trees of about one size are built into one
 _SAMPLE = 16  # queries by which a search's cost is measured
-_NO_ROWS = np.empty(0, np.int32)
+_NO_BITS, _NO_NODES = np.empty(0, np.uint64), np.zeros(1, np.int32)
 
 
 class TreeStructure:
@@ -70,218 +53,244 @@ class TreeStructure:
     exhaustive: ClassVar[bool] = True  # nodes without an allowed row are skipped, so a selective filter is no trouble
     shape: ClassVar[int]
 
-    def __init__(self, metric: Metric, vectors: np.ndarray, nodes: np.ndarray, sizes: np.ndarray, center: np.ndarray,
-                 scales: np.ndarray, numbers: np.ndarray) -> None:  # fmt: skip
-        self.metric, self.vectors, self.nodes, self.sizes = metric, vectors, nodes, sizes
-        self.center, self.scales, self.numbers = center, scales, numbers
+    def __init__(self, metric: Metric, trees: Sequence[Tree], center: np.ndarray, numbers: np.ndarray, n_criteria: int,
+                 stored: dict[str, np.ndarray] | None = None) -> None:  # fmt: skip
+        """`stored`: what `forest.to_arrays` would give, where the trees are parts of such arrays."""
+        self.metric, self.trees, self.center, self.numbers = metric, tuple(trees), center, numbers
+        self._n_criteria, self._stored, self._occupied = n_criteria, stored, Remembered()
+        self.n_rows = sum(map(len, self.trees))
 
     # ---- building
 
     @classmethod
     def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
-              threads: int, progress: Progress, owned: bool) -> tuple[Self, np.ndarray]:  # fmt: skip
-        center = np.zeros(vectors.shape[1])
+              threads: int, progress: Progress, owned: bool,
+              criteria: np.ndarray | None = None) -> tuple[Self, np.ndarray]:  # fmt: skip
+        """criteria (n, number of criteria) int64: rows with equal values go into one tree."""
+        n, dim = vectors.shape
+        center = np.zeros(dim)
         if vectors.dtype == np.float64 and metric.code != COSINE:
-            center = vectors[:: max(1, len(vectors) // 1024)].mean(axis=0)
-        ordered = np.empty_like(vectors)
-        nodes, scales, order = cls._grow(vectors, metric, center, ordered)
-        reach = _reach(vectors, scales, metric)
-        structure = cls(metric, ordered, nodes, np.array([len(vectors)]), center, scales, np.array([reach, 0.0]))
+            center = vectors[:: max(1, n // 1024)].mean(axis=0)
+        parts = [(None, None)] if criteria is None else forest.split(criteria, ())
+        ordered, order, trees, first = np.empty_like(vectors), np.empty(n, np.int64), [], 0
+        for done, (group, indices) in enumerate(parts):
+            progress("building the tree", done / len(parts))
+            some = vectors if indices is None else vectors[indices]
+            own = ordered[first : first + len(some)]
+            nodes, scales, places = forest.grow(cls.shape, some, metric, center, own)
+            order[first : first + len(some)] = places if indices is None else indices[places]
+            trees.append(Tree(own, nodes, scales, None, first, group))
+            first += len(some)
+        reach = max(_reach(tree, metric) for tree in trees)
+        n_criteria = 0 if criteria is None else criteria.shape[1]
+        stored = {**forest.to_arrays([trees[0]] if len(trees) == 1 else trees, n_criteria), "vectors": ordered}
+        structure = cls(metric, trees, center, np.array([reach, 0.0]), n_criteria, stored)
         structure._measure_cost(rng)
         progress("building the tree", 1.0)
         return structure, order
 
-    @classmethod
-    def _grow(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray,
-              ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-        """One tree: nodes, inverse norms of its rows, and their order, in which `ordered` receives the vectors."""
-        n, dim = vectors.shape
-        n_planes = dim + (cls.shape == kernels.BALL)
-        planes = np.empty((n_planes, n + PADDING), np.float32)
-        spare = np.empty((n_planes, n + 2 * PADDING), np.float32)
-        numbers, other = np.empty(n + PADDING, np.int32), np.empty(n + 3 * PADDING, np.int32)
-        scales = np.empty(n if metric.code == COSINE else 0)
-        exact = vectors.dtype == np.float32 and metric.code != COSINE
-        with np.errstate(over="ignore"):
-            tree_build.to_planes(vectors, metric.code, center, exact, planes, numbers, scales)
-        table, n_nodes = _table(np.array([n]))
-        nodes = np.zeros((n_nodes, cls._planes(dim), WIDTH), np.float32)
-        saved, sampled = np.empty(n_planes * PADDING, np.float32), np.empty(tree_build.SAMPLED, np.float32)
-        tree_build.build(planes, numbers, spare, other, saved, sampled, dim, n, cls.shape, exact,
-                         table[0, kernels.OFFSETS :], table[0, kernels.HEIGHT], nodes)  # fmt: skip
-        order = numbers[:n].astype(np.int64)
-        tree_build.to_rows(planes, vectors, order, exact, ordered)
-        scales = np.minimum(scales[order] if len(scales) else scales, _LARGEST).astype(np.float32)
-        return nodes, scales, order
-
-    @classmethod
-    def _planes(cls, dim: int) -> int:
-        return 2 * dim if cls.shape == kernels.BOX else dim + 1
-
     def _measure_cost(self, rng: np.random.Generator) -> None:
         """Search for a few rows, to know about how many rows a search scans."""
-        rows = rng.integers(0, len(self.vectors), _SAMPLE)
+        queries = self.gather(rng.integers(0, self.n_rows, _SAMPLE))
         counters = np.zeros((_SAMPLE, N_COUNTERS), np.int64)
-        request = Request(None, np.arange(len(self.vectors)), {"epsilon": 0.0, "max_leaves": 0}, 1, counters)
-        self.search(self.vectors[rows], min(10, len(self.vectors)), request)
-        self.numbers[1] = min(counters[:, DISTANCES].mean(), len(self.vectors))
+        request = Request(None, np.arange(self.n_rows), {"epsilon": 0.0, "max_leaves": 0}, 1, counters)
+        self.search(queries, min(10, self.n_rows), request)
+        self.numbers[1] = min(counters[:, DISTANCES].mean(), self.n_rows)
 
-    def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, np.ndarray]:
-        sizes = [*self.sizes.tolist(), len(vectors)]
-        n_merged = 1
-        while (last := _comparable(sizes)) >= _FAN_IN:
-            n_merged += last - 1
-            sizes[-last:] = [sum(sizes[-last:])]
-        start = len(self.vectors) + len(vectors) - sizes[-1]
-        kept, n_kept = len(sizes) - 1, _table(np.array(sizes[:-1], np.int64))[1]
-        together = np.concatenate([self.vectors, vectors])
-        nodes, scales, order = self._grow(together[start:].copy(), self.metric, self.center, together[start:])
-        numbers = np.array([max(self.numbers[0], _reach(together[start:], scales, self.metric)), self.numbers[1]])
-        structure = type(self)(
-            self.metric, together, np.concatenate([self.nodes[:n_kept], nodes]),
-            np.array([*self.sizes[:kept].tolist(), sizes[-1]]), self.center,
-            np.concatenate([self.scales[:start], scales]), numbers,
-        )  # fmt: skip
-        return structure, np.concatenate([np.arange(start), start + order])
+    def absorb(self, vectors: np.ndarray, rng: np.random.Generator,
+               criteria: Callable[[np.ndarray], np.ndarray] | None = None) -> tuple[Self, None]:  # fmt: skip
+        """criteria: their values, as in `build`, of any rows; the new rows are behind the present ones."""
+        rows = np.arange(self.n_rows, self.n_rows + len(vectors), dtype=np.int32)
+        trees = list(self.trees)
+        vectors, rows = self._taken(trees, None, vectors, rows)
+        known = {tree.group for tree in trees if tree.group is not None}
+        parts: list[tuple[forest.Group, Any]] = [(None, slice(None))]
+        if criteria is not None and len(rows) >= forest.SPLIT_ROWS * max(1, len(known)):
+            parts = forest.split(criteria(rows), tuple(known))
+        reach = self.numbers[0]
+        for group, indices in parts:
+            some, some_rows = vectors[indices], rows[indices]
+            if group is not None:
+                some, some_rows = self._taken(trees, group, some, some_rows)
+            ordered = np.empty_like(some)
+            nodes, scales, order = forest.grow(self.shape, some, self.metric, self.center, ordered)
+            trees.append(Tree(ordered, nodes, scales, some_rows[order], 0, group))
+            reach = max(reach, _reach(trees[-1], self.metric))
+        trees.sort(key=len, reverse=True)  # a search's limit is soon a good one
+        return type(self)(self.metric, trees, self.center, np.array([reach, self.numbers[1]]), self._n_criteria), None
+
+    @staticmethod
+    def _taken(trees: list[Tree], group: forest.Group, vectors: np.ndarray,
+               rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """New rows of a group and those of the trees that they are to be merged with; these trees leave the list."""
+        taken = forest.merged(trees, group, len(rows))
+        trees[:] = [tree for tree in trees if tree not in taken]
+        all_rows = [tree.row_numbers().astype(np.int32) for tree in taken]
+        return np.concatenate([*(tree.vectors for tree in taken), vectors]), np.concatenate([*all_rows, rows])
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         return int(self.numbers[1])
 
+    # ---- vectors
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """(n, dim) in the order of the rows: put together anew for an index that grew."""
+        if self._stored is not None and all(tree.rows is None for tree in self.trees):
+            first_rows = [tree.first_row for tree in self.trees]
+            if first_rows == sorted(first_rows):
+                return self._stored["vectors"]
+        return self.gather(np.arange(self.n_rows))
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows, copied."""
+        result = np.empty((len(rows), len(self.center)), self.trees[0].vectors.dtype)
+        if len(self.trees) == 1 and self.trees[0].rows is None:
+            np.take(self.trees[0].vectors, rows, axis=0, out=result)
+            return result
+        slots = self._slots[rows]
+        for tree, first_slot in zip(self.trees, self._table[:, kernels.FIRST_SLOT].tolist(), strict=True):
+            here = np.flatnonzero((slots >= first_slot) & (slots < first_slot + len(tree)))
+            result[here] = tree.vectors[slots[here] - first_slot]
+        return result
+
+    @cached_property
+    def _slots(self) -> np.ndarray:
+        """(n,) the place of every row among the leaves of all trees."""
+        slots = np.empty(self.n_rows, np.int64)
+        slots[np.concatenate([tree.row_numbers() for tree in self.trees])] = np.arange(self.n_rows)
+        return slots
+
     # ---- searching
 
     @cached_property
-    def _layout(self) -> np.ndarray:
-        return _table(self.sizes)[0]
+    def _table(self) -> np.ndarray:
+        return forest.table_of(self.trees)
+
+    @cached_property
+    def _n_nodes(self) -> int:
+        return sum(len(tree.nodes) for tree in self.trees)
 
     @cached_property
     def _slack(self) -> np.ndarray:
-        dim = self.vectors.shape[1]
+        dim = len(self.center)
         slope = 1.0 + 6 * (dim + 8) * _U + 2.0**-21
         if self.metric.code == COSINE:
             return np.array([slope, 32 * _U, 256 * _U**2], np.float32)
         return np.array([slope, 0.0, dim * 2.0**-140], np.float32)
 
+    @property
+    def _in_range(self) -> bool:
+        return bool(self.numbers[0] < _REACH)
+
     def search(self, queries: np.ndarray, k: int, request: Request) -> Scored:
-        q = len(queries)
+        q, budget = len(queries), request.params["max_leaves"] if self._in_range else 0
         distances, ids = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
-        statuses = np.zeros(q, np.int64)
-        tied = np.arange(q)
-        if k <= LIST_K and self._in_range:
-            self._run(LIST, queries, _visiting_order(queries), k, request, distances, ids, statuses)
-            tied = np.flatnonzero(statuses == TIED)
-        if len(tied):
-            self._run(HEAP, queries, tied, k, request, distances, ids, statuses)
+        statuses, scratch = np.zeros(q, np.int64), self._scratch(queries)
+        counters, counted = np.zeros((q, 2), np.int64), np.zeros((q, 2), np.int64)
+        for order, alive, occupied in self._filters(queries, request):
+            shared = (self._table, self.shape, self.metric.code, self.center, self._exact(queries), request.keys,
+                      alive, occupied, k, self._slack, request.params["epsilon"], *scratch)  # fmt: skip
+            tied = order
+            if budget:
+                entries = min(WIDTH * kernels.MAX_HEIGHT * budget, (WIDTH + 1) * self._n_nodes) + len(self.trees)
+                queue, places = np.empty(entries + 1, np.float32), np.empty(entries + 1, np.int64)
+                kernels.search_budget(queries, order, *shared, budget, queue, places, distances, ids, counters)
+            elif k <= LIST_K and self._in_range:
+                kernels.search_list(queries, order, *shared, distances, ids, statuses, counters)
+                tied = order[statuses[order] == TIED]
+                counted[order] += counters[order]
+            if len(tied):
+                if not budget:
+                    kernels.search_heap(queries, tied, *shared, self._in_range, distances, ids, counters)
+                counted[tied] += counters[tied]
+        self._count(request.counters, counted)
         return Scored(distances, ids)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         slope, linear, floor = self._slack.tolist()
         squared = min(2.0 * radius if self.metric.code == COSINE else radius * radius, float(_LARGEST))
-        limit = min(squared * slope + linear * np.sqrt(max(squared, 0.0)) + floor, float(_LARGEST))
-        request = replace(request, params={"epsilon": 0.0, "max_leaves": 0})
-        found, nothing = [], np.empty((len(queries), 0), queries.dtype)
-        counts, limits = np.zeros(len(queries), np.int64), np.full(len(queries), limit, np.float32)
+        limit = np.float32(min(squared * slope + linear * np.sqrt(max(squared, 0.0)) + floor, float(_LARGEST)))
+        counters, scratch, found = np.zeros((len(queries), 2), np.int64), self._scratch(queries), []
         for i in range(len(queries) if radius >= 0 else 0):
-            capacity = 1024
-            while True:
+            alive = request.alive if request.alive is None or request.alive.ndim == 1 else request.alive[i]
+            capacity, count = 0, 1024
+            while count > capacity:
+                capacity = count
                 rows = np.empty(capacity, np.int32)
-                self._run(
-                    WITHIN, queries, np.array([i]), 1, request, nothing, nothing.astype(np.int64), counts, limits, rows
-                )
-                if counts[i] + WIDTH <= capacity:
-                    break
-                capacity = int(counts[i]) + WIDTH
-            found.append(rows[: counts[i]].astype(np.int64))
-        return np.concatenate([[0], np.cumsum(counts)]), np.concatenate(found) if found else np.empty(0, np.int64)
+                count = kernels.search_rows(
+                    queries[i : i + 1], self._table, self.shape, self.metric.code, self.center, self._exact(queries),
+                    *self._bits(alive), limit, *scratch, self._in_range, rows, counters[i : i + 1])  # fmt: skip
+            found.append(rows[:count].astype(np.int64))
+        self._count(request.counters, counters)
+        counts = np.zeros(len(queries) + 1, np.int64)
+        counts[1 : len(found) + 1] = [len(rows) for rows in found]
+        return np.cumsum(counts), np.concatenate(found) if found else np.empty(0, np.int64)
 
-    @property
-    def _in_range(self) -> bool:
-        return bool(self.numbers[0] < _REACH)
+    def _exact(self, queries: np.ndarray) -> bool:
+        return queries.dtype == np.float32 and self.metric.code != COSINE
 
-    def _run(self, mode: int, queries: np.ndarray, order: np.ndarray, k: int, request: Request, distances: np.ndarray,
-             ids: np.ndarray, statuses: np.ndarray, limits: np.ndarray | None = None,
-             rows: np.ndarray = _NO_ROWS) -> None:  # fmt: skip
-        exact = queries.dtype == np.float32 and self.metric.code != COSINE
-        alive = np.empty((0, 0), np.uint64) if request.alive is None else np.atleast_2d(request.alive)
-        counters = np.zeros((len(queries), 3), np.int64)
-        kernels.search(
-            queries, order, self.vectors, self.scales, self.nodes, self._layout, self.shape, exact, self.metric.code,
-            self.center, request.keys, np.ascontiguousarray(alive), len(alive) == len(queries) > 1,
-            mode, k, np.empty(0, np.float32) if limits is None else limits, self._slack, self._in_range,
-            request.params["epsilon"], request.params["max_leaves"], distances, ids, rows, statuses, counters,
-        )  # fmt: skip
-        row_bytes, node_bytes = self.vectors.strides[0], self.nodes.strides[0]
-        request.counters[:, DISTANCES] += counters[:, 2]
-        request.counters[:, VISITED] += counters[:, 0]
-        request.counters[:, BYTES] += counters[:, 2] * row_bytes + counters[:, 0] * node_bytes
+    def _scratch(self, queries: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (*kernels.new_scratch(queries.shape[1], queries.dtype), np.empty(WIDTH, np.int32))
+
+    def _filters(self, queries: np.ndarray,
+                 request: Request) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
+        """Queries that share a filter, in the order in which to visit the tree, with the filter's bits."""
+        if request.alive is None or request.alive.ndim == 1:
+            yield _visiting_order(queries), *self._bits(request.alive)
+            return
+        for i, alive in enumerate(request.alive):
+            yield np.array([i]), *self._bits(alive)
+
+    def _bits(self, alive: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """A filter's rows, and which children of nodes have any of them: remembered while the same filter is used."""
+        if alive is None:
+            return _NO_BITS, _NO_NODES
+        occupied = self._occupied.get(alive)
+        if occupied is None:
+            occupied = np.zeros(self._n_nodes, np.int32)
+            scratch = kernels.new_scratch(1, self.trees[0].vectors.dtype)
+            kernels.occupancy(self._table, *scratch, np.empty(WIDTH, np.int32), alive, occupied)
+            self._occupied.put(alive, occupied)
+        return alive, occupied
+
+    def _count(self, counters: np.ndarray, found: np.ndarray) -> None:
+        row_bytes, node_bytes = self.trees[0].vectors.strides[0], self.trees[0].nodes.strides[0]
+        counters[:, DISTANCES] += found[:, 1]
+        counters[:, VISITED] += found[:, 0]
+        counters[:, BYTES] += found[:, 1] * row_bytes + found[:, 0] * node_bytes
 
     # ---- storing
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"vectors": self.vectors, "nodes": self.nodes, "sizes": self.sizes, "center": self.center,
-                "scales": self.scales, "numbers": self.numbers}  # fmt: skip
+        stored = self._stored or forest.to_arrays(self.trees, self._n_criteria)
+        return stored | {"center": self.center, "numbers": self.numbers}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
-        names = ("vectors", "nodes", "sizes", "center", "scales", "numbers")
-        structure = cls(metric, *(arrays[name] for name in names))
+        names = ("vectors", "nodes", "scales", "sizes", "first_rows", "rows", "groups")
+        stored = {name: arrays[name] for name in names}
+        trees = forest.from_arrays(stored, cls.shape, metric)
+        n_criteria = stored["groups"].shape[1] - 1
+        structure = cls(metric, trees, arrays["center"], arrays["numbers"], n_criteria, stored)
         structure.check()
         return structure
 
     def check(self) -> None:
-        """Sizes must add up to the rows; the place of everything else follows from them."""
-        n, dim = self.vectors.shape
-        if (
-            self.sizes.dtype != np.int64
-            or self.sizes.ndim != 1
-            or not (self.sizes > 0).all()
-            or not (self.sizes <= n).all()
-        ):
-            raise ValueError(f"sizes of trees {self.sizes!r} for {n} rows")
-        if self.sizes.sum() != n:
-            raise ValueError(f"trees of {self.sizes.sum()} rows together, but {n} rows")
-        n_scales = n if self.metric.code == COSINE else 0
-        expected = {
-            "nodes": (self.nodes, np.float32, (_table(self.sizes)[1], self._planes(dim), WIDTH)),
-            "center": (self.center, np.float64, (dim,)),
-            "scales": (self.scales, np.float32, (n_scales,)),
-            "numbers": (self.numbers, np.float64, (2,)),
-        }
-        for name, (array, dtype, shape) in expected.items():
-            if array.dtype != dtype or array.shape != shape:
-                raise ValueError(f"{name} is {array.dtype} {array.shape}, but should be {np.dtype(dtype)} {shape}")
-        if not (np.isfinite(self.center).all() and (self.numbers >= 0).all() and self.numbers[1] <= n):
+        """What is not the trees' must fit too; `forest.from_arrays` checked these."""
+        dim = self.trees[0].vectors.shape[1]
+        for name, array, shape in (("center", self.center, (dim,)), ("numbers", self.numbers, (2,))):
+            if array.dtype != np.float64 or array.shape != shape:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, but should be float64 {shape}")
+        if not (np.isfinite(self.center).all() and (self.numbers >= 0).all() and self.numbers[1] <= self.n_rows):
             raise ValueError(f"center must be finite, and numbers {self.numbers} in range")
 
 
-def _table(sizes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Where each tree's rows and nodes begin, as `kernels/tree.py` reads it, and the number of all nodes."""
-    table = np.zeros((len(sizes), kernels.TABLE_COLUMNS), np.int64)
-    first_row = first_node = 0
-    for row, size in zip(table, sizes.tolist(), strict=True):
-        children, height = -(-size // LEAF_ROWS), 0
-        while children > 1 or height == 0:
-            children = -(-children // WIDTH)
-            row[kernels.OFFSETS + height] = first_node
-            first_node += children
-            height += 1
-        row[kernels.FIRST_ROW], row[kernels.N_ROWS], row[kernels.HEIGHT] = first_row, size, height
-        first_row += size
-    return table, first_node
-
-
-def _comparable(sizes: list[int]) -> int:
-    """How many trees of about the last one's size stand last."""
-    n = 0
-    while n < len(sizes) and sizes[-1 - n] <= 2 * sizes[-1]:
-        n += 1
-    return n
-
-
-def _reach(vectors: np.ndarray, scales: np.ndarray, metric: Metric) -> float:
+def _reach(tree: Tree, metric: Metric) -> float:
     """The largest coordinate, as far as the range of float32 sums of squares asks."""
-    reach = max(float(vectors.max()), -float(vectors.min()))
-    if metric.code == COSINE and len(scales):
-        positive = scales[scales > 0]
+    reach = max(float(tree.vectors.max()), -float(tree.vectors.min()))
+    if metric.code == COSINE and len(tree.scales):
+        positive = tree.scales[tree.scales > 0]
         reach = max(reach, float(positive.max(initial=0.0)), 1.0 / float(positive.min(initial=1.0)))
     return min(reach, 1e300)
 
@@ -293,14 +302,62 @@ def _visiting_order(queries: np.ndarray) -> np.ndarray:
     return order
 
 
-NO_INNER_PRODUCT = {"ip": "a tree needs distances that obey the triangle inequality; use ExactIndex or IVFIndex"}
-SEARCH_PARAMETERS: dict[str, Callable[[Any], Any]] = {
-    "epsilon": lambda value: validation.as_number("epsilon", value, 0.0),
-    "max_leaves": lambda value: 0 if value is None else validation.as_integer("max_leaves", value, 1, 2**40),
-}
+class TreeIndex(Index):
+    """The parameters of both trees; make a `KDTreeIndex` or a `BallTreeIndex`.
+
+    Parameters
+    ----------
+    metric : {"l2", "cosine"}
+        See `annlab.distances`; for `cosine` the tree is built over the vectors scaled to length 1.
+    dim : int, optional
+        The dimension, to begin with an empty index and `add`; `fit` finds it by itself.
+    criteria : sequence of str, optional
+        Attributes by which the rows are divided before they are divided by coordinates: each combination of their
+        values has a tree of its own, so that a search with `where=` on them visits no other. At most 64 combinations,
+        the most frequent ones, have one; the rest share a tree. Worth it for attributes of few values that searches
+        often ask for; a search without `where=` visits every tree and takes longer. All other attributes can be asked
+        for too, as in any index.
+    epsilon : float, at least 0
+        Of a search: the i-th distance returned may be (1 + epsilon) times the true i-th, which lets the search leave
+        out more (Arya et al., An optimal algorithm for approximate nearest neighbor searching, 1998). 0 is exact. For
+        `cosine` it applies to the distance on the unit sphere, so distances may be (1 + epsilon)^2 times as large.
+    max_leaves : int, optional
+        Of a search: visit at most so many leaves of sixteen rows, the nearest first (best-bin-first: Beis and Lowe,
+        Shape indexing using approximate nearest-neighbour search, 1997). None is exact.
+    seed : int
+        For the sample of queries by which the cost of a search is measured.
+    auto_compact : bool
+        See `Index`.
+
+    Notes
+    -----
+    A radius search is always exact.
+    """
+
+    metrics: ClassVar[dict[str, str]] = {
+        "ip": "a tree needs distances that obey the triangle inequality; use ExactIndex or IVFIndex"
+    }
+    search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "epsilon": lambda value: validation.as_number("epsilon", value, 0.0),
+        "max_leaves": lambda value: 0 if value is None else validation.as_integer("max_leaves", value, 1, 2**40),
+    }
+
+    @validation.checks_names
+    def __init__(self, *, metric: str = "l2", dim: int | None = None, criteria: Sequence[str] | None = None,
+                 epsilon: float = 0.0, max_leaves: int | None = None, seed: int = 0,
+                 auto_compact: bool = True) -> None:  # fmt: skip
+        checks = self.search_parameters
+        checks["max_leaves"](max_leaves)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, criteria=_names(criteria),
+                         epsilon=checks["epsilon"](epsilon), max_leaves=max_leaves)  # fmt: skip
 
 
-def checked_parameters(epsilon: float, max_leaves: int | None) -> dict[str, Any]:
-    """The parameters of a search as an index keeps them."""
-    SEARCH_PARAMETERS["max_leaves"](max_leaves)
-    return {"epsilon": SEARCH_PARAMETERS["epsilon"](epsilon), "max_leaves": max_leaves}
+def _names(criteria: Sequence[str] | None) -> list[str] | None:
+    if criteria is None:
+        return None
+    if isinstance(criteria, str) or not all(isinstance(name, str) for name in criteria):
+        raise TypeError(f"criteria are a list of names of attributes, such as ['gender'], not {criteria!r}")
+    names = list(criteria)
+    if len(set(names)) != len(names):
+        raise ValueError(f"criteria {names} name an attribute twice")
+    return names or None

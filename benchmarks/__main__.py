@@ -2,7 +2,7 @@
 
 A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` and `QUICK_SETS` (synthetic sets to run
 beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
-budget)``.
+budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from annlab.datasets import Dataset
 from benchmarks import environment, exact, ivf, lsh, report, trees
 from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
@@ -57,6 +58,15 @@ def installed(wanted: Sequence[str]) -> list[str]:
     return present
 
 
+def sized(whole: Dataset, sizes: Sequence[int]) -> list[Dataset]:
+    """The set in the sizes asked for, or as it is; says which sizes it does not have."""
+    n = len(whole.train)
+    for size in sizes:
+        if size > n:
+            print(f"left out: {size:,} rows of {whole.name}, which has {n:,}", file=sys.stderr)
+    return [first(whole, size) for size in sizes if size <= n] if sizes else [whole]
+
+
 def measure(options: argparse.Namespace) -> int:
     """What the child does: verify, measure every set, print, write. The exit code says whether it may be published."""
     suite = SUITES[options.suite]
@@ -81,12 +91,17 @@ def measure(options: argparse.Namespace) -> int:
         return 0
     for name in names(options.data, options.sets, suite.QUICK_SETS if options.quick else suite.SETS):
         whole = load(options.data, name)
-        for dataset in [first(whole, n) for n in options.sizes] or [whole]:
+        for dataset in sized(whole, options.sizes):
             fresh = suite.run(dataset, options, budget)
             print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
             runs += fresh
             if options.out:
                 report.write(options.out, setting, runs)
+    if hasattr(suite, "finish") and not options.sets:
+        fresh = suite.finish(runs, options, budget)
+        print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
+        if options.out:
+            report.write(options.out, setting, runs + fresh)
     return 0
 
 

@@ -30,6 +30,7 @@ QUICK_SETS = ("clusters:5000x32",)
 RECALLS = (0.8, 0.9, 0.92, 0.95, 0.98, 0.99)
 PROBES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 RERANK = (1, 2, 4, 8, 16, 32)
+MORE_FOR_ONE = (64, 128)  # a single neighbour is found among as many candidates as ten are
 LOWEST = 0.7  # recall below which a setting does not interest
 NEAR = 1.3  # times as slow as its own front at equal recall: then a setting takes part
 MOST_SETTINGS = 7  # of an index, spread over its front
@@ -120,7 +121,8 @@ def promising(built: Built, search: Mapping[str, Sequence[Any]], dataset: Datase
     """
     queries = np.ascontiguousarray(built.peer.prepare(dataset.test[:EXPLORING]))
     tried: list[tuple[Parameters, Point]] = []
-    for rerank in search.get("rerank", (None,)):
+    reranks = search.get("rerank", (None,))
+    for rerank in (*reranks, *MORE_FOR_ONE) if k == 1 and len(reranks) > 1 else reranks:
         before = 0.0
         for n_probes in search["n_probes"]:
             parameters = {"n_probes": n_probes} | ({} if rerank is None else {"rerank": rerank})

@@ -2,27 +2,31 @@
 
 Everyone is exact, so only time is compared. Each set is searched twice: with its queries as they come, and with
 them sorted along a Z-curve, which makes the caches of all trees warm (annlab sorts batches by itself, and is given
-them sorted as well). Sets run from 2 to 32 dimensions, so that the tables show where a scan (`annlab`, the ExactIndex)
-overtakes the trees.
+them sorted as well). Two more sections run on data of their own: `tree_crossover.py` finds the dimension at which a
+scan overtakes the trees, and `tree_criteria.py` compares the ways to search with a filter.
 """
 
 import importlib.util
 from argparse import Namespace
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annlab.datasets import Dataset
+from benchmarks import tree_criteria, tree_crossover
 from benchmarks.harness import Budget, Run, Sweep, measure
 from benchmarks.peers import Annlab, Answer, Peer
 
 SUBJECT = "annlab KDTreeIndex"
-DIMENSIONS = (2, 3, 8, 16, 32)
-SETS = tuple(f"{kind}:1000000x{dim}" for dim in DIMENSIONS for kind in ("uniform", "clusters"))
+SHAPES = ("1000000x2", "1000000x3", "1000000x8", "1000000x16", "200000x32")
+SETS = (*(f"{kind}:{shape}" for shape in SHAPES for kind in ("uniform", "clusters")), *tree_crossover.SETS)
 QUICK_SETS = ("uniform:5000x3",)
 SLOW_FROM = 8  # dimensions: scikit-learn's trees take seconds a query batch from here on a million rows
 SLOW_ROWS = 200_000
+FEW_FROM, FEW_QUERIES = 16, 100  # from so many dimensions on a batch has so many queries
 
 
 class ScipyTree(Peer):
@@ -44,15 +48,36 @@ class ScipyTree(Peer):
         return self.bytes
 
 
-class PyKDTree(Peer):
-    """pykdtree, on float32."""
+class Float64(Annlab):
+    """annlab's KDTreeIndex on float64."""
 
-    name, package, metrics = "pykdtree", "pykdtree", frozenset({"l2"})
+    def __init__(self) -> None:
+        super().__init__("KDTreeIndex")
+        self.name += " float64"
+
+    def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
+        super().build(train.astype(np.float64), metric, **parameters)
+
+    def prepare(self, queries: np.ndarray) -> np.ndarray:
+        return queries.astype(np.float64)
+
+
+class PyKDTree(Peer):
+    """pykdtree, on float32 or float64."""
+
+    package, metrics = "pykdtree", frozenset({"l2"})
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self.dtype, self.name = dtype, "pykdtree" if dtype == "float32" else f"pykdtree {dtype}"
+
+    def prepare(self, queries: np.ndarray) -> np.ndarray:
+        return queries.astype(self.dtype)
 
     def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
         from pykdtree.kdtree import KDTree
 
-        self.index, self.bytes = KDTree(train), train.nbytes + 4 * len(train)
+        self.data = train.astype(self.dtype)
+        self.index, self.bytes = KDTree(self.data), self.data.nbytes + 4 * len(train)
 
     def search(self, queries: np.ndarray, k: int, **parameters: Any) -> Answer:
         distances, ids = self.index.query(queries, k)
@@ -108,15 +133,36 @@ def peers(options: Namespace) -> list[Peer]:
 
 def run(dataset: Dataset, options: Namespace, budget: Budget) -> list[Run]:
     """All comparisons on one data set, with its queries as they come and sorted."""
-    entrants: list[Any] = [partial(Annlab, "KDTreeIndex"), partial(Annlab, "BallTreeIndex"), Annlab]
-    entrants += [peer for peer in (ScipyTree, PyKDTree, Nanoflann) if importlib.util.find_spec(peer.package)]
+    if dataset.name in tree_crossover.SETS:
+        return tree_crossover.run(dataset, options, budget)
+    entrants: list[Any] = [partial(Annlab, "KDTreeIndex"), partial(Annlab, "BallTreeIndex"), Annlab, Float64]
+    entrants += [peer for peer in (ScipyTree, PyKDTree, partial(PyKDTree, "float64"), Nanoflann)
+                 if importlib.util.find_spec(getattr(peer, "func", peer).package)]  # fmt: skip
     if dataset.train.shape[1] < SLOW_FROM or len(dataset.train) <= SLOW_ROWS:
         entrants += [partial(ScikitLearnTree, "KDTree"), partial(ScikitLearnTree, "BallTree")]
     sweeps = [Sweep(entrant) for entrant in entrants]
     runs = []
+    if dataset.train.shape[1] >= FEW_FROM:
+        budget = replace(budget, batch=min(budget.batch, FEW_QUERIES))
     for name, test in ((dataset.name, dataset.test), (f"{dataset.name}, queries sorted", z_sorted(dataset.test))):
         runs += measure(Dataset(name, dataset.train, test, dataset.metric), sweeps, options.k, ("batch",), budget)
     return runs
+
+
+def finish(runs: list[Run], options: Namespace, budget: Budget) -> list[Run]:
+    """The sections that are not about one data set; returns what they measured in addition."""
+    more = tree_criteria.run(options, budget)
+    shares = {
+        (run.dim, run.peer): run.bytes_per_vector / (run.dim * (8 if "float64" in run.peer else 4))
+        for run in runs
+        if run.peer.startswith("annlab ") and run.dataset.startswith("uniform")
+    }
+    for (dim, peer), share in sorted(shares.items()):
+        print(f"memory of {peer} in {dim} dimensions: {share:.2f} of the data, ids included")
+    print("\n" + tree_crossover.table(runs))
+    if options.out:
+        tree_crossover.draw(runs, Path(options.out).with_name("trees-crossover.png"))
+    return more
 
 
 def z_sorted(queries: np.ndarray) -> np.ndarray:

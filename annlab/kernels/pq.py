@@ -37,8 +37,8 @@ from annlab.kernels.wide import load_sixteen, lowest_lane, minimum, splat_sixtee
 BLOCK_ROWS = 16
 CODEWORDS = 16
 IN_GROUP = 8  # subquantizers whose codes share 64 bytes
-BLOCKS_AT_ONCE = 4 if LANES == 16 else 2  # with two accumulators each, for two queries
-BLOCKS_OF_ONE = 4  # for one query
+BLOCKS_AT_ONCE = {16: 4, 8: 2}.get(LANES, 1)  # with two accumulators each, for two queries
+BLOCKS_OF_ONE = 4 if LANES >= 8 else 1  # for one query; few where every lookup is written out
 PADDING_BLOCKS = 3  # a tile may begin in a list's last block
 PADDING_TERMS = 64
 _ACCUMULATORS = 4 * BLOCKS_AT_ONCE

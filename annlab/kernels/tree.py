@@ -1,59 +1,133 @@
 """Searching trees with sixteen children a node: bounds by vectors, a small stack, leaves of sixteen rows.
 
-The trees are described in `annlab/trees.py`. One kernel serves both kinds and all searches; it is put together from
+The trees are described in `annlab/forest.py`. Every search is put together from
 
 - a *bound* (`child_bounds`): the squared distances below which none of a node's sixteen children can have a row, for
   boxes or for balls, all sixteen at once;
-- a *walk* (`walk_tree`, `walk_best_first`): which child is next. Depth first visits the nearest child first and drops a
-  child once its bound exceeds the limit; it needs a stack with one entry per level. Best first takes the nearest of all
-  nodes seen so far, from a heap, and is used where a search may visit a limited number of leaves only;
-- a *collector* (`visit_leaf`): what becomes of a leaf's rows (`kernels/tree_collect.py`). It sets the limit.
+- a *walk*: which child is next. Depth first (`depth_first`) visits the nearest child first and drops a child once its
+  bound exceeds the limit; it needs a stack with one entry per level. Best first takes the nearest of all nodes seen so
+  far, from a heap, and is used where a search may visit a limited number of leaves only;
+- a *collector*: what becomes of a leaf's rows (`kernels/tree_collect.py`). It sets the limit.
 
-Nothing read from the tree's arrays decides where memory is read: children are counted from the number of rows, so boxes
-that hold NaN or nonsense can give a wrong answer, but no crash and no endless loop.
+Each of the searches at the end of this file is compiled when it is first used: most programs need `search_list` alone.
+
+Most of a search's time is spent waiting for memory: data of a million rows do not fit into the caches, and every child
+lies elsewhere. So all children that could be visited are fetched as soon as their bounds are known.
+
+Nothing read from the tree's arrays decides where memory is read, but for the rows that slots are mapped to, which are
+checked when loaded: children are counted from the number of rows, so boxes that hold NaN or nonsense can give a wrong
+answer, but no crash and no endless loop.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.distance import COSINE, inverse_norm
+from annlab.kernels.distance import COSINE, distance, inverse_norm
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.simd import first, fma, larger, pointer, store
-from annlab.kernels.topk import push, sift_down
+from annlab.kernels.simd import first, fma, larger, pointer, prefetch, store
+from annlab.kernels.topk import push, sift_down, sort_heap
 from annlab.kernels.tree_collect import (
-    LIST,
+    DONE,
     TIED,
-    WITHIN,
-    Collector,
-    Forest,
+    Best,
     Probe,
-    begin,
-    finish,
+    Rows,
+    Tree,
+    insert_sorted,
+    leaf_visitor,
+    list_row,
     living,
-    visit_every_row,
-    visit_leaf,
+    measure,
+    offer_to_heap,
+    offer_to_list,
+    offer_to_rows,
+    row_visitor,
 )
 from annlab.kernels.tree_leaf import LEAF_ROWS, READS_BEYOND
-from annlab.kernels.wide import WIDTH, load_sixteen, minimum, select, splat_sixteen, square_roots
+from annlab.kernels.wide import (
+    WIDTH,
+    load_sixteen,
+    minimum,
+    pointer_at,
+    rounded_like,
+    select,
+    splat_sixteen,
+    square_roots,
+)
 
 BOX, BALL = 0, 1
 MAX_HEIGHT = 8  # levels of nodes: 16^8 leaves are more than the rows that an index may have
-FIRST_ROW, N_ROWS, HEIGHT, OFFSETS = (
-    0,
-    1,
-    2,
-    3,
-)  # columns of the table of trees; from OFFSETS on the levels' first nodes
+VECTORS, SCALES, NODES, ROWS, FIRST_ROW, FIRST_SLOT, N_SLOTS, HEIGHT, FIRST_NODE, OFFSETS = range(10)
+"""Columns of the table of trees: four addresses (ROWS 0: none), numbers, and from OFFSETS on the levels' first nodes
+within the tree. FIRST_NODE counts the nodes of the trees before."""
 TABLE_COLUMNS = OFFSETS + MAX_HEIGHT
+_LINE = 16  # floats that are fetched together
 _ZERO, _INFINITY, _LARGEST = np.float32(0), np.float32(np.inf), np.finfo(np.float32).max
 _REACH = 1e15  # coordinates above do not go through float32 sums of squares
 
 
+class Scratch(NamedTuple):
+    """Room for one query at a time, as pointers."""
+
+    raw: Any
+    staging: Any
+    unit: Any
+    low: Any
+    high: Any
+    staged_scales: Any
+    values: Any
+    stack_bounds: Any  # (MAX_HEIGHT, 16)
+    state: Any  # (4,), see `Best`
+    stack_masks: Any  # (MAX_HEIGHT,)
+    stack_nodes: Any
+
+
+def padded(dim: int) -> int:
+    """Floats that a query takes, so that registers can be loaded from any of its coordinates on."""
+    return (dim + 15) // 16 * 16 + 16
+
+
+def new_scratch(dim: int, dtype: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays that all searches take as `own`, `floats` and `integers`."""
+    return (
+        np.zeros(padded(dim) + LEAF_ROWS * dim + READS_BEYOND, dtype),
+        np.zeros(3 * padded(dim) + (2 + MAX_HEIGHT) * WIDTH, np.float32),
+        np.zeros(4 + 2 * MAX_HEIGHT, np.int64),
+    )
+
+
 @inlined
-def child_bounds(forest, probe, node):
+def scratch_in(own, floats, integers, dim):
+    """The parts of the scratch arrays."""
+    each = (dim + 15) // 16 * 16 + 16
+    own_, floats_, integers_ = pointer(own), pointer(floats), pointer(integers)
+    rest = floats_ + 3 * each
+    return Scratch(own_, own_ + each, floats_, floats_ + each, floats_ + 2 * each, rest, rest + WIDTH,
+                   rest + 2 * WIDTH, integers_, integers_ + 4, integers_ + 4 + MAX_HEIGHT)  # fmt: skip
+
+
+@inlined
+def tree_at(table, number, scratch, places, dim, metric, shape, alive, occupied):
+    """A tree by its line in the table."""
+    row = pointer(table) + number * TABLE_COLUMNS
+    return Tree(
+        pointer_at(row[VECTORS], scratch.raw),
+        pointer_at(row[SCALES], scratch.low), pointer_at(row[NODES], scratch.low),
+        pointer_at(row[ROWS], pointer(places)), np.int64(row[ROWS] != 0), row[FIRST_ROW], row[FIRST_SLOT],
+        row[N_SLOTS], row[HEIGHT], row + OFFSETS, dim, metric, shape, dim + 1 if shape == BALL else 2 * dim,
+        np.float32(1.0 - (dim + 16) * 2.0**-24), np.int64(alive.shape[0]), pointer(alive),
+        pointer(occupied) + row[FIRST_NODE], scratch.staging, scratch.staged_scales,
+    )  # fmt: skip
+
+
+@inlined
+def child_bounds(tree, probe, node):
     """Lower bounds of the squared distances of the query to the rows of a node's sixteen children."""
-    x, dim = forest.nodes + node * forest.planes * WIDTH, forest.dim
+    x, dim = tree.nodes + node * tree.planes * WIDTH, tree.dim
     total, zero = splat_sixteen(_ZERO), splat_sixteen(_ZERO)
-    if forest.shape == BOX:
+    if tree.shape == BOX:
         for j in range(dim):
             above, below = (
                 load_sixteen(x) - splat_sixteen(probe.high[j]),
@@ -62,23 +136,23 @@ def child_bounds(forest, probe, node):
             gap = larger(larger(above, below), zero)
             total = fma(gap, gap, total)
             x += 2 * WIDTH
-        return total
+        return total * splat_sixteen(probe.stretch)
     for j in range(dim):
         gap = load_sixteen(x) - splat_sixteen(probe.low[j])
         total = fma(gap, gap, total)
         x += WIDTH
-    distance = square_roots(total) * splat_sixteen(forest.deflation) - load_sixteen(x) - splat_sixteen(probe.blur)
+    distance = square_roots(total) * splat_sixteen(tree.deflation) - load_sixteen(x) - splat_sixteen(probe.blur)
     distance = larger(distance, zero)
-    return distance * distance
+    return distance * distance * splat_sixteen(probe.stretch)
 
 
 @inlined
-def open_children(forest, n_rows, level, node, number, occupied):
+def open_children(tree, level, node):
     """Mask of the children that exist and, where there is a filter, have a row that passes it."""
-    n_children = ((n_rows + (LEAF_ROWS << (4 * level)) - 1) >> (4 * level + 4)) - node * WIDTH
+    n_children = ((tree.n_slots + (LEAF_ROWS << (4 * level)) - 1) >> (4 * level + 4)) - node * WIDTH
     mask = (1 << min(WIDTH, n_children)) - 1
-    if forest.filtered:
-        mask &= np.int64(occupied[number])
+    if tree.filtered != 0:
+        mask &= np.int64(tree.occupied[tree.offsets[level] + node])
     return mask
 
 
@@ -93,196 +167,255 @@ def nearest_child(bounds, mask):
 
 
 @inlined
-def walk_tree(forest, tree, probe, collector, limit, stack_bounds, stack_masks, stack_nodes, counts):
-    """Depth first, nearest child first; returns the limit at the end."""
-    table = forest.table + tree * TABLE_COLUMNS
-    first_row, n_rows, height = table[FIRST_ROW], table[N_ROWS], table[HEIGHT]
-    level, node = height - 1, 0
-    number = table[OFFSETS + level]
-    bounds = child_bounds(forest, probe, number) * splat_sixteen(probe.stretch)
-    mask = open_children(forest, n_rows, level, node, number, probe.occupied)
-    nodes, leaves = 1, 0
-    while True:
-        mask &= bounds <= splat_sixteen(limit)
-        if mask == 0:
-            level += 1
-            if level == height:
-                break
-            bounds, mask, node = load_sixteen(stack_bounds + level * WIDTH), stack_masks[level], stack_nodes[level]
-            continue
-        child = nearest_child(bounds, mask)
-        mask &= ~(1 << child)
-        if level > 0:
-            store(stack_bounds + level * WIDTH, bounds)
-            stack_masks[level], stack_nodes[level] = mask, node
-            level -= 1
-            node = node * WIDTH + child
-            number = table[OFFSETS + level] + node
-            bounds = child_bounds(forest, probe, number) * splat_sixteen(probe.stretch)
-            mask = open_children(forest, n_rows, level, node, number, probe.occupied)
-            nodes += 1
-        else:
-            start = (node * WIDTH + child) * LEAF_ROWS
-            limit = visit_leaf(forest, probe, collector, first_row + start, min(LEAF_ROWS, n_rows - start), limit)
-            leaves += 1
-    counts[0] += nodes
-    counts[1] += leaves
-    return limit
-
-
-@kernel
-def walk_best_first(forest, n_trees, probe, collector, limit, queue, places, capacity, max_leaves, spill, counts):
-    """The nearest node or leaf of all that were seen first, until `max_leaves` leaves were visited.
-
-    queue and places (capacity,) are a heap of negated bounds and of places (tree, level, node); level 0 is a leaf.
-    """
-    size, leaves = 0, 0
-    for tree in range(n_trees):
-        place = (tree << 36) | (forest.table[tree * TABLE_COLUMNS + HEIGHT] << 32)
-        size = push(queue, places, size, capacity, _ZERO, place)
-    while size > 0 and leaves < max_leaves:
-        bound, place = -queue[0], places[0]
-        size -= 1
-        sift_down(queue, places, size, queue[size], places[size])
-        if not bound <= limit:
-            break
-        tree, level, node = place >> 36, (place >> 32) & 15, place & 0xFFFFFFFF
-        table = forest.table + tree * TABLE_COLUMNS
-        n_rows = table[N_ROWS]
-        if level == 0:
-            start = node * LEAF_ROWS
-            limit = visit_leaf(
-                forest, probe, collector, table[FIRST_ROW] + start, min(LEAF_ROWS, n_rows - start), limit
-            )
-            leaves += 1
-            continue
-        number = table[OFFSETS + level - 1] + node
-        bounds = child_bounds(forest, probe, number) * splat_sixteen(probe.stretch)
-        mask = open_children(forest, n_rows, level - 1, node, number, probe.occupied)
-        mask &= bounds <= splat_sixteen(limit)
-        store(spill, bounds)
-        counts[0] += 1
-        while mask != 0 and size < capacity:
-            child = first(mask)
+def fetch_children(tree, level, node, mask):
+    """Ask for the leaves or nodes of the mask."""
+    if level == 0:
+        size = LEAF_ROWS * tree.dim
+        while mask != 0:
+            x = tree.vectors + (node * WIDTH + first(mask)) * size
+            for i in range(0, size, _LINE):
+                prefetch(x + i)
             mask &= mask - 1
-            place = (tree << 36) | ((level - 1) << 32) | (node * WIDTH + child)
-            size = push(queue, places, size, capacity, -spill[child], place)
-    counts[1] += leaves
-    return limit
+    else:
+        size = tree.planes * WIDTH
+        while mask != 0:
+            x = tree.nodes + (tree.offsets[level - 1] + node * WIDTH + first(mask)) * size
+            for i in range(0, size, _LINE):
+                prefetch(x + i)
+            mask &= mask - 1
 
 
-@kernel
-def convert_query(q, dim, metric, center, exact, raw, unit, low, high):
-    """Fill the query's forms (see `Probe`). Returns its inverse norm, the blur of balls, and whether it is in range."""
-    scale = inverse_norm(q, dim) if metric == COSINE else 1.0
+def depth_first(visit_leaf: Callable[..., Any]) -> Callable[..., Any]:
+    """A walk that visits the nearest child first; it returns the limit at the end."""
+
+    @kernel
+    def walk(tree, probe, collector, limit, scratch):
+        stack_bounds, stack_masks, stack_nodes = scratch.stack_bounds, scratch.stack_masks, scratch.stack_nodes
+        level, node, nodes = tree.height - 1, 0, 1
+        mask = open_children(tree, level, node)
+        if mask == 0:  # nothing in this tree passes the filter
+            return limit
+        bounds = child_bounds(tree, probe, tree.offsets[level])
+        while True:
+            mask &= bounds <= splat_sixteen(limit)
+            if mask == 0:
+                level += 1
+                if level == tree.height:
+                    break
+                bounds, mask, node = load_sixteen(stack_bounds + level * WIDTH), stack_masks[level], stack_nodes[level]
+                continue
+            child = nearest_child(bounds, mask)
+            mask &= ~(1 << child)
+            if level > 0:
+                store(stack_bounds + level * WIDTH, bounds)
+                stack_masks[level], stack_nodes[level] = mask, node
+                level -= 1
+                node = node * WIDTH + child
+                bounds = child_bounds(tree, probe, tree.offsets[level] + node)
+                mask = open_children(tree, level, node)
+                fetch_children(tree, level, node, mask & (bounds <= splat_sixteen(limit)))
+                nodes += 1
+            else:
+                slot = (node * WIDTH + child) * LEAF_ROWS
+                limit = visit_leaf(tree, probe, collector, slot, min(LEAF_ROWS, tree.n_slots - slot), limit)
+        collector.state[2] += nodes
+        return limit
+
+    return walk
+
+
+walk_to_list = depth_first(leaf_visitor(offer_to_list))
+walk_to_heap = depth_first(leaf_visitor(offer_to_heap))
+walk_to_rows = depth_first(leaf_visitor(offer_to_rows))
+visit_for_budget = leaf_visitor(offer_to_heap)
+measure_rows, list_rows = row_visitor(measure), row_visitor(list_row)
+
+
+@inlined
+def probe_of(query, scratch, center, exact, metric, dim, epsilon):
+    """The query's forms (see `Probe`), and whether its magnitude is in range."""
+    raw, unit, low, high = scratch.raw, scratch.unit, scratch.low, scratch.high
+    scale = inverse_norm(query, dim) if metric == COSINE else 1.0
     blur, largest = 0.0, 0.0
     for j in range(dim):
-        raw[j], unit[j] = q[j], np.float32(q[j] * scale)
-        exactly = q[j] * scale - center[j]
+        raw[j], unit[j] = query[j], np.float32(query[j] * scale)
+        exactly = query[j] * scale - center[j]
         value = np.float32(exactly)
         low[j], high[j] = value, value
         if not exact:
             low[j], high[j] = np.nextafter(value, -_INFINITY), np.nextafter(value, _INFINITY)
             blur += (high[j] - exactly + 1e-40) ** 2 + (exactly - low[j]) ** 2
-        largest = max(largest, abs(q[j]))
+        largest = max(largest, abs(query[j]))
     in_range = largest < _REACH and (metric != COSINE or 1e-15 < scale < 1e15)
-    return scale, np.float32(1.0001 * np.sqrt(blur)), in_range
+    stretch = np.float32((1.0 + epsilon) ** 2)
+    return Probe(raw, unit, low, high, np.float32(1.0001 * np.sqrt(blur)), stretch, scale), in_range
 
 
-@kernel
-def occupancy(table, n_trees, alive, occupied):
-    """One bit per child: whether its rows include a living one. occupied: a mask of sixteen bits per node."""
-    for tree in range(n_trees):
-        row = table + tree * TABLE_COLUMNS
-        first_row, n_rows, height = row[FIRST_ROW], row[N_ROWS], row[HEIGHT]
-        for level in range(height):
-            n_nodes = (n_rows + (WIDTH * LEAF_ROWS << (4 * level)) - 1) >> (4 * level + 8)
-            n_children = (n_rows + (LEAF_ROWS << (4 * level)) - 1) >> (4 * level + 4)
-            for node in range(n_nodes):
-                mask = 0
-                for child in range(min(WIDTH, n_children - node * WIDTH)):
-                    number = node * WIDTH + child
-                    if level > 0:
-                        some = occupied[row[OFFSETS + level - 1] + number] != 0
-                    else:
-                        start = first_row + number * LEAF_ROWS
-                        some = living(alive, start, min(LEAF_ROWS, n_rows - number * LEAF_ROWS)) != 0
-                    mask |= np.int64(some) << child
-                occupied[row[OFFSETS + level] + node] = mask
+@inlined
+def finish_list(table, scratch, places, probe, collector, limit, dim, metric):
+    """Measure the listed rows and put the k best in order; returns DONE, or TIED where the list was too short."""
+    if collector.values[WIDTH - 1] <= limit:
+        return TIED
+    size = 0
+    for place in range(WIDTH):
+        if not collector.values[place] <= limit:
+            break
+        slot, number = np.int64(collector.places[place]), table.shape[0] - 1
+        while table[number, FIRST_SLOT] > slot:
+            number -= 1
+        slot -= table[number, FIRST_SLOT]
+        x = pointer_at(table[number, VECTORS], scratch.raw) + slot * dim
+        row = table[number, FIRST_ROW] + slot
+        if table[number, ROWS] != 0:
+            row = np.int64(pointer_at(table[number, ROWS], pointer(places))[slot])
+        exact = distance(x, probe.raw, probe.inverse_norm, dim, metric)
+        size = insert_sorted(collector, size, rounded_like(collector.best, exact), collector.keys[row])
+    return DONE
 
 
 @entry
-def search(path, queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query,
-           mode, k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters):  # fmt: skip
-    """Search for the queries of the given order; see `annlab/trees.py` for the arrays of a tree.
+def search_list(path, queries, order, table, shape, metric, center, exact, keys, alive, occupied, k, slack, epsilon,
+                own, floats, integers, places, distances, ids, statuses, counters):  # fmt: skip
+    """The k <= LIST_K nearest of the queries of the given order, by a list.
 
-    queries (q, dim); order (m,) int64; exact: whether vectors are themselves what the nodes are about (float32, no
-    center); alive (a, words), a = 0: no filter, 1: one for all, or, with per_query, q: one each; trusted: whether the
-    vectors' own coordinates are in range; slack (3,): slope, linear and floor of
-    `loosened`; max_leaves 0: no such limit. Modes LIST and HEAP: distances and ids (q, k), filled with inf and -1,
-    receive the results. WITHIN: limits (q,) float32; rows (capacity,) receives the rows of the last query, state counts
-    them. statuses (q,) int64: DONE or TIED, for WITHIN the number of rows. counters (q, 3): nodes, leaves, distances.
+    queries (q, dim); order (m,) int64; table (trees, TABLE_COLUMNS); exact: whether vectors are themselves what the
+    nodes are about (float32, no center); keys (n,) int64; alive (words,) uint64, without any: no filter, and occupied
+    as `occupancy` fills it; slack (3,): slope, linear and floor of `loosened`; own, floats, integers: `new_scratch`;
+    places (16,) int32. distances and ids (q, k), filled with inf and -1, receive the results, statuses (q,) DONE or
+    TIED: the query has to be repeated by `search_heap`. counters (q, 2): nodes and distances.
     """
-    dim, n_nodes = queries.shape[1], nodes.shape[0]
-    padded, n_bits = (dim + 15) // 16 * 16 + 16, n_nodes if alive.shape[0] > 0 else 0
-    entries = min(WIDTH * MAX_HEIGHT * max_leaves, (WIDTH + 1) * n_nodes) + table.shape[0] if max_leaves > 0 else 0
-    # arrays live as long as a function uses them, not as long as pointers do: this one owns them, the other one works
-    _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode,
-            k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters,
-            np.zeros((2, padded), queries.dtype), np.zeros((3, padded), np.float32),
-            np.zeros(LEAF_ROWS * dim + READS_BEYOND, vectors.dtype), np.zeros((3 + MAX_HEIGHT, WIDTH), np.float32),
-            np.zeros((3, MAX_HEIGHT), np.int64), np.zeros(WIDTH, np.int32), np.zeros(n_bits, np.int32),
-            np.zeros(entries + 1, np.float32), np.zeros(entries + 1, np.int64))  # fmt: skip
-
-
-@kernel
-def _search(queries, order, vectors, scales, nodes, table, shape, exact, metric, center, keys, alive, per_query, mode,
-            k, limits, slack, trusted, epsilon, max_leaves, distances, ids, rows, statuses, counters, raws, forms,
-            staging, floats, integers, places, occupied, queue, queue_places):  # fmt: skip
-    """`search` with room for all it needs."""
-    dim, n_trees, padded, query = queries.shape[1], table.shape[0], forms.shape[1], pointer(queries)
-    raw, unit = pointer(raws), pointer(forms)
-    low, high = unit + padded, unit + 2 * padded
-    staged_scales = pointer(floats)
-    values, spill, stack_bounds = staged_scales + WIDTH, staged_scales + 2 * WIDTH, staged_scales + 3 * WIDTH
-    state = pointer(integers)
-    counts, stack_masks, stack_nodes = state + 2, state + MAX_HEIGHT, state + 2 * MAX_HEIGHT
-    forest = Forest(
-        pointer(vectors), pointer(scales), vectors.shape[0], dim, metric, pointer(nodes), nodes.shape[1], shape,
-        pointer(table), np.int64(alive.shape[0]), pointer(staging), staged_scales,
-        np.float32(1.0 - (dim + 16) * 2.0**-24),
-    )  # fmt: skip
-    if alive.shape[0] > 0 and not per_query:
-        occupancy(forest.table, n_trees, pointer(alive), pointer(occupied))
+    dim, query, scratch = queries.shape[1], pointer(queries), scratch_in(own, floats, integers, queries.shape[1])
+    best, best_ids, state = pointer(distances), pointer(ids), scratch.state
     for m in range(order.shape[0]):
         i = order[m]
-        inverse_norm, blur, in_range = convert_query(
-            query + i * dim, dim, metric, pointer(center), exact, raw, unit, low, high
-        )
-        word = pointer(alive) + (i * alive.shape[1] if per_query else 0)
-        if per_query:
-            occupancy(forest.table, n_trees, word, pointer(occupied))
-        probe = Probe(
-            raw, unit, low, high, blur, np.float32((1.0 + epsilon) ** 2), inverse_norm, word, pointer(occupied)
-        )
-        collector = Collector(mode, k, slack[0], slack[1], slack[2], values, pointer(places),
-                              pointer(distances) + i * distances.shape[1], pointer(ids) + i * ids.shape[1],
-                              pointer(keys), state, pointer(rows), rows.shape[0])  # fmt: skip
-        begin(collector)
-        counts[0], counts[1] = 0, 0
-        limit = limits[i] if mode == WITHIN else _LARGEST
-        if not (in_range and trusted):
-            if mode == LIST:
-                statuses[i] = TIED
+        probe, in_range = probe_of(query + i * dim, scratch, pointer(center), exact, metric, dim, epsilon)
+        statuses[i] = TIED
+        if not in_range:
+            continue
+        collector = Best(k, slack[0], slack[1], slack[2], best + i * k, best_ids + i * k, pointer(keys), state,
+                         scratch.values, pointer(places))  # fmt: skip
+        state[0], state[1], state[2] = 0, 0, 0
+        store(collector.values, splat_sixteen(_INFINITY))
+        store(collector.places, splat_sixteen(np.int32(-1)))
+        limit = _LARGEST
+        for number in range(table.shape[0]):
+            tree = tree_at(table, number, scratch, places, dim, metric, shape, alive, occupied)
+            limit = walk_to_list(tree, probe, collector, limit, scratch)
+        statuses[i] = finish_list(table, scratch, places, probe, collector, limit, dim, metric)
+        counters[i, 0], counters[i, 1] = state[2], state[1]
+
+
+@entry
+def search_heap(path, queries, order, table, shape, metric, center, exact, keys, alive, occupied, k, slack, epsilon,
+                own, floats, integers, places, trusted, distances, ids, counters):  # fmt: skip
+    """As `search_list`, for any k, by a heap. trusted: whether the vectors' coordinates are in range."""
+    dim, query, scratch = queries.shape[1], pointer(queries), scratch_in(own, floats, integers, queries.shape[1])
+    best, best_ids, state = pointer(distances), pointer(ids), scratch.state
+    for m in range(order.shape[0]):
+        i = order[m]
+        probe, in_range = probe_of(query + i * dim, scratch, pointer(center), exact, metric, dim, epsilon)
+        collector = Best(k, slack[0], slack[1], slack[2], best + i * k, best_ids + i * k, pointer(keys), state,
+                         scratch.values, pointer(places))  # fmt: skip
+        state[0], state[1], state[2] = 0, 0, 0
+        limit = _LARGEST
+        for number in range(table.shape[0]):
+            tree = tree_at(table, number, scratch, places, dim, metric, shape, alive, occupied)
+            if in_range and trusted:
+                limit = walk_to_heap(tree, probe, collector, limit, scratch)
+            else:
+                measure_rows(tree, probe, collector)
+        sort_heap(collector.best, collector.best_ids, state[0])
+        counters[i, 0], counters[i, 1] = state[2], state[1]
+
+
+@entry
+def search_budget(path, queries, order, table, shape, metric, center, exact, keys, alive, occupied, k, slack, epsilon,
+                  own, floats, integers, places, max_leaves, queue, queue_places, distances, ids,
+                  counters):  # fmt: skip
+    """As `search_heap`, but the nearest node or leaf of all that were seen first, until `max_leaves` leaves were seen.
+
+    queue and queue_places (capacity + 1,) are room for a heap of negated bounds and of places: tree, level, node. Level
+    0 is a leaf. The vectors have to be in range; of queries that are not all rows are measured.
+    """
+    dim, query, scratch = queries.shape[1], pointer(queries), scratch_in(own, floats, integers, queries.shape[1])
+    best, best_ids, state, spill = pointer(distances), pointer(ids), scratch.state, scratch.values
+    bounds_heap, heap_places, capacity = pointer(queue), pointer(queue_places), queue.shape[0] - 1
+    for m in range(order.shape[0]):
+        i = order[m]
+        probe, in_range = probe_of(query + i * dim, scratch, pointer(center), exact, metric, dim, epsilon)
+        collector = Best(k, slack[0], slack[1], slack[2], best + i * k, best_ids + i * k, pointer(keys), state,
+                         scratch.values, pointer(places))  # fmt: skip
+        state[0], state[1], state[2] = 0, 0, 0
+        limit, size, leaves = _LARGEST, 0, 0
+        for number in range(table.shape[0]):
+            if in_range:
+                place = (number << 36) | (table[number, HEIGHT] << 32)
+                size = push(bounds_heap, heap_places, size, capacity, _ZERO, place)
+            else:
+                tree = tree_at(table, number, scratch, places, dim, metric, shape, alive, occupied)
+                measure_rows(tree, probe, collector)
+        while size > 0 and leaves < max_leaves:
+            bound, place = -bounds_heap[0], heap_places[0]
+            size -= 1
+            sift_down(bounds_heap, heap_places, size, bounds_heap[size], heap_places[size])
+            if not bound <= limit:
+                break
+            level, node = ((place >> 32) & 15) - 1, place & 0xFFFFFFFF
+            tree = tree_at(table, place >> 36, scratch, places, dim, metric, shape, alive, occupied)
+            if level < 0:
+                slot = node * LEAF_ROWS
+                limit = visit_for_budget(tree, probe, collector, slot, min(LEAF_ROWS, tree.n_slots - slot), limit)
+                leaves += 1
                 continue
-            visit_every_row(forest, probe, collector)
-        elif max_leaves > 0:
-            limit = walk_best_first(forest, n_trees, probe, collector, limit, pointer(queue), pointer(queue_places),
-                                    queue.shape[0] - 1, max_leaves, spill, counts)  # fmt: skip
+            bounds = child_bounds(tree, probe, tree.offsets[level] + node)
+            mask = open_children(tree, level, node) & (bounds <= splat_sixteen(limit))
+            store(spill, bounds)
+            state[2] += 1
+            while mask != 0 and size < capacity:
+                child = first(mask)
+                mask &= mask - 1
+                place = (place >> 36 << 36) | (level << 32) | (node * WIDTH + child)
+                size = push(bounds_heap, heap_places, size, capacity, -spill[child], place)
+        sort_heap(collector.best, collector.best_ids, state[0])
+        counters[i, 0], counters[i, 1] = state[2], state[1]
+
+
+@entry
+def search_rows(path, query, table, shape, metric, center, exact, alive, occupied, limit, own, floats, integers, places,
+                trusted, rows, counters):  # fmt: skip
+    """List the rows within a limit of one query (1, dim); returns their number, of which `rows` has room for some."""
+    dim, scratch = query.shape[1], scratch_in(own, floats, integers, query.shape[1])
+    state = scratch.state
+    probe, in_range = probe_of(pointer(query), scratch, pointer(center), exact, metric, dim, 0.0)
+    collector = Rows(state, pointer(rows), rows.shape[0])
+    state[0], state[1], state[2] = 0, 0, 0
+    for number in range(table.shape[0]):
+        tree = tree_at(table, number, scratch, places, dim, metric, shape, alive, occupied)
+        if in_range and trusted:
+            walk_to_rows(tree, probe, collector, limit, scratch)
         else:
-            for tree in range(n_trees):
-                limit = walk_tree(forest, tree, probe, collector, limit, stack_bounds, stack_masks, stack_nodes, counts)
-        statuses[i] = finish(forest, probe, collector, limit)
-        if mode == WITHIN:
-            statuses[i] = state[0]
-        counters[i, 0], counters[i, 1], counters[i, 2] = counts[0], counts[1], state[1]
+            list_rows(tree, probe, collector)
+    counters[0, 0], counters[0, 1] = state[2], state[1]
+    return state[0]
+
+
+@entry
+def occupancy(path, table, own, floats, integers, places, alive, occupied):
+    """One bit per child: whether its rows include a living one. occupied: a mask of sixteen bits for every node."""
+    scratch = scratch_in(own, floats, integers, 0)
+    for number in range(table.shape[0]):
+        tree = tree_at(table, number, scratch, places, 1, 0, BOX, alive, occupied)
+        for level in range(tree.height):
+            n_nodes = (tree.n_slots + (WIDTH * LEAF_ROWS << (4 * level)) - 1) >> (4 * level + 8)
+            n_children = (tree.n_slots + (LEAF_ROWS << (4 * level)) - 1) >> (4 * level + 4)
+            for node in range(n_nodes):
+                mask = 0
+                for child in range(min(WIDTH, n_children - node * WIDTH)):
+                    place = node * WIDTH + child
+                    if level > 0:
+                        some = tree.occupied[tree.offsets[level - 1] + place] != 0
+                    else:
+                        slot = place * LEAF_ROWS
+                        some = living(tree, slot, min(LEAF_ROWS, tree.n_slots - slot)) != 0
+                    mask |= np.int64(some) << child
+                tree.occupied[tree.offsets[level] + node] = np.int32(mask)

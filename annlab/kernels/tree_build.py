@@ -37,6 +37,7 @@ BOX, BALL = 0, 1
 _SAMPLE = 256  # rows by which a direction or a pivot is chosen
 SAMPLED = 3 * (_SAMPLE + PADDING)
 _BLOCK = 64  # rows that are turned at a time, so that they stay in the first cache
+_TURNS = 2  # of the power method
 _SMALL = 128  # rows up to which the median is found by counting
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
@@ -51,7 +52,7 @@ def partition(planes, stride, n_planes, numbers, spare, spare_numbers, key, low,
     for i in range(low, high, LANES):
         lanes = (1 << min(LANES, high - i)) - 1
         keys = load(key + i)
-        below = ((keys <= splat(value)) if also_equal else (keys < splat(value))) & lanes
+        below = ((keys <= splat(value)) if also_equal != 0 else (keys < splat(value))) & lanes
         above = lanes ^ below
         for j in range(n_planes):
             x = load(planes + j * stride + i)
@@ -121,7 +122,7 @@ def halve(
             rank = min(max(int(place), 0), size - 1) + 1
             pivot = kth_smallest(sample, size, rank, sample + _SAMPLE + PADDING, sample + 2 * (_SAMPLE + PADDING))
         front = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high,
-                         pivot, False)  # fmt: skip
+                         pivot, 0)  # fmt: skip
         if target < front:
             high = front
         elif target == front:
@@ -129,7 +130,7 @@ def halve(
         else:
             if front == low or n <= _SMALL:  # the pivot is the smallest, or the median: set its copies apart
                 end = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key,
-                               front, high, pivot, True)  # fmt: skip
+                               front, high, pivot, 1)  # fmt: skip
                 if target <= end or end == front:
                     return
                 front = end
@@ -185,18 +186,43 @@ def farthest_row(planes, stride, dim, low, high, step, row):
 
 
 @kernel
-def project(planes, stride, dim, low, high, key):
-    """Fill the plane `key` with projections onto the line between two rows that are far apart."""
+def project(planes, stride, dim, low, high, key, direction):
+    """Fill the plane `key` with projections onto the line along which the rows extend furthest.
+
+    At first that between two rows that are far apart; two steps of the power method turn it towards the principal
+    direction, by a sample of many rows.
+    """
     step = max(1, (high - low) // _SAMPLE)
     one = farthest_row(planes, stride, dim, low, high, step, low)
     other = farthest_row(planes, stride, dim, low, high, step, one)
-    for i in range(low, high):
-        key[i] = _ZERO
     for j in range(dim):
-        plane = planes + j * stride
-        weight = plane[other] - plane[one]
-        for i in range(low, high):
-            key[i] += weight * plane[i]
+        direction[j] = planes[j * stride + other] - planes[j * stride + one]
+    for turn in range(_TURNS + 1):
+        every = step if turn < _TURNS else 1
+        for i in range(low, high, every):
+            key[i] = _ZERO
+        for j in range(dim):
+            plane = planes + j * stride
+            for i in range(low, high, every):
+                key[i] += direction[j] * plane[i]
+        if turn == _TURNS:
+            return
+        mean, n = 0.0, 0
+        for i in range(low, high, every):
+            mean += key[i]
+            n += 1
+        mean /= n
+        largest = 0.0
+        for j in range(dim):
+            plane, total = planes + j * stride, 0.0
+            for i in range(low, high, every):
+                total += (key[i] - mean) * plane[i]
+            direction[dim + j] = np.float32(total)
+            largest = max(largest, abs(total))
+        if not 0.0 < largest < np.inf:
+            continue
+        for j in range(dim):
+            direction[j] = np.float32(direction[dim + j] / largest)
 
 
 @kernel
@@ -312,7 +338,7 @@ def build(
                     key = plane + widest_plane(plane, stride, dim, low, high) * stride
                 else:
                     key = projections
-                    project(plane, stride, dim, low, high, key)
+                    project(plane, stride, dim, low, high, key, save)
                 middle = (first_child + last_child) // 2
                 halve(plane, stride, n_planes, number, other, other_number, save, save_number, key, low, high,
                       start + middle * unit, sample)  # fmt: skip

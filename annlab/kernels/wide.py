@@ -139,6 +139,16 @@ def minimum(typing_context: Any, value: Any) -> Any:
 
 
 @intrinsic
+def pointer_at(typing_context: Any, address: Any, like: Any) -> Any:
+    """The pointer of an address that the caller of the kernel took from an array; to elements as `like` points to."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+    return like(types.int64, like), codegen
+
+
+@intrinsic
 def rounded_like(typing_context: Any, address: Any, number: Any) -> Any:
     """A number in the element type of a pointer."""
 

@@ -11,8 +11,28 @@ names where a parameter leads to other code. `python -m pytest tests/contract -k
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from annlab import BallTreeIndex, ExactIndex, Index, IVFIndex, KDTreeIndex, LSHIndex
 from tests.contract.toy import ToyIndex
+
+
+class DividedTree(KDTreeIndex):
+    """A tree that is divided by an attribute, which it makes up, so that every test divides it."""
+
+    def fit(self, vectors, ids=None, *, attributes=None, **more):
+        return super().fit(vectors, ids, attributes=_divided(vectors, attributes), **more)
+
+    def _append(self, vectors, ids, attributes, on_duplicate):
+        return super()._append(vectors, ids, _divided(vectors, attributes), on_duplicate)
+
+
+def _divided(vectors, attributes):
+    try:
+        n = len(vectors)
+    except TypeError:  # what has no length is refused before
+        n = 0
+    return {"part": np.arange(n) % 3, **(attributes or {})}
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,7 @@ ENTRIES = [
     ),
     Entry(KDTreeIndex, metrics=("l2", "cosine")),
     Entry(BallTreeIndex, metrics=("l2", "cosine")),
+    Entry(DividedTree, metrics=("l2", "cosine"), parameters={"criteria": ["part"]}),
     Entry(ToyIndex),
     Entry(IVFIndex, parameters={"n_lists": 8}, exact=False, recall=0.9, exhaustive={"n_probes": 8}),
     Entry(
