@@ -41,6 +41,7 @@ _PROBE_NANOSECONDS = 150.0  # found, and its bucket looked up
 _CANDIDATE_NANOSECONDS = 25.0  # found in a bucket, checked for repetition and estimated
 _RERANK_NANOSECONDS = 150.0  # a vector from a random place, scored
 _SEARCHES = 32  # searches that tell how many candidates buckets give
+_NEARLY_ALL = 8192  # candidates of buckets: if as many are re-ranked, what is missed was not found
 _BLOCK_PROBES = 2**20  # of one block of queries
 
 
@@ -170,7 +171,7 @@ class LSHStructure:
         every = settings.n_tables << settings.n_bits
         wanted = target + 0.2 * (1 - target)
         n_probes = smallest(
-            lambda p: held_out.recall(self._candidates(held_out.queries, replace(settings, n_probes=p), 1000)),
+            lambda p: held_out.recall(self._candidates(held_out.queries, replace(settings, n_probes=p), _NEARLY_ALL)),
             min(every, 256 * settings.n_tables), wanted,
         )  # fmt: skip
         return replace(settings, n_probes=n_probes)
