@@ -8,13 +8,19 @@ import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import bytelists as kernels
+from annlab.kernels.candidates import (
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    capacity_for,
+    finish,
+    scratch_of_one,
+    scratch_width,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.lists import QUERIES_IN_GROUP, finish
-from annlab.kernels.simd import LANES
-from annlab.kernels.simd_bytes import LARGEST_SIGNED
+from annlab.kernels.lists import QUERIES_IN_GROUP
 from annlab.quantizers import ScalarQuantizer
+from annlab.room import rows_at_once
 
-_CHUNK = 65536  # rows encoded at a time
 MAX_DIM = 65_000  # above, sums of bytes could exceed int32
 
 
@@ -31,6 +37,8 @@ class ByteLists:
         |x - m|^2 / 2 of every row, zeros for ip.
     """
 
+    loss = 0.1  # of the neighbours that a calibrated search may miss, the share that codes are allowed to
+
     def __init__(self, conversion: Conversion, quantizer: ScalarQuantizer, codes: np.ndarray,
                  halves: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.halves = conversion, quantizer, codes, halves
@@ -39,8 +47,9 @@ class ByteLists:
     def of(cls, vectors: np.ndarray, conversion: Conversion) -> "ByteLists":
         """Take the range of every coordinate, and encode all rows."""
         low, high = np.full(vectors.shape[1], np.inf), np.full(vectors.shape[1], -np.inf)
-        for start in range(0, len(vectors), _CHUNK):
-            points = conversion.points(vectors[start : start + _CHUNK])
+        at_once = rows_at_once(vectors.shape[1])
+        for start in range(0, len(vectors), at_once):
+            points = conversion.points(vectors[start : start + at_once])
             low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
         return cls.encoded(vectors, conversion, ScalarQuantizer().fit(np.stack([low, high])))
 
@@ -49,8 +58,8 @@ class ByteLists:
         """Encode rows that are sorted by list."""
         (n, dim), code = vectors.shape, conversion.metric.code
         codes, halves = np.zeros((n, _stride(dim)), np.uint8), np.zeros(n, np.float32)
-        for start in range(0, n, _CHUNK):
-            some = slice(start, start + _CHUNK)
+        for start in range(0, n, rows_at_once(dim)):
+            some = slice(start, start + rows_at_once(dim))
             points = conversion.points(vectors[some])
             codes[some, :dim] = quantizer.encode(points)
             if code != INNER_PRODUCT:
@@ -59,28 +68,42 @@ class ByteLists:
                 halves[some][~vectors[some].any(axis=1)] += np.float32(0.5)
         return cls(conversion, quantizer, codes, halves)
 
+    def merged(self, vectors: np.ndarray, order: np.ndarray) -> "ByteLists":
+        """These rows and those of `vectors` behind them, in another order."""
+        new = self.encoded(vectors, self.conversion, self.quantizer)
+        codes = np.concatenate([self.codes, new.codes])[order]
+        return ByteLists(self.conversion, self.quantizer, codes, np.concatenate([self.halves, new.halves])[order])
+
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
              alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
-        q, capacity, stride = len(y), 3 * keep + 6 * LANES, self.codes.shape[1]
+        q, capacity, stride = len(y), capacity_for(keep), self.codes.shape[1]
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        bounds = np.full(q, FIRST_BOUND)
+        low = np.empty(scratch_width(capacity), np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        weighted = y * self.quantizer.step
-        steps = np.maximum(np.abs(weighted).max(axis=1, initial=0.0) / np.float32(LARGEST_SIGNED), np.float32(1e-30))
-        z = np.zeros((q, stride), np.int8)
-        z[:, : y.shape[1]] = np.rint(weighted / steps[:, None])
+        z, steps = np.empty((q, stride), np.int8), np.empty(q, np.float32)
+        kernels.quantize_queries(y, self.quantizer.step, z, steps)
         pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
+        most = int(np.diff(pair_offsets).max()) + QUERIES_IN_GROUP
         kernels.scan_byte_lists(
             z, steps, self.codes, self.halves, offsets, pair_offsets, pairs, probes.shape[1], words.ravel(),
             words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values, rows,
-            np.zeros((QUERIES_IN_GROUP, stride), np.int8), np.empty(LANES, np.float32), np.zeros(LANES, np.float32),
-            np.empty(LANES, np.float32), low, high,
+            np.empty((most, stride), np.int8), np.empty((most, CHUNK_WIDTH), np.float32), low, high,
         )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
+                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+        """As of `FlatLists`."""
+        z = np.empty(self.codes.shape[1], np.int8)
+        found: tuple[int, int] = kernels.scan_byte_lists_one(
+            y, self.quantizer.step, z, self.codes, self.halves, offsets, probes, alive, has_alive, len(result), keys,
+            *scratch_of_one(len(result)), result,
+        )  # fmt: skip
+        return found
 
     def row_bytes(self) -> int:
         """Bytes that a scan reads for a row."""

@@ -8,18 +8,27 @@ of neighbours with a rank below p is the recall that p probes can reach, for all
 The smallest p is taken whose recall, less what chance may have added, is at least the target: the mean over m queries
 less 1.645 standard errors, a lower bound that holds with 95 % confidence. Where rows are found through codes, the
 number of candidates that are re-ranked is measured in the same way, by searches.
+
+The 100 nearest lie in more lists than the 10 nearest, and a single one needs more candidates for each neighbour that is
+asked for; so all this is measured for k = 1, 10 and 100, and a search for another k takes what lies between on
+logarithmic scales (beyond 100: as the last two go on).
+
+Exact duplicates of a held-out row do not count as its neighbours: they lie in its own list, so finding them is no
+achievement, and data that hold many would look easy to queries that are new.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 
 CONFIDENCE = 1.645  # standard errors: one-sided, 95 %
-K = 10  # neighbours that recall is measured on
+KS = (1, 10, 100)  # numbers of neighbours that recall is measured on
 _MOST_QUERIES = 1000
-_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
+FEWER_QUERIES = 300  # for more than 10 neighbours, of which every query has many
+FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
 
 
 @dataclass(frozen=True)
@@ -33,11 +42,13 @@ class Calibration:
         Candidates to re-rank, times k; 1 where rows are found by their vectors.
     target : float
     recall : float
-        Mean recall@10 of the queries that were measured.
+        Mean recall@k of the queries that were measured.
     bound : float
         Its lower confidence bound (95 %).
     n_queries : int
         0 where nothing was measured, because all lists are probed.
+    k : int
+        Neighbours that were asked for.
     """
 
     n_probes: int
@@ -46,20 +57,52 @@ class Calibration:
     recall: float
     bound: float
     n_queries: int
+    k: int = 10
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """What was measured for several k, ascending."""
+
+    each: tuple[Calibration, ...]
+
+    @property
+    def main(self) -> Calibration:
+        """That of k = 10, or the nearest to it."""
+        return min(self.each, key=lambda one: abs(one.k - 10))
+
+    def at(self, k: int, n_lists: int) -> tuple[int, float]:
+        """Probes and re-ranking factor for k neighbours: between those measured, or as the last two go on."""
+        if len(self.each) == 1 or k <= self.each[0].k:
+            return self.each[0].n_probes, self.each[0].rerank
+        right = next((i for i, one in enumerate(self.each) if one.k >= k), len(self.each) - 1)
+        low, high = self.each[right - 1], self.each[right]
+        if k == high.k:  # so that one query does not wait for what follows
+            return high.n_probes, high.rerank
+        share = np.log(k / low.k) / np.log(high.k / low.k)
+        n_probes = low.n_probes * (high.n_probes / low.n_probes) ** share
+        rerank = low.rerank * (high.rerank / low.rerank) ** min(share, 1.0)
+        return int(np.clip(np.ceil(n_probes - 1e-9), 1, n_lists)), float(rerank)
 
     def to_array(self) -> np.ndarray:
-        """As an array to store."""
-        return np.array(astuple(self), np.float64)
+        """As an array to store, a row for each k."""
+        return np.array([astuple(one) for one in self.each], np.float64)
 
     @classmethod
     def from_array(cls, array: np.ndarray, n_lists: int) -> Self:
         """From a stored array; raises a ValueError if it makes no sense."""
-        if array.shape != (6,) or array.dtype != np.float64 or not np.isfinite(array).all():
-            raise ValueError(f"calibration {array.dtype} {array.shape} is not six finite numbers")
-        n_probes, rerank, target, recall, bound, n_queries = array.tolist()
-        if not (1 <= n_probes <= n_lists and 1 <= rerank <= 1e6 and 0 <= n_queries < 2**31):
-            raise ValueError(f"calibration of {n_probes} probes of {n_lists} lists, re-ranking {rerank}")
-        return cls(int(n_probes), rerank, target, recall, bound, int(n_queries))
+        if array.ndim != 2 or not 1 <= len(array) <= len(KS) or array.shape[1] != 7 or array.dtype != np.float64:
+            raise ValueError(f"calibration {array.dtype} {array.shape} is not rows of seven numbers")
+        if not np.isfinite(array).all():
+            raise ValueError("calibration holds numbers that are not finite")
+        each = []
+        for n_probes, rerank, target, recall, bound, n_queries, k in array.tolist():
+            if not (1 <= n_probes <= n_lists and 1 <= rerank <= 1e6 and 0 <= n_queries < 2**31 and 1 <= k < 2**31):
+                raise ValueError(f"calibration of {n_probes} probes of {n_lists} lists, re-ranking {rerank}, k={k}")
+            each.append(Calibration(int(n_probes), rerank, target, recall, bound, int(n_queries), int(k)))
+        if any(low.k >= high.k for low, high in pairwise(each)):
+            raise ValueError(f"calibration for k = {[one.k for one in each]}, which do not rise")
+        return cls(tuple(each))
 
 
 def n_held_out(n: int) -> int:
@@ -88,14 +131,21 @@ def choose_probes(ranks: np.ndarray, target: float, n_lists: int) -> tuple[int, 
     return low, ((ranks >= 0) & (ranks < low)).sum(axis=1) / counted
 
 
-def choose_rerank(search: Callable[[float], np.ndarray], truth: np.ndarray, target: float,
+def hits(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """How many of the rows truth[i] are in found[i], for every i; -1 is none."""
+    size = 2 + max(int(truth.max(initial=0)), int(found.max(initial=0)))
+    first = np.arange(len(truth))[:, None] * size + 1  # all queries' rows become one ascending array
+    there = np.append((np.sort(found, axis=1) + first).ravel(), np.iinfo(np.int64).max)
+    wanted = truth + first
+    return ((there[np.searchsorted(there, wanted)] == wanted) & (truth >= 0)).sum(axis=1)
+
+
+def choose_rerank(search: Callable[[float], np.ndarray], factors: Sequence[float], truth: np.ndarray, target: float,
                   reachable: float) -> tuple[float, np.ndarray]:  # fmt: skip
     """The smallest factor of candidates with which recall reaches the target; `search(factor)` gives rows (q, m)."""
     recalls = np.zeros(len(truth))
-    for factor in _FACTORS:
-        found = search(factor)
-        hits = np.array([np.isin(row[row >= 0], some).sum() for row, some in zip(truth, found)])
-        recalls = hits / np.maximum((truth >= 0).sum(axis=1), 1)
+    for factor in factors:
+        recalls = hits(truth, search(factor)) / np.maximum((truth >= 0).sum(axis=1), 1)
         if lower_bound(recalls) >= min(target, reachable):
             return factor, recalls
-    return _FACTORS[-1], recalls
+    return factors[-1], recalls

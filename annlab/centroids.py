@@ -11,12 +11,14 @@ import numpy as np
 from annlab import threads
 from annlab.distances import Metric
 from annlab.kernels import kmeans as kernels
+from annlab.kernels import probes
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.scan import PANEL_ROWS, QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
+from annlab.room import rows_at_once
 
-_CHUNK = 65536  # rows converted at a time
-_LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
+_SAMPLE = 65536  # rows that the center is the mean of
+LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,11 @@ class Conversion:
                 scale = float(2.0 ** -np.frexp(largest)[1])
         if metric.code == INNER_PRODUCT:
             return cls(metric, zero, scale)
-        some = vectors[:: max(1, len(vectors) // _CHUNK)].astype(np.float64)
-        return cls(metric, cls(metric, zero).rows(some).mean(axis=0), scale)
+        bare, sums = cls(metric, zero), zero.copy()
+        some = vectors[:: max(1, len(vectors) // _SAMPLE)]
+        for start in range(0, len(some), rows_at_once(some.shape[1])):
+            sums += bare.rows(some[start : start + rows_at_once(some.shape[1])]).sum(axis=0)
+        return cls(metric, sums / len(some), scale)
 
     def rows(self, vectors: np.ndarray) -> np.ndarray:
         """The points of some vectors, in float64."""
@@ -61,17 +66,22 @@ class Conversion:
         result = np.empty(vectors.shape, np.float32)
         if self.metric.code == L2 and self.scale == 1.0:
             return np.subtract(vectors, self.center, out=result, casting="unsafe")
-        for start in range(0, len(vectors), _CHUNK):
-            result[start : start + _CHUNK] = self.rows(vectors[start : start + _CHUNK])
+        at_once = rows_at_once(vectors.shape[1])
+        for start in range(0, len(vectors), at_once):
+            result[start : start + at_once] = self.rows(vectors[start : start + at_once])
         return result
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
         """Queries as points (q, dim) float32; their length is limited, since far away only the direction matters."""
-        rows = self.rows(queries)
-        lengths = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
-        if self.metric.code == INNER_PRODUCT:
-            return np.ldexp(rows, -np.frexp(lengths)[1]).astype(np.float32)
-        return (rows * (_LONGEST / np.maximum(lengths, _LONGEST))).astype(np.float32)
+        points = np.empty(queries.shape, np.float32)
+        some = np.ascontiguousarray(queries)
+        probes.convert_queries(some, self.metric.code, self.center, self.scale, LONGEST, points)
+        return points
+
+
+def padded_dim(dim: int) -> int:
+    """dim, rounded up to whole registers."""
+    return -(-dim // LANES) * LANES
 
 
 class Centroids:

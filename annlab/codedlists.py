@@ -2,22 +2,29 @@
 
 A scan reads dim / 4 bytes of codes and a float for a row, not its 4 * dim bytes, and yields a shortlist, which `Index`
 re-ranks by the vectors; these are read only for the shortlist, so they may lie on disk. `kernels/pq.py` explains the
-codes. The nearest list of every query is scanned first, for a bound that keeps the other lists' hits few.
+codes.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from annlab.centroids import Conversion, group_by_label, half_squared_norms
 from annlab.kernels import pq as kernels
+from annlab.kernels.candidates import (
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    capacity_for,
+    finish,
+    scratch_of_one,
+    scratch_width,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.lists import finish
-from annlab.kernels.simd import LANES
 from annlab.quantizers import ProductQuantizer
+from annlab.room import rows_at_once
+from annlab.structure import Progress
 
-_CHUNK = 65536  # rows encoded at a time
 _TRAINING_ROWS = 16384
-_PADDING_BLOCKS = 2  # a tile may begin in a list's last block
-_PADDING_TERMS = 64
 
 
 class CodedLists:
@@ -26,75 +33,112 @@ class CodedLists:
     Attributes
     ----------
     quantizer : ProductQuantizer
-    codes : (n_blocks + 2, groups, 64) uint8
+    codes : (n_blocks + padding, groups, 64) uint8
         See `kernels/pq.py`.
-    terms : (n + 64,) float32
+    terms : (n + padding,) float32
         |r|^2 / 2 + c.r of every row, with r as its codes say; zeros for ip.
     """
+
+    loss = 0.5  # of the neighbours that a calibrated search may miss, the share that codes are allowed to
 
     def __init__(self, conversion: Conversion, quantizer: ProductQuantizer, offsets: np.ndarray, codes: np.ndarray,
                  terms: np.ndarray) -> None:  # fmt: skip
         self.conversion, self.quantizer, self.codes, self.terms = conversion, quantizer, codes, terms
         self._block_offsets = block_offsets(offsets)
+        self._table_shape = codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS
 
     @classmethod
     def of(cls, vectors: np.ndarray, conversion: Conversion, centroids: np.ndarray, offsets: np.ndarray,
-           rng: np.random.Generator, threads: int) -> "CodedLists":  # fmt: skip
+           rng: np.random.Generator, threads: int,
+           progress: Progress = lambda what, share: None) -> "CodedLists":  # fmt: skip
         """Learn codewords from the residuals of a sample, and encode all rows."""
-        labels = np.repeat(np.arange(len(centroids)), np.diff(offsets))
-        rows = rng.permutation(len(vectors))[:_TRAINING_ROWS]
-        residuals = conversion.points(vectors[rows]) - centroids[labels[rows]]
+        rows = np.sort(rng.choice(len(vectors), min(len(vectors), _TRAINING_ROWS), replace=False))
+        residuals = conversion.points(vectors[rows]) - centroids[_labels(offsets, rows)]
         seed = int(rng.integers(2**31))
         quantizer = ProductQuantizer(seed=seed, n_threads=threads).fit(residuals)
-        return cls.encoded(vectors, conversion, quantizer, centroids, offsets)
+        return cls.encoded(vectors, conversion, quantizer, centroids, offsets, progress)
 
     @classmethod
     def encoded(cls, vectors: np.ndarray, conversion: Conversion, quantizer: ProductQuantizer, centroids: np.ndarray,
-                offsets: np.ndarray) -> "CodedLists":  # fmt: skip
-        """Encode rows that are sorted by list."""
-        n, code = len(vectors), conversion.metric.code
-        labels = np.repeat(np.arange(len(centroids)), np.diff(offsets))
-        codes = np.empty((n, len(quantizer.codebooks)), np.uint8)
-        terms = np.zeros(n + _PADDING_TERMS, np.float32)
-        for start in range(0, n, _CHUNK):
-            some = slice(start, min(n, start + _CHUNK))
-            own = centroids[labels[some]]
-            codes[some] = quantizer.encode(conversion.points(vectors[some]) - own)
-            if code != INNER_PRODUCT:
-                restored = quantizer.decode(codes[some])
-                terms[some] = half_squared_norms(restored) + np.einsum("ij,ij->i", own, restored, dtype=np.float64)
-            if code == COSINE:  # a zero vector is at distance 1 from everything
-                terms[some][~vectors[some].any(axis=1)] += np.float32(0.5)
-        blocks = block_offsets(offsets)
-        groups = -(-codes.shape[1] // kernels.IN_GROUP)
-        packed = np.zeros((blocks[-1] + _PADDING_BLOCKS, groups, 64), np.uint8)
-        kernels.pack_codes(codes, offsets, blocks, packed)
+                offsets: np.ndarray, progress: Progress = lambda what, share: None) -> "CodedLists":  # fmt: skip
+        """Encode rows that are sorted by list, a few lists at a time."""
+        result = cls.empty(conversion, quantizer, offsets)
+        for first, last in _parts(offsets, rows_at_once(vectors.shape[1])):
+            start, stop = int(offsets[first]), int(offsets[last])
+            labels = np.repeat(np.arange(first, last), np.diff(offsets[first : last + 1]))
+            codes, terms = _codes(vectors[start:stop], conversion, quantizer, centroids, labels)
+            result.put(first, last, offsets, codes, terms)
+            progress("encoding", stop / len(vectors))
+        return result
+
+    @classmethod
+    def empty(cls, conversion: Conversion, quantizer: ProductQuantizer, offsets: np.ndarray) -> "CodedLists":
+        """Lists whose rows are still to be `put`."""
+        groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
+        packed = np.zeros((block_offsets(offsets)[-1] + kernels.PADDING_BLOCKS, groups, 64), np.uint8)
+        terms = np.zeros(int(offsets[-1]) + kernels.PADDING_TERMS, np.float32)
         return cls(conversion, quantizer, offsets, packed, terms)
+
+    def put(self, first: int, last: int, offsets: np.ndarray, codes: np.ndarray, terms: np.ndarray) -> None:
+        """Fill the lists first..last-1 with codes (rows, m) uint8 below 16 and terms (rows,)."""
+        own = offsets[first : last + 1] - offsets[first]
+        kernels.pack_codes(codes, own, self._block_offsets[first : last + 1], self.codes)
+        self.terms[offsets[first] : offsets[last]] = terms
+
+    def unpacked(self, first: int, last: int, sizes: np.ndarray) -> np.ndarray:
+        """The codes (rows, m) of the lists first..last-1, which have these sizes."""
+        start, stop = self._block_offsets[first], self._block_offsets[last]
+        bytes_of = self.codes[start:stop].reshape(stop - start, -1, 4, kernels.BLOCK_ROWS).transpose(0, 3, 1, 2)
+        codes = np.concatenate([bytes_of & 15, bytes_of >> 4], axis=3)  # (blocks, rows, groups, IN_GROUP)
+        codes = codes.reshape(-1, codes.shape[2] * codes.shape[3])[:, : len(self.quantizer.codebooks)]
+        starts = (self._block_offsets[first:last] - start) * kernels.BLOCK_ROWS
+        return codes[np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())]
+
+    def merged(self, vectors: np.ndarray, labels: np.ndarray, order: np.ndarray, old: np.ndarray, offsets: np.ndarray,
+               centroids: np.ndarray) -> "CodedLists":  # fmt: skip
+        """These rows (by the offsets `old`) and those of `vectors`, of these labels, in the order of new lists."""
+        n, result = int(old[-1]), self.empty(self.conversion, self.quantizer, offsets)
+        codes, terms = _codes(vectors, self.conversion, self.quantizer, centroids, labels)
+        terms = np.concatenate([self.terms[:n], terms])
+        for first, last in _parts(offsets, rows_at_once(vectors.shape[1])):
+            rows = order[offsets[first] : offsets[last]]
+            mine, is_new = np.empty((len(rows), codes.shape[1]), np.uint8), rows >= n
+            mine[~is_new] = self.unpacked(first, last, np.diff(old[first : last + 1]))
+            mine[is_new] = codes[rows[is_new] - n]
+            result.put(first, last, offsets, mine, terms[rows])
+        return result
 
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
              alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
-        q, capacity = len(y), 3 * keep + 6 * LANES
+        q, capacity = len(y), capacity_for(keep)
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
+        bounds = np.full(q, FIRST_BOUND)
+        low = np.empty(scratch_width(capacity), np.float32)
         high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        tables = np.zeros((q, self.codes.shape[1] * kernels.IN_GROUP, kernels.CODEWORDS), np.uint8)
+        tables, entries = np.zeros((q, *self._table_shape), np.uint8), np.empty(self._table_shape, np.float32)
         steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
-        kernels.fill_tables(y, self.quantizer.codebooks, tables, steps, starts)
-        for ranks in (slice(0, 1), slice(1, None)):
-            some = np.ascontiguousarray(probes[:, ranks])
-            if some.shape[1]:
-                pair_offsets, pairs = group_by_label(some.ravel().astype(np.int32), len(offsets) - 1)
-                kernels.scan_codes(
-                    tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
-                    np.ascontiguousarray(coarse[:, ranks]).ravel(), some.shape[1], words.ravel(),
-                    words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths, values,
-                    rows, low, high,
-                )  # fmt: skip
+        kernels.fill_tables(y, self.quantizer.codebooks, entries, tables, steps, starts)
+        pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
+        kernels.scan_codes(
+            tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
+            coarse.ravel(), probes.shape[1], words.ravel(), words.shape[1] if words.ndim == 2 else 0,
+            alive is not None, keep, keys, bounds, lengths, values, rows, np.empty((2, CHUNK_WIDTH), np.float32), low,
+            high,
+        )  # fmt: skip
         finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
+                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+        """As of `FlatLists`."""
+        found: tuple[int, int] = kernels.scan_codes_one(
+            y, self.quantizer.codebooks, np.empty(self._table_shape, np.float32),
+            np.zeros(self._table_shape, np.uint8), self.codes, self.terms, offsets, self._block_offsets, probes, coarse,
+            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
+        )  # fmt: skip
+        return found
 
     def row_bytes(self) -> int:
         """Bytes that a scan reads for a row."""
@@ -113,12 +157,43 @@ class CodedLists:
             raise ValueError("codebooks are not finite, or too large")
         offsets = arrays["list_offsets"]
         groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
-        expected = (int(block_offsets(offsets)[-1]) + _PADDING_BLOCKS, groups, 64)
+        expected = (int(block_offsets(offsets)[-1]) + kernels.PADDING_BLOCKS, groups, 64)
         if codes.dtype != np.uint8 or codes.shape != expected:
             raise ValueError(f"codes are {codes.dtype} {codes.shape}, not uint8 {expected}")
-        if terms.dtype != np.float32 or terms.shape != (n + _PADDING_TERMS,):
-            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + _PADDING_TERMS},)")
+        if terms.dtype != np.float32 or terms.shape != (n + kernels.PADDING_TERMS,):
+            raise ValueError(f"terms are {terms.dtype} {terms.shape}, not float32 ({n + kernels.PADDING_TERMS},)")
         return cls(conversion, quantizer, offsets, codes, terms)
+
+
+def _codes(vectors: np.ndarray, conversion: Conversion, quantizer: ProductQuantizer, centroids: np.ndarray,
+           labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Codes (rows, m) uint8 and terms (rows,) float32 of vectors in lists of these labels."""
+    code, at_once = conversion.metric.code, rows_at_once(vectors.shape[1])
+    codes, terms = np.empty((len(vectors), len(quantizer.codebooks)), np.uint8), np.zeros(len(vectors), np.float32)
+    for start in range(0, len(vectors), at_once):
+        some = slice(start, start + at_once)
+        own = centroids[labels[some]]
+        codes[some] = quantizer.encode(conversion.points(vectors[some]) - own)
+        if code != INNER_PRODUCT:
+            restored = quantizer.decode(codes[some])
+            terms[some] = half_squared_norms(restored) + np.einsum("ij,ij->i", own, restored, dtype=np.float64)
+        if code == COSINE:  # a zero vector is at distance 1 from everything
+            terms[some][~vectors[some].any(axis=1)] += np.float32(0.5)
+    return codes, terms
+
+
+def _labels(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The list of every row."""
+    return np.searchsorted(offsets, rows, side="right") - 1
+
+
+def _parts(offsets: np.ndarray, rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges of lists with about so many rows each."""
+    first, n_lists = 0, len(offsets) - 1
+    while first < n_lists:
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + rows, side="right")) - 1)
+        yield first, last
+        first = last
 
 
 def block_offsets(offsets: np.ndarray) -> np.ndarray:

@@ -30,8 +30,7 @@ def compact(index: "Index", threads: int | None, progress: Any) -> None:
         new = State.empty(before.metric, index.dim, before.tail.array.dtype)
         new = new.with_columns({name: column.array for name, column in before.columns.items()})
         if len(rows):
-            criteria = index._criteria({name: column.array for name, column in before.columns.items()}, rows)
-            structure, order = index._build(before.gather(rows), threads, progress, owned=True, criteria=criteria)
+            structure, order = index._rebuild(before, rows, threads, progress)
             rows = rows if order is None else rows[order]
             columns = {name: column.array[rows] for name, column in before.columns.items()}
             new = State.sealed(before.metric, structure, before.by_row.array[rows], columns)

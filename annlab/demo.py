@@ -53,14 +53,14 @@ class Row:
     def __str__(self) -> str:
         p50, p95, p99 = np.percentile(self.milliseconds, (50, 95, 99))
         return (
-            f"{self.name:<26}{self.recall:>9.4f}{p50:>9.3f}{p95:>8.3f}{p99:>8.3f}{self.queries_per_second:>13,.0f}"
+            f"{self.name:<36}{self.recall:>9.4f}{p50:>9.3f}{p95:>8.3f}{p99:>8.3f}{self.queries_per_second:>13,.0f}"
             f"{self.build_seconds:>9.3f}{self.bytes_per_vector:>10,.0f}{self.precision:>8.3f}"
         )
 
 
 HEADER = (
-    f"{'':<26}{'recall':>9}{'one query, ms':^25}{'batch':>13}{'build':>9}{'bytes per':>10}{'label':>8}\n"
-    f"{'one thread':<26}{'@10':>9}{'p50':>9}{'p95':>8}{'p99':>8}{'queries/s':>13}{'s':>9}{'vector':>10}{'P@10':>8}"
+    f"{'':<36}{'recall':>9}{'one query, ms':^25}{'batch':>13}{'build':>9}{'bytes per':>10}{'label':>8}\n"
+    f"{'one thread':<36}{'@10':>9}{'p50':>9}{'p95':>8}{'p99':>8}{'queries/s':>13}{'s':>9}{'vector':>10}{'P@10':>8}"
 )
 
 
@@ -124,16 +124,17 @@ def searches(gallery: np.ndarray) -> Iterator[tuple[str, str, Search, float, flo
         yield name, name, search, time.perf_counter() - started, 4.0 * gallery.shape[1], None
     for index_class in index_classes():
         make_index: Any = index_class
-        make_index(metric="l2").fit(gallery[:500]).search(gallery[:32], K, threads=1)  # compiles what is missing
-        started = time.perf_counter()
-        index = make_index(metric="l2").fit(gallery, threads=1)
-        seconds = time.perf_counter() - started
-        size, name = index.memory()["total"] / len(index), index_class.__name__
-        yield name, name, index_search(index, {}), seconds, size, None
-        for parameter in sorted(set(SWEEPS) & set(index.search_parameters)):
-            for value in SWEEPS[parameter]:
-                search = index_search(index, {parameter: value})
-                yield name, f"{name}, {parameter}={value}", search, seconds, size, value
+        for variant in index_class.variants:
+            make_index(metric="l2", **variant).fit(gallery[:500]).search(gallery[:32], K, threads=1)  # compiles
+            started = time.perf_counter()
+            index = make_index(metric="l2", **variant).fit(gallery, threads=1)
+            seconds, size = time.perf_counter() - started, index.memory()["total"] / len(index)
+            name = " ".join([index_class.__name__, *variant.values()])
+            yield name, name, index_search(index, {}), seconds, size, None
+            for parameter in sorted(set(SWEEPS) & set(index.search_parameters)):
+                for value in SWEEPS[parameter]:
+                    search = index_search(index, {parameter: value})
+                    yield name, f"{name}, {parameter}={value}", search, seconds, size, value
 
 
 def measure(name: str, search: Search, queries: np.ndarray, truth: np.ndarray,

@@ -9,14 +9,20 @@ from typing import Self
 
 import numpy as np
 
-from annlab.centroids import Conversion, group_by_label, half_squared_norms
+from annlab.centroids import Conversion, group_by_label, half_squared_norms, padded_dim
 from annlab.kernels import lists as kernels
+from annlab.kernels.candidates import (
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    capacity_for,
+    finish,
+    scratch_of_one,
+    scratch_width,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.simd import LANES
+from annlab.room import IN_MEMORY, Room, joined, rows_at_once
 
 _FAR = 100.0  # times the spread: data whose center is farther away from the origin are centred
-_CHUNK = 65536  # rows converted at a time
-_ONE_BY_ONE = 4  # queries: below, lists are hardly shared
 _NO_NUMBERS = np.empty(0, np.float32)
 
 
@@ -37,16 +43,18 @@ class FlatLists:
         self.halves, self.scales = halves, scales
 
     @classmethod
-    def of(cls, vectors: np.ndarray, conversion: Conversion, copied: bool | None = None) -> Self:
+    def of(cls, vectors: np.ndarray, conversion: Conversion, copied: bool | None = None,
+           room: Room = IN_MEMORY) -> Self:  # fmt: skip
         """Measure the vectors, and copy them if need be (or as `copied` says)."""
         code, n = conversion.metric.code, len(vectors)
         if copied is None:
             copied = vectors.dtype != np.float32 or conversion.scale != 1.0 or _needs_copy(vectors, conversion)
-        rows = np.empty(vectors.shape, np.float32) if copied else vectors
+        rows = room.empty(vectors.shape, np.float32) if copied else vectors
         halves = np.zeros(n, np.float32)
         scales = np.ones(n, np.float32) if code == COSINE else _NO_NUMBERS
-        for start in range(0, n, _CHUNK):
-            some = slice(start, start + _CHUNK)
+        at_once = rows_at_once(vectors.shape[1])
+        for start in range(0, n, at_once):
+            some = slice(start, start + at_once)
             points = conversion.rows(vectors[some])
             if copied:
                 rows[some] = points + conversion.center if code == COSINE else points
@@ -65,41 +73,43 @@ class FlatLists:
 
         probes (q, p) and coarse, the surrogates of their centroids; alive: words (w,) for all or (q, w).
         """
-        q, capacity = len(y), 3 * keep + 6 * LANES
+        q, capacity, stride = len(y), capacity_for(keep), padded_dim(y.shape[1])
         values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
         lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, np.finfo(np.float32).max, np.float32)
-        low = np.empty(capacity + 2 * LANES, np.float32)
-        high, code = np.empty_like(low), self.conversion.metric.code
-        words = np.zeros(1, np.uint64) if alive is None else alive
-        stride = -(-y.shape[1] // LANES) * LANES
-        if q < _ONE_BY_ONE:
-            padded = np.zeros((q, stride), np.float32)
-            padded[:, : y.shape[1]] = y
-            for i in range(q):
-                own = words[i] if words.ndim == 2 else words
-                lengths[i] = kernels.scan_lists_one(
-                    padded[i], self.rows, self.halves, self.scales, code, offsets, probes[i], own, alive is not None,
-                    keep, keys, bounds[i], values[i], rows[i], low, high,
-                )  # fmt: skip
-        else:
-            pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
-            group = np.zeros((kernels.QUERIES_IN_GROUP, stride), np.float32)
-            kernels.scan_lists(
-                y, self.rows, self.halves, self.scales, code, offsets, pair_offsets, pairs, probes.shape[1],
-                words.ravel(), words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys, bounds, lengths,
-                values, rows, group, np.empty(LANES, np.float32), np.empty(LANES, np.float32), low, high,
-            )  # fmt: skip
-        kernels.finish(lengths, values, rows, keep, keys, low, high, result)
+        bounds = np.full(q, FIRST_BOUND)
+        low = np.empty(scratch_width(capacity), np.float32)
+        high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
+        pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
+        most = int(np.diff(pair_offsets).max()) + kernels.QUERIES_IN_GROUP
+        kernels.scan_lists(
+            y, self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, pair_offsets, pairs,
+            probes.shape[1], words.ravel(), words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys,
+            bounds, lengths, values, rows, np.empty((most, stride), np.float32),
+            np.empty((most, CHUNK_WIDTH), np.float32), low, high,
+        )  # fmt: skip
+        finish(lengths, values, rows, keep, keys, low, high, result)
         return result, lengths
+
+    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
+                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+        """`scan` for one query: y (padded_dim,), probes and coarse (p,), alive (w,) words, read if has_alive.
+
+        Fills result (keep,); returns how many rows it holds and how many were looked at.
+        """
+        found: tuple[int, int] = kernels.scan_lists_one(
+            y, np.empty_like(y), self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, probes,
+            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
+        )  # fmt: skip
+        return found
 
     def row_bytes(self) -> int:
         """Bytes that a scan reads for a row."""
         return 4 * (self.rows.shape[1] + 1) + 4 * bool(len(self.scales))
 
-    def merged(self, more: "FlatLists", order: np.ndarray, vectors: np.ndarray) -> "FlatLists":
-        """These rows and `more` behind them, reordered; `vectors` already are."""
-        rows = np.concatenate([self.rows, more.rows])[order] if self.copied else vectors
+    def merged(self, vectors: np.ndarray, order: np.ndarray, together: np.ndarray, room: Room) -> "FlatLists":
+        """These rows and those of `vectors` behind them, in another order; `together` are all vectors in it."""
+        more = FlatLists.of(vectors, self.conversion, self.copied)
+        rows = joined(self.rows, more.rows, order, room) if self.copied else together
         scales = np.concatenate([self.scales, more.scales])[order] if len(self.scales) else _NO_NUMBERS
         halves = np.concatenate([self.halves, more.halves])[order]
         return FlatLists(self.conversion, rows, self.copied, halves, scales)
@@ -125,7 +135,7 @@ class FlatLists:
 
 def _needs_copy(vectors: np.ndarray, conversion: Conversion) -> bool:
     """Whether float32 sums over the vectors as they are would be poor."""
-    some = vectors[:: max(1, len(vectors) // _CHUNK)].astype(np.float64)
+    some = vectors[:: max(1, len(vectors) // rows_at_once(vectors.shape[1]))].astype(np.float64)
     if conversion.metric.code == COSINE:
         norms = np.sqrt((some * some).sum(axis=1))
         norms = norms[norms > 0]

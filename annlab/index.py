@@ -59,6 +59,9 @@ class Index:
     search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Names of the parameters of a search, and a function that checks a value for each."""
 
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    """Parameters that lead to different code: the demonstration shows them all, and `warmup` compiles them."""
+
     kinds: ClassVar[dict[str, type["Index"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -234,6 +237,11 @@ class Index:
         """
         compaction.compact(self, threads, progress)
 
+    def _rebuild(self, state: State, rows: np.ndarray, threads: int | None, progress: Any) -> tuple[Structure, Any]:
+        """A structure of some rows of a state."""
+        columns = {name: column.array for name, column in state.columns.items()}
+        return self._build(state.gather(rows), threads, progress, owned=True, criteria=self._criteria(columns, rows))
+
     def _criteria(self, columns: Mapping[str, np.ndarray], rows: Any = slice(None)) -> np.ndarray | None:
         """The values (n, number of criteria) of rows by which the structure divides them first, as int64, or None."""
         criteria = self._params.get("criteria")
@@ -247,8 +255,9 @@ class Index:
         return np.stack([v.view(np.int64) if v.dtype == np.float64 else v.astype(np.int64) for v in values], axis=1)
 
     def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool,
-               criteria: np.ndarray | None = None) -> tuple[Structure, Any]:  # fmt: skip
-        more = {} if criteria is None else {"criteria": criteria}
+               criteria: np.ndarray | None = None, **more: Any) -> tuple[Structure, Any]:  # fmt: skip
+        if criteria is not None:
+            more["criteria"] = criteria
         return self.structure_class.build(
             array,
             metric=self._metric,

@@ -9,47 +9,40 @@ The structure (an inverted file: J. Sivic, A. Zisserman, "Video Google", ICCV 20
 A search compares the query with all centroids, takes the `n_probes` nearest lists, and scans them: about
 n_lists + n_probes * n / n_lists distances instead of n; with n_lists near the square root of n the cost grows as that
 root. Neighbours in lists that are not probed are lost. How many lists must be probed for a recall depends on the data,
-so it is measured when the index is fitted (`calibration.py`).
+so it is measured when the index is fitted (`calibration.py`). `inverted_build.py` builds.
 
 A batch goes through the probed lists once, and all queries that probe a list meet there (`kernels/lists.py`). What is
 scanned are the vectors themselves (storage "flat", `flatlists.py`), or codes of them ("sq8", `bytelists.py`, and "pq4",
 `codedlists.py`), whose best candidates are then scored by the vectors. Whoever probes all lists gets an exact scan.
 """
 
+import math
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import calibration, kmeans
-from annlab.bytelists import MAX_DIM, ByteLists
-from annlab.calibration import Calibration
-from annlab.centroids import Centroids, Conversion, group_by_label
+from annlab import calibration, inverted_build
+from annlab.bytelists import ByteLists
+from annlab.calibration import Calibration, Calibrations
+from annlab.centroids import LONGEST, Centroids, Conversion, group_by_label, padded_dim
 from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
+from annlab.inverted_build import SMALL, Lists
 from annlab.kernels import distance as distance_kernels
-from annlab.kernels import lists as kernels
+from annlab.kernels import probes as kernels
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.scan import QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
+from annlab.room import IN_MEMORY, Room, is_mapped, joined, rows_at_once
 from annlab.scanning import Scanner
 from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request
 
 _QUERIES_AT_ONCE = 2048
-_CHUNK = 65536  # rows converted and assigned at a time
-_TRAINING_POINTS = 100  # per list: more hardly move a centroid
-_SMALL = 4 * LANES  # rows: fewer are all candidates
+_NO_WORDS = np.zeros(1, np.uint64)
 _MARGIN = 2  # more candidates than asked for, since surrogates are rounded
-
-
-def default_n_lists(n: int) -> int:
-    """Lists for n vectors: scanning the centroids and scanning the probed lists then cost about the same."""
-    return int(max(1, min(round(3 * np.sqrt(n)), n // 32)))
-
-
-Lists = FlatLists | ByteLists | CodedLists
 
 
 class IVFStructure:
@@ -59,9 +52,9 @@ class IVFStructure:
     exhaustive: ClassVar[bool] = False
 
     def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Lists,
-                 calibrated: Calibration, n_trained: int) -> None:  # fmt: skip
+                 calibrations: Calibrations, n_trained: int) -> None:  # fmt: skip
         self.vectors, self.offsets, self.lists = vectors, offsets, lists
-        self.calibration, self.n_trained = calibrated, n_trained
+        self.calibrations, self.n_trained = calibrations, n_trained
         self._sizes = np.diff(offsets)
         zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
         self.centroids = Centroids(centroids, zeros)
@@ -72,78 +65,98 @@ class IVFStructure:
 
     @classmethod
     def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
-              threads: int, progress: Progress, owned: bool) -> tuple[Self, np.ndarray]:  # fmt: skip
-        n, wanted = len(vectors), params["n_lists"]
-        n_lists = default_n_lists(n) if wanted == "auto" else min(wanted, n)
-        conversion = Conversion.of(vectors, metric)
-        shuffled = rng.permutation(n)
-        held_out, rest = np.split(shuffled, [calibration.n_held_out(n) if n > _SMALL else 0])
-        training = rest[: max(_TRAINING_POINTS * n_lists, 4096)]
-        if len(training) < n_lists:
-            training = shuffled
-        trained = kmeans.train(conversion.points(vectors[training]), n_lists, rng, max_iterations=10, tolerance=0.003,
-                               n_threads=threads, progress=progress)  # fmt: skip
-        labels = _assign(vectors, Centroids(trained.centroids), conversion, threads, progress)
-        offsets, order = group_by_label(labels, n_lists)
-        ordered = vectors[order]
-        everything = Calibration(n_lists, 1.0, params["target_recall"], 1.0, 1.0, 0)
-        lists: Lists
-        if params["storage"] == "pq4" and n >= _SMALL:
-            progress("encoding", 0.0)
-            lists = CodedLists.of(ordered, conversion, trained.centroids, offsets, rng, threads)
-            progress("encoding", 1.0)
-        elif params["storage"] == "sq8" and vectors.shape[1] <= MAX_DIM:
-            lists = ByteLists.of(ordered, conversion)
-        else:
-            lists = FlatLists.of(ordered, conversion)
-        structure = cls(ordered, trained.centroids, offsets, lists, everything, n)
-        if len(held_out) and n_lists > 1:
+              threads: int, progress: Progress, owned: bool,
+              room: Room = IN_MEMORY) -> tuple[Self, np.ndarray]:  # fmt: skip
+        parts = inverted_build.build(vectors, metric, params, rng, threads, progress, room)
+        n_lists, target = len(parts.centroids), params["target_recall"]
+        everything = Calibrations((Calibration(n_lists, 1.0, target, 1.0, 1.0, 0),))
+        structure = cls(parts.vectors, parts.centroids, parts.offsets, parts.lists, everything, len(vectors))
+        if len(parts.held_out) and n_lists > 1:
             progress("calibrating", 0.0)
-            places = np.empty(n, np.int64)
-            places[order] = np.arange(n)
-            rows = np.sort(places[held_out])
-            structure = structure.calibrated(structure.vectors[rows], rows, params["target_recall"], threads)
+            queries = structure.vectors[parts.held_out]
+            structure = structure.calibrated(queries, parts.held_out, target, threads)
             progress("calibrating", 1.0)
-        return structure, order
+        return structure, parts.order
 
-    def with_calibration(self, calibrated: Calibration) -> Self:
+    @property
+    def calibration(self) -> Calibration:
+        """That of k = 10."""
+        return self.calibrations.main
+
+    def with_calibrations(self, calibrations: Calibrations) -> Self:
         """This structure with other search parameters."""
-        return type(self)(self.vectors, self.centroids.array, self.offsets, self.lists, calibrated, self.n_trained)
+        return type(self)(self.vectors, self.centroids.array, self.offsets, self.lists, calibrations, self.n_trained)
 
     def calibrated(self, queries: np.ndarray, own: np.ndarray | None, target: float, threads: int) -> Self:
         """This structure with parameters measured on queries; `own` are the rows that the queries are, if they are."""
-        n, q = len(self.vectors), len(queries)
-        metric, k = self.lists.conversion.metric, min(calibration.K, len(self.vectors) - 1)
-        keys, counters = np.arange(n), np.zeros((q, N_COUNTERS), np.int64)
+        queries, own, truth = self._truth(queries, own, threads)
+        y = self.lists.conversion.queries(queries)
+        ranks, each = self._ranks(y, truth), []
+        for k in calibration.KS:
+            if k == 1 or k < len(self.vectors):
+                some = slice(len(y) if k <= 10 else calibration.FEWER_QUERIES)
+                rows = None if own is None else own[some]
+                each.append(self._calibrated_for(k, y[some], rows, truth[some, :k], ranks[some, :k], target))
+        return self.with_calibrations(Calibrations(tuple(each)))
+
+    def _calibrated_for(self, k: int, y: np.ndarray, own: np.ndarray | None, truth: np.ndarray, ranks: np.ndarray,
+                        target: float) -> Calibration:  # fmt: skip
+        """Parameters for k neighbours: converted queries (q, dim), their true neighbours and ranks of lists (q, k)."""
+        n = len(self.vectors)
+        if isinstance(self.lists, FlatLists):
+            n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
+            factor = 1.0
+        else:  # probes lose a part of what may be lost, and codes the other
+            wanted = 1 - (1 - target) * (1 - self.lists.loss)
+            n_probes, reached = calibration.choose_probes(ranks, wanted, self.n_lists)
+            probed, coarse = self.probes(y, n_probes)
+
+            def search(factor: float) -> np.ndarray:
+                keep = min(n, self._keep(k, factor) + (own is not None))
+                found = self.lists.scan(y, self.offsets, probed, coarse, keep, None, np.arange(n))[0]
+                if own is not None:
+                    found[found == own[:, None]] = -1
+                return found
+
+            factors = {
+                self._keep(k, factor): factor for factor in reversed(calibration.FACTORS)
+            }  # the smallest of each
+            factor, recalls = calibration.choose_rerank(search, sorted(factors.values()), truth, target,
+                                                        calibration.lower_bound(reached))  # fmt: skip
+        bound = calibration.lower_bound(recalls)
+        return Calibration(n_probes, factor, target, float(recalls.mean()), bound, len(y), k)
+
+    def _truth(self, queries: np.ndarray, own: np.ndarray | None,
+               threads: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:  # fmt: skip
+        """The rows (q, k) of the true neighbours of queries, nearest first and -1 behind the last one.
+
+        Neither a row itself nor its duplicates count; without those queries, and their `own`, that have no others.
+        """
+        n, q, metric = len(self.vectors), len(queries), self.lists.conversion.metric
+        k, counters, keys = max(1, min(calibration.KS[-1], n - 1)), np.zeros((q, N_COUNTERS), np.int64), np.arange(n)
         candidates = self._scanner.search(queries, k + 1, None, keys, threads, counters)
         if own is not None:
             candidates[candidates == own[:, None]] = -1
         distances, truth = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
         distance_kernels.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates),
                                metric.code, distances, truth)  # fmt: skip
-        y = self.lists.conversion.queries(queries)
-        probes, _ = self.probes(y, self.n_lists)
-        places = np.empty_like(probes)
-        np.put_along_axis(places, probes, np.arange(self.n_lists)[None, :], axis=1)
-        lists = np.searchsorted(self.offsets, np.maximum(truth, 0), side="right") - 1
-        ranks = np.where(truth >= 0, np.take_along_axis(places, lists, axis=1), -1)
-        if isinstance(self.lists, FlatLists):
-            n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
-            factor = 1.0
-        else:  # probes lose a part of what may be lost, and codes the other
-            n_probes, reached = calibration.choose_probes(ranks, target + (1 - target) / 2, self.n_lists)
-            probed, coarse = self.probes(y, n_probes)
+        if own is None or metric.code == INNER_PRODUCT:
+            return queries, own, truth
+        truth[distances == 0] = -1
+        truth = np.take_along_axis(truth, np.argsort(truth < 0, axis=1, kind="stable"), axis=1)
+        some = truth[:, 0] >= 0
+        return (queries[some], own[some], truth[some]) if some.any() else (queries, own, truth)
 
-            def search(factor: float) -> np.ndarray:
-                keep = min(n, self._keep(k, factor) + (own is not None))
-                found = self.lists.scan(y, self.offsets, probed, coarse, keep, None, keys)[0]
-                if own is not None:
-                    found[found == own[:, None]] = -1
-                return found
-
-            factor, recalls = calibration.choose_rerank(search, truth, target, calibration.lower_bound(reached))
-        bound = calibration.lower_bound(recalls)
-        return self.with_calibration(Calibration(n_probes, factor, target, float(recalls.mean()), bound, q))
+    def _ranks(self, y: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """How many lists are nearer to a converted query than the one with its j-th neighbour (q, k); -1 for none."""
+        ranks, at_once = np.empty(truth.shape, np.int64), rows_at_once(self.n_lists)
+        for start in range(0, len(y), at_once):
+            probes, _ = self.probes(y[start : start + at_once], self.n_lists)
+            places, rows = np.empty_like(probes), truth[start : start + at_once]
+            np.put_along_axis(places, probes, np.arange(self.n_lists)[None, :], axis=1)
+            lists = np.searchsorted(self.offsets, np.maximum(rows, 0), side="right") - 1
+            ranks[start : start + at_once] = np.where(rows >= 0, np.take_along_axis(places, lists, axis=1), -1)
+        return ranks
 
     def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest lists of converted queries, nearest first, (q, n_probes) int64, and their surrogates."""
@@ -157,10 +170,14 @@ class IVFStructure:
         return probes, values
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
-        n, n_probes = len(self.vectors), self._n_probes(request.params)
-        if n <= max(_SMALL, k) or n_probes == self.n_lists:
+        n, n_probes = len(self.vectors), self._n_probes(request.params, k)
+        if n <= max(SMALL, k) or n_probes == self.n_lists:
             return self.scan_all(queries, k, request.alive, request)
         keep = min(n, self._keep(k, request.params["rerank"]))
+        if len(queries) == 1:
+            found = self._search_one(queries, k, keep, n_probes, request)
+            if found is not None:
+                return found
         parts = [
             self._search_block(queries[start : start + _QUERIES_AT_ONCE], k, keep, n_probes, request, start)
             for start in range(0, len(queries), _QUERIES_AT_ONCE)
@@ -169,6 +186,29 @@ class IVFStructure:
             return parts[0]
         width = max((part.shape[1] for part in parts), default=0)
         return np.concatenate([_widened(part, width) for part in parts] or [np.empty((0, 0), np.int64)])
+
+    def _search_one(self, query: np.ndarray, k: int, keep: int, n_probes: int, request: Request) -> np.ndarray | None:
+        """Candidates for one query (1, dim) in two calls of kernels; None if, because of a filter, there are too few.
+
+        For one query every line of Python takes longer than it looks, since the scan has emptied the caches.
+        """
+        conversion, centroids, half_norms = self.lists.conversion, self.centroids.panels, self.centroids.half_norms
+        y, values = np.empty(padded_dim(query.shape[1]), np.float32), np.empty(n_probes, np.float32)
+        probes, result = np.empty(n_probes, np.int64), np.empty((1, keep), np.int64)
+        kernels.convert_and_probe(
+            query, conversion.metric.code, conversion.center, conversion.scale, LONGEST, centroids, half_norms,
+            self.n_lists, y, np.empty(3 * len(half_norms) + 4 * LANES, np.float32), values, probes,
+        )  # fmt: skip
+        alive = _NO_WORDS if request.alive is None else request.alive.ravel()
+        length, looked_at = self.lists.scan_one(y, self.offsets, probes, values, alive, request.alive is not None,
+                                                request.keys, result[0])  # fmt: skip
+        if length < k:
+            return None
+        counters = request.counters
+        counters[0, DISTANCES] += looked_at + self.n_lists
+        counters[0, VISITED] += n_probes
+        counters[0, BYTES] += looked_at * self.lists.row_bytes() + self.n_lists * 4 * query.shape[1]
+        return result
 
     @cached_property
     def _scanner(self) -> Scanner:
@@ -238,37 +278,50 @@ class IVFStructure:
         n = len(self.vectors) + len(vectors)
         if n > 2 * self.n_trained:
             return None
-        conversion = self.lists.conversion
-        labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), np.diff(self.offsets))
-        new = _assign(vectors, Centroids(self.centroids.array), conversion, 1, lambda what, share: None)
+        conversion, centroids, old = self.lists.conversion, self.centroids.array, self.offsets
+        labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), self._sizes)
+        new = inverted_build.assign(vectors, Centroids(centroids), conversion, 1, lambda what, share: None)
         offsets, order = group_by_label(np.concatenate([labels, new]), self.n_lists)
-        together = np.concatenate([self.vectors, vectors])[order]
+        room = Room.in_files() if is_mapped(self.vectors) else IN_MEMORY
+        together = joined(self.vectors, vectors, order, room)
         lists: Lists
         if isinstance(self.lists, FlatLists):
-            lists = self.lists.merged(FlatLists.of(vectors, conversion, self.lists.copied), order, together)
+            lists = self.lists.merged(vectors, order, together, room)
         elif isinstance(self.lists, ByteLists):
-            lists = ByteLists.encoded(together, conversion, self.lists.quantizer)
+            lists = self.lists.merged(vectors, order)
         else:
-            lists = CodedLists.encoded(together, conversion, self.lists.quantizer, self.centroids.array, offsets)
-        return type(self)(together, self.centroids.array, offsets, lists, self.calibration, self.n_trained), order
+            lists = self.lists.merged(vectors, new, order, old, offsets, centroids)
+        return type(self)(together, centroids, offsets, lists, self.calibrations, self.n_trained), order
+
+    def with_vectors(self, vectors: np.ndarray) -> Self:
+        """This structure over another array of the same vectors, one that is mapped from a file, say."""
+        lists = self.lists
+        if isinstance(lists, FlatLists) and not lists.copied:
+            lists = FlatLists(lists.conversion, vectors, False, lists.halves, lists.scales)
+        return type(self)(vectors, self.centroids.array, self.offsets, lists, self.calibrations, self.n_trained)
 
     def imbalance(self) -> float:
         """How many more rows a probe meets than if all lists had the same length."""
         sizes = self._sizes.astype(np.float64)
         return float(self.n_lists * (sizes**2).sum() / sizes.sum() ** 2)
 
-    def _n_probes(self, params: dict[str, Any]) -> int:
+    def _n_probes(self, params: dict[str, Any], k: int = 10) -> int:
         wanted = params["n_probes"]
-        return self.calibration.n_probes if wanted == "auto" else min(wanted, self.n_lists)
+        return self.calibrations.at(k, self.n_lists)[0] if wanted == "auto" else min(wanted, self.n_lists)
 
     def _keep(self, k: int, rerank: Any) -> int:
         """How many candidates to return for k neighbours."""
-        factor = 1.0 if isinstance(self.lists, FlatLists) else self.calibration.rerank if rerank == "auto" else rerank
-        return max(int(np.ceil(factor * k)), k + _MARGIN + k // 16)
+        if isinstance(self.lists, FlatLists):
+            factor = 1.0
+        else:
+            factor = self.calibrations.at(k, self.n_lists)[1] if rerank == "auto" else rerank
+        return max(math.ceil(factor * k), k + _MARGIN + k // 16)
 
     def rows_touched(self, params: dict[str, Any]) -> int:
+        """Rows of the probed lists; where they are scanned by codes, as many vectors as have so many bytes."""
         share = min(1.0, self._n_probes(params) / self.n_lists * self.imbalance())
-        return int(share * len(self.vectors)) + 1
+        cost = min(1.0, self.lists.row_bytes() / (self.vectors.itemsize * self.vectors.shape[1]))
+        return int(share * cost * len(self.vectors)) + 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         conversion = self.lists.conversion
@@ -278,7 +331,7 @@ class IVFStructure:
             "list_offsets": self.offsets,
             "center": conversion.center,
             "numbers": np.array([conversion.scale, self.n_trained], np.float64),
-            "calibration": self.calibration.to_array(),
+            "calibration": self.calibrations.to_array(),
         } | self.lists.arrays()
 
     @classmethod
@@ -300,22 +353,11 @@ class IVFStructure:
             raise ValueError(f"list_offsets do not rise from 0 to {len(arrays['vectors'])}")
         stored: type[Lists] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
         lists = stored.from_arrays(arrays, Conversion(metric, center, float(numbers[0])))
-        calibrated = Calibration.from_array(arrays["calibration"], len(centroids))
+        calibrated = Calibrations.from_array(arrays["calibration"], len(centroids))
         return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, int(numbers[1]))
 
     def check(self) -> None:
         """Nothing is left to check: `from_arrays` refuses offsets and centroids that do not fit."""
-
-
-def _assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, threads: int,
-            progress: Progress) -> np.ndarray:  # fmt: skip
-    """The list of every vector (n,) int32."""
-    labels = np.empty(len(vectors), np.int32)
-    for start in range(0, len(vectors), _CHUNK):
-        some = slice(start, start + _CHUNK)
-        labels[some] = centroids.nearest(conversion.points(vectors[some]), threads)[0]
-        progress("assigning", min(1.0, (start + _CHUNK) / len(vectors)))
-    return labels
 
 
 def _widened(rows: np.ndarray, width: int) -> np.ndarray:

@@ -1,13 +1,18 @@
 """KMeans: n points into k clusters such that the squared distances to the clusters' means are small (Lloyd).
 
 Every iteration assigns each point to its nearest centroid, O(n * k * dim), and moves each centroid to the mean of its
-points, O(n * dim). The assignment is everything, and two ideas make it cheap:
+points, O(n * dim). The assignment is everything, and three ideas make it cheap:
 
 *Nested samples.* Far from the optimum, centroids move much further than a sample's means differ from the means of all.
 So iterations begin on a small part of the (shuffled) points and the part doubles when the error hardly falls any more;
 each sample contains the one before (J. Newling, F. Fleuret, "Nested mini-batch k-means", NeurIPS 2016). Only the last
 few iterations see all points. And of very many points only `max_points_per_cluster * n_clusters` are used at all: more
 hardly move a mean.
+
+*Overshooting.* Centroids creep towards where they end, so each moves half as far again as to the mean of its points
+(R. Salakhutdinov, S. Roweis, "Adaptive Overrelaxed Bound Optimization Methods", ICML 2003). With the points assigned as
+they are, the error is that of the means and as much again as the squared way left, a quarter of what it was: so it
+still falls in every iteration, and a third fewer are needed. What is returned are means.
 
 *Seeding in rounds.* k-means++ (D. Arthur, S. Vassilvitskii, SODA 2007) draws the next centroid with a probability
 proportional to the squared distance D^2 from the centroids so far: k passes over the data, one after the other. Here a
@@ -37,6 +42,7 @@ _FIRST_SAMPLE = 16  # points per cluster: the first nested sample, and the sampl
 _SMALL = 20_000  # points: fewer are never sampled
 _STALLED = 0.01  # a relative improvement below this makes a sample grow
 _CHUNK = 65536  # vectors converted at a time
+_OVERSHOOT = 0.5  # how much further than to the means centroids move
 _ROUND_SHARE = 16  # a round draws one new centroid for every so many there are
 
 
@@ -50,25 +56,32 @@ class Training:
 
 def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, normalized: bool = False,
           max_iterations: int = 25, tolerance: float = 1e-3, n_threads: int = 1,
-          progress: Progress = lambda what, share: None) -> Training:  # fmt: skip
+          progress: Progress = lambda what, share: None, first: np.ndarray | None = None,
+          overshoot: float = _OVERSHOOT) -> Training:  # fmt: skip
     """Centroids of points (n, dim) float32 in random order; `normalized`: keep centroids at length 1.
 
-    `max_iterations` counts passes over all points; those over samples count by their size.
+    `max_iterations` counts passes over all points; those over samples count by their size. With `first` centroids
+    (n_clusters, dim) there are neither seeds nor samples.
     """
     n = len(points)
     if n < n_clusters:
         raise ValueError(f"{n} points cannot make {n_clusters} clusters: give more points, or ask for fewer clusters")
-    centroids = seed(points[: max(_SMALL, _FIRST_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
-    half_norms = half_squared_norms(points)
     size, spent, history, previous = min(n, max(_SMALL, _FIRST_SAMPLE * n_clusters)), 0.0, [], np.inf
+    if first is None:
+        centroids = seed(points[: max(_SMALL, _FIRST_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
+    else:
+        centroids, size = first, n
+    half_norms = half_squared_norms(points)
     while spent < max_iterations * n:
         some = points[:size]
         labels, surrogates = Centroids(centroids).nearest(some, n_threads)
         errors = np.maximum(2.0 * (half_norms[:size] + surrogates), 0.0)
         history.append(float(errors.mean()))
-        centroids = _means(some, labels, errors, centroids, n_threads)
+        means = _means(some, labels, errors, centroids, n_threads)
+        has_points = np.bincount(labels, minlength=n_clusters)[:, None] > 0
+        centroids = np.where(has_points, means + np.float32(overshoot) * (means - centroids), means)
         if normalized:
-            centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-30)
+            means, centroids = _normalized(means), _normalized(centroids)
         spent += size
         progress("k-means", min(1.0, spent / (max_iterations * n)))
         improvement, previous = (previous - history[-1]) / max(history[-1], 1e-30), history[-1]
@@ -77,7 +90,12 @@ def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, norm
         if size < n and improvement < _STALLED:
             size, previous = min(n, 2 * size), np.inf
     progress("k-means", 1.0)
-    return Training(centroids, history)
+    return Training(means, history)
+
+
+def _normalized(centroids: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
+    return centroids / np.maximum(lengths, np.float32(1e-30))
 
 
 def seed(points: np.ndarray, n_clusters: int, rng: np.random.Generator, n_threads: int = 1) -> np.ndarray:
@@ -224,7 +242,9 @@ class KMeans:
 
     def _checked(self, X: Any) -> np.ndarray:
         if not hasattr(self, "_centroids"):
-            raise ValueError("this KMeans has no centroids yet: call fit first")
+            from sklearn.exceptions import NotFittedError  # a ValueError
+
+            raise NotFittedError("this KMeans has no centroids yet: call fit first")
         return validation.as_vectors(X, dim=self.n_features_in_)
 
     def predict(self, X: Any) -> np.ndarray:

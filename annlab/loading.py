@@ -31,7 +31,8 @@ def warmup() -> None:
     for dtype in (np.float32, np.float64):
         vectors = rng.random((300, 4)).astype(dtype)
         for index_class in index_classes():
-            index = index_class(metric="l2").fit(vectors)
-            index.search(vectors[:8], k=3)
-            index.search(vectors[0], k=3)
-            index.search_radius(vectors[0], 0.1)
+            for variant in index_class.variants:
+                index = index_class(metric="l2", **variant).fit(vectors)
+                index.search(vectors[:8], k=3)
+                index.search(vectors[0], k=3)
+                index.search_radius(vectors[0], 0.1)

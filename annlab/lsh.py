@@ -1,13 +1,16 @@
-"""LSHIndex: locality-sensitive hashing with random hyperplanes.
+"""LSHIndex: locality-sensitive hashing with random hyperplanes and cross-polytopes.
 
 lsh_codes.py      metrics become angles, angles become sign codes
 lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py
 lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
+lsh_keys.py       keys of two families, and what to probe     kernels/probing.py, rotations.py
 lsh_structure.py  the two as one structure: building, growing, storing
 lsh_tuning.py     parameters measured on held-out rows
-lsh_theory.py     what random hyperplanes promise
+lsh_theory.py     what random hyperplanes and cross-polytopes promise
 """
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,9 @@ from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.lsh_buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
 from annlab.lsh_codes import MAX_BITS
+from annlab.lsh_keys import FAMILIES
 from annlab.lsh_structure import MODES, LSHStructure
+from annlab.lsh_tuning import Aim
 from annlab.progress import as_progress
 
 
@@ -29,11 +34,12 @@ def _auto_or(name: str, largest: int) -> Any:
 
 
 class LSHIndex(Index):
-    """Approximate nearest neighbours by the signs of random projections.
+    """Approximate nearest neighbours by random projections.
 
-    The code of a vector is n_tables * n_bits signs. Mode "scan" compares the query's code with all codes; mode
-    "buckets" cuts codes into n_tables keys of n_bits and looks only into the buckets that the query probably shares
-    with its neighbours (multi-probe). Either way, the `rerank` best candidates are scored with their vectors.
+    Mode "scan": the code of a vector is the signs of n_bits projections, and the query's code is compared with all
+    codes. Mode "buckets": in each of n_tables tables a vector has a key of n_bits, and a query looks only into the
+    buckets that its neighbours are probably in (multi-probe). Keys are signs too, or vertices of cross-polytopes.
+    Either way, the `rerank` best candidates by their codes are scored with their vectors.
 
     Parameters
     ----------
@@ -41,7 +47,10 @@ class LSHIndex(Index):
         How each becomes an angle is told in `annlab/lsh_codes.py`: `l2` by the angle about the mean, `ip` by lifting
         rows to one length.
     mode : {"auto", "scan", "buckets"}
-        "auto" takes buckets from 2,000,000 rows on, see the notes.
+        "auto" scans below 250,000 rows; from there on it builds both, and keeps the one whose single queries cost less
+        by what was counted on held-out rows, see the notes.
+    family : {"cross_polytope", "hyperplanes"}
+        What keys are made of, in mode "buckets". For cross-polytopes, pairs of hashes, n_bits is even.
     n_tables, n_bits : int or "auto"
         "auto": 1 x 256 for scans; for buckets 16 tables with keys of about log2(n / 8) bits. At most 4096 bits
         together, and 24 bits a key in mode "buckets", whose tables hold 2^n_bits buckets each.
@@ -49,8 +58,8 @@ class LSHIndex(Index):
         Buckets to look into, all tables together (mode "buckets"). Also per search.
     rerank : int or "auto"
         Candidates to score, at least k. Also per search. "auto" for this and for `n_probes` measures, when the index is
-        built, what finds 0.9 of the ten nearest of 96 held-out rows; for k > 10 it takes isqrt(k // 10) times as many.
-        At `rerank` >= n a scan is exact.
+        built, what finds 0.9 of the ten nearest of 192 held-out rows, with a margin for chance; for k > 10 it takes
+        isqrt(k // 10) times as many. At `rerank` >= n a scan is exact.
     center : bool
         Whether angles are taken about the mean of the data, learned when the index is built. For `ip` no order changes.
     seed : int
@@ -66,46 +75,39 @@ class LSHIndex(Index):
 
     Notes
     -----
-    Memory: the vectors and n_bits * n_tables / 8 bytes a row; buckets add 8 + 4 * n_tables bytes a row and
-    4 * 2^n_bits bytes a table. Codes, and so candidates, are the same on every machine; in mode "buckets" estimates are
-    sums whose order follows the SIMD path.
+    Memory: the vectors and n_bits * n_tables / 8 bytes a row (24 for cross-polytopes); buckets add 8 + 4 * n_tables
+    bytes a row and 8 * 2^n_bits bytes a table. Codes, keys, probes and so candidates are the same on every machine.
 
-    *Measured* with the defaults of mode "scan": recall@10, one thread of a busy Zen 4 server, CPU time; then how many
-    times as long our exact index (int8), faiss Flat, and faiss IndexLSH with 256 bits and refinement to about the same
-    recall took:
+    *Measured* with the defaults of both modes: recall@10 of 400 queries, microseconds a query one at a time and in
+    batches; one thread of a busy Zen 3 server (AVX2), CPU time. "exact" is our own exact index with bytes:
 
-    =======================  ======  ====================  =====  ==========  ==================
-    batches of 400           recall  microseconds a query  exact  faiss Flat  faiss LSH (recall)
-    =======================  ======  ====================  =====  ==========  ==================
-    SIFT, 500,000 x 128      0.939   239                   1.4    8.1         3.5 (0.938)
-    GloVe, 200,000 x 50      0.921   144                   0.7    3.0         3.5 (0.932)
-    Fashion, 60,000 x 784    0.947   234                   1.1    5.1         2.0 (0.957)
-    CNN, 50,000 x 128        0.910   49                    1.1    4.0         2.5 (0.927)
-    =======================  ======  ====================  =====  ==========  ==================
+    ========================  ============  ====================  ====================
+    set                       exact         scan                  buckets
+    ========================  ============  ====================  ====================
+    SIFT, 500,000 x 128       5,459; 1,286  0.939; 1,547; 525     0.933; 1,036; 744
+    GloVe, 200,000 x 50       1,078; 235    0.921; 808; 320       0.916; 517; 262
+    Fashion, 60,000 x 784     4,838; 1,075  0.922; 491; 245       0.934; 848; 430
+    CNN, 50,000 x 128         1,190; 195    0.943; 404; 124       0.920; 423; 144
+    uniform, 100,000 x 64     810; 183      0.911; 573; 246       0.914; 1,013; 614
+    ========================  ============  ====================  ====================
 
-    =======================  ======  ====================  =====  ==========  ==================
-    one query at a time      recall  microseconds a query  exact  faiss Flat  faiss LSH (recall)
-    =======================  ======  ====================  =====  ==========  ==================
-    SIFT                     0.930   818                   3.9    12.5        0.9 (0.963)
-    GloVe                    0.907   484                   1.9    4.7         1.1 (0.943)
-    Fashion                  0.968   770                   3.8    18.0        0.9 (0.963)
-    CNN                      0.905   288                   2.4    4.3         0.6 (0.925)
-    =======================  ======  ====================  =====  ==========  ==================
+    On a Zen 4 server (AVX-512) exact search gains more than scans do: SIFT 3,190 and 335 beside scans of 818 and 239.
 
-    *Crossover of the modes.* One query at a time on clustered data of 20 intrinsic dimensions, recall 0.92 to 0.96:
-    scan 725 and buckets 1,168 microseconds at 250,000 rows, 3,679 and 3,368 at 2,000,000 (exact: 1,852 and 7,532).
-    Scans grow with n, buckets more slowly. In batches scans stay ahead at all of these sizes, three times at
-    2,000,000.
+    *Families.* Cross-polytopes need fewer probes and candidates than hyperplanes: at recall 0.95, one query at a time,
+    SIFT 1,388 against 1,518 microseconds, GloVe 901 and 1,031, Fashion 620 and 728, CNN 439 and 634. FALCONN, whose
+    better family differs by set, took 3,536, 1,118, 1,912 and 727 beside them with as many tables.
 
-    *Where LSH loses.* In batches, to our own exact search: on GloVe (144 against 102 microseconds), on 2,000,000 x 64
-    (964 against 876), and threefold on uniform noise of 64 dimensions (209 against 68; 552 against 611 one at a
-    time), whose neighbours are hardly nearer than other rows, so that 724 candidates are needed. Where it wins in
-    batches it wins little. Buckets lose to scans below two million rows: SIFT takes them 2,158 microseconds at recall
-    0.95, which is 1.5 times as fast as exact search. Cross-polytope hashes need fewer probes than hyperplanes
-    (FALCONN on SIFT, 16 tables: 64 for recall 0.92 in 3,003 microseconds, against 256 for 0.91 in 4,427; the scan
-    took 1,328 for 0.96 beside them). On small data the fixed cost of a query (checks, ids, exact scoring: about 0.1
-    ms) hides every gain, and faiss IndexLSH is ahead. In three dimensions, angles say so little that 256 candidates
-    give recall 0.89: take a tree.
+    *Crossover of the modes.* A scan grows with n, a bucket search more slowly, so which is cheaper depends on n and on
+    how far the neighbours are from other rows. One query at a time, buckets overtake between 100,000 and 500,000 rows
+    on the sets above, but not on noise; where rows are long and few, as in Fashion, scans stay ahead. In batches scans
+    stay ahead of buckets up to 500,000 rows on all of them but GloVe. "auto" counts the bytes of a scan, and the
+    candidates and probes of buckets for 0.9 of the neighbours, from 250,000 rows on.
+
+    *Where LSH loses.* In batches it is worth little: to our own exact search it loses on GloVe and on uniform noise,
+    whose neighbours are hardly nearer than other rows, so that 724 candidates are needed. One query at a time on noise
+    scans win by 1.4 and buckets lose. Data of three intrinsic dimensions need 1,024 candidates from buckets for recall
+    0.98 and are twice as slow as scans there: take a tree. On sets of some ten thousand rows the fixed cost of a query
+    (checks, ids, exact scoring: about 0.1 ms) hides every gain.
 
     *Skewed data.* Data far from the origin have codes that hardly differ unless they are centred: clusters about
     (10, ..., 10) in 24 dimensions lose more than a tenth of their recall without `center` at equal work, and their
@@ -115,7 +117,9 @@ class LSHIndex(Index):
     References
     ----------
     M. S. Charikar, Similarity estimation techniques from rounding algorithms, STOC 2002. Q. Lv et al., Multi-probe LSH,
-    VLDB 2007. J. Ji et al., Super-bit locality-sensitive hashing, NIPS 2012. J. Gao and C. Long, RaBitQ, SIGMOD 2024.
+    VLDB 2007. J. Ji et al., Super-bit locality-sensitive hashing, NIPS 2012. A. Andoni, P. Indyk, T. Laarhoven, I.
+    Razenshteyn, L. Schmidt, Practical and optimal LSH for angular distance, NIPS 2015. J. Gao and C. Long, RaBitQ,
+    SIGMOD 2024.
 
     Examples
     --------
@@ -127,25 +131,33 @@ class LSHIndex(Index):
     """
 
     structure_class = LSHStructure
+    variants = (
+        {"mode": "scan"},
+        {"mode": "buckets", "family": "hyperplanes"},
+        {"mode": "buckets", "family": "cross_polytope"},
+    )
     search_parameters = {"n_probes": _auto_or("n_probes", 2**31 - 1), "rerank": _auto_or("rerank", 2**31 - 1)}  # noqa: RUF012
 
     @validation.checks_names
-    def __init__(self, *, metric: str = "l2", mode: str = "auto", n_tables: int | str = "auto",
-                 n_bits: int | str = "auto", n_probes: int | str = "auto", rerank: int | str = "auto",
-                 center: bool = True, seed: int = 0, dim: int | None = None,
+    def __init__(self, *, metric: str = "l2", mode: str = "auto", family: str = "cross_polytope",
+                 n_tables: int | str = "auto", n_bits: int | str = "auto", n_probes: int | str = "auto",
+                 rerank: int | str = "auto", center: bool = True, seed: int = 0, dim: int | None = None,
                  auto_compact: bool = True) -> None:  # fmt: skip
         validation.as_choice("mode", mode, ("auto", *MODES))
+        validation.as_choice("family", family, tuple(FAMILIES))
         n_tables, n_bits = _auto_or("n_tables", MAX_BITS)(n_tables), _auto_or("n_bits", MAX_BITS)(n_bits)
         tables, bits = (1 if value == "auto" else int(value) for value in (n_tables, n_bits))
         if mode == "buckets" and bits > MAX_KEY_BITS:
             raise ValueError(f"n_bits={bits}: a table of 2^n_bits buckets can have keys of up to {MAX_KEY_BITS} bits; "
                              'use more tables, or mode="scan"')  # fmt: skip
+        if mode == "buckets" and family == "cross_polytope" and n_bits != "auto" and bits % 2:
+            raise ValueError(f"n_bits={bits}: keys of cross-polytopes are pairs of hashes, so n_bits must be even")
         if tables * bits > MAX_BITS:
             raise ValueError(f"n_tables * n_bits = {tables * bits} bits exceed {MAX_BITS}")
         super().__init__(
-            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, mode=mode, n_tables=n_tables, n_bits=n_bits,
-            n_probes=self.search_parameters["n_probes"](n_probes), rerank=self.search_parameters["rerank"](rerank),
-            center=bool(center),
+            metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, mode=mode, family=family, n_tables=n_tables,
+            n_bits=n_bits, n_probes=self.search_parameters["n_probes"](n_probes),
+            rerank=self.search_parameters["rerank"](rerank), center=bool(center),
         )  # fmt: skip
 
     def bucket_statistics(self) -> BucketStatistics:
@@ -157,23 +169,28 @@ class LSHIndex(Index):
 
 
 def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mode: str = "scan",
+                    family: str = "cross_polytope", n_rows: int | None = None,
                     seed: int = 0) -> dict[str, Any]:  # fmt: skip
     """Parameters of the cheapest LSHIndex that finds `recall` of the ten nearest, measured on held-out rows.
 
     Parameters
     ----------
-    vectors : array of shape (n, dim)
-        The data or a sample of them. Candidates per query grow with n, so a sample promises a little too much.
+    vectors : array of shape (m, dim)
+        The data, or a random sample of them: at least a tenth, since fewer have no neighbours as near as the tenth.
     metric : {"l2", "cosine", "ip"}
     recall : float
         Of the ten nearest, above 0 and below 1.
     mode : {"scan", "buckets"}
+    family : {"cross_polytope", "hyperplanes"}
+    n_rows : int, optional
+        How many rows the index will have, if `vectors` are a sample. What is needed is scaled up, see
+        `annlab/lsh_tuning.py`.
     seed : int
 
     Returns
     -------
     dict
-        Keywords for `LSHIndex`: metric, mode, n_tables, n_bits, n_probes (buckets only), rerank, seed.
+        Keywords for `LSHIndex`: metric, mode, family, n_tables, n_bits, n_probes (buckets only), rerank, seed.
 
     Raises
     ------
@@ -193,16 +210,28 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
         raise ValueError(
             f"recall must be above 0 and below 1, not {recall}, and there must be vectors, not {len(array)}"
         )
-    tried = []
-    for shift in (-1, 0, 1):  # halve and double the bits of a scan; keys two bits shorter and longer
-        defaults = LSHStructure.default_bits(mode, len(array))
-        n_bits = int(defaults * 2.0**shift) if mode == "scan" else min(max(defaults + 2 * shift, 2), MAX_KEY_BITS)
-        params = LSHIndex(metric=metric, mode=mode, n_bits=n_bits)._params
+    n = len(array) if n_rows is None else validation.as_integer("n_rows", n_rows, len(array))
+    growth = n / len(array)
+    aim = Aim(recall, max(1, round(Aim.k / growth)))
+    bits = LSHStructure.default_bits(mode, n)
+    if mode == "scan":
+        tried = [(1, bits // 2), (1, bits), (1, 2 * bits)]
+    else:
+        even = bits - bits % 2
+        tried = [(16, max(even - 2, 2)), (8, even), (16, even), (32, even), (16, min(even + 2, MAX_KEY_BITS))]
+    best: tuple[float, dict[str, Any]] | None = None
+    for n_tables, n_bits in tried:
+        index = LSHIndex(metric=metric, mode=mode, family=family, n_tables=n_tables, n_bits=n_bits)
         built, _ = LSHStructure.build(
-            array, metric=get_metric(metric), params=params, rng=np.random.default_rng(seed), threads=1,
-            progress=as_progress(None), owned=True, target=recall,
+            array, metric=get_metric(metric), params=index._params, rng=np.random.default_rng(seed), threads=1,
+            progress=as_progress(None), owned=True, aim=aim,
         )  # fmt: skip
-        tried.append(built.settings)
-    best = min(tried, key=lambda settings: settings.touched)
-    chosen = {"metric": metric, "mode": mode, "n_tables": best.n_tables, "n_bits": best.n_bits, "rerank": best.rerank}
-    return chosen | ({"n_probes": best.n_probes} if mode == "buckets" else {}) | {"seed": seed}
+        settings = replace(built.settings, rerank=math.ceil(growth * built.settings.rerank))
+        built.settings = settings
+        cost = built.nanoseconds(growth)
+        chosen = {"metric": metric, "mode": mode, "family": family, "n_tables": n_tables, "n_bits": n_bits}
+        chosen |= {"rerank": settings.rerank, "seed": seed}
+        chosen |= {"n_probes": settings.n_probes} if mode == "buckets" else {}
+        if best is None or cost < best[0]:
+            best = cost, chosen
+    return best[1] if best else {}

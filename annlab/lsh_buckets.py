@@ -1,59 +1,70 @@
 """Finding candidates in hash tables: rows that share a key with the query, or nearly.
 
-A key is `n_bits` signs; rows that are near the query share it often, others rarely. What a single table misses, others
-find, and so do neighbouring buckets of the same table: which of them to look into first, the query's own projections
-tell (`kernels/buckets.py`). The arrays:
+Rows that are near the query share its key often, others rarely. What a single table misses, others find, and so do
+neighbouring buckets of the same table: which of them to look into, the query's own projections tell. What a key is and
+which buckets to probe is the matter of `lsh_keys.py`; here they are filled and read (`kernels/buckets.py`). The arrays:
 
-    records   (n, words + 1) uint64       a row's code, then its two estimation numbers (float32 each)
-    offsets   (n_tables, 2^n_bits + 1)    int32, of the rows of each bucket
-    rows      (n_tables, n)               int32, ascending in each bucket
+    records   (n, words + 1) uint64           a row's code, then its two estimation numbers (float32 each)
+    offsets   (n_tables * 2^n_bits + 1,)      int64: where the rows of each bucket of each table begin
+    rows      (n_tables * n,)                 int32, ascending in each bucket
 
-New rows go to a second, small set of tables (`recent`), which is rebuilt when rows are added and merged with the first
-when it has grown to an eighth of it, so that growing costs little more than building once.
+New rows go to a second, small set of buckets (`recent`), which is merged with the first when it has grown to an eighth
+of it, so that growing costs little more than building once.
 """
 
-import heapq
+import threading
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Self
 
 import numpy as np
 
 from annlab.kernels import buckets as kernels
 from annlab.kernels.topk import PADDING
-from annlab.lsh_codes import Codes
+from annlab.lsh_codes import Codes, QueryCodes
 from annlab.state import Column
 
 MAX_KEY_BITS = 24
-_MERGE_AT = 8  # the share of the first tables' rows at which the second ones are merged with them
+_MERGE_AT = 8  # the share of the first buckets' rows at which the second ones are merged with them
 _NO_WORDS = np.empty((0, 0), np.uint64)
 _SMALLEST_CAP = 4096
+_LINE = 64  # bytes of a cache line
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Hash tables over some consecutive rows."""
+class Buckets:
+    """The buckets of all tables over some consecutive rows."""
 
     offsets: np.ndarray
     rows: np.ndarray
 
     @classmethod
-    def build(cls, codes: np.ndarray, first_row: int, n_tables: int, n_bits: int) -> Self:
-        """Of codes (m, words), which are the rows first_row, first_row + 1, ..."""
-        offsets = np.zeros((n_tables, 2**n_bits + 1), np.int32)
-        rows = np.empty((n_tables, len(codes)), np.int32)
-        kernels.fill(codes, first_row, n_bits, offsets, rows)
-        return cls(offsets, rows)
+    def fill(cls, keys: np.ndarray, first_row: int, n_bits: int) -> Self:
+        """Of keys (n_tables, m), which are of the rows first_row, first_row + 1, ..."""
+        made = cls(np.zeros((len(keys) << n_bits) + 1, np.int64), np.empty(keys.size, np.int32))
+        kernels.fill(keys, first_row, 2**n_bits, made.offsets, made.rows)
+        return made
 
-    def check(self, first_row: int, stop_row: int) -> None:
-        """Raise a ValueError unless every bucket lies within `rows`, and every row within first_row..stop_row-1."""
-        offsets, rows = self.offsets, self.rows
-        if offsets.dtype != np.int32 or rows.dtype != np.int32 or offsets.ndim != 2 or rows.ndim != 2:
-            raise ValueError(f"bucket offsets {offsets.dtype} {offsets.shape} and rows {rows.dtype} {rows.shape}")
-        if len(rows) != len(offsets) or rows.shape[1] != stop_row - first_row:
-            raise ValueError(f"buckets of {rows.shape} for {len(offsets)} tables of {stop_row - first_row} rows")
-        if (offsets[:, 0] != 0).any() or (offsets[:, -1] != rows.shape[1]).any() or (np.diff(offsets) < 0).any():
-            raise ValueError("bucket offsets do not ascend from 0 to the number of rows")
+    @classmethod
+    def none(cls, n_tables: int, n_bits: int) -> Self:
+        """Without rows."""
+        return cls.fill(np.empty((n_tables, 0), np.int32), 0, n_bits)
+
+    def merged(self, later: "Buckets") -> "Buckets":
+        """With the rows of another set of buckets behind those of this one."""
+        offsets, rows = np.empty_like(self.offsets), np.empty(len(self.rows) + len(later.rows), np.int32)
+        kernels.merge(self.offsets, self.rows, later.offsets, later.rows, offsets, rows)
+        return Buckets(offsets, rows)
+
+    def check(self, n_tables: int, n_bits: int, first_row: int, stop_row: int) -> None:
+        """Raise a ValueError unless every table has every one of the rows first_row..stop_row-1 in a bucket."""
+        offsets, rows, m = self.offsets, self.rows, stop_row - first_row
+        if offsets.dtype != np.int64 or rows.dtype != np.int32:
+            raise ValueError(f"bucket offsets are {offsets.dtype} and rows {rows.dtype}, not int64 and int32")
+        if offsets.shape != ((n_tables << n_bits) + 1,) or rows.shape != (n_tables * m,):
+            raise ValueError(f"bucket offsets {offsets.shape} and rows {rows.shape} do not fit {n_tables} tables of "
+                             f"{n_bits} bits and {m} rows")  # fmt: skip
+        if (np.diff(offsets) < 0).any() or (offsets[:: 2**n_bits] != m * np.arange(n_tables + 1)).any():
+            raise ValueError("bucket offsets do not ascend from 0 to the number of rows in every table")
         if rows.size and not (first_row <= rows.min() and rows.max() < stop_row):
             raise ValueError(f"a bucket holds a row outside {first_row}..{stop_row - 1}")
 
@@ -64,7 +75,7 @@ class BucketStatistics:
 
     Attributes
     ----------
-    sizes : (buckets,) int32
+    sizes : (buckets,) int64
         Rows in every bucket of every table.
     empty : float
         The share of buckets without rows.
@@ -86,108 +97,76 @@ class BucketStatistics:
 
 
 class BucketTables:
-    """Records of rows 0..n-1 and tables over them."""
+    """Records of rows 0..n-1 and buckets over them."""
 
-    def __init__(self, records: Column, base: Tables, recent: Tables, n_bits: int) -> None:
-        self.records, self.base, self.recent, self.n_bits = records, base, recent, n_bits
-        self._templates: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    def __init__(self, records: Column, base: Buckets, recent: Buckets, n_tables: int, n_bits: int) -> None:
+        self.records, self.base, self.recent, self.n_tables, self.n_bits = records, base, recent, n_tables, n_bits
+        self._scratch = threading.local()
 
     @classmethod
-    def build(cls, codes: Codes, n_tables: int, n_bits: int) -> Self:
-        """From the codes of all rows."""
-        base = Tables.build(codes.bits, 0, n_tables, n_bits)
-        return cls(Column(_records(codes)), base, _no_tables(base), n_bits)
+    def build(cls, codes: Codes, keys: np.ndarray, n_bits: int) -> Self:
+        """From the codes and keys (n_tables, n) of all rows."""
+        base, none = Buckets.fill(keys, 0, n_bits), Buckets.none(len(keys), n_bits)
+        return cls(Column(_records(codes)), base, none, len(keys), n_bits)
 
     @property
     def n(self) -> int:
         return len(self.records.array)
 
     @property
-    def n_tables(self) -> int:
-        return len(self.base.offsets)
+    def n_base(self) -> int:
+        """The rows of the first set of buckets; the second has the others."""
+        return len(self.base.rows) // self.n_tables
 
-    def extended(self, codes: Codes) -> Self:
+    def extended(self, codes: Codes, keys: np.ndarray) -> Self:
         """With some more rows behind these."""
-        records = self.records.extended(_records(codes))
-        n_base = self.base.rows.shape[1]
-        if len(records.array) - n_base > n_base // _MERGE_AT:
-            base = Tables.build(records.array, 0, self.n_tables, self.n_bits)
-            return type(self)(records, base, _no_tables(base), self.n_bits)
-        recent = Tables.build(records.array[n_base:], n_base, self.n_tables, self.n_bits)
-        return type(self)(records, self.base, recent, self.n_bits)
+        base, recent = self.base, self.recent.merged(Buckets.fill(keys, self.n, self.n_bits))
+        if len(recent.rows) > len(base.rows) // _MERGE_AT:
+            base, recent = base.merged(recent), Buckets.none(self.n_tables, self.n_bits)
+        return type(self)(self.records.extended(_records(codes)), base, recent, self.n_tables, self.n_bits)
 
     def cap(self, keep: int) -> int:
         """Candidates after which a query stops looking into further buckets: see the kernel."""
         return min(self.n, max(_SMALLEST_CAP, 4 * keep, self.n // 8))
 
-    def search(self, codes: np.ndarray, projections: np.ndarray, n_probes: int, keep: int,
+    def search(self, codes: QueryCodes, probes: np.ndarray, keep: int,
                alive: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Rows (q, keep), -1 where none, and what was done (q, 3): see `kernels.probe`."""
-        cap, n_tables = self.cap(keep), self.n_tables
+        """Rows (q, keep), -1 where none, and what was done (q, 3): see `kernels.collect`."""
+        cap, q = self.cap(keep), len(codes.bits)
         keep = min(keep, cap)
-        parent, rank = self._template(n_probes)
-        size = len(parent) * n_tables + PADDING
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
-        found, done = np.full((len(codes), keep), -1, np.int64), np.zeros((len(codes), 3), np.int64)
-        low = np.empty(max(size, cap) + 2 * PADDING, np.float32)
-        kernels.probe(
-            projections, codes, self.n_bits, min(n_probes, n_tables << self.n_bits), parent, rank, self.base.offsets,
-            self.base.rows, self.recent.offsets, self.recent.rows, self.records.array,
-            self.records.array.view(np.float32), words, cap, keep, np.empty(size, np.float32), np.empty(size, np.int64),
-            low, np.empty_like(low), np.zeros(self.n // 64 + 1, np.uint64), np.empty(cap, np.int32),
-            np.empty(cap + PADDING, np.float32), found, done,
+        found, done = np.full((q, keep), -1, np.int64), np.zeros((q, 3), np.int64)
+        kernels.collect(
+            np.ascontiguousarray(probes), codes.bits, codes.planes, codes.steps, self.base.offsets, self.base.rows,
+            self.recent.offsets, self.recent.rows, self.records.array, self.records.array.view(np.float32), words, cap,
+            keep, *self._buffers(cap), found, done,
         )  # fmt: skip
         return found, done
 
-    def _template(self, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sets of flipped bits that can be among the n_probes cheapest of all tables, for most queries."""
-        share = -(-n_probes // self.n_tables)
-        n_sets = min(4 * share + 8, n_probes, 2**self.n_bits) if self.n_tables > 1 else min(n_probes, 2**self.n_bits)
-        n_sets = 1 << (n_sets - 1).bit_length()
-        n_sets = min(n_sets, 2**self.n_bits)
-        if n_sets not in self._templates:
-            self._templates[n_sets] = cheapest_sets(self.n_bits, n_sets)
-        return self._templates[n_sets]
+    def _buffers(self, cap: int) -> tuple[np.ndarray, ...]:
+        """Scratch of this thread: low, high, seen, candidates, estimates. New memory for every query is slow."""
+        buffers: tuple[np.ndarray, ...] | None = getattr(self._scratch, "buffers", None)
+        if buffers is None or len(buffers[3]) <= cap:
+            low, high, estimates = (np.empty(cap + 2 * PADDING, np.float32) for _ in range(3))
+            buffers = low, high, np.zeros(self.n // 64 + 1, np.uint64), np.empty(cap + 1, np.int32), estimates
+            self._scratch.buffers = buffers
+        return buffers
 
     def statistics(self) -> BucketStatistics:
         """How rows fall into buckets."""
-        sizes = np.diff(self.base.offsets, axis=1)
-        if self.recent.rows.size:
-            sizes = sizes + np.diff(self.recent.offsets, axis=1)
-        squares = (sizes.astype(np.float64) ** 2).sum(axis=1)
-        skew = float((squares * sizes.shape[1] / self.n**2).mean())
-        return BucketStatistics(sizes.ravel(), float((sizes == 0).mean()), float(sizes.max() / self.n), skew)
-
-
-def cheapest_sets(n_bits: int, n_sets: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of ranks in the order of their expected cost, as (parent, rank): set i is set parent[i] and rank[i].
-
-    The bit of rank j has the j-th smallest squared projection of n_bits; the expectation is that of normal numbers.
-    Set 0 is the empty one. Sets are grown by their largest rank, so every set comes after its parent.
-    """
-    normal = NormalDist()
-    expected = [normal.inv_cdf(0.5 + 0.5 * (j + 1) / (n_bits + 1)) ** 2 for j in range(n_bits)]
-    parent, rank = np.zeros(n_sets, np.int32), np.zeros(n_sets, np.int32)
-    heap = [(expected[0], 0, 0)]  # cost, parent, largest rank
-    for i in range(1, n_sets):
-        cost, parent[i], rank[i] = heapq.heappop(heap)
-        last = int(rank[i])
-        if last + 1 < n_bits:
-            heapq.heappush(heap, (cost - expected[last] + expected[last + 1], int(parent[i]), last + 1))
-            heapq.heappush(heap, (cost + expected[last + 1], i, last + 1))
-    return parent, rank
+        sizes = np.diff(self.base.offsets) + np.diff(self.recent.offsets)
+        skew = float((sizes.astype(np.float64) ** 2).sum() * 2.0**self.n_bits / self.n_tables / self.n**2)
+        return BucketStatistics(sizes, float((sizes == 0).mean()), float(sizes.max() / self.n), skew)
 
 
 def _records(codes: Codes) -> np.ndarray:
     """Codes and estimation numbers of rows in one piece of memory each."""
     n, n_words = codes.bits.shape
-    records = np.empty((n, n_words + 1), np.uint64)
+    size = n * (n_words + 1)
+    memory = np.empty(size + _LINE // 8, np.uint64)
+    start = -memory.ctypes.data % _LINE // 8  # records of half a line then never lie across two
+    records = memory[start : start + size].reshape(n, n_words + 1)
     records[:, :n_words] = codes.bits
     numbers = records.view(np.float32)
     numbers[:, 2 * n_words], numbers[:, 2 * n_words + 1] = codes.halves, codes.slopes
     return records
-
-
-def _no_tables(base: Tables) -> Tables:
-    """Tables like these without rows."""
-    return Tables(np.zeros_like(base.offsets[:, :2]), np.empty((len(base.offsets), 0), np.int32))

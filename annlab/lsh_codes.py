@@ -24,10 +24,11 @@ bits do together is not; see `annlab/lsh_theory.py`.
 
 Estimating from one side
 ------------------------
-A query need not be quantized. With P the projections, s = sign(P y) of a row, and <P y, s> = sum |P y| known when the
+A query need not become signs. With P the projections, s = sign(P y) of a row, and <P y, s> = sum |P y| known when the
 row is coded, <q, y> is estimated by |y|^2 <P q, s> / <P y, s>, exact for q = y (after Gao and Long, RaBitQ, 2024), so
-|q - y|^2 / 2 is |q|^2 / 2 + half - slope <P q, s> with two numbers per row. It costs more than counting bits and tells
-more; buckets use it for the few rows they find, scans count bits.
+|q - y|^2 / 2 is |q|^2 / 2 + half - slope <P q, s> with two numbers per row. <P q, s> is the sum of |P q| less twice
+that over the bits in which the codes differ. Quantized to three bits, the |P q| are weights of bits, and their sum is
+three times a count of bits: buckets afford that for the few rows they find, scans count bits once.
 """
 
 from dataclasses import dataclass, replace
@@ -51,6 +52,19 @@ class Codes:
     bits: np.ndarray
     halves: np.ndarray
     slopes: np.ndarray
+
+
+@dataclass(frozen=True)
+class QueryCodes:
+    """Codes of queries (q, words) uint64, their projections (q, 64 * words) float32, and these quantized.
+
+    planes (q, PLANES * words) uint64 and steps (q, 2) float32: see `weigh` in kernels/hashing.py.
+    """
+
+    bits: np.ndarray
+    projections: np.ndarray
+    planes: np.ndarray
+    steps: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -93,26 +107,41 @@ class Encoder:
 
     def rows(self, vectors: np.ndarray) -> Codes:
         """Encode rows (n, dim) of the data."""
-        n, width = len(vectors), self.normals.shape[1]
+        n, width = len(vectors), self.width
         codes = Codes(np.zeros((n, self.n_words), np.uint64), np.empty(n, np.float32), np.empty(n, np.float32))
         hashing.encode(
             vectors, self.metric.code, self.center, self.scale, self.reach, self._panels(), np.zeros(width, np.float32),
-            np.zeros((width, hashing.ROWS_IN_TILE), np.float32), codes.bits, codes.halves, codes.slopes,
+            np.zeros((width, hashing.ROWS_IN_TILE), np.float32), np.zeros(hashing.PANEL_ROWS, np.float32),
+            np.empty(hashing.ROWS_IN_TILE * hashing.LANES, np.float32), codes.bits, codes.halves, codes.slopes,
         )  # fmt: skip
         return codes
 
-    def queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes (q, words) and projections (q, 64 * words) float32 of queries (q, dim)."""
-        center, scale = self.center, self.scale
-        if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order, and it is not centred
-            center, scale = np.zeros_like(center), 1.0
-            queries = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True, initial=0))[1])
-        codes = np.zeros((len(queries), self.n_words), np.uint64)
-        projections = np.empty((len(queries), len(self.normals)), np.float32)
-        width = self.normals.shape[1]
-        hashing.encode_queries(queries, self.metric.code, center, scale, width, self._panels(),
-                               np.zeros(width, np.float32), codes, projections)  # fmt: skip
-        return codes, projections
+    def queries(self, queries: np.ndarray) -> QueryCodes:
+        """Encode queries (q, dim)."""
+        scaled, center, scale = self.for_queries(queries)
+        q, width, n_words = len(queries), self.width, self.n_words
+        made = QueryCodes(
+            np.zeros((q, n_words), np.uint64), np.empty((q, len(self.normals)), np.float32),
+            np.zeros((q, hashing.PLANES * n_words), np.uint64), np.empty((q, 2), np.float32),
+        )  # fmt: skip
+        hashing.encode_queries(
+            scaled, self.metric.code, center, scale, width, self._panels(), np.zeros(width, np.float32), made.bits,
+            made.projections, made.planes, made.steps,
+        )  # fmt: skip
+        return made
+
+    def for_queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Queries, and the center and scale that kernels have to treat them with."""
+        if self.metric.code != INNER_PRODUCT:
+            return queries, self.center, self.scale
+        # a query's own length changes no order, and it is not centred
+        scaled = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True, initial=0))[1])
+        return scaled, np.zeros_like(self.center), 1.0
+
+    @property
+    def width(self) -> int:
+        """Coordinates of a vector when it is hashed: the dimension, and one more for a lift."""
+        return self.normals.shape[1]
 
     def _panels(self) -> np.ndarray:
         """The normals as kernels read them (made once)."""

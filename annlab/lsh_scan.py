@@ -58,15 +58,12 @@ class CodeScan:
 
     def _batch(self, codes: np.ndarray, keep: int, alive: np.ndarray, found: np.ndarray) -> None:
         q, n_words = codes.shape
-        groups = -(-q // hamming.QUERIES_IN_TILE)
-        padded = groups * hamming.QUERIES_IN_TILE
-        queries = np.zeros((padded, n_words), np.uint64)
-        queries[:q] = codes
-        queries = np.ascontiguousarray(queries.reshape(groups, -1, n_words).transpose(0, 2, 1))
-        states, histograms, distances, rows = _buffers(padded, n_words, keep)
+        queries = hamming.in_tiles(codes)
+        states, histograms, distances, rows = _buffers(len(queries) * hamming.QUERIES_IN_TILE, n_words, keep)
+        scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
         states[q:, 0] = 0  # nothing is nearer than that
-        hamming.scan_batch(self.blocks.array, self.n, queries, q, np.ascontiguousarray(alive), keep, states, histograms,
-                           distances, rows)  # fmt: skip
+        hamming.scan_batch(self.blocks.array, self.n, queries, q, np.ascontiguousarray(alive), keep, hamming.BITS_OF,
+                           scratch, states, histograms, distances, rows)  # fmt: skip
         for i in range(q):
             found[i, : states[i, 2]] = rows[i, : states[i, 2]]
 
@@ -84,8 +81,9 @@ class CodeScan:
               stop: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Distances and rows of the best of some blocks, in the order of the rows."""
         states, histograms, distances, rows = _buffers(1, len(code), keep)
-        hamming.scan_one(self.blocks.array, self.n, start, stop, code, mask, keep, states[0], histograms[0],
-                         distances[0], rows[0])  # fmt: skip
+        scratch = np.empty(hamming.BLOCKS_AT_ONCE * hamming.ROWS_IN_BLOCK, np.uint64)
+        hamming.scan_one(self.blocks.array, self.n, start, stop, code, mask, keep, hamming.BITS_OF, scratch, states[0],
+                         histograms[0], distances[0], rows[0])  # fmt: skip
         length = states[0, 2]
         return distances[0, :length], rows[0, :length]
 

@@ -3,23 +3,38 @@
 Theory (`annlab/lsh_theory.py`) says how often two vectors at a known angle collide; it does not know at which angles
 the neighbours of your data lie, nor how many others lie almost as near. So both are measured: some rows of the data
 are taken as queries, their true neighbours are found by an exact scan, and the search parameters grow along a ladder
-until so many of the neighbours are found. A row is no neighbour of itself here.
+until so many of the neighbours are found, with a margin for chance (`lower_bound` in calibration.py). A row is no
+neighbour of itself here.
+
+*From a sample to all.* Whether the keys of two vectors meet in the probed buckets depends on the two alone, but the ten
+nearest of n rows are nearer than the ten nearest of a sample of m: about as near as the sample's 10 m / n nearest. So
+these are what has to be found in the sample, and as many candidates as were needed there times n / m will be needed.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from annlab.calibration import lower_bound
 from annlab.distances import Metric
 from annlab.kernels import distance as distance_kernels
 from annlab.scanning import Scanner
 from annlab.statistics import N_COUNTERS
 
-TARGET_RECALL = 0.9  # of the default parameters
-NEIGHBORS = 10
-_HELD_OUT = 96
-_MARGIN = 0.01  # above the target: a sample is a sample
+_HELD_OUT = 192
 _LADDER = [int(16 * 2 ** (i / 2)) for i in range(2, 25)]  # 32, 45, 64, ... 65536
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What to reach: so much of the k nearest neighbours."""
+
+    recall: float = 0.9
+    k: int = 10
+
+
+DEFAULT_AIM = Aim()
 
 
 class HeldOut:
@@ -32,11 +47,11 @@ class HeldOut:
         Rows, the query itself left out; -1 where there are fewer.
     """
 
-    def __init__(self, vectors: np.ndarray, metric: Metric, rng: np.random.Generator) -> None:
+    def __init__(self, vectors: np.ndarray, metric: Metric, k: int, rng: np.random.Generator) -> None:
         n = len(vectors)
         chosen = np.sort(rng.permutation(n)[:_HELD_OUT])
         self.rows, self.queries = chosen, np.ascontiguousarray(vectors[chosen])
-        k = min(NEIGHBORS, n - 1)
+        k = min(k, n - 1)
         counters = np.zeros((len(chosen), N_COUNTERS), np.int64)
         keys = np.arange(n)
         found = Scanner(vectors, metric).search(self.queries, k + 1, None, keys, 1, counters)
@@ -47,13 +62,11 @@ class HeldOut:
                                distances, self.neighbors)  # fmt: skip
 
     def recall(self, candidates: np.ndarray) -> float:
-        """The share of the true neighbours among the candidates (m, c) of every query."""
-        hits = wanted = 0
-        for row, neighbors in zip(candidates, self.neighbors, strict=True):
-            true = np.flatnonzero(neighbors >= 0)
-            hits += int(np.isin(neighbors.take(true), row).sum())
-            wanted += len(true)
-        return hits / wanted if wanted else 1.0
+        """The share of the true neighbours among the candidates (m, c) of every query, less what chance may add."""
+        if self.neighbors.max(initial=-1) < 0:
+            return 1.0  # a single row has no neighbours
+        pairs = zip(candidates, self.neighbors, strict=True)
+        return lower_bound(np.array([np.isin(true.compress(true >= 0), row).mean() for row, true in pairs]))
 
 
 def smallest(recall_of: Callable[[int], float], limit: int, target: float) -> int:
@@ -62,7 +75,7 @@ def smallest(recall_of: Callable[[int], float], limit: int, target: float) -> in
     low, high = 0, len(steps) - 1
     while low < high:
         middle = (low + high) // 2
-        if recall_of(steps[middle]) >= min(target + _MARGIN, 1.0):
+        if recall_of(steps[middle]) >= target:
             high = middle
         else:
             low = middle + 1

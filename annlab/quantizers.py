@@ -20,7 +20,8 @@ from annlab.centroids import Centroids
 from annlab.kernels.pq import CODEWORDS
 
 _CHUNK = 65536  # vectors encoded at a time
-_TRAINING_POINTS = 8192  # of which every group's codewords are made
+_LARGEST = 1e15  # coordinate: squares and their sums stay in the range of float32
+_TRAINING_POINTS = 4096  # of which every group's codewords are made
 
 
 class ScalarQuantizer:
@@ -166,6 +167,9 @@ def _some_vectors(vectors: Any, name: str, least: int = 1) -> np.ndarray:
     array = validation.as_vectors(vectors)
     if len(array) < least:
         raise ValueError(f"{name} needs at least {least} vectors to learn from, but there are {len(array)}")
+    largest = max(float(array.max()), -float(array.min()))
+    if largest > _LARGEST:
+        raise ValueError(f"vectors reach {largest:.3g}; {name} computes in float32, up to {_LARGEST:g}: scale the data")
     return array
 
 

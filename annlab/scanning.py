@@ -29,6 +29,7 @@ repeated with a larger buffer, and then scored row by row by the definition. The
 magnitudes leave the range in which the argument holds.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ from annlab.kernels import scan, scan_one
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.simd import LANES
 from annlab.kernels.topk import PADDING
+from annlab.room import rows_at_once
 from annlab.statistics import BYTES, DISTANCES
 
 _U = 2.0**-24
@@ -47,7 +49,6 @@ _LARGEST = np.finfo(np.float32).max
 _LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
-_CHUNK = 65536  # rows whose statistics are taken at a time
 _NO_ROWS = np.empty(0, np.int32)
 _NO_WORDS = np.empty(0, np.uint64)
 
@@ -69,17 +70,17 @@ class Extent:
     def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None,
            about_mean: bool = False) -> "Extent":  # fmt: skip
         """Measure vectors (n, dim), n >= 1, in chunks of bounded size, about a center or their mean (ip: about 0)."""
-        dim = vectors.shape[1]
+        dim, at_once = vectors.shape[1], rows_at_once(vectors.shape[1])
         if center is None:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
-                sample = vectors[:: max(1, len(vectors) // _CHUNK)]
+                sample = vectors[:: max(1, len(vectors) // at_once)]
                 center = _converted(sample, metric)[0].mean(axis=0)
                 if np.abs(center).max() < _LARGEST:
                     center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
-        for start in range(0, len(vectors), _CHUNK):
-            converted, norms = _converted(vectors[start : start + _CHUNK], metric)
+        for start in range(0, len(vectors), at_once):
+            converted, norms = _converted(vectors[start : start + at_once], metric)
             reach = max(reach, float(np.abs(converted - center).max()))
             largest = max(largest, float(norms.max()))
             smallest = min(smallest, float(norms[norms > 0].min(initial=np.inf)))
@@ -130,6 +131,10 @@ class Scanner:
         if n <= max(k, LANES):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
         capacity = max(8 * k, 256) + scan.PANEL_ROWS
+        if len(queries) == 1 and n_threads == 1:  # splitting and stacking would take longer than scanning a few rows
+            found, answered = self._scan_single(queries, k, numbers, masks, 0, n, capacity)
+            if answered[0]:
+                return found
         block = max(scan.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
@@ -223,7 +228,7 @@ class Scanner:
         lengths = np.full(len(queries), scan.OVERFLOWED, np.int64)
         for i, query in enumerate(queries):
             query, slack, slope = self._single_slack(query)
-            if np.isfinite(slack):
+            if math.isfinite(slack):
                 lengths[i] = scan_one.scan_one(
                     query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
                     _NO_WORDS if masks is None else masks[i], k, slack, slope, _LARGEST, values, rows[i], sums, low,
@@ -235,7 +240,8 @@ class Scanner:
     def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
         c = (len(query) + 16) * _U
-        norm = float(np.sqrt(np.dot(query.astype(np.float64), query)))
+        wide = query.astype(np.float64)
+        norm = math.sqrt(np.dot(wide, wide))
         largest, smallest = self.extent.largest_norm, self.extent.smallest_norm
         floor = len(query) * 2.0**-140
         if c > 0.01:

@@ -9,6 +9,7 @@ import annlab
 from annlab import bits, storage
 from annlab.distances import Metric
 from annlab.ids import IdMap
+from annlab.room import is_mapped
 from annlab.scanning import Extent
 from annlab.state import Column, State
 from annlab.structure import Structure
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     AnyIndex = TypeVar("AnyIndex", bound=Index)
 
-_STRUCTURE, _ATTRIBUTE = "structure.", "attribute."
+STRUCTURE, _ATTRIBUTE = "structure.", "attribute."  # beginnings of arrays' names
 
 
 def to_arrays(state: State) -> tuple[dict[str, np.ndarray], set[str]]:
@@ -28,8 +29,8 @@ def to_arrays(state: State) -> tuple[dict[str, np.ndarray], set[str]]:
         arrays[_ATTRIBUTE + name] = column.array
     bulk = {"tail"}
     if state.structure is not None:
-        arrays |= {_STRUCTURE + name: array for name, array in state.structure.arrays().items()}
-        bulk |= {_STRUCTURE + name for name in state.structure.bulk}
+        arrays |= {STRUCTURE + name: array for name, array in state.structure.arrays().items()}
+        bulk |= {STRUCTURE + name for name in state.structure.bulk}
     return arrays, bulk
 
 
@@ -37,7 +38,7 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
                 params: dict[str, Any], dim: int, dtype: Any) -> State:  # fmt: skip
     """The state of some arrays. Raises a ValueError (or KeyError, TypeError) wherever they do not fit together."""
     ids, tail = arrays["ids"], arrays["tail"]
-    inner = {name.removeprefix(_STRUCTURE): a for name, a in arrays.items() if name.startswith(_STRUCTURE)}
+    inner = {name.removeprefix(STRUCTURE): a for name, a in arrays.items() if name.startswith(STRUCTURE)}
     _require("tail", tail, dtype, (len(tail), dim))
     structure, n_sealed = None, 0
     if inner:
@@ -70,17 +71,8 @@ def memory(state: State | None) -> dict[str, int]:
         return {"total": 0, "mapped": 0}
     arrays = to_arrays(state)[0] | {"alive": state.alive.array}
     parts = {name: array.nbytes for name, array in arrays.items()} | {"id look-up": state.ids.lookup_bytes}
-    mapped = sum(array.nbytes for array in arrays.values() if _is_mapped(array))
+    mapped = sum(array.nbytes for array in arrays.values() if is_mapped(array))
     return parts | {"total": sum(parts.values()) - mapped, "mapped": mapped}
-
-
-def _is_mapped(array: np.ndarray) -> bool:
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap):
-            return True
-        base = base.base
-    return False
 
 
 def _require(name: str, array: np.ndarray, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -95,7 +87,7 @@ def save(index: "Index", state: State, path: str | os.PathLike[str]) -> None:
         "kind": type(index).__name__,
         "library": annlab.__version__,
         "parameters": index.parameters,
-        "dim": index.dim,
+        "dim": state.tail.array.shape[1],
         "dtype": state.tail.array.dtype.name,
         "rows": state.n_rows,
         "vectors": state.n_live,

@@ -21,6 +21,9 @@ def as_array(values: Any, name: str) -> np.ndarray:
     """A NumPy array of whatever was given, without a copy where that is possible."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; annlab works on dense ones: pass {name}.toarray()")
+    if hasattr(values, "__next__"):
+        raise TypeError(f"{name} is an iterator ({type(values).__name__}), not a matrix; IVFIndex.fit takes blocks of "
+                        "vectors, everything else an array: np.concatenate(list(blocks))")  # fmt: skip
     if hasattr(values, "detach"):  # a torch tensor, wherever it lives
         values = values.detach().cpu().numpy()
     try:

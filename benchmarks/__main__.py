@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from annlab.datasets import Dataset
 from benchmarks import environment, exact, ivf, lsh, report, trees
 from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     result.add_argument("--k", nargs="+", type=int, default=[10, 100])
     result.add_argument("--threads", nargs="+", type=int, default=[1], help="thread counts to run annlab with")
+    result.add_argument("--part", default="frontier", help=f"of the suite ivf: {', '.join(ivf.PARTS)}")
     result.add_argument("--seconds", type=float, default=Budget.seconds, help="time budget of one comparison")
     result.add_argument("--quick", action="store_true", help="a small synthetic set and a second for each comparison")
     return result
@@ -54,6 +56,15 @@ def installed(wanted: Sequence[str]) -> list[str]:
         else:
             present.append(name)
     return present
+
+
+def sized(whole: Dataset, sizes: Sequence[int]) -> list[Dataset]:
+    """The set in the sizes asked for, or as it is; says which sizes it does not have."""
+    n = len(whole.train)
+    for size in sizes:
+        if size > n:
+            print(f"left out: {size:,} rows of {whole.name}, which has {n:,}", file=sys.stderr)
+    return [first(whole, size) for size in sizes if size <= n] if sizes else [whole]
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -73,9 +84,14 @@ def measure(options: argparse.Namespace) -> int:
         print(f"\n{error}", file=sys.stderr)
         return UNPUBLISHABLE
     budget = Budget(seconds=1.0, batch=200, one=50) if options.quick else Budget(seconds=options.seconds)
+    if options.part != "frontier":
+        records = suite.run_part(options, budget)
+        if options.out:
+            report.write_records(options.out, setting, records)
+        return 0
     for name in names(options.data, options.sets, suite.QUICK_SETS if options.quick else suite.SETS):
         whole = load(options.data, name)
-        for dataset in [first(whole, n) for n in options.sizes] or [whole]:
+        for dataset in sized(whole, options.sizes):
             fresh = suite.run(dataset, options, budget)
             print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
             runs += fresh

@@ -6,7 +6,7 @@ front beats are shown faded, since hiding them would hide how well the index mus
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,20 @@ def draw(axes: "Axes", points: Sequence[Point], title: str) -> None:
     axes.set_title(f"{title}\nup and to the right is better")
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+def save_grid(grid: Mapping[tuple[int, str], Sequence[Point]], title: str, path: Path) -> None:
+    """Write one figure with a plot for each (k, mode): rows are k, columns modes."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('plots need matplotlib: pip install "annlab[bench]"') from error
+    ks, modes = list(dict.fromkeys(k for k, _ in grid)), list(dict.fromkeys(mode for _, mode in grid))
+    figure = Figure(figsize=(8 * len(modes), 5 * len(ks)), layout="constrained")
+    axes = figure.subplots(len(ks), len(modes), squeeze=False)
+    for (k, mode), some in grid.items():
+        draw(axes[ks.index(k)][modes.index(mode)], some, f"{title}, k={k}, {mode}")
+    figure.savefig(path, dpi=70)
 
 
 def save(points: Sequence[Point], title: str, path: Path) -> None:

@@ -28,6 +28,13 @@ def write(path: Path, environment: dict[str, Any], runs: Sequence[Run]) -> None:
     os.replace(temporary, path)
 
 
+def write_records(path: Path, environment: dict[str, Any], records: Sequence[dict[str, Any]]) -> None:
+    """Write results that are not runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    body = ",\n".join(json.dumps(_rounded(record)) for record in records)
+    path.write_text(f'{{"environment": {json.dumps(environment, indent=1)},\n"records": [\n{body}\n]}}\n')
+
+
 def read(path: Path) -> tuple[dict[str, Any], list[Run]]:
     """The environment and the runs of a result file."""
     content = json.loads(path.read_text())

@@ -167,6 +167,16 @@ def test_scikit_learn_face() -> None:
     assert model.score(vectors) == pytest.approx(-model.inertia_)
 
 
+def test_scikit_learn_checks() -> None:
+    from sklearn.utils.estimator_checks import check_estimator
+
+    wording = "the error is there, and says it in annlab's words"
+    others = ["check_n_features_in_after_fitting", "check_complex_data", "check_dtype_object", "check_fit2d_predict1d",
+              "check_estimators_empty_data_messages", "check_estimators_nan_inf"]  # fmt: skip
+    results = check_estimator(KMeans(n_clusters=2), expected_failed_checks=dict.fromkeys(others, wording), on_skip=None)
+    assert {result["status"] for result in results} <= {"passed", "xfail", "skipped"}
+
+
 def test_progress_reaches_the_end() -> None:
     seen: list[tuple[str, float]] = []
     KMeans(3, progress=lambda what, share: seen.append((what, share))).fit(

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from annlab import collision_probability
-from annlab.lsh_codes import random_normals
+from annlab.distances import get_metric
+from annlab.lsh_codes import Encoder, random_normals
+from annlab.lsh_keys import CrossPolytopeKeys
+from annlab.lsh_theory import polytope_probability
 
 TRIALS = 20_000
 
@@ -64,3 +67,49 @@ def test_the_formula():
             collision_probability(bad, 4)
     with pytest.raises(ValueError, match="n_bits"):
         collision_probability(0.1, 0)
+
+
+@pytest.mark.parametrize("degrees", [20, 45, 90])
+@pytest.mark.parametrize("n_directions", [1, 4, 16])
+def test_cross_polytopes_of_independent_directions(degrees, n_directions):
+    rng, theta = np.random.default_rng(degrees + n_directions), np.radians(degrees)
+    hashes = []
+    directions = rng.standard_normal((TRIALS, n_directions, 8))
+    for vector in _pair(theta, 8):
+        values = directions @ vector
+        nearest = np.abs(values).argmax(axis=1)
+        hashes.append(2 * nearest + (values[np.arange(TRIALS), nearest] < 0))
+    expected = polytope_probability(theta, n_directions)
+    assert _within((hashes[0] == hashes[1]).mean(), expected)
+    if n_directions == 1:
+        assert expected == pytest.approx(1 - theta / np.pi, abs=1e-3)
+
+
+@pytest.mark.parametrize(("degrees", "n_bits"), [(20, 10), (45, 10), (30, 16)])
+def test_keys_of_pseudo_random_rotations_are_shared_as_often_as_random_ones(degrees, n_bits):
+    """Two hashes a key: the square. Rotations are orthogonal, which changes little in 64 dimensions."""
+    rng, theta = np.random.default_rng(3), np.radians(degrees)
+    pair = np.stack(_pair(theta, 64)).astype(np.float32)
+    both = np.vstack([pair, -pair])  # centred already
+    encoder = Encoder.learn(both, get_metric("cosine"), 64, True, rng)
+    keys = CrossPolytopeKeys.draw(4096 // n_bits, n_bits, encoder, rng)
+    shared = []
+    for _ in range(8):
+        keys = CrossPolytopeKeys.draw(keys.n_tables, n_bits, encoder, rng)
+        found = keys.rows(both, encoder.rows(both))
+        shared.append(found[:, 0] == found[:, 1])
+    share, expected = np.mean(shared), polytope_probability(theta, 2 ** (n_bits // 2 - 1)) ** 2
+    error = np.sqrt(expected * (1 - expected) / np.size(shared))
+    assert abs(share - expected) <= 5 * error + 0.02
+    assert share > collision_probability(theta, n_bits) + 5 * error
+
+
+def test_the_polytope_formula():
+    assert polytope_probability(0.0, 8) == 1 and polytope_probability(np.pi, 8) == 0
+    falling = [polytope_probability(np.radians(degrees), 32) for degrees in (5, 20, 60, 120)]
+    assert falling == sorted(falling, reverse=True)
+    assert polytope_probability(np.pi / 2, 16) == pytest.approx(1 / 32, abs=1e-3)  # nothing in common: chance
+    with pytest.raises(ValueError, match="theta"):
+        polytope_probability(4.0, 2)
+    with pytest.raises(ValueError, match="n_directions"):
+        polytope_probability(1.0, 0)

@@ -5,67 +5,150 @@ same for all rows of a query and drops out; step_i y_i is rounded to signed byte
 surrogate is h - t (code.z): four multiplications in every int32 lane at once, and exact, from a quarter of the bytes.
 """
 
-from annlab.kernels.lists import QUERIES_IN_GROUP, ROWS_IN_TILE, add_up, gather_group, living, take
-from annlab.kernels.path import REGISTER_BYTES, entry, inlined
-from annlab.kernels.simd import LANES, int_registers, load, load_repeated, pointer, prefetch, ramp, store
-from annlab.kernels.simd_bytes import dot_bytes, ints_to_floats
+import numpy as np
+
+from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer, parts, take_out
+from annlab.kernels.lists import (
+    PAIRS_IN_GROUP,
+    PARTS_IN_GROUP,
+    QUARTER,
+    QUERIES_IN_GROUP,
+    fold_first,
+    fold_quarters,
+    fold_rows,
+    fold_second,
+)
+from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
+from annlab.kernels.simd import LANES, int_registers, load, pointer, prefetch, splat, store
+from annlab.kernels.simd_bytes import LARGEST_SIGNED, dot_bytes, ints_to_floats
 
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path
 _AHEAD = 4096
-_EVERY_QUERY = sum(1 << (ROWS_IN_TILE * j) for j in range(QUERIES_IN_GROUP))
+_ZERO, _NOUGHT = np.int32(0), np.float32(0.0)
 
 
 @inlined
-def byte_tile(block, x, queries, stride):
-    """Sums code_r.z_j of four rows and a group of queries, both `stride` bytes apart, lane 4 j + r."""
-    zero = ramp(0) ^ ramp(0)
-    for j in range(LANES):
-        block[j] = zero
-    for i in range(0, stride, REGISTER_BYTES):
-        a, b = load(x + i), load(x + stride + i)
-        c, d = load(x + 2 * stride + i), load(x + 3 * stride + i)
-        for row in range(ROWS_IN_TILE):
-            prefetch(x + row * stride + i + _AHEAD)
-        for j in range(QUERIES_IN_GROUP):
-            z = load(queries + j * stride + i)
-            block[4 * j] = dot_bytes(block[4 * j], a, z)
-            block[4 * j + 1] = dot_bytes(block[4 * j + 1], b, z)
-            block[4 * j + 2] = dot_bytes(block[4 * j + 2], c, z)
-            block[4 * j + 3] = dot_bytes(block[4 * j + 3], d, z)
-    return add_up(block)
+def byte_tile(block, sums, x, queries, n_queries, stride):
+    """sums[j * QUARTER] = code_r.z_j, lane r, of LANES rows and n_queries queries, both `stride` bytes apart."""
+    for quarter in range(QUARTER):
+        for pair in range(4 * n_queries):
+            block[pair] = splat(_ZERO)
+        row = x + quarter * stride
+        second, third, fourth = QUARTER * stride, 2 * QUARTER * stride, 3 * QUARTER * stride
+        for i in range(0, stride, REGISTER_BYTES):
+            a, b = load(row + i), load(row + second + i)
+            c, d = load(row + third + i), load(row + fourth + i)
+            for j in range(n_queries):
+                z = load(queries + j * stride + i)
+                block[4 * j] = dot_bytes(block[4 * j], a, z)
+                block[4 * j + 1] = dot_bytes(block[4 * j + 1], b, z)
+                block[4 * j + 2] = dot_bytes(block[4 * j + 2], c, z)
+                block[4 * j + 3] = dot_bytes(block[4 * j + 3], d, z)
+        for j in range(n_queries):
+            low, high = fold_first(block[4 * j], block[4 * j + 2]), fold_first(block[4 * j + 1], block[4 * j + 3])
+            sums[j * QUARTER + quarter] = fold_second(low, high)
+    fold_quarters(sums, n_queries)
+
+
+@inlined
+def byte_row_by_row(block, sums, x, query, stride):
+    """`byte_tile` for one query: the same sums, but memory is read from one end to the other."""
+    for r in range(LANES):
+        partial = splat(_ZERO)
+        for i in range(0, stride, REGISTER_BYTES):
+            partial = dot_bytes(partial, load(x + i), load(query + i))
+        block[r] = partial
+        x += stride
+    fold_rows(block, sums)
+
+
+@kernel
+def quantize_query(query, dim, row_steps, out, stride):
+    """out (stride,) int8: step_i y_i in steps of t, which is returned."""
+    largest = _NOUGHT
+    for i in range(dim):
+        largest = max(largest, abs(query[i] * row_steps[i]))
+    step = max(largest / np.float32(LARGEST_SIGNED), np.float32(1e-30))
+    for i in range(stride):
+        out[i] = np.int8(np.rint(query[i] * row_steps[i] / step)) if i < dim else np.int8(0)
+    return step
+
+
+@entry
+def quantize_queries(path, queries, row_steps, out, steps):
+    """`quantize_query` for all queries (q, dim): out (q, stride), steps (q,)."""
+    dim, stride = queries.shape[1], out.shape[1]
+    y, row_step, z = pointer(queries), pointer(row_steps), pointer(out)
+    for i in range(queries.shape[0]):
+        steps[i] = quantize_query(y + i * dim, dim, row_step, z + i * stride, stride)
 
 
 @entry
 def scan_byte_lists(path, queries, steps, codes, halves, list_offsets, pair_offsets, pairs, n_probes, alive, words_each,
-                    has_alive, keep, keys, bounds, lengths, values, rows, group, group_bounds, group_steps, found, low,
-                    high):  # fmt: skip
+                    has_alive, keep, keys, bounds, lengths, values, rows, group, found, low, high):  # fmt: skip
     """Offer the rows of every list, by their codes, to the queries that probe it.
 
-    queries (q, stride) int8 in steps (q,); codes (n, stride) uint8, n >= ROWS_IN_TILE; halves (n,); the rest as in
+    queries (q, stride) int8 in steps (q,); codes (n, stride) uint8, n >= LANES; halves (n,); the rest as in
     `scan_lists`.
     """
     n, stride, capacity = codes.shape[0], codes.shape[1], values.shape[1]
     z, step, x, half = pointer(queries), pointer(steps), pointer(codes), pointer(halves)
     pair, bit, bound, length = pointer(pairs), pointer(alive), pointer(bounds), pointer(lengths)
     value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    members, limits, hits, own = pointer(group), pointer(group_bounds), pointer(found), pointer(group_steps)
-    block = int_registers(LANES)
+    member, out = pointer(group), pointer(found) + FRONT
+    block, sums = int_registers(PAIRS_IN_GROUP), int_registers(PARTS_IN_GROUP)
     for label in range(list_offsets.shape[0] - 1):
-        start, stop = list_offsets[label], list_offsets[label + 1]
-        for p in range(pair_offsets[label], pair_offsets[label + 1], QUERIES_IN_GROUP):
-            size = min(QUERIES_IN_GROUP, pair_offsets[label + 1] - p)
-            gather_group(z, stride, stride, pair + p, n_probes, size, bound, members, limits)
-            for lane in range(ROWS_IN_TILE * size):
-                own[lane] = step[pair[p + lane // ROWS_IN_TILE] // n_probes]
-            for r in range(start, stop, ROWS_IN_TILE):
-                s = min(r, n - ROWS_IN_TILE)
-                valid = ((1 << min(ROWS_IN_TILE, stop - s)) - 1) & ~((1 << (r - s)) - 1)
-                sums = byte_tile(block, x + s * stride, members, stride)
-                value_of = load_repeated(half + s) - ints_to_floats(sums) * load(own)
-                mask = (value_of <= load(limits)) & (valid * _EVERY_QUERY)
-                if mask != 0:
-                    store(hits, value_of)
-                    if has_alive:
-                        mask = living(mask, s, pair + p, n_probes, bit, words_each)
-                    take(mask, hits, s, pair + p, n_probes, bound, length, value, row, capacity, keep, key, a, b,
-                         limits)  # fmt: skip
+        p, n_pairs = pair + pair_offsets[label], pair_offsets[label + 1] - pair_offsets[label]
+        if n_pairs == 0:
+            continue
+        for j in range(-(-n_pairs // QUERIES_IN_GROUP) * QUERIES_IN_GROUP):
+            own = z + p[min(j, n_pairs - 1)] // n_probes * stride
+            for i in range(0, stride, REGISTER_BYTES):
+                store(member + j * stride + i, load(own + i))
+        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
+            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
+            for r in range(start, stop, LANES):
+                s = min(r, n - LANES)
+                for i in range(0, LANES * stride, 64):
+                    prefetch(x + s * stride + i + _AHEAD)
+                for g in range(0, n_pairs, QUERIES_IN_GROUP):
+                    byte_tile(block, sums, x + s * stride, member + g * stride, QUERIES_IN_GROUP, stride)
+                    for j in range(QUERIES_IN_GROUP):
+                        own = splat(step[p[min(g + j, n_pairs - 1)] // n_probes])
+                        store(out + (g + j) * CHUNK_WIDTH + (s - start),
+                              load(half + s) - ints_to_floats(sums[j * QUARTER]) * own)  # fmt: skip
+            for j in range(n_pairs):
+                q = p[j] // n_probes
+                bound[q], length[q] = offer(
+                    out + j * CHUNK_WIDTH, stop - start, start, bit + q * words_each, has_alive, bound[q], length[q],
+                    value + q * capacity, row + q * capacity, capacity, keep, key, a, b,
+                )  # fmt: skip
+
+
+@entry
+def scan_byte_lists_one(path, query, row_steps, quantized, codes, halves, list_offsets, probes, alive, has_alive, keep,
+                        keys, scratch, rows, result):  # fmt: skip
+    """The `keep` best rows of the probed lists (p,) for one converted query; quantized (stride,) int8 is scratch.
+
+    Arguments and result as in `lists.scan_lists_one`.
+    """
+    n, stride, capacity = codes.shape[0], codes.shape[1], rows.shape[0]
+    z, x, half, bit, row, key = (
+        pointer(quantized), pointer(codes), pointer(halves), pointer(alive), pointer(rows), pointer(keys),
+    )  # fmt: skip
+    step = quantize_query(pointer(query), row_steps.shape[0], pointer(row_steps), z, stride)
+    value, out, a, b = parts(scratch, capacity)
+    block, sums = int_registers(LANES), int_registers(QUARTER)
+    bound, length, looked_at = FIRST_BOUND, 0, 0
+    for probe in range(probes.shape[0]):
+        label = probes[probe]
+        looked_at += list_offsets[label + 1] - list_offsets[label]
+        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
+            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
+            for r in range(start, stop, LANES):
+                s = min(r, n - LANES)
+                byte_row_by_row(block, sums, x + s * stride, z, stride)
+                store(out + (s - start), load(half + s) - ints_to_floats(sums[0]) * splat(step))
+            bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
+                                  key, a, b)  # fmt: skip
+    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at

@@ -1,7 +1,10 @@
 """Scanning sign codes by Hamming distance: the rows whose codes differ least from the query's.
 
 Codes lie in blocks of eight rows, word by word: blocks (n_blocks, words, 8) uint64, so that one load takes the same 64
-bits of eight rows; xor, count the bits of every lane, add. On AVX-512 each is one instruction (VPOPCNTDQ).
+bits of several rows; xor, count the bits of every lane, add. Where the CPU counts bits in registers (AVX-512's
+VPOPCNTDQ), each is one instruction. Elsewhere they are looked up: a byte shuffle reads sixteen entries of a table, the
+numbers of bits in 0..15, for every byte of a register, so a byte is counted as two halves, and halves are added as
+bytes until a word can overflow. A batch splits a row's code once for all queries of a tile, whose halves come apart.
 
 *Batches*: a block meets QUERIES_IN_TILE queries at once, whose words come as broadcasts, and a chunk of blocks that
 fits the second-level cache meets all queries before the next is read. *One query* reads the codes once, in four blocks
@@ -16,18 +19,22 @@ are taken (a later row at T loses the tie). Every accepted row is one addition, 
 
 import numpy as np
 
-from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
-from annlab.kernels.simd import first, load, pointer, splat, store
-from annlab.kernels.simd_bytes import count_bits
-from annlab.kernels.simd_masked import WORD_LANES, word_registers
+from annlab.kernels.path import FEATURES, PATH_NAME, entry, inlined, kernel
+from annlab.kernels.simd import first, load, load_table, pointer, splat, store
+from annlab.kernels.simd_bytes import as_elements, count_bits, lookup, shift_right
+from annlab.kernels.simd_masked import WORD_LANES, byte_registers, sum_bytes, word_registers
 
+COUNTS_BITS = PATH_NAME == "generic" or (PATH_NAME == "avx512" and "avx512vpopcntdq" in FEATURES)
+HALVES = np.uint64(0x0F0F0F0F0F0F0F0F)
+BITS_OF = np.bitwise_count(np.arange(16, dtype=np.uint8))  # the table
 ROWS_IN_BLOCK = 8
-QUERIES_IN_TILE = 8 if REGISTER_BYTES == 64 else 4
+QUERIES_IN_TILE = 8
 BLOCKS_AT_ONCE = 4
 CHUNK_BYTES = 128 * 1024
 _PARTS = ROWS_IN_BLOCK // WORD_LANES  # registers in which the eight rows of a block lie
 _SINGLES = BLOCKS_AT_ONCE * _PARTS
-_ZERO, _FAR = np.uint64(0), np.uint64(2**63)
+_ZERO, _NOTHING = np.uint64(0), np.int64(0)
+_WORDS_OF_BYTES = 31  # words whose bits can be added in bytes: 8 each
 
 
 @kernel
@@ -73,7 +80,7 @@ def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
 
 
 @inlined
-def batch_tile(block, codes, queries, n_words):
+def counting_tile(block, codes, queries, n_words):
     """block = distances of one register of rows to QUERIES_IN_TILE queries (n_words x QUERIES_IN_TILE)."""
     for j in range(QUERIES_IN_TILE):
         block[j] = splat(_ZERO)
@@ -86,6 +93,53 @@ def batch_tile(block, codes, queries, n_words):
 
 
 @inlined
+def lookup_tile(block, halves, codes, queries, n_words, table):
+    """The same; queries: the lower halves of the bytes of QUERIES_IN_TILE words, then the upper ones."""
+    bits_of = load_table(table)
+    for j in range(QUERIES_IN_TILE):
+        block[j] = splat(_ZERO)
+    for begin in range(0, n_words, _WORDS_OF_BYTES):
+        for j in range(QUERIES_IN_TILE):
+            halves[j] = as_elements(splat(_ZERO), table)
+        for _ in range(min(_WORDS_OF_BYTES, n_words - begin)):
+            code = load(codes)
+            low, high = code & splat(HALVES), shift_right(code, 4) & splat(HALVES)
+            for j in range(QUERIES_IN_TILE):
+                in_low = lookup(bits_of, as_elements(low ^ splat(queries[j]), table))
+                in_high = lookup(bits_of, as_elements(high ^ splat(queries[QUERIES_IN_TILE + j]), table))
+                halves[j] = halves[j] + (in_low + in_high)
+            codes += ROWS_IN_BLOCK
+            queries += 2 * QUERIES_IN_TILE
+        for j in range(QUERIES_IN_TILE):
+            block[j] = block[j] + sum_bytes(halves[j])
+
+
+@inlined
+def one_query_tile(block, halves, codes, query, n_words, n_blocks, table):
+    """block = distances of BLOCKS_AT_ONCE blocks to one query (words); behind n_blocks, those of the last one again."""
+    bits_of = load_table(table)
+    for j in range(_SINGLES):
+        block[j] = splat(_ZERO)
+    for begin in range(0, n_words, _WORDS_OF_BYTES):
+        for j in range(_SINGLES):
+            halves[j] = as_elements(splat(_ZERO), table)
+        for i in range(begin, min(begin + _WORDS_OF_BYTES, n_words)):
+            word = splat(query[i])
+            for j in range(_SINGLES):
+                place = min(j // _PARTS, n_blocks - 1) * n_words * ROWS_IN_BLOCK + (j % _PARTS) * WORD_LANES
+                differing = load(codes + place) ^ word
+                if COUNTS_BITS:
+                    block[j] = block[j] + count_bits(differing)
+                else:
+                    low = lookup(bits_of, as_elements(differing & splat(HALVES), table))
+                    high = lookup(bits_of, as_elements(shift_right(differing, 4) & splat(HALVES), table))
+                    halves[j] = halves[j] + (low + high)
+            codes += ROWS_IN_BLOCK
+        for j in range(_SINGLES):
+            block[j] = block[j] + sum_bytes(halves[j])
+
+
+@inlined
 def lanes_to_scan(alive, n_words, row, n):
     """The mask of the rows row .. row + WORD_LANES - 1 that exist and may be returned."""
     mask = (1 << min(WORD_LANES, n - row)) - 1 if row < n else 0
@@ -95,32 +149,36 @@ def lanes_to_scan(alive, n_words, row, n):
 
 
 @entry
-def scan_batch(path, codes, n, queries, n_queries, alive, keep, states, histograms, distances, rows):
+def scan_batch(path, codes, n, queries, n_queries, alive, keep, table, scratch, states, histograms, distances, rows):
     """Select for every query the `keep` rows that are nearest by (Hamming distance, row).
 
-    codes (n_blocks, words, 8); queries (groups, words, QUERIES_IN_TILE); alive (q, words of bits), (1, words of bits)
-    for all queries alike, or (0, 0). Per query, padded to whole groups: states (queries, 3) int64, which come as
-    (64 * words + 1, 0, 0), histograms (queries, 64 * words + 1) int32 zeros, distances and rows (queries, capacity)
-    int32 with capacity > keep. Afterwards states[:, 2] rows of a query are its selection, in the order of the rows.
+    codes (n_blocks, words, 8); queries as `in_tiles` made them; alive (q, words of bits), (1, words of bits) for all
+    queries alike, or (0, 0); table: BITS_OF; scratch (QUERIES_IN_TILE * WORD_LANES,) uint64. Per query, padded to whole
+    groups: states (queries, 3) int64, which come as (64 * words + 1, 0, 0), histograms (queries, 64 * words + 1) int32
+    zeros, distances and rows (queries, capacity) int32 with capacity > keep. Afterwards states[:, 2] rows of a query
+    are its selection, in the order of the rows.
     """
     n_blocks, n_words, capacity, n_bins = codes.shape[0], codes.shape[1], rows.shape[1], histograms.shape[1]
-    code, query, state, bit = pointer(codes), pointer(queries), pointer(states), pointer(alive)
-    histogram, distance, row = pointer(histograms), pointer(distances), pointer(rows)
-    scratch = np.empty(QUERIES_IN_TILE * WORD_LANES, np.uint64)
-    found = pointer(scratch)
-    block = word_registers(QUERIES_IN_TILE)
-    n_alive, own = alive.shape[1], 1 if alive.shape[0] > 1 else 0
+    code, query, state, bit, entries = pointer(codes), pointer(queries), pointer(states), pointer(alive), pointer(table)
+    histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
+    block, halves = word_registers(QUERIES_IN_TILE), byte_registers(QUERIES_IN_TILE)
+    n_alive, own, group = alive.shape[1], 1 if alive.shape[0] > 1 else 0, queries.shape[1]
     chunk = max(1, CHUNK_BYTES // (n_words * 64))
     for begin in range(0, n_blocks, chunk):
         for q in range(0, n_queries, QUERIES_IN_TILE):
             in_group = min(QUERIES_IN_TILE, n_queries - q)
+            tile = query + (q // QUERIES_IN_TILE) * group
             for b in range(begin, min(begin + chunk, n_blocks)):
                 for part in range(_PARTS):
-                    batch_tile(block, code + b * n_words * 8 + part * WORD_LANES, query + q * n_words, n_words)
-                    passed = 0
+                    place = code + b * n_words * 8 + part * WORD_LANES
+                    if COUNTS_BITS:
+                        counting_tile(block, place, tile, n_words)
+                    else:
+                        lookup_tile(block, halves, place, tile, n_words, entries)
+                    below = splat(_ZERO)  # its sign is set where any query's limit is greater
                     for j in range(QUERIES_IN_TILE):
-                        passed |= block[j] < splat(np.uint64(state[3 * (q + j)]))
-                    if passed == 0:
+                        below = below | (block[j] - splat(np.uint64(state[3 * (q + j)])))
+                    if (as_elements(below, state) < splat(_NOTHING)) == 0:
                         continue
                     for j in range(QUERIES_IN_TILE):
                         store(found + j * WORD_LANES, block[j])
@@ -138,29 +196,21 @@ def scan_batch(path, codes, n, queries, n_queries, alive, keep, states, histogra
 
 
 @entry
-def scan_one(path, codes, n, start, stop, query, alive, keep, states, histograms, distances, rows):
-    """The same for one query (words,) and the blocks start..stop-1; alive (words of bits,) or (0,); arrays of one."""
+def scan_one(path, codes, n, start, stop, query, alive, keep, table, scratch, states, histograms, distances, rows):
+    """The same for one query (words,) and the blocks start..stop-1; alive (words of bits,) or (0,); arrays of one.
+
+    scratch (BLOCKS_AT_ONCE * 8,) uint64.
+    """
     n_words, capacity, n_alive = codes.shape[1], rows.shape[0], alive.shape[0]
-    code, word, state, bit = pointer(codes), pointer(query), pointer(states), pointer(alive)
-    histogram, distance, row = pointer(histograms), pointer(distances), pointer(rows)
-    scratch = np.empty(_SINGLES * WORD_LANES, np.uint64)
-    found = pointer(scratch)
-    block = word_registers(_SINGLES)
+    code, word, state, bit, entries = pointer(codes), pointer(query), pointer(states), pointer(alive), pointer(table)
+    histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
+    block, halves = word_registers(_SINGLES), byte_registers(_SINGLES)
     for b in range(start, stop, BLOCKS_AT_ONCE):
+        one_query_tile(block, halves, code + b * n_words * ROWS_IN_BLOCK, word, n_words, stop - b, entries)
+        below, limit = splat(_ZERO), splat(np.uint64(state[0]))
         for j in range(_SINGLES):
-            block[j] = splat(_FAR)
-            if b + j // _PARTS < stop:
-                place = code + (b + j // _PARTS) * n_words * 8 + (j % _PARTS) * WORD_LANES
-                distance_of = splat(_ZERO)
-                for i in range(n_words):
-                    distance_of = distance_of + count_bits(load(place) ^ splat(word[i]))
-                    place += ROWS_IN_BLOCK
-                block[j] = distance_of
-        limit = splat(np.uint64(state[0]))
-        passed = 0
-        for j in range(_SINGLES):
-            passed |= block[j] < limit
-        if passed == 0:
+            below = below | (block[j] - limit)
+        if (as_elements(below, state) < splat(_NOTHING)) == 0:
             continue
         for j in range(_SINGLES):
             store(found + j * WORD_LANES, block[j])
@@ -171,3 +221,15 @@ def scan_one(path, codes, n, start, stop, query, alive, keep, states, histograms
                 mask &= lanes_to_scan(bit, n_alive, first_row, min(n, stop * 8))
                 take(found + j * WORD_LANES, mask, first_row, keep, state, histogram, distance, row, capacity)
     states[2] = compacted(distance, row, states[2], states[0], keep - states[1])
+
+
+def in_tiles(codes):
+    """Codes of queries (q, words) as `scan_batch` reads them: (groups, words * QUERIES_IN_TILE, twice for halves)."""
+    q, n_words = codes.shape
+    groups = -(-q // QUERIES_IN_TILE)
+    padded = np.zeros((groups * QUERIES_IN_TILE, n_words), np.uint64)
+    padded[:q] = codes
+    tiles = padded.reshape(groups, QUERIES_IN_TILE, n_words).transpose(0, 2, 1)
+    if not COUNTS_BITS:
+        tiles = np.stack([tiles & HALVES, (tiles >> np.uint64(4)) & HALVES], axis=2)
+    return np.ascontiguousarray(tiles).reshape(groups, -1)

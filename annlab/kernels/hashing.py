@@ -24,6 +24,7 @@ from annlab.kernels.simd import LANES, float_registers, fma, load, pointer, spla
 from annlab.kernels.simd_masked import absolute
 
 ROWS_IN_TILE = QUERIES_IN_TILE
+PLANES = 3  # bits in which a query's projections are weighed
 _ZERO = np.float32(0)
 
 
@@ -47,11 +48,13 @@ def sign_bits(block, j, at, words):
 
 
 @entry
-def encode(path, vectors, metric, center, scale, reach, panels, converted, packed, codes, halves, slopes):
+def encode(path, vectors, metric, center, scale, reach, panels, converted, packed, zeros, sums, codes, halves,
+           slopes):  # fmt: skip
     """Codes and estimation numbers of vectors (n, dim).
 
     panels (n_panels, width, PANEL_ROWS), where width is dim, or dim + 1 with a lift; reach < 0 for none. Scratch:
-    converted (width,) and packed (width, ROWS_IN_TILE) zeros. codes (n, words) comes filled with zeros; halves and
+    converted (width,), packed (width, ROWS_IN_TILE) and zeros (PANEL_ROWS,), all zeros; sums (ROWS_IN_TILE * LANES,).
+    codes (n, words) comes filled with zeros; halves and
     slopes (n,) float32.
     """
     n, dim, n_words = vectors.shape[0], vectors.shape[1], codes.shape[1]
@@ -60,8 +63,6 @@ def encode(path, vectors, metric, center, scale, reach, panels, converted, packe
                                      pointer(panels))  # fmt: skip
     code = pointer(codes)
     block = float_registers(ACCUMULATORS)
-    zeros = np.zeros(PANEL_ROWS, np.float32)
-    sums = np.empty(ROWS_IN_TILE * LANES, np.float32)
     squared = np.empty(ROWS_IN_TILE)
     zero, norm_of = pointer(zeros), pointer(sums)
     for start in range(0, n, ROWS_IN_TILE):
@@ -85,16 +86,40 @@ def encode(path, vectors, metric, center, scale, reach, panels, converted, packe
             slopes[start + j] = np.float32(squared[j]) / norm if norm > _ZERO else _ZERO
 
 
+@kernel
+def weigh(projection, n_bits, n_words, planes, steps):
+    """Quantize the absolute projections of a query to whole numbers of PLANES bits, the weights of its bits.
+
+    planes (PLANES, words), of zeros: bit j of plane b is bit b of the weight of bit j. steps: twice the value of a
+    weight of one, and the sum of all values. So the projections, added with the signs of another code, make
+    steps[1] - steps[0] * (the weights of the bits in which it differs from the query's).
+    """
+    largest, added = _ZERO, 0
+    for j in range(n_bits):
+        largest = max(largest, abs(projection[j]))
+    inverse = np.float32(2**PLANES - 1) / largest if largest > _ZERO else _ZERO
+    for j in range(n_bits):
+        value = abs(projection[j]) * inverse + np.float32(0.5)
+        weight = np.int64(value) if value < np.float32(2**PLANES) else 2**PLANES - 1
+        added += weight
+        for b in range(PLANES):
+            planes[b * n_words + j // 64] |= np.uint64((weight >> b) & 1) << np.uint64(j % 64)
+    step = largest / np.float32(2**PLANES - 1)
+    steps[0], steps[1] = np.float32(2) * step, step * np.float32(added)
+
+
 @entry
-def encode_queries(path, queries, metric, center, scale, width, panels, converted, codes, projections):
+def encode_queries(path, queries, metric, center, scale, width, panels, converted, codes, projections, planes,
+                   steps):  # fmt: skip
     """Codes and projections (q, n_panels * PANEL_ROWS) of queries (q, dim), one query at a time.
 
-    A query's added coordinate is zero. converted (width,) is scratch; codes (q, words) comes filled with zeros.
+    A query's added coordinate is zero. converted (width,) is scratch; codes (q, words) and planes (q, PLANES * words)
+    come filled with zeros; steps (q, 2): see `weigh`.
     """
     dim, n_panels, n_words, n_bits = queries.shape[1], panels.shape[0], codes.shape[1], projections.shape[1]
     q, middle, out, code, projection = (pointer(queries), pointer(center), pointer(converted), pointer(codes),
                                         pointer(projections))  # fmt: skip
-    normals = pointer(panels)
+    normals, plane, step = pointer(panels), pointer(planes), pointer(steps)
     block = float_registers(2)
     for _ in range(queries.shape[0]):
         convert_row(q, dim, metric, middle, scale, out)
@@ -112,7 +137,9 @@ def encode_queries(path, queries, metric, center, scale, width, panels, converte
             store(projection + p * PANEL_ROWS, low)
             store(projection + p * PANEL_ROWS + LANES, high)
             sign_bits(block, 0, p * PANEL_ROWS, code)
-        q, code, projection = q + dim, code + n_words, projection + n_bits
+        weigh(projection, n_bits, n_words, plane, step)
+        q, code, projection, plane, step = (q + dim, code + n_words, projection + n_bits, plane + PLANES * n_words,
+                                            step + 2)  # fmt: skip
 
 
 @entry

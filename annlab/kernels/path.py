@@ -59,7 +59,6 @@ PATH_NAME = _choose_path(os.environ.get("ANNLAB_SIMD", ""), FEATURES)
 REGISTER_BYTES = REGISTER_BYTES_OF[PATH_NAME]
 
 HAS_BYTE_DOT = PATH_NAME == "avx512" and "avx512vnni" in FEATURES
-HAS_BYTE_PERMUTE = PATH_NAME == "avx512" and "avx512vbmi" in FEATURES
 
 
 def _source_hash() -> str:
@@ -82,7 +81,7 @@ class Path:
 
 register_model(PathType)(models.OpaqueModel)
 PATH = Path()
-_PATH_TYPE = PathType(f"{PATH_NAME}, byte dot {HAS_BYTE_DOT}, byte permute {HAS_BYTE_PERMUTE}, {_source_hash()}")
+_PATH_TYPE = PathType(f"{PATH_NAME}, byte dot {HAS_BYTE_DOT}, {_source_hash()}")
 PATH._numba_type_ = _PATH_TYPE  # type: ignore[attr-defined]
 
 

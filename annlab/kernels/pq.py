@@ -7,201 +7,203 @@ for a query y (as converted, see `kernels/lists.py`)
     |c + r - y|^2 / 2  -  |y|^2 / 2   =   (|c|^2 / 2 - c.y)  +  (|r|^2 / 2 + c.r)  -  r.y
                                           found with the probes   the row's term     a sum of table entries
 
-The table of a query holds -r.y of every codeword, and does not depend on the list. It is rounded to bytes: entries less
-their smallest, in steps that all subquantizers share, so that a sum of bytes is the sum of the entries in steps.
+The table of a query holds -r.y of every codeword, and does not depend on the list. It is rounded down to 7 bits:
+entries less their smallest, in steps that all subquantizers share, so that a sum of bytes is the sum of the entries in
+steps, less about half a step for each, which is the same for all rows.
 
-Layout. Blocks of 16 rows; eight subquantizers take 64 bytes, four for every row: byte j has subquantizer j in its lower
-and j + 4 in its upper half. A register of codes and one of four tables give 64 looked-up bytes by one
-permutation, and the dot product with ones adds each row's four to an int32, exactly. CPUs without that permutation look
-the four tables up one after the other and take a byte of each. Two queries share every load of codes.
+Layout. Blocks of 16 rows; eight subquantizers take 64 bytes, 16 for every four: byte 16 i + r belongs to row r and has
+subquantizer i in its lower and i + 4 in its upper half. So a register of codes meets a register of tables, 16 bytes
+each, and one permutation within 16 bytes looks all of them up. The two sums of 7 bits that a byte stands for are added
+as bytes; bytes are added up in 16 bits, those of even and of odd rows apart (the odd ones shifted down, the even ones
+as they are, with the odd ones above them, which are subtracted at the end). Two queries share every load of codes.
 """
 
 import numpy as np
 
-from annlab.kernels.lists import living_rows, shrink
-from annlab.kernels.path import HAS_BYTE_PERMUTE, entry, inlined, kernel
-from annlab.kernels.simd import LANES, fma, int_registers, load, load_table, pointer, prefetch, splat
-from annlab.kernels.simd_bytes import as_elements, dot_bytes, ints_to_floats, lookup, lookup_wide, shift_right
-from annlab.kernels.topk import append
+from annlab.kernels.candidates import CHUNK_ROWS, FIRST_BOUND, offer, parts, take_out
+from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
+from annlab.kernels.simd import LANES, fma, larger, load, pointer, prefetch, splat, store
+from annlab.kernels.simd_bytes import (
+    as_elements,
+    as_shorts,
+    lookup,
+    low_bytes,
+    shift_right,
+    short_registers,
+    sixteen_sums,
+)
+from annlab.kernels.wide import load_sixteen, lowest_lane, minimum, splat_sixteen
 
 BLOCK_ROWS = 16
 CODEWORDS = 16
 IN_GROUP = 8  # subquantizers whose codes share 64 bytes
-ROWS_AT_ONCE = 2 * LANES
-_AHEAD = 2048  # bytes of codes
-_NIBBLE, _ONE = np.uint8(15), np.int8(1)
-_TABLE_OF_BYTE = np.int32(0x30201000)
-_BYTE_0, _BYTE_1, _BYTE_2, _BYTE_3 = np.int32(0xFF), np.int32(0xFF00), np.int32(0xFF0000), np.int32(-0x1000000)
-
-
-@entry
-def fill_tables(path, queries, codebooks, tables, steps, starts):
-    """tables (q, padded, 16) uint8 of converted queries (q, dim); a sum s of entries stands for start + step * s.
-
-    codebooks (m, sub_dim, 16) float32; tables come filled with zeros, steps and starts are (q,) float32.
-    """
-    n_sub, sub_dim, dim = codebooks.shape[0], codebooks.shape[1], queries.shape[1]
-    y, book, out = pointer(queries), pointer(codebooks), pointer(tables)
-    exact = np.empty((n_sub, CODEWORDS), np.float32)
-    entries = pointer(exact)
-    for q in range(queries.shape[0]):
-        start, widest = np.float32(0.0), np.float32(1e-30)
-        for m in range(n_sub):
-            values = entries + m * CODEWORDS
-            for c in range(CODEWORDS):
-                values[c] = np.float32(0.0)
-            for i in range(sub_dim):
-                if m * sub_dim + i < dim:
-                    factor = -y[q * dim + m * sub_dim + i]
-                    words = book + (m * sub_dim + i) * CODEWORDS
-                    for c in range(CODEWORDS):
-                        values[c] += factor * words[c]
-            low, high = values[0], values[0]
-            for c in range(1, CODEWORDS):
-                low, high = min(low, values[c]), max(high, values[c])
-            for c in range(CODEWORDS):
-                values[c] -= low
-            start += low
-            widest = max(widest, high - low)
-        steps[q], starts[q] = widest / np.float32(255.0), start
-        inverse = np.float32(255.0) / widest
-        for i in range(n_sub * CODEWORDS):
-            out[q * tables.shape[1] * CODEWORDS + i] = np.uint8(entries[i] * inverse + np.float32(0.5))
-
-
-@inlined
-def looked_up_at_once(tables, codes, kind):
-    """The table entries of 64 codes: byte j of every int32 lane from table j."""
-    return lookup_wide(load(tables), codes | as_elements(splat(_TABLE_OF_BYTE), kind))
-
-
-@inlined
-def looked_up_one_by_one(tables, codes, kind):
-    """The same where a permutation reaches sixteen bytes only."""
-    result = lookup(load_table(tables), codes) & as_elements(splat(_BYTE_0), kind)
-    result = result | (lookup(load_table(tables + 16), codes) & as_elements(splat(_BYTE_1), kind))
-    result = result | (lookup(load_table(tables + 32), codes) & as_elements(splat(_BYTE_2), kind))
-    return result | (lookup(load_table(tables + 48), codes) & as_elements(splat(_BYTE_3), kind))
-
-
-looked_up = looked_up_at_once if HAS_BYTE_PERMUTE else looked_up_one_by_one
-
-
-@inlined
-def code_tile(sums, left, right, first, second, n_groups, ints):
-    """Sums of the table entries of two queries for two registers of rows: block = (rows, query), int32."""
-    ones, nibble = splat(_ONE), splat(_NIBBLE)
-    for j in range(4):
-        sums[j] = splat(np.int32(0))
-    for _ in range(n_groups):
-        prefetch(left + _AHEAD)
-        codes = load(left)
-        low, high = codes & nibble, as_elements(shift_right(as_elements(codes, ints), 4), left) & nibble
-        sums[0] = dot_bytes(sums[0], looked_up(first, low, left), ones)
-        sums[1] = dot_bytes(sums[1], looked_up(second, low, left), ones)
-        sums[0] = dot_bytes(sums[0], looked_up(first + 64, high, left), ones)
-        sums[1] = dot_bytes(sums[1], looked_up(second + 64, high, left), ones)
-        codes = load(right)
-        low, high = codes & nibble, as_elements(shift_right(as_elements(codes, ints), 4), left) & nibble
-        sums[2] = dot_bytes(sums[2], looked_up(first, low, left), ones)
-        sums[3] = dot_bytes(sums[3], looked_up(second, low, left), ones)
-        sums[2] = dot_bytes(sums[2], looked_up(first + 64, high, left), ones)
-        sums[3] = dot_bytes(sums[3], looked_up(second + 64, high, left), ones)
-        left, right, first, second = left + 64, right + 64, first + 128, second + 128
-
-
-@inlined
-def code_tile_one(sums, left, right, first, n_groups, ints):
-    """The same for one query: sums 0 and 2."""
-    ones, nibble = splat(_ONE), splat(_NIBBLE)
-    for j in range(4):
-        sums[j] = splat(np.int32(0))
-    for _ in range(n_groups):
-        prefetch(left + _AHEAD)
-        prefetch(right + _AHEAD)
-        codes = load(left)
-        low, high = codes & nibble, as_elements(shift_right(as_elements(codes, ints), 4), left) & nibble
-        sums[0] = dot_bytes(sums[0], looked_up(first, low, left), ones)
-        sums[1] = dot_bytes(sums[1], looked_up(first + 64, high, left), ones)
-        codes = load(right)
-        low, high = codes & nibble, as_elements(shift_right(as_elements(codes, ints), 4), left) & nibble
-        sums[2] = dot_bytes(sums[2], looked_up(first, low, left), ones)
-        sums[3] = dot_bytes(sums[3], looked_up(first + 64, high, left), ones)
-        left, right, first = left + 64, right + 64, first + 128
-    sums[0], sums[2] = sums[0] + sums[1], sums[2] + sums[3]
-
-
-@inlined
-def offer(sums, terms, step, base, row, stop, query, alive, words_each, has_alive, bounds, lengths, values, rows,
-          capacity, keep, keys, low, high):  # fmt: skip
-    """Append what passes a query's bound, of one register of rows from `row` on, to its buffer."""
-    value = fma(ints_to_floats(sums), splat(step), load(terms + row)) + splat(base)
-    mask = value <= splat(bounds[query])
-    if mask != 0:
-        mask &= (1 << max(0, min(LANES, stop - row))) - 1
-        if has_alive:
-            mask = living_rows(mask, row, alive + query * words_each)
-        place = query * capacity
-        length = append(values + place, rows + place, lengths[query], value, row, mask)
-        if length > capacity - 2 * LANES:
-            length, bounds[query] = shrink(values + place, rows + place, length, keep, keys, low, high)
-        lengths[query] = length
+BLOCKS_AT_ONCE = {16: 4, 8: 2}.get(LANES, 1)  # with two accumulators each, for two queries
+BLOCKS_OF_ONE = 4 if LANES >= 8 else 1  # for one query; few where every lookup is written out
+PADDING_BLOCKS = 3  # a tile may begin in a list's last block
+PADDING_TERMS = 64
+_ACCUMULATORS = 4 * BLOCKS_AT_ONCE
+_AHEAD = 4096  # bytes of codes
+_NIBBLE = np.uint8(15)
+_LARGEST_ENTRY, _LARGEST_SUM = np.float32(127.0), np.float32(65_500.0)
+_ZERO, _ONE, _NO_SUM = np.float32(0.0), np.float32(1.0), np.int16(0)
 
 
 @kernel
-def codes_at(codes, block, row, n_groups):
-    """The address of the codes of the row-th row (of those from `block` on)."""
-    return codes + ((block + row // BLOCK_ROWS) * n_groups * 64 + row % BLOCK_ROWS * 4)
+def fill_table(query, codebooks, n_sub, sub_dim, dim, entries, table):
+    """table (n_sub, 16) uint8 of a converted query; a sum s of entries stands for start + step * s. Returns both.
+
+    codebooks (n_sub, sub_dim, 16) float32; entries (n_sub, 16) float32 is scratch.
+    """
+    start, widest = _ZERO, splat_sixteen(_ZERO)
+    for m in range(n_sub):
+        values = splat_sixteen(_ZERO)
+        for i in range(m * sub_dim, min((m + 1) * sub_dim, dim)):
+            values = fma(splat_sixteen(-query[i]), load_sixteen(codebooks + i * CODEWORDS), values)
+        low = minimum(values)
+        values = values - low
+        store(entries + m * CODEWORDS, values)
+        start += lowest_lane(low)
+        widest = larger(widest, values)
+    width = -lowest_lane(minimum(splat_sixteen(_ZERO) - widest))
+    step = max(width * max(_ONE / _LARGEST_ENTRY, np.float32(n_sub) / _LARGEST_SUM), np.float32(1e-30))
+    inverse = splat_sixteen(_ONE / step)
+    for m in range(n_sub):
+        store(table + m * CODEWORDS, low_bytes(load_sixteen(entries + m * CODEWORDS) * inverse))
+    return step, start
 
 
 @entry
-def scan_codes(path, tables, steps, starts, codes, terms, list_offsets, block_offsets, pair_offsets, pairs, coarse,
-               n_probes, alive, words_each, has_alive, keep, keys, bounds, lengths, values, rows, low,
+def fill_tables(path, queries, codebooks, entries, tables, steps, starts):
+    """`fill_table` for all queries (q, dim): tables (q, padded, 16), which come filled with zeros, steps, starts."""
+    n_sub, sub_dim, dim = codebooks.shape[0], codebooks.shape[1], queries.shape[1]
+    y, book, exact, table = pointer(queries), pointer(codebooks), pointer(entries), pointer(tables)
+    for q in range(queries.shape[0]):
+        steps[q], starts[q] = fill_table(y + q * dim, book, n_sub, sub_dim, dim, exact,
+                                         table + q * tables.shape[1] * CODEWORDS)  # fmt: skip
+
+
+@inlined
+def code_tile(sums, codes, block_bytes, tables, table_bytes, n_queries, n_blocks, n_groups):
+    """Sums of the table entries of queries for blocks of rows, to be read by `sixteen_sums`.
+
+    sums[2 (n_queries b + j)] and the one behind it are those of block b and query j.
+    """
+    nibble = splat(_NIBBLE)
+    for i in range(2 * n_queries * n_blocks):
+        sums[i] = splat(_NO_SUM)
+    for _ in range(n_groups):
+        for part in range(0, 64, REGISTER_BYTES):
+            for b in range(n_blocks):
+                code = load(codes + b * block_bytes + part)
+                low = code & nibble
+                high = as_elements(shift_right(as_shorts(code), 4), codes) & nibble
+                for j in range(n_queries):
+                    own = tables + j * table_bytes + part
+                    found = as_shorts(lookup(load(own), low) + lookup(load(own + 64), high))
+                    place = 2 * (n_queries * b + j)
+                    sums[place] = sums[place] + found
+                    sums[place + 1] = sums[place + 1] + shift_right(found, 8)
+        for b in range(n_blocks):
+            prefetch(codes + b * block_bytes + _AHEAD)
+        codes, tables = codes + 64, tables + 128
+
+
+@inlined
+def write_sums(sums, place, step, base, terms, out):
+    """The surrogates of the 16 rows of a block for one query."""
+    value = fma(sixteen_sums(sums[place], sums[place + 1]), splat_sixteen(step), load_sixteen(terms))
+    store(out, value + splat_sixteen(base))
+
+
+@entry
+def scan_codes(path, tables, steps, starts, codes, terms, list_offsets, block_offsets, pair_offsets, pairs,
+               coarse, n_probes, alive, words_each, has_alive, keep, keys, bounds, lengths, values, rows, found, low,
                high):  # fmt: skip
     """Offer the rows of every list, by their codes, to the queries that probe it.
 
-    tables (q, padded, 16), steps and starts (q,) as by `fill_tables`; codes (n_blocks + 2, groups, 64) uint8, the last
-    two are padding; terms (n + ROWS_AT_ONCE,); list l has the rows from list_offsets[l] and the blocks from
-    block_offsets[l] on; coarse: the surrogate of a pair's centroid. The rest as in `lists.scan_lists`.
+    tables (q, padded, 16), steps and starts (q,) as by `fill_tables`; codes (n_blocks + PADDING_BLOCKS, groups, 64)
+    uint8; terms (n + PADDING_TERMS,); list l has the rows from list_offsets[l] and the blocks from block_offsets[l] on;
+    coarse: the surrogate of a pair's centroid; found (2, CHUNK_WIDTH). The rest as in `lists.scan_lists`.
     """
-    n_groups, capacity = codes.shape[1], values.shape[1]
-    size = tables.shape[1] * CODEWORDS
+    n_groups, capacity, width = codes.shape[1], values.shape[1], found.shape[1]
+    size, block_bytes = tables.shape[1] * CODEWORDS, n_groups * 64
     table, step, start, code, term = pointer(tables), pointer(steps), pointer(starts), pointer(codes), pointer(terms)
     pair, value_of, bit, bound = pointer(pairs), pointer(coarse), pointer(alive), pointer(bounds)
     length, value, row, key = pointer(lengths), pointer(values), pointer(rows), pointer(keys)
-    a, b = pointer(low), pointer(high)
-    sums = int_registers(4)
+    a, b, out = pointer(low), pointer(high), pointer(found)
+    sums = short_registers(_ACCUMULATORS)
     for label in range(list_offsets.shape[0] - 1):
-        first_row, stop, block = list_offsets[label], list_offsets[label + 1], block_offsets[label]
         p, last = pair_offsets[label], pair_offsets[label + 1]
-        while p < last:
-            two = p + 1 < last
-            one, other = pair[p] // n_probes, pair[min(p + 1, last - 1)] // n_probes
-            base, other_base = value_of[pair[p]] + start[one], value_of[pair[min(p + 1, last - 1)]] + start[other]
-            for r in range(0, stop - first_row, ROWS_AT_ONCE):
-                left, right = codes_at(code, block, r, n_groups), codes_at(code, block, r + LANES, n_groups)
-                if two:
-                    code_tile(sums, left, right, table + one * size, table + other * size, n_groups, row)
-                else:
-                    code_tile_one(sums, left, right, table + one * size, n_groups, row)
-                for half in range(2):
-                    offer(sums[2 * half], term, step[one], base, first_row + r + half * LANES, stop, one, bit,
-                          words_each, has_alive, bound, length, value, row, capacity, keep, key, a, b)  # fmt: skip
-                    if two:
-                        offer(sums[2 * half + 1], term, step[other], other_base, first_row + r + half * LANES, stop,
-                              other, bit, words_each, has_alive, bound, length, value, row, capacity, keep, key, a,
-                              b)  # fmt: skip
-            p += 2
+        for first in range(list_offsets[label], list_offsets[label + 1] if p < last else 0, CHUNK_ROWS):
+            n = min(CHUNK_ROWS, list_offsets[label + 1] - first)
+            block = code + (block_offsets[label] + (first - list_offsets[label]) // BLOCK_ROWS) * block_bytes
+            for i in range(p, last, 2):
+                q, other = pair[i] // n_probes, pair[min(i + 1, last - 1)] // n_probes
+                base, other_base = value_of[pair[i]] + start[q], value_of[pair[min(i + 1, last - 1)]] + start[other]
+                for r in range(0, n, BLOCK_ROWS * BLOCKS_AT_ONCE):
+                    code_tile(sums, block + r // BLOCK_ROWS * block_bytes, block_bytes, table + q * size,
+                              (other - q) * size, 2, BLOCKS_AT_ONCE, n_groups)  # fmt: skip
+                    for k in range(BLOCKS_AT_ONCE):
+                        place, own = r + k * BLOCK_ROWS, term + first + r + k * BLOCK_ROWS
+                        write_sums(sums, 4 * k, step[q], base, own, out + place)
+                        write_sums(sums, 4 * k + 2, step[other], other_base, own, out + width + place)
+                bound[q], length[q] = offer(
+                    out, n, first, bit + q * words_each, has_alive, bound[q], length[q], value + q * capacity,
+                    row + q * capacity, capacity, keep, key, a, b,
+                )  # fmt: skip
+                if i + 1 < last:
+                    bound[other], length[other] = offer(
+                        out + width, n, first, bit + other * words_each, has_alive, bound[other], length[other],
+                        value + other * capacity, row + other * capacity, capacity, keep, key, a, b,
+                    )  # fmt: skip
+
+
+@entry
+def scan_codes_one(path, query, codebooks, entries, table, codes, terms, list_offsets, block_offsets, probes, coarse,
+                   alive, has_alive, keep, keys, scratch, rows, result):  # fmt: skip
+    """The `keep` best rows, by their codes, of the probed lists (p,) for one converted query.
+
+    table (padded, 16) uint8, filled with zeros, and entries as in `fill_tables`; coarse (p,): the surrogates of the
+    lists' centroids; the other arguments and the result as in `lists.scan_lists_one`.
+    """
+    n_groups, capacity, n_sub, sub_dim = codes.shape[1], rows.shape[0], codebooks.shape[0], codebooks.shape[1]
+    block_bytes = n_groups * 64
+    own, code, term, bit, row, key = (
+        pointer(table), pointer(codes), pointer(terms), pointer(alive), pointer(rows), pointer(keys),
+    )  # fmt: skip
+    value, out, a, b = parts(scratch, capacity)
+    sums = short_registers(_ACCUMULATORS)
+    step, start = fill_table(pointer(query), pointer(codebooks), n_sub, sub_dim, min(query.shape[0], n_sub * sub_dim),
+                             pointer(entries), own)  # fmt: skip
+    bound, length, looked_at = FIRST_BOUND, 0, 0
+    for probe in range(probes.shape[0]):
+        label, following = probes[probe], probes[min(probe + 1, probes.shape[0] - 1)]
+        for ahead in range(0, _AHEAD, 64):
+            prefetch(code + block_offsets[following] * block_bytes + ahead)
+        prefetch(term + list_offsets[following])
+        base = coarse[probe] + start
+        looked_at += list_offsets[label + 1] - list_offsets[label]
+        for first in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
+            n = min(CHUNK_ROWS, list_offsets[label + 1] - first)
+            block = code + (block_offsets[label] + (first - list_offsets[label]) // BLOCK_ROWS) * block_bytes
+            for r in range(0, n, BLOCK_ROWS * BLOCKS_OF_ONE):
+                code_tile(sums, block + r // BLOCK_ROWS * block_bytes, block_bytes, own, 0, 1, BLOCKS_OF_ONE, n_groups)
+                for k in range(BLOCKS_OF_ONE):
+                    place = r + k * BLOCK_ROWS
+                    write_sums(sums, 2 * k, step, base, term + first + place, out + place)
+            bound, length = offer(out, n, first, bit, has_alive, bound, length, value, row, capacity, keep, key, a,
+                                  b)  # fmt: skip
+    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at
 
 
 @entry
 def pack_codes(path, codes, list_offsets, block_offsets, packed):
-    """packed (n_blocks + 2, groups, 64), filled with zeros, from codes (n, m) uint8 below 16 in the order of rows."""
+    """packed (n_blocks + padding, groups, 64), filled with zeros, from codes (n, m) uint8 below 16 by row."""
     n_sub = codes.shape[1]
     for label in range(list_offsets.shape[0] - 1):
         for row in range(list_offsets[label], list_offsets[label + 1]):
             r = row - list_offsets[label]
             block, lane = block_offsets[label] + r // BLOCK_ROWS, r % BLOCK_ROWS
             for m in range(n_sub):
-                byte = lane * 4 + m % 4
+                byte = m % 4 * BLOCK_ROWS + lane
                 packed[block, m // IN_GROUP, byte] |= np.uint8(codes[row, m] << (4 * (m % IN_GROUP // 4)))

@@ -116,20 +116,23 @@ def store(typing_context: Any, address: Any, value: Any) -> Any:
     return types.none(address, value), codegen
 
 
-def _packed_by_table(builder: Any, value: Any, mask: Any, vector: Vector) -> Any:
-    """The lanes of a mask of eight moved to the front, by a permutation from a table.
+def _gathered(builder: Any, vector: Vector, value: Any, mask: Any) -> Any:
+    """The lanes of the mask moved to the lowest places, of eight lanes of 32 bits: AVX2 has no instruction for it.
 
-    AVX2 has no instruction for it, and LLVM goes through memory lane by lane: building a tree took twice as long.
+    A table says for each of the 256 masks which lanes those are, a byte for each; LLVM would go through memory.
     """
-    orders, numbers = ir.VectorType(ir.IntType(8), 8), ir.VectorType(I32, 8)
-    table = [[lane for lane in range(8) if bits >> lane & 1] for bits in range(256)]
-    content = ir.Constant(ir.ArrayType(orders, 256), [ir.Constant(orders, (t + [0] * 8)[:8]) for t in table])
-    place = cgutils.global_constant(builder, "annlab_compress", content)
-    entry = builder.gep(place, [ir.Constant(I32, 0), builder.and_(mask, ir.Constant(mask.type, 255))])
-    order = builder.zext(builder.load(entry, align=1), numbers)
-    floats = builder.bitcast(value, ir.VectorType(ir.FloatType(), 8))
-    packed = call_llvm(builder, "llvm.x86.avx2.permps", floats.type, [floats, order])
-    return builder.bitcast(packed, vector.llvm)
+    eight, places = ir.VectorType(I32, 8), ir.ArrayType(ir.IntType(64), 256)
+    words = [
+        sum(lane << (8 * i) for i, lane in enumerate(lane for lane in range(8) if chosen >> lane & 1))
+        for chosen in range(256)
+    ]
+    table = cgutils.global_constant(builder, "lanes_of_mask", ir.Constant(places, words))
+    chosen = builder.and_(mask, ir.Constant(mask.type, 255))
+    word = builder.load(builder.gep(table, [ir.Constant(I32, 0), chosen]))
+    lanes = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(8), 8)), eight)
+    if isinstance(vector.element, types.Float):
+        return call_llvm(builder, "llvm.x86.avx2.permps", vector.llvm, [value, lanes])
+    return call_llvm(builder, "llvm.x86.avx2.permd", vector.llvm, [value, lanes])
 
 
 @intrinsic
@@ -138,8 +141,8 @@ def store_compressed(typing_context: Any, address: Any, value: Any, mask: Any) -
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = sig.args[1]
-        if PATH_NAME == "avx2" and vector.llvm.count == 8:
-            packed = _packed_by_table(builder, args[1], args[2], vector)
+        if PATH_NAME == "avx2" and vector.lanes == 8 and vector.element.bitwidth == 32:
+            packed = _gathered(builder, vector, args[1], args[2])
         else:
             bits = mask_vector(builder, args[2], vector.lanes)
             call = [args[1], bits, ir.Constant(vector.llvm, ir.Undefined)]
@@ -276,6 +279,38 @@ def _zip(half: int) -> Any:
 
 zip_low = _zip(0)  # a0 b0 a1 b1 ... of the lower halves
 zip_high = _zip(1)  # the same of the upper halves
+
+
+def _folder(atom: int, width: int) -> Any:
+    """Zip the atoms of two vectors within every `width` lanes, and add the upper halves of that to the lower ones."""
+
+    @intrinsic
+    def folded(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = sig.args[0].lanes
+            part = min(width, lanes)
+            half = part // 2
+
+            def zipped(start: int) -> Any:
+                order = [
+                    source + block + start + i + lane
+                    for block in range(0, lanes, part)
+                    for i in range(0, half, atom)
+                    for source in (0, lanes)
+                    for lane in range(atom)
+                ]
+                return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, lanes), order))
+
+            add = builder.fadd if isinstance(sig.args[0].element, types.Float) else builder.add
+            return add(zipped(0), zipped(half))
+
+        return a(a, b), codegen
+
+    return folded
+
+
+fold_blocks = _folder(4, LANES)  # 16 bytes at a time, over the whole register
+fold_lanes = _folder(1, 4)  # lane by lane, within every 16 bytes
 
 
 @intrinsic

@@ -3,8 +3,7 @@
 - `dot_bytes(sums, unsigned, signed)` adds to every int32 lane the four products of the bytes below it: one instruction
   with VNNI; without it, on AVX2 and AVX-512, the products are added in pairs to 16 bits and these to 32, which is exact
   as long as no signed byte is larger than `LARGEST_SIGNED`; plain arithmetic elsewhere.
-- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes; `lookup_wide` from
-  64 bytes (AVX-512 with VBMI only, `HAS_BYTE_PERMUTE`).
+- `lookup(table, index)` picks from sixteen bytes by the lower four bits, in every group of 16 lanes.
 - `count_bits` counts the set bits of every lane.
 
 A byte vector fills a register like any other: 64 lanes on AVX-512, as `load` of a byte pointer gives them.
@@ -17,12 +16,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from annlab.kernels.path import HAS_BYTE_DOT, PATH_NAME
+from annlab.kernels.simd import _registers
 from annlab.kernels.vectors import I32, Pointer, Vector, call_llvm, native, splat_value
 
 _INTS = native(types.int32)
 _BYTES = native(types.uint8)
 _SIGNED = native(types.int8)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * _INTS.lanes)
+short_registers = _registers(types.int16)
 _PAIRWISE = {  # multiply bytes and add in pairs, the same for 16 bits
     "avx512": ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
     "avx2": ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
@@ -135,6 +136,16 @@ def as_elements(typing_context: Any, value: Any, pointer_of_kind: Any) -> Any:
 
 
 @intrinsic
+def as_shorts(typing_context: Any, value: Any) -> Any:
+    """The same bits as lanes of int16."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], sig.return_type.llvm)
+
+    return native(types.int16)(value), codegen
+
+
+@intrinsic
 def lookup(typing_context: Any, table: Any, index: Any) -> Any:
     """table[index & 15] of bytes, within every group of sixteen lanes; indexes must be below 128."""
     names = {"avx512": "llvm.x86.avx512.pshuf.b.512", "avx2": "llvm.x86.avx2.pshuf.b"}
@@ -158,10 +169,37 @@ def lookup(typing_context: Any, table: Any, index: Any) -> Any:
 
 
 @intrinsic
-def lookup_wide(typing_context: Any, table: Any, index: Any) -> Any:
-    """table[index & 63] of bytes over a whole AVX-512 register. Needs HAS_BYTE_PERMUTE."""
+def low_bytes(typing_context: Any, value: Any) -> Any:
+    """Float lanes from 0 to below 256 as uint8, truncated."""
+    result = Vector(types.uint8, value.lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return call_llvm(builder, "llvm.x86.avx512.permvar.qi.512", _BYTES.llvm, list(args))
+        ints = builder.fptosi(args[0], ir.VectorType(I32, result.lanes))
+        return builder.trunc(ints, result.llvm)
 
-    return table(table, index), codegen
+    return result(value), codegen
+
+
+@intrinsic
+def sixteen_sums(typing_context: Any, total: Any, odd: Any) -> Any:
+    """Sixteen float32 sums from int16 lanes that are, sixteen bytes for sixteen rows, parts of these sums.
+
+    Lane j of 16 bytes holds the sum of row 2 j + 1 in `odd`, and in `total` that of row 2 j plus 256 times the former,
+    modulo 65,536. All the 16 bytes of a register are added up.
+    """
+    result = Vector(types.float32, 16)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = sig.args[0].llvm
+        eight = ir.Constant(kind, [8] * kind.count)
+        parts = builder.sub(args[0], builder.shl(args[1], eight)), args[1]
+        lanes = kind.count
+        while lanes > 8:
+            lanes //= 2
+            halves = [ir.Constant(ir.VectorType(I32, lanes), list(range(s, s + lanes))) for s in (0, lanes)]
+            parts = tuple(builder.add(*(builder.shuffle_vector(p, p, half) for half in halves)) for p in parts)
+        zipped = ir.Constant(ir.VectorType(I32, 16), [lane for j in range(8) for lane in (j, 8 + j)])
+        together = builder.shuffle_vector(*parts, zipped)
+        return builder.uitofp(builder.zext(together, ir.VectorType(I32, 16)), result.llvm)
+
+    return result(total, odd), codegen

@@ -1,32 +1,18 @@
-"""Masked and bitwise helpers on registers that hashing needs: sums over the lanes of a mask, |x|, blocks of words.
-
-`add_where` turns the bits of a sign code into a sum of the numbers that stand at the set bits. On AVX-512 a mask
-register takes the bits as they are in memory and the addition is one instruction; elsewhere LLVM spreads the bits over
-the lanes first.
-"""
+"""What only hashing needs of registers: |x|, sums of the bytes of a word, blocks of words and of bytes."""
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from annlab.kernels.path import REGISTER_BYTES
+from annlab.kernels.path import PATH_NAME, REGISTER_BYTES
 from annlab.kernels.simd import _registers
-from annlab.kernels.vectors import call_llvm, mask_vector
+from annlab.kernels.vectors import call_llvm, native
 
 WORD_LANES = REGISTER_BYTES // 8  # of uint64
 word_registers = _registers(types.uint64)
-
-
-@intrinsic
-def add_where(typing_context: Any, sums: Any, values: Any, mask: Any) -> Any:
-    """sums + values in the lanes of the mask, sums elsewhere."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bits = mask_vector(builder, context.cast(builder, args[2], sig.args[2], types.int64), sig.args[0].lanes)
-        return builder.select(bits, builder.fadd(args[0], args[1]), args[0])
-
-    return sums(sums, values, mask), codegen
+byte_registers = _registers(types.uint8)
 
 
 @intrinsic
@@ -37,3 +23,23 @@ def absolute(typing_context: Any, value: Any) -> Any:
         return call_llvm(builder, f"llvm.fabs.{sig.args[0].suffix}", sig.args[0].llvm, [args[0]])
 
     return value(value), codegen
+
+
+@intrinsic
+def sum_bytes(typing_context: Any, value: Any) -> Any:
+    """The sum of the eight bytes of every uint64 lane of a register of bytes."""
+    words = native(types.uint64)
+    names = {"avx512": "llvm.x86.avx512.psad.bw.512", "avx2": "llvm.x86.avx2.psad.bw"}
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if PATH_NAME in names:
+            return call_llvm(builder, names[PATH_NAME], words.llvm, [args[0], ir.Constant(sig.args[0].llvm, None)])
+        total = builder.bitcast(args[0], words.llvm)
+        for bits, pattern in ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (32, 0x00000000FFFFFFFF)):
+            mask, shift = (ir.Constant(words.llvm, [number] * words.lanes) for number in (pattern, bits))
+            total = builder.add(builder.and_(total, mask), builder.and_(builder.lshr(total, shift), mask))
+        return total
+
+    if value != native(types.uint8):
+        return None
+    return words(value), codegen

@@ -1,0 +1,108 @@
+"""The buffers in which searches of inverted lists keep the best rows of every query.
+
+A scan writes the surrogates of a chunk of rows to memory and offers them: what is at or below the query's bound is
+appended to its buffer, and a full buffer is shrunk to the `keep` smallest by (surrogate, key), which lowers the bound.
+The first chunk that a query meets is not appended row by row: its keep-th smallest value is the first bound. Rows that
+are not alive get an infinite surrogate. What is kept does not depend on the order in which rows come.
+"""
+
+import numpy as np
+
+from annlab.kernels.path import entry, inlined, kernel
+from annlab.kernels.simd import LANES, load, pointer, splat
+from annlab.kernels.topk import append, keep_at_most, kth_smallest
+
+CHUNK_ROWS = 256  # rows whose surrogates are offered at a time
+FRONT = LANES  # surrogates that a chunk may have before its first, see `scan_lists`
+CHUNK_WIDTH = FRONT + CHUNK_ROWS + LANES
+FIRST_BOUND = np.finfo(np.float32).max  # lets everything pass but what is infinite
+_INFINITY, _LARGEST = np.float32(np.inf), np.finfo(np.float32).max
+
+
+def capacity_for(keep: int) -> int:
+    """Entries of a query's buffer."""
+    return 3 * keep + 6 * LANES
+
+
+def scratch_width(capacity: int) -> int:
+    """Elements of the scratch arrays low and high."""
+    return max(capacity, CHUNK_WIDTH) + 2 * LANES
+
+
+@kernel
+def shrink(values, rows, length, keep, keys, low, high):
+    """Keep the `keep` smallest entries of a buffer by (value, key); returns their number and the largest value."""
+    if length <= keep:
+        return length, _LARGEST
+    bound = kth_smallest(values, length, keep, low, high)
+    length = keep_at_most(values, rows, length, bound)
+    while length > keep:  # of the entries at the bound the one with the largest key has to go
+        worst = -1
+        for i in range(length):
+            if values[i] == bound and (worst < 0 or keys[rows[i]] > keys[rows[worst]]):
+                worst = i
+        length -= 1
+        values[worst], rows[worst] = values[length], rows[length]
+    return length, bound
+
+
+@inlined
+def is_alive(alive, row):
+    """Whether the bit of a row is set."""
+    return (alive[row // 64] >> np.uint64(row % 64)) & np.uint64(1) != 0
+
+
+@kernel
+def offer(found, n, row, alive, has_alive, bound, length, values, rows, capacity, keep, keys, low, high):
+    """Offer the rows row..row + n - 1 with the surrogates `found` to a query; returns its bound and length.
+
+    alive: bits of the rows that it may have; values and rows (capacity,) are its buffer; low and high are scratch,
+    longer than `found` and the buffer by 2 LANES.
+    """
+    if has_alive:
+        for i in range(n):
+            if not is_alive(alive, row + i):
+                found[i] = _INFINITY
+    if length == 0 and n > keep:
+        bound = min(bound, kth_smallest(found, n, keep, low, high))
+    for i in range(0, n, LANES):
+        some = load(found + i)
+        mask = some <= splat(bound)
+        if mask != 0:
+            length = append(values, rows, length, some, row + i, mask & ((1 << min(LANES, n - i)) - 1))
+            if length > capacity - 2 * LANES:
+                length, bound = shrink(values, rows, length, keep, keys, low, high)
+    return bound, length
+
+
+@kernel
+def take_out(values, rows, length, keep, keys, low, high, result):
+    """result (keep,): the rows of the `keep` best entries of a buffer, -1 where there are fewer; returns how many."""
+    length, _ = shrink(values, rows, length, keep, keys, low, high)
+    for i in range(keep):
+        result[i] = rows[i] if i < length else -1
+    return length
+
+
+@entry
+def finish(path, lengths, values, rows, keep, keys, low, high, result):
+    """result (q, keep): the rows of the `keep` best entries of every buffer, -1 where there are fewer."""
+    capacity, out = values.shape[1], pointer(result)
+    value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
+    for i in range(lengths.shape[0]):
+        place = i * capacity
+        lengths[i] = take_out(value + place, row + place, lengths[i], keep, key, a, b, out + i * keep)
+
+
+def scratch_of_one(keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a scan for one query needs: `parts` of float32, and rows (capacity,) int32."""
+    capacity = capacity_for(keep)
+    return np.empty(capacity + CHUNK_WIDTH + 2 * scratch_width(capacity), np.float32), np.empty(capacity, np.int32)
+
+
+@inlined
+def parts(scratch, capacity):
+    """Values (capacity,), found (its row 0 behind FRONT), low and high in the scratch of `scratch_of_one`."""
+    values = pointer(scratch)
+    low = values + capacity + CHUNK_WIDTH
+    return values, values + capacity + FRONT, low, low + (scratch.shape[0] - capacity - CHUNK_WIDTH) // 2
