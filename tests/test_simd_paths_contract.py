@@ -14,8 +14,8 @@ import pytest
 from annlab.kernels.path import PATH_NAME
 from tests.kernels.test_paths import CPUS, HAVE, ROOT
 
-# The trees and the lists of IVF have not yet run their contract on the generic path.
-SELECTED = {"avx2": "", "generic": "not KDTree and not BallTree and not IVF", "wide": ""}
+# The lists of IVF have not yet run their contract on the generic path.
+SELECTED = {"avx2": "", "generic": "not IVF", "wide": ""}
 OTHERS = [name for name in HAVE if name not in ("avx512", PATH_NAME)]
 
 
