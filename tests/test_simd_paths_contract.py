@@ -14,8 +14,6 @@ import pytest
 from annlab.kernels.path import PATH_NAME
 from tests.kernels.test_paths import CPUS, HAVE, ROOT
 
-# The trees have not yet run their contract on the generic path.
-SELECTED = {"avx2": "", "generic": "not KDTree and not BallTree", "wide": ""}
 OTHERS = [name for name in HAVE if name not in ("avx512", PATH_NAME)]
 
 
@@ -25,8 +23,7 @@ def test_contract_on_path(simd, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_CPU", "ANNLAB_SIMD"))}
     environment |= CPUS.get(simd, {}) | {"ANNLAB_SIMD": simd, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract", "tests/kernels",
-               "tests/test_certified.py", "--deselect", "tests/kernels/test_paths.py",
-               "-k", SELECTED[simd]]  # fmt: skip
+               "tests/test_certified.py", "--deselect", "tests/kernels/test_paths.py"]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
     assert done.returncode == 0, tail

@@ -141,3 +141,16 @@ def test_statistics(entry):
     index.search_radius(queries, 1.0, stats=stats)
     assert (stats.distances > 0).all() and len(stats.distances) == len(queries)
     assert str(len(queries)) in str(stats)
+
+
+def test_neighbours_of_all(entry):
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.standard_normal((50, 6)), 1 + np.arange(50) % 3, axis=0)  # some twice, some three times
+    ids = rng.permutation(1000)[: len(vectors)]
+    index = entry.make().fit(vectors, ids)
+    found = index.neighbors(k=4, **entry.exhaustive)
+    assert found.ids.shape == (len(ids), 4) and not (found.ids == index.ids[:, None]).any()
+    if entry.judged_exactly:
+        for i, own in enumerate(index.ids):
+            expected = index.search(index.vectors([own])[0], 4, excluded=[own], **entry.exhaustive)
+            assert np.array_equal(found.ids[i], expected.ids) and np.array_equal(found.distances[i], expected.distances)
