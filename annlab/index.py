@@ -306,8 +306,9 @@ class Index:
         [1, 0, 1]
         """
         k = validation.as_integer("k", k, 1, 2**31 - 2)
-        ids = self.ids
-        vectors = self.vectors(ids) if len(ids) else np.empty((0, self.dim))
+        state = self._state  # ids and vectors of one moment, whoever writes meanwhile
+        ids = np.empty(0, np.int64) if state is None else state.by_row.array[state.live_rows]
+        vectors = np.empty((0, self.dim)) if state is None else state.gather(state.live_rows)
         found = self.search(vectors, k if include_self else k + 1, threads=threads, stats=stats, **params)
         if include_self:
             return found

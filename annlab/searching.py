@@ -7,7 +7,6 @@ Filters and tombstones become bits of rows that the structure honours while it s
 rows than a search would look at anyway is answered by scanning exactly these rows.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,8 +46,7 @@ class RadiusNeighbors(NamedTuple):
     ids: np.ndarray
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What all blocks of one search share."""
 
     state: State

@@ -8,7 +8,6 @@ the k nearest given how its own arithmetic rounds, and an approximate one what i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -19,8 +18,7 @@ Progress = Callable[[str, float], None]
 """Called while something long runs: what is being done, and the share of it that is done, 0 to 1."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One search, as a structure sees it.
 
     Attributes

@@ -43,7 +43,11 @@ LANES = REGISTER_BYTES // 4  # of float32 or int32
 
 @intrinsic
 def pointer(typing_context: Any, array: Any) -> Any:
-    """The address of an array's first element. The caller of the kernel keeps the array alive."""
+    """The address of an array's first element. The caller of the kernel keeps the array alive.
+
+    Not for an array that the kernel makes itself: Numba frees that after its last use as an array, whoever has its
+    address.
+    """
     if not isinstance(array, types.Array) or array.layout != "C":
         return None
 
