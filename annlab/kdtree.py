@@ -24,6 +24,14 @@ sorted along a Z-curve); how many times as long the others take:
 Growing from 1,000,000 to 2,000,000 rows in 3 dimensions by portions of 1,000 rows took 1.95 times as long as one build
 of 2,000,000, by portions of 10,000 as long as one; single queries meanwhile took 1.05 times as long as of a fresh tree
 (median), queries in batches 1.7 to 1.9 times.
+
+Time of a query divided by ExactIndex's (100,000 rows, k = 10): in batches of uniform rows 0.10 in 2 dimensions, 0.28 in
+8, 0.68 in 10, 1.6 in 12, 21 in 32, so the scan wins from 12 on; for single queries from about 16 on. On clusters of at
+most 16 intrinsic dimensions the tree wins everywhere, by 4 in 8 to 48 dimensions.
+
+A filter by criteria (300,000 rows of 3 dimensions, half of them, a tenth, ... allowed anywhere; batches): nodes visited
+with `criteria` and without 6.0 and 6.9, 4.6 and 10, 2.8 and 26, 2.5 and 36; microseconds 4.5 and 5.9, 4.3 and 8.0, 3.6
+and 11, 4.0 and 8.2. Filtering the answers afterwards takes 26, 105, 984 and 6,468.
 """
 
 from typing import ClassVar
