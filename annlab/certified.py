@@ -49,6 +49,7 @@ from annlab.kernels import scan, scan_bytes
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.path import PATH_NAME
 from annlab.kernels.simd import LANES
+from annlab.kernels.simd_bytes import LARGEST_SIGNED
 from annlab.kernels.topk import PADDING
 from annlab.scanning import Extent, Scanner, first_triggers, rows_found, stack, unit_queries
 from annlab.statistics import BYTES, DISTANCES
@@ -59,7 +60,8 @@ _FLOOR = 2.0**-95  # of R: below, a half norm or 1 / (t_q t) may leave the range
 _STORED = scan_bytes.STORED_ROWS
 _TILE_FROM = 4  # queries: below, a tile of a whole group wastes more than reading the codes once for every query
 _BUFFER_BYTES = 32 * 2**20
-_LEAST_CAPACITY = 1024  # of a query's buffer: what the bound leaves is many rows at first
+# Of a query's buffer: where its bytes are coarser, the bound leaves more rows, at first many more.
+_LEAST_CAPACITY = 256 if LARGEST_SIGNED == 127 else 1024
 _FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned, in float32
 _SMALLEST = 20_000  # rows: below, everything fits into the caches and the copy is not worth its memory
 
