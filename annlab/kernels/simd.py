@@ -102,8 +102,7 @@ def _partial_loader(lanes: int | None) -> Any:
 
 
 load = _loader(None)
-load_repeated = _repeater(4)  # four elements from memory, repeated until a register is full
-load_table = _repeater(16)  # sixteen elements, repeated
+load_table = _repeater(16)  # sixteen elements from memory, repeated until a register is full
 load_eight = _loader(8)
 load_first = _partial_loader(None)  # the first `length` lanes from memory, zeros behind them
 load_first_eight = _partial_loader(8)
@@ -186,7 +185,6 @@ def _registers(element: types.Type) -> Any:
 
 
 float_registers = _registers(types.float32)
-double_registers = _registers(types.float64)
 int_registers = _registers(types.int32)
 
 

@@ -56,18 +56,6 @@ def splat_like(typing_context: Any, scalar: Any, other: Any) -> Any:
 
 
 @intrinsic
-def ramp_sixteen(typing_context: Any, start: Any) -> Any:
-    """start, start + 1, start + 2, ... as int32."""
-    vector = Vector(types.int32, WIDTH)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        base = splat_value(builder, context.cast(builder, args[0], sig.args[0], types.int32), vector.llvm)
-        return builder.add(base, _constant_lanes(list(range(WIDTH))))
-
-    return vector(start), codegen
-
-
-@intrinsic
 def square_roots(typing_context: Any, a: Any) -> Any:
     """The square root of every lane."""
 
