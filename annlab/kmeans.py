@@ -38,7 +38,8 @@ from annlab.kernels import kmeans as kernels
 from annlab.progress import as_progress
 from annlab.structure import Progress
 
-_FIRST_SAMPLE = 16  # points per cluster: the first nested sample, and the sample that seeds are drawn from
+_SEEDING_SAMPLE = 16  # points per cluster that seeds are drawn from
+_FIRST_SAMPLE = 64  # points per cluster of the first nested sample: with 16, centroids fit the sample, not the data
 _SMALL = 20_000  # points: fewer are never sampled
 _STALLED = 0.01  # a relative improvement below this makes a sample grow
 _CHUNK = 65536  # vectors converted at a time
@@ -68,7 +69,7 @@ def train(points: np.ndarray, n_clusters: int, rng: np.random.Generator, *, norm
         raise ValueError(f"{n} points cannot make {n_clusters} clusters: give more points, or ask for fewer clusters")
     size, spent, history, previous = min(n, max(_SMALL, _FIRST_SAMPLE * n_clusters)), 0.0, [], np.inf
     if first is None:
-        centroids = seed(points[: max(_SMALL, _FIRST_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
+        centroids = seed(points[: max(_SMALL, _SEEDING_SAMPLE * n_clusters)], n_clusters, rng, n_threads)
     else:
         centroids, size = first, n
     half_norms = half_squared_norms(points)
