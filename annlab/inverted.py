@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import calibration, inverted_build
+from annlab import calibration, inverted_build, threads
 from annlab.bytelists import ByteLists
 from annlab.calibration import Calibration, Calibrations
 from annlab.centroids import LONGEST, Centroids, Conversion, group_by_label, padded_dim
@@ -50,6 +50,7 @@ class IVFStructure:
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales", "codes", "terms"})
     exhaustive: ClassVar[bool] = False
+    takes_batches: ClassVar[bool] = True
 
     def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Lists,
                  calibrations: Calibrations, n_trained: int) -> None:  # fmt: skip
@@ -158,15 +159,20 @@ class IVFStructure:
             ranks[start : start + at_once] = np.where(rows >= 0, np.take_along_axis(places, lists, axis=1), -1)
         return ranks
 
-    def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
+    def probes(self, y: np.ndarray, n_probes: int, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The nearest lists of converted queries, nearest first, (q, n_probes) int64, and their surrogates."""
         width = len(self.centroids.half_norms)
         values, probes = np.empty((len(y), n_probes), np.float32), np.zeros((len(y), n_probes), np.int64)
-        low = np.empty(width + 2 * LANES, np.float32)
-        packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
-        surrogates = np.empty((QUERIES_IN_TILE, width), np.float32)
-        kernels.find_probes(y, self.centroids.panels, self.centroids.half_norms, self.n_lists, packed, surrogates, low,
-                            np.empty_like(low), values, probes)  # fmt: skip
+
+        def work(start: int, stop: int) -> None:
+            low = np.empty(width + 2 * LANES, np.float32)
+            packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
+            surrogates = np.empty((QUERIES_IN_TILE, width), np.float32)
+            kernels.find_probes(y[start:stop], self.centroids.panels, self.centroids.half_norms, self.n_lists, packed,
+                                surrogates, low, np.empty_like(low), values[start:stop],
+                                probes[start:stop])  # fmt: skip
+
+        threads.run(work, threads.split(0, len(y), n_threads, QUERIES_IN_TILE), n_threads)
         return probes, values
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
@@ -232,9 +238,10 @@ class IVFStructure:
         wanted = np.full(len(queries), np.minimum(k, there))
         result, still = np.empty((len(queries), keep), np.int64), np.arange(len(queries))
         while True:
-            probes, coarse = self.probes(y[still], n_probes)
+            probes, coarse = self.probes(y[still], n_probes, request.threads)
             words = alive[still] if alive is not None and alive.ndim == 2 else alive
-            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys)
+            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys,
+                                             request.threads)  # fmt: skip
             self._count(probes, request.counters[some], still)
             result[still] = found
             still = still[lengths < wanted[still]]

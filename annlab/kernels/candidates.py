@@ -2,18 +2,19 @@
 
 A scan writes the surrogates of a chunk of rows to memory and offers them: what is at or below the query's bound is
 appended to its buffer, and a full buffer is shrunk to the `keep` smallest by (surrogate, key), which lowers the bound.
-The first chunk that a query meets is not appended row by row: its keep-th smallest value is the first bound. Rows that
+A query without a bound does not append a chunk row by row: its keep-th smallest value is the first bound. Rows that
 are not alive get an infinite surrogate. What is kept does not depend on the order in which rows come.
 """
 
 import numpy as np
 
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.simd import LANES, load, pointer, splat
+from annlab.kernels.simd import LANES, load, pointer, smaller, splat
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
 
 CHUNK_ROWS = 256  # rows whose surrogates are offered at a time
 FRONT = LANES  # surrogates that a chunk may have before its first, see `scan_lists`
+AT_ONCE = 4 * LANES  # surrogates that are compared with a bound at once
 CHUNK_WIDTH = FRONT + CHUNK_ROWS + LANES
 FIRST_BOUND = np.finfo(np.float32).max  # lets everything pass but what is infinite
 _INFINITY, _LARGEST = np.float32(np.inf), np.finfo(np.float32).max
@@ -63,15 +64,24 @@ def offer(found, n, row, alive, has_alive, bound, length, values, rows, capacity
         for i in range(n):
             if not is_alive(alive, row + i):
                 found[i] = _INFINITY
-    if length == 0 and n > keep:
+    if bound == FIRST_BOUND and n > keep:
         bound = min(bound, kth_smallest(found, n, keep, low, high))
-    for i in range(0, n, LANES):
+    i, limit = 0, splat(bound)
+    while i < n:
+        if i <= n - AT_ONCE:  # mostly nothing is near enough
+            lowest = smaller(load(found + i), load(found + i + LANES))
+            other = smaller(load(found + i + 2 * LANES), load(found + i + 3 * LANES))
+            if (smaller(lowest, other) <= limit) == 0:
+                i += AT_ONCE
+                continue
         some = load(found + i)
-        mask = some <= splat(bound)
+        mask = some <= limit
         if mask != 0:
             length = append(values, rows, length, some, row + i, mask & ((1 << min(LANES, n - i)) - 1))
             if length > capacity - 2 * LANES:
                 length, bound = shrink(values, rows, length, keep, keys, low, high)
+                limit = splat(bound)
+        i += LANES
     return bound, length
 
 
@@ -84,14 +94,33 @@ def take_out(values, rows, length, keep, keys, low, high, result):
     return length
 
 
+@kernel
+def put_together(values, rows, length, other_values, other_rows, other_length, keep, keys, low, high):
+    """Keep in a buffer the `keep` best entries of it and of another one; returns their number."""
+    length, _ = shrink(values, rows, length, keep, keys, low, high)
+    other_length, _ = shrink(other_values, other_rows, other_length, keep, keys, low, high)
+    for i in range(other_length):  # there is room for 2 keep entries
+        values[length + i], rows[length + i] = other_values[i], other_rows[i]
+    length, _ = shrink(values, rows, length + other_length, keep, keys, low, high)
+    return length
+
+
 @entry
-def finish(path, lengths, values, rows, keep, keys, low, high, result):
-    """result (q, keep): the rows of the `keep` best entries of every buffer, -1 where there are fewer."""
-    capacity, out = values.shape[1], pointer(result)
+def finish(path, start, stop, lengths, values, rows, keep, keys, low, high, result):
+    """result (q, keep): the rows of the `keep` best entries of all buffers of a query, -1 where there are fewer.
+
+    For the queries start..stop-1; values and rows (parts, q, capacity), lengths (parts, q): those of part 0 become the
+    numbers of rows in result.
+    """
+    n_parts, q, capacity, out = values.shape[0], values.shape[1], values.shape[2], pointer(result)
     value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    for i in range(lengths.shape[0]):
-        place = i * capacity
-        lengths[i] = take_out(value + place, row + place, lengths[i], keep, key, a, b, out + i * keep)
+    for i in range(start, stop):
+        place, length = i * capacity, lengths[0, i]
+        for part in range(1, n_parts):
+            other = (part * q + i) * capacity
+            length = put_together(value + place, row + place, length, value + other, row + other, lengths[part, i],
+                                  keep, key, a, b)  # fmt: skip
+        lengths[0, i] = take_out(value + place, row + place, length, keep, key, a, b, out + i * keep)
 
 
 def scratch_of_one(keep: int) -> tuple[np.ndarray, np.ndarray]:
