@@ -9,12 +9,11 @@ are not alive get an infinite surrogate. What is kept does not depend on the ord
 import numpy as np
 
 from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.simd import LANES, load, pointer, smaller, splat
+from annlab.kernels.simd import LANES, load, pointer, splat
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
 
 CHUNK_ROWS = 256  # rows whose surrogates are offered at a time
 FRONT = LANES  # surrogates that a chunk may have before its first, see `scan_lists`
-AT_ONCE = 4 * LANES  # surrogates that are compared with a bound at once
 CHUNK_WIDTH = FRONT + CHUNK_ROWS + LANES
 FIRST_BOUND = np.finfo(np.float32).max  # lets everything pass but what is infinite
 _INFINITY, _LARGEST = np.float32(np.inf), np.finfo(np.float32).max
@@ -66,22 +65,13 @@ def offer(found, n, row, alive, has_alive, bound, length, values, rows, capacity
                 found[i] = _INFINITY
     if bound == FIRST_BOUND and n > keep:
         bound = min(bound, kth_smallest(found, n, keep, low, high))
-    i, limit = 0, splat(bound)
-    while i < n:
-        if i <= n - AT_ONCE:  # mostly nothing is near enough
-            lowest = smaller(load(found + i), load(found + i + LANES))
-            other = smaller(load(found + i + 2 * LANES), load(found + i + 3 * LANES))
-            if (smaller(lowest, other) <= limit) == 0:
-                i += AT_ONCE
-                continue
+    for i in range(0, n, LANES):
         some = load(found + i)
-        mask = some <= limit
+        mask = some <= splat(bound)
         if mask != 0:
             length = append(values, rows, length, some, row + i, mask & ((1 << min(LANES, n - i)) - 1))
             if length > capacity - 2 * LANES:
                 length, bound = shrink(values, rows, length, keep, keys, low, high)
-                limit = splat(bound)
-        i += LANES
     return bound, length
 
 

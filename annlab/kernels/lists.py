@@ -50,13 +50,11 @@ def last_values(row, dim):
 
 
 @inlined
-def tile(block, members, sums, x, queries, n_queries, dim, stride, ahead, step):
+def tile(block, members, sums, x, queries, n_queries, dim, stride):
     """sums[j * QUARTER] = x_r.y_j, lane r, of LANES rows and n_queries queries (as by `arrange`, `stride` apart).
 
     A quarter of the rows at a time, each QUARTER rows from the next, has a register of partial sums for every pair. Two
-    rounds of folding leave one register for a query, and the remaining rounds fold these of all quarters. Meanwhile
-    memory is asked for from `ahead` on, `step` elements further each time: evenly, since a CPU drops what it is asked
-    for in a burst.
+    rounds of folding leave one register for a query, and the remaining rounds fold these of all quarters.
     """
     apart = QUARTER * dim
     for quarter in range(QUARTER):
@@ -64,9 +62,6 @@ def tile(block, members, sums, x, queries, n_queries, dim, stride, ahead, step):
             block[pair] = splat(_ZERO)
         row, i = x + quarter * dim, 0
         while i < dim - LANES + 1:
-            for part in range(QUARTER):
-                prefetch(ahead + part * _LINE)
-            ahead += step
             for j in range(n_queries):
                 members[j] = load(queries + j * stride + i)
             for r in range(4):
@@ -165,16 +160,18 @@ def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pai
             continue
         gather(y, dim, stride, p, n_probes, n_pairs, member)
         n_groups = -(-n_pairs // QUERIES_IN_GROUP)
-        step = -(-QUARTER * _LINE // n_groups)  # so that the tiles of all groups ask for as much as they read
+        share = -(-LANES * dim // (_LINE * n_groups)) * _LINE  # of the rows ahead, asked for by a tile
         for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
             for r in range(start, stop, LANES):
                 s = min(r, n - LANES)  # the last tile may begin before the chunk
                 ahead = x + s * dim + _AHEAD
                 for g in range(n_groups):
+                    for i in range(0, share, _LINE):
+                        prefetch(ahead + i)
+                    ahead += share
                     tile(block, members, sums, x + s * dim, member + g * QUERIES_IN_GROUP * stride, QUERIES_IN_GROUP,
-                         dim, stride, ahead, step)  # fmt: skip
-                    ahead += step * (QUARTER * (dim // LANES))
+                         dim, stride)  # fmt: skip
                     place = out + g * QUERIES_IN_GROUP * CHUNK_WIDTH + (s - start)
                     for j in range(QUERIES_IN_GROUP):
                         total = sums[j * QUARTER]
