@@ -8,10 +8,11 @@ import numpy as np
 
 from annlab.centroids import Conversion, half_squared_norms
 from annlab.kernels import bytelists as kernels
-from annlab.kernels.candidates import CHUNK_WIDTH, scratch_of_one
+from annlab.kernels.candidates import CHUNK_WIDTH
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.lists import QUERIES_IN_GROUP
 from annlab.listscan import Share, scan_lists, words_of
+from annlab.one_query import OneQuery
 from annlab.quantizers import ScalarQuantizer
 from annlab.room import rows_at_once
 
@@ -86,14 +87,10 @@ class ByteLists:
 
         return scan_lists(scan, offsets, probes, keep, keys, n_threads)
 
-    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
-                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+    def search_one(self, one: OneQuery) -> int:
         """As of `FlatLists`."""
         z = np.empty(self.codes.shape[1], np.int8)
-        found: tuple[int, int] = kernels.scan_byte_lists_one(
-            y, self.quantizer.step, z, self.codes, self.halves, offsets, probes, alive, has_alive, len(result), keys,
-            *scratch_of_one(len(result)), result,
-        )  # fmt: skip
+        found: int = kernels.search_byte_lists_one(*one, self.quantizer.step, z, self.codes, self.halves)
         return found
 
     def row_bytes(self) -> int:

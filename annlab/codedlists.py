@@ -11,9 +11,10 @@ import numpy as np
 
 from annlab.centroids import Conversion, half_squared_norms
 from annlab.kernels import pq as kernels
-from annlab.kernels.candidates import CHUNK_WIDTH, scratch_of_one
+from annlab.kernels.candidates import CHUNK_WIDTH
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.listscan import Share, scan_lists, words_of
+from annlab.one_query import OneQuery
 from annlab.quantizers import ProductQuantizer
 from annlab.room import rows_at_once
 from annlab.structure import Progress
@@ -120,14 +121,12 @@ class CodedLists:
 
         return scan_lists(scan, offsets, probes, keep, keys, n_threads)
 
-    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
-                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
+    def search_one(self, one: OneQuery) -> int:
         """As of `FlatLists`."""
-        found: tuple[int, int] = kernels.scan_codes_one(
-            y, self.quantizer.codebooks, np.empty(self._table_shape, np.float32),
-            np.zeros(self._table_shape, np.uint8), self.codes, self.terms, offsets, self._block_offsets, probes, coarse,
-            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
-        )  # fmt: skip
+        entries, table = np.empty(self._table_shape, np.float32), np.zeros(self._table_shape, np.uint8)
+        found: int = kernels.search_codes_one(
+            *one, self.quantizer.codebooks, entries, table, self.codes, self.terms, self._block_offsets
+        )
         return found
 
     def row_bytes(self) -> int:

@@ -11,9 +11,10 @@ import numpy as np
 
 from annlab.centroids import Conversion, half_squared_norms, padded_dim
 from annlab.kernels import lists as kernels
-from annlab.kernels.candidates import CHUNK_WIDTH, scratch_of_one
+from annlab.kernels.candidates import CHUNK_WIDTH
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.listscan import Share, scan_lists, words_of
+from annlab.one_query import OneQuery
 from annlab.room import IN_MEMORY, Room, joined, rows_at_once
 
 _FAR = 100.0  # times the spread: data whose center is farther away from the origin are centred
@@ -80,16 +81,9 @@ class FlatLists:
 
         return scan_lists(scan, offsets, probes, keep, keys, n_threads)
 
-    def scan_one(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, alive: np.ndarray,
-                 has_alive: bool, keys: np.ndarray, result: np.ndarray) -> tuple[int, int]:  # fmt: skip
-        """`scan` for one query: y (padded_dim,), probes and coarse (p,), alive (w,) words, read if has_alive.
-
-        Fills result (keep,); returns how many rows it holds and how many were looked at.
-        """
-        found: tuple[int, int] = kernels.scan_lists_one(
-            y, np.empty_like(y), self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, probes,
-            alive, has_alive, len(result), keys, *scratch_of_one(len(result)), result,
-        )  # fmt: skip
+    def search_one(self, one: OneQuery) -> int:
+        """Answer one query; returns how many rows were re-ranked."""
+        found: int = kernels.search_lists_one(*one, self.rows, self.halves, self.scales)
         return found
 
     def row_bytes(self) -> int:

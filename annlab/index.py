@@ -354,14 +354,14 @@ class Index:
 
     def _search_params(self, given: dict[str, Any]) -> dict[str, Any]:
         """All search parameters: as given, else as the index was made. Nobody changes what this returns."""
-        if not given and self._own_search_params is not None:
-            return self._own_search_params
-        validation.unknown_names(given, self.search_parameters, "search of " + type(self).__name__)
-        chosen = {name: given.get(name, self._params.get(name)) for name in self.search_parameters}
-        checked = {name: check(chosen[name]) for name, check in self.search_parameters.items()}
+        own = self._own_search_params
+        if own is None:
+            own = {name: check(self._params.get(name)) for name, check in self.search_parameters.items()}
+            self._own_search_params = own
         if not given:
-            self._own_search_params = checked
-        return checked
+            return own
+        validation.unknown_names(given, self.search_parameters, "search of " + type(self).__name__)
+        return own | {name: self.search_parameters[name](value) for name, value in given.items()}
 
     def filter(self, *, allowed: Any = None, excluded: Any = None, where: Condition | None = None) -> Filter:
         """A reusable filter: pass it as `allowed=`; cheaper than ids that are looked up for every search.

@@ -25,7 +25,7 @@ import numpy as np
 from annlab import calibration, inverted_build, threads
 from annlab.bytelists import ByteLists
 from annlab.calibration import Calibration, Calibrations
-from annlab.centroids import LONGEST, Centroids, Conversion, group_by_label, padded_dim
+from annlab.centroids import Centroids, Conversion, group_by_label
 from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
@@ -35,13 +35,13 @@ from annlab.kernels import probes as kernels
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.scan import QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
+from annlab.one_query import OneQuery
 from annlab.room import IN_MEMORY, Room, is_mapped, joined, rows_at_once
 from annlab.scanning import Scanner
 from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
-from annlab.structure import Progress, Request
+from annlab.structure import Progress, Request, Scored
 
 _QUERIES_AT_ONCE = 2048
-_NO_WORDS = np.zeros(1, np.uint64)
 _MARGIN = 2  # more candidates than asked for, since surrogates are rounded
 
 
@@ -57,6 +57,7 @@ class IVFStructure:
         self.vectors, self.offsets, self.lists = vectors, offsets, lists
         self.calibrations, self.n_trained = calibrations, n_trained
         self._sizes = np.diff(offsets)
+        self._last_settings: tuple[Any, tuple[int, int]] = None, (0, 0)
         zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
         self.centroids = Centroids(centroids, zeros)
 
@@ -175,11 +176,10 @@ class IVFStructure:
         threads.run(work, threads.split(0, len(y), n_threads, QUERIES_IN_TILE), n_threads)
         return probes, values
 
-    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
-        n, n_probes = len(self.vectors), self._n_probes(request.params, k)
+    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
+        n, n_probes, keep = len(self.vectors), *self._settings(k, request.params)
         if n <= max(SMALL, k) or n_probes == self.n_lists:
             return self.scan_all(queries, k, request.alive, request)
-        keep = min(n, self._keep(k, request.params["rerank"]))
         if len(queries) == 1:
             found = self._search_one(queries, k, keep, n_probes, request)
             if found is not None:
@@ -193,28 +193,13 @@ class IVFStructure:
         width = max((part.shape[1] for part in parts), default=0)
         return np.concatenate([_widened(part, width) for part in parts] or [np.empty((0, 0), np.int64)])
 
-    def _search_one(self, query: np.ndarray, k: int, keep: int, n_probes: int, request: Request) -> np.ndarray | None:
-        """Candidates for one query (1, dim) in two calls of kernels; None if, because of a filter, there are too few.
-
-        For one query every line of Python takes longer than it looks, since the scan has emptied the caches.
-        """
-        conversion, centroids, half_norms = self.lists.conversion, self.centroids.panels, self.centroids.half_norms
-        y, values = np.empty(padded_dim(query.shape[1]), np.float32), np.empty(n_probes, np.float32)
-        probes, result = np.empty(n_probes, np.int64), np.empty((1, keep), np.int64)
-        kernels.convert_and_probe(
-            query, conversion.metric.code, conversion.center, conversion.scale, LONGEST, centroids, half_norms,
-            self.n_lists, y, np.empty(3 * len(half_norms) + 4 * LANES, np.float32), values, probes,
-        )  # fmt: skip
-        alive = _NO_WORDS if request.alive is None else request.alive.ravel()
-        length, looked_at = self.lists.scan_one(y, self.offsets, probes, values, alive, request.alive is not None,
-                                                request.keys, result[0])  # fmt: skip
-        if length < k:
+    def _search_one(self, query: np.ndarray, k: int, keep: int, n_probes: int, request: Request) -> Scored | None:
+        """One query (1, dim) in one call of a kernel; None if, because of a filter, too few rows were found."""
+        one = OneQuery.of(query, k, self.lists.conversion, self.centroids, self.offsets, n_probes, keep, self.vectors,
+                          self.lists.row_bytes(), request)  # fmt: skip
+        if self.lists.search_one(one) < k:
             return None
-        counters = request.counters
-        counters[0, DISTANCES] += looked_at + self.n_lists
-        counters[0, VISITED] += n_probes
-        counters[0, BYTES] += looked_at * self.lists.row_bytes() + self.n_lists * 4 * query.shape[1]
-        return result
+        return Scored(one.distances, one.ids)
 
     @cached_property
     def _scanner(self) -> Scanner:
@@ -311,6 +296,15 @@ class IVFStructure:
         """How many more rows a probe meets than if all lists had the same length."""
         sizes = self._sizes.astype(np.float64)
         return float(self.n_lists * (sizes**2).sum() / sizes.sum() ** 2)
+
+    def _settings(self, k: int, params: dict[str, Any]) -> tuple[int, int]:
+        """How many lists to probe, and how many candidates to keep; those asked for last are remembered."""
+        asked = k, params["n_probes"], params["rerank"]
+        last = self._last_settings  # one reference, read and written at once, whoever else searches
+        if last[0] != asked:
+            keep = min(len(self.vectors), self._keep(k, params["rerank"]))
+            self._last_settings = last = asked, (self._n_probes(params, k), keep)
+        return last[1]
 
     def _n_probes(self, params: dict[str, Any], k: int = 10) -> int:
         wanted = params["n_probes"]

@@ -115,7 +115,17 @@ def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_thre
     sealed, tail = state.living if mask is None else state.words(mask)
     candidates, scored = [], None
     if state.structure is not None and state.n_sealed:
-        found = _sealed_candidates(plan, state.structure, some, start, stop, sealed, n_threads)
+        few = _few_allowed(plan, state.structure, len(some), sealed)
+        plan.fallback[start:stop] = few
+        found: np.ndarray | Scored
+        if few.any() and plan.selection.per_query and len(some) > 1:
+            for i in range(start, stop):
+                _search_block(plan, queries, i, i + 1, n_threads, distances, ids)
+            return
+        if few.any() and sealed is not None:  # all of them
+            found = _scan_rows(plan, some, start, stop, sealed.ravel(), n_threads)
+        else:
+            found = state.structure.search(some, plan.k, plan.request(start, stop, sealed, n_threads))
         if isinstance(found, Scored):
             scored = found
         else:
@@ -163,37 +173,19 @@ def _score_tail(state: State, queries: np.ndarray, found: np.ndarray, distances:
         kernels.score(queries, tail[:0], tail, keys, np.ascontiguousarray(found), state.metric.code, distances, ids)
 
 
-def _sealed_candidates(plan: Plan, structure: Structure, queries: np.ndarray, start: int, stop: int,
-                       alive: np.ndarray | None, n_threads: int) -> np.ndarray | Scored:  # fmt: skip
-    """What the structure finds; queries whose filter leaves few rows get these rows scanned instead."""
-    few = np.zeros(len(queries), bool)
-    if alive is not None and not structure.exhaustive:
-        few[:] = np.bitwise_count(alive).sum(axis=-1) <= max(plan.k, structure.rows_touched(plan.params))
-    if not few.any():
-        return structure.search(queries, plan.k, plan.request(start, stop, alive, n_threads))
-    plan.fallback[start:stop] = few
-    if alive is None or alive.ndim == 1:
-        return _scan_rows(plan, queries, start, stop, alive, n_threads)
-    blocks = []
-    for i in range(len(queries)):
-        one = slice(i, i + 1)
-        if few[i]:
-            blocks.append(_scan_rows(plan, queries[one], start + i, start + i + 1, alive[i], n_threads))
-        else:
-            request = plan.request(start + i, start + i + 1, alive[one], n_threads)
-            found = structure.search(queries[one], plan.k, request)
-            if isinstance(found, Scored):
-                raise TypeError(f"{type(structure).__name__} returns results, so it has to be exhaustive")
-            blocks.append(found)
-    width = max(block.shape[1] for block in blocks)
-    return np.vstack([np.pad(b, ((0, 0), (0, width - b.shape[1])), constant_values=-1) for b in blocks])
+def _few_allowed(plan: Plan, structure: Structure, n: int, alive: np.ndarray | None) -> np.ndarray:
+    """For which of n queries so few rows are allowed that scanning these is less work than asking the structure."""
+    if alive is None or structure.exhaustive:
+        return np.zeros(n, bool)
+    allowed = np.bitwise_count(alive).sum(axis=-1)
+    return np.broadcast_to(allowed <= max(plan.k, structure.rows_touched(plan.params)), n)
 
 
-def _scan_rows(plan: Plan, queries: np.ndarray, start: int, stop: int, alive: np.ndarray | None,
+def _scan_rows(plan: Plan, queries: np.ndarray, start: int, stop: int, alive: np.ndarray,
                n_threads: int) -> np.ndarray:  # fmt: skip
     """Exact candidates among the sealed rows of a bitset."""
     state = plan.state
-    rows = np.flatnonzero(bits.unpack(alive, state.n_sealed)) if alive is not None else np.arange(state.n_sealed)
+    rows = np.flatnonzero(bits.unpack(alive, state.n_sealed))
     if not len(rows):
         return np.empty((len(queries), 0), np.int64)
     scanner = Scanner(np.ascontiguousarray(state.sealed_vectors[rows]), state.metric)

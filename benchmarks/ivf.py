@@ -60,7 +60,8 @@ def sweeps(dataset: Dataset, options: Namespace) -> list[Sweep]:
     for threads in options.threads if "annlab" in options.peers else ():
         for storage in ("pq4", "sq8", "flat"):
             search = plain if storage == "flat" else coded if storage == "pq4" else {**coded, "rerank": (1, 2)}
-            found.append(Sweep(partial(_annlab, storage, threads), {**lists, "storage": [storage]}, search))
+            build = {"n_lists": [few, many] if storage == "pq4" else [many], "storage": [storage]}
+            found.append(Sweep(partial(_annlab, storage, threads), build, search))
     if "faiss" in options.peers:
         sub_dims = [s for s in (2, 4) if dim % s == 0] or [1]
         found += [

@@ -220,8 +220,9 @@ def kmeans(options: Namespace, budget: Budget) -> list[Record]:
 def threads(options: Namespace, budget: Budget) -> list[Record]:
     """Wall time of a batch of 1,000 with two threads and with one, interleaved."""
     records = []
-    wanted = options.sets or (["clusters:20000x32"] if options.quick else ["clusters:200000x64"])
-    for name in names(options.data, wanted, []):
+    real = ["sift", "glove"] if options.data and not options.quick else []
+    made = ["clusters:20000x32"] if options.quick else ["clusters:200000x64"]
+    for name in names(options.data, options.sets or [*real, *made], []):
         dataset = load(options.data, name)
         for storage in STORAGES:
             index = annlab.IVFIndex(metric=dataset.metric, storage=storage).fit(dataset.train)

@@ -8,16 +8,14 @@ from hypothesis import strategies as st
 import annlab
 from annlab import IVFIndex
 from annlab.bytelists import ByteLists
-from annlab.centroids import Centroids, Conversion, group_by_label, padded_dim
+from annlab.centroids import Centroids, Conversion, group_by_label
 from annlab.codedlists import CodedLists
 from annlab.datasets import Dataset, synthetic
 from annlab.distances import get_metric
 from annlab.flatlists import FlatLists
 from annlab.inverted import IVFStructure
-from annlab.kernels import probes as probe_kernels
-from annlab.kernels.distance import L2
 from annlab.kernels.simd_bytes import LARGEST_SIGNED
-from tests.list_scans import scan_one
+from tests.list_scans import answered, parts_of, scan_one
 
 STORAGES = ("flat", "sq8", "pq4")
 
@@ -62,7 +60,7 @@ def test_list_scans_find_the_nearest_of_the_probed(dim: int, q: int, seed: int, 
         assert lengths[i] == len(expected) == len(set(rows.tolist())) and allowed[rows].all()
         np.testing.assert_allclose(np.sort(distances[i][rows]), expected, rtol=1e-4, atol=2e-4)
         own = given[i] if filtered == "each" else given
-        one = scan_one(lists, y[i], offsets, probes[i], coarse[0], keep, own, np.arange(n))
+        one = scan_one(lists, queries[i], offsets, probes[i], coarse[0], keep, own, np.arange(n))
         assert np.array_equal(np.sort(one), np.sort(found[i]))
 
 
@@ -89,7 +87,7 @@ def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
         rows = found[i][found[i] >= 0]
         assert lengths[i] == len(expected)
         np.testing.assert_allclose(np.sort(surrogates[i][rows]), expected, rtol=1e-4, atol=1e-3)
-        one = scan_one(lists, y[i], offsets, probes[i], coarse[0], keep, None, np.arange(n))
+        one = scan_one(lists, queries[i], offsets, probes[i], coarse[0], keep, None, np.arange(n))
         assert np.array_equal(np.sort(one), np.sort(found[i]))
 
 
@@ -103,7 +101,7 @@ def test_ties_are_kept_by_key_whatever_the_batch() -> None:
     for i in range(10):
         group = i * 60 // 150 * 150
         assert set(batch[i]) == set((np.argsort(keys[group : group + 150])[:12] + group).tolist())
-        one = scan_one(lists, y[i], offsets, probes[0], np.zeros(2, np.float32), 12, None, keys)
+        one = scan_one(lists, vectors[i * 60], offsets, probes[0], np.zeros(2, np.float32), 12, None, keys)
         assert set(one) == set(batch[i])
 
 
@@ -121,13 +119,13 @@ def test_probes_are_the_nearest_lists_and_ties_go_to_the_first(n_lists: int) -> 
         probes, values = structure.probes(queries, n_probes)
         np.testing.assert_array_equal(probes, expected)
         np.testing.assert_array_equal(values, np.take_along_axis(surrogates, expected, axis=1))
-        y, scratch = np.empty(padded_dim(7), np.float32), np.empty(3 * len(centroids.half_norms) + 64, np.float32)
+        lists, empty = structure.lists, np.zeros(n_lists + 1, np.int64)
+        lists.conversion = Conversion(get_metric("l2"), np.ones(7))
         for i in range(30):
-            own_values, own = np.empty(n_probes, np.float32), np.empty(n_probes, np.int64)
-            probe_kernels.convert_and_probe(queries[i : i + 1] + 1, L2, np.ones(7), 1.0, 1e12, centroids.panels,
-                                            centroids.half_norms, n_lists, y, scratch, own_values, own)  # fmt: skip
+            one = answered(lists, queries[i] + 1, centroids, empty, n_probes, 3, None, np.arange(3))
+            own, own_values, _ = parts_of(one)
             assert np.array_equal(own, probes[i]) and np.array_equal(own_values, values[i])
-            assert np.array_equal(y[:7], queries[i]) and not y[7:].any()
+            assert np.array_equal(one.floats[:7], queries[i])
 
 
 def test_more_probes_more_recall_and_statistics() -> None:
@@ -284,10 +282,11 @@ def test_unverified_bulk_may_hold_anything(storage: str) -> None:
     structure = index.structure_class.from_arrays(arrays, metric=get_metric("l2"), params={})
     structure.check()
     for q in (1, 30):
-        y = structure.lists.conversion.queries(rng.normal(size=(q, 12)))
+        queries = rng.normal(size=(q, 12)).astype(np.float32)
+        y = structure.lists.conversion.queries(queries)
         probes, coarse = structure.probes(y, 3)
         found, _ = structure.lists.scan(y, structure.offsets, probes, coarse, 12, None, np.arange(2000))
-        one = scan_one(structure.lists, y[0], structure.offsets, probes[0], coarse[0], 12, None, np.arange(2000))
+        one = scan_one(structure.lists, queries[0], structure.offsets, probes[0], coarse[0], 12, None, np.arange(2000))
         assert min(found.min(), one.min()) >= -1 and max(found.max(), one.max()) < 2000
 
 

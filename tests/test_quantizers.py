@@ -85,7 +85,7 @@ def test_code_scans_find_what_the_codes_say(dim: int, q: int, seed: int, metric:
     vectors, labels = vectors[order], labels[order]
     conversion = Conversion(get_metric(metric), np.zeros(dim))
     lists = CodedLists.of(vectors, conversion, centroids, offsets, rng, 1)
-    y = rng.normal(size=(q, dim)).astype(np.float32)
+    y = conversion.queries(rng.normal(size=(q, dim)).astype(np.float32))
     restored = centroids[labels] + lists.quantizer.decode(lists.quantizer.encode(vectors - centroids[labels]))
     true = -y.astype(np.float64) @ restored.T + (0.5 * (restored**2).sum(axis=1) if metric == "l2" else 0.0)
     coarse = -y @ centroids.T + (0.5 * (centroids**2).sum(axis=1) if metric == "l2" else 0.0)

@@ -7,7 +7,7 @@ surrogate is h - t (code.z): four multiplications in every int32 lane at once, a
 
 import numpy as np
 
-from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer, parts, take_out
+from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer
 from annlab.kernels.lists import (
     PAIRS_IN_GROUP,
     PARTS_IN_GROUP,
@@ -18,6 +18,7 @@ from annlab.kernels.lists import (
     fold_rows,
     fold_second,
 )
+from annlab.kernels.one_query import begin, end, parts
 from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import LANES, int_registers, load, pointer, prefetch, splat, store
 from annlab.kernels.simd_bytes import LARGEST_SIGNED, dot_bytes, ints_to_floats
@@ -128,21 +129,19 @@ def scan_byte_lists(path, queries, steps, codes, halves, list_offsets, pair_offs
 
 
 @entry
-def scan_byte_lists_one(path, query, row_steps, quantized, codes, halves, list_offsets, probes, alive, has_alive, keep,
-                        keys, scratch, rows, result):  # fmt: skip
-    """The `keep` best rows of the probed lists (p,) for one converted query; quantized (stride,) int8 is scratch.
-
-    Arguments and result as in `lists.scan_lists_one`.
-    """
-    n, stride, capacity = codes.shape[0], codes.shape[1], rows.shape[0]
-    z, x, half, bit, row, key = (
-        pointer(quantized), pointer(codes), pointer(halves), pointer(alive), pointer(rows), pointer(keys),
-    )  # fmt: skip
-    step = quantize_query(pointer(query), row_steps.shape[0], pointer(row_steps), z, stride)
-    value, out, a, b = parts(scratch, capacity)
+def search_byte_lists_one(path, query, metric, center, scale, longest, panels, half_norms, list_offsets, n_probes,
+                          keep, alive, has_alive, keys, vectors, floats, longs, rows, distances, ids, row_bytes,
+                          counters, row_steps, quantized, codes, halves):  # fmt: skip
+    """`lists.search_lists_one` by codes; quantized (stride,) int8 is scratch."""
+    n, stride, capacity, bit, key = codes.shape[0], codes.shape[1], rows.shape[0], pointer(alive), pointer(keys)
+    z, x, half, row = pointer(quantized), pointer(codes), pointer(halves), pointer(rows)
+    y, probes, _, _, free = begin(query, metric, center, scale, longest, panels, half_norms, list_offsets.shape[0] - 1,
+                                  n_probes, floats, longs)  # fmt: skip
+    step = quantize_query(y, row_steps.shape[0], pointer(row_steps), z, stride)
+    value, out, a, b = parts(free, capacity)
     block, sums = int_registers(LANES), int_registers(QUARTER)
     bound, length, looked_at = FIRST_BOUND, 0, 0
-    for probe in range(probes.shape[0]):
+    for probe in range(n_probes):
         label = probes[probe]
         looked_at += list_offsets[label + 1] - list_offsets[label]
         for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
@@ -153,4 +152,5 @@ def scan_byte_lists_one(path, query, row_steps, quantized, codes, halves, list_o
                 store(out + (s - start), load(half + s) - ints_to_floats(sums[0]) * splat(step))
             bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
                                   key, a, b)  # fmt: skip
-    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at
+    return end(query, metric, vectors, keys, keep, list_offsets.shape[0] - 1, n_probes, longs, value, row, length, a, b,
+               distances, ids, looked_at, row_bytes, counters)  # fmt: skip

@@ -111,17 +111,3 @@ def finish(path, start, stop, lengths, values, rows, keep, keys, low, high, resu
             length = put_together(value + place, row + place, length, value + other, row + other, lengths[part, i],
                                   keep, key, a, b)  # fmt: skip
         lengths[0, i] = take_out(value + place, row + place, length, keep, key, a, b, out + i * keep)
-
-
-def scratch_of_one(keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a scan for one query needs: `parts` of float32, and rows (capacity,) int32."""
-    capacity = capacity_for(keep)
-    return np.empty(capacity + CHUNK_WIDTH + 2 * scratch_width(capacity), np.float32), np.empty(capacity, np.int32)
-
-
-@inlined
-def parts(scratch, capacity):
-    """Values (capacity,), found (its row 0 behind FRONT), low and high in the scratch of `scratch_of_one`."""
-    values = pointer(scratch)
-    low = values + capacity + CHUNK_WIDTH
-    return values, values + capacity + FRONT, low, low + (scratch.shape[0] - capacity - CHUNK_WIDTH) // 2

@@ -133,6 +133,25 @@ def pair_distances(path, left, right, metric, out):
         out[i] = distance(a + i * dim, b + i * dim, scale, dim, metric)
 
 
+@kernel
+def nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids):
+    """The k best of m candidates, rows or -1, for query i by (distance, id), sorted; returns how many there are."""
+    q, size = pointer(queries) + i * dim, 0
+    scale = inverse_norm(q, dim) if metric == COSINE else 0.0
+    for j in range(m):
+        ahead = candidate[min(j + _AHEAD, m - 1)]  # candidates lie anywhere in memory: ask for them early
+        if 0 <= ahead < n_sealed:
+            for offset in range(0, min(dim, 256), 16):
+                prefetch(sealed_rows + ahead * dim + offset)
+        row = candidate[j]
+        if row < 0:
+            continue
+        x = sealed_rows + row * dim if row < n_sealed else tail_rows + (row - n_sealed) * dim
+        size = push(best, best_ids, size, k, queries.dtype.type(distance(x, q, scale, dim, metric)), key[row])
+    sort_heap(best, best_ids, size)
+    return size
+
+
 @entry
 def score(path, queries, sealed, tail, ids, candidates, metric, distances, result):
     """The k best candidates of every query by (distance, id).
@@ -140,25 +159,11 @@ def score(path, queries, sealed, tail, ids, candidates, metric, distances, resul
     queries (q, dim); sealed (s, dim) and tail (t, dim) hold rows 0..s-1 and s..s+t-1; ids (s + t,); candidates (q, m)
     rows, -1 where there is none; distances and result (q, k) come filled with inf and -1.
     """
-    k, dim, n_sealed = distances.shape[1], queries.shape[1], sealed.shape[0]
-    sealed_rows, tail_rows, q, key = pointer(sealed), pointer(tail), pointer(queries), pointer(ids)
+    k, dim, m = distances.shape[1], queries.shape[1], candidates.shape[1]
     best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
-    m = candidates.shape[1]
-    for _ in range(queries.shape[0]):
-        scale = inverse_norm(q, dim) if metric == COSINE else 0.0
-        size = 0
-        for j in range(m):
-            ahead = candidate[min(j + _AHEAD, m - 1)]  # candidates lie anywhere in memory: ask for them early
-            if 0 <= ahead < n_sealed:
-                for offset in range(0, min(dim, 256), 16):
-                    prefetch(sealed_rows + ahead * dim + offset)
-            row = candidate[j]
-            if row < 0:
-                continue
-            x = sealed_rows + row * dim if row < n_sealed else tail_rows + (row - n_sealed) * dim
-            size = push(best, best_ids, size, k, queries.dtype.type(distance(x, q, scale, dim, metric)), key[row])
-        sort_heap(best, best_ids, size)
-        q, best, best_ids, candidate = q + dim, best + k, best_ids + k, candidate + m
+    for i in range(queries.shape[0]):
+        nearest_of(queries, i, pointer(sealed), sealed.shape[0], pointer(tail), dim, pointer(ids), candidate + i * m, m,
+                   k, metric, best + i * k, best_ids + i * k)  # fmt: skip
 
 
 @entry

@@ -14,8 +14,9 @@ batch.
 
 import numpy as np
 
-from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer, parts, take_out
+from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer
 from annlab.kernels.distance import COSINE
+from annlab.kernels.one_query import begin, end, parts
 from annlab.kernels.path import entry, inlined, kernel
 from annlab.kernels.simd import (
     LANES,
@@ -189,22 +190,24 @@ def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pai
 
 
 @entry
-def scan_lists_one(path, query, arranged, vectors, halves, scales, metric, list_offsets, probes, alive, has_alive, keep,
-                   keys, scratch, rows, result):  # fmt: skip
-    """The `keep` best rows of the probed lists (p,) for one query, padded to whole registers.
+def search_lists_one(path, query, metric, center, scale, longest, panels, half_norms, list_offsets, n_probes, keep,
+                     alive, has_alive, keys, vectors, floats, longs, rows, distances, ids, row_bytes, counters, points,
+                     halves, scales):  # fmt: skip
+    """The nearest vectors to one query, among the `keep` best rows of its lists: see `one_query.py`.
 
-    Returns how many there are and how many rows were looked at; result (keep,) is padded with -1. arranged, as long as
-    the query, is scratch, and so are scratch and rows of `scratch_of_one`; the rest as in `scan_lists`, for one query.
+    points (n, dim): the rows as they are scanned, halves and scales as in `scan_lists`.
+    Returns how many rows were kept.
     """
-    dim, n, capacity = vectors.shape[1], vectors.shape[0], rows.shape[0]
-    y, x, half, scale = pointer(arranged), pointer(vectors), pointer(halves), pointer(scales)
-    arrange(pointer(query), dim, y)
-    bit, row, key = pointer(alive), pointer(rows), pointer(keys)
-    value, out, a, b = parts(scratch, capacity)
+    dim, n, capacity, bit, key = points.shape[1], points.shape[0], rows.shape[0], pointer(alive), pointer(keys)
+    x, half, scaling, row = pointer(points), pointer(halves), pointer(scales), pointer(rows)
+    converted, probes, _, y, free = begin(query, metric, center, scale, longest, panels, half_norms,
+                                          list_offsets.shape[0] - 1, n_probes, floats, longs)  # fmt: skip
+    arrange(converted, dim, y)
+    value, out, a, b = parts(free, capacity)
     block, sums = float_registers(LANES), float_registers(QUARTER)
     bound, length, looked_at = FIRST_BOUND, 0, 0
-    for probe in range(probes.shape[0]):
-        label, following = probes[probe], list_offsets[probes[min(probe + 1, probes.shape[0] - 1)]]
+    for probe in range(n_probes):
+        label, following = probes[probe], list_offsets[probes[min(probe + 1, n_probes - 1)]]
         for ahead in range(0, AHEAD_OF_LIST // 4, _LINE):
             prefetch(x + following * dim + ahead)
         looked_at += list_offsets[label + 1] - list_offsets[label]
@@ -215,8 +218,9 @@ def scan_lists_one(path, query, arranged, vectors, halves, scales, metric, list_
                 row_by_row(block, sums, x + s * dim, y, dim)
                 total = sums[0]
                 if metric == COSINE:
-                    total = total * load(scale + s)
+                    total = total * load(scaling + s)
                 store(out + (s - start), load(half + s) - total)
             bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
                                   key, a, b)  # fmt: skip
-    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at
+    return end(query, metric, vectors, keys, keep, list_offsets.shape[0] - 1, n_probes, longs, value, row, length, a, b,
+               distances, ids, looked_at, row_bytes, counters)  # fmt: skip

@@ -20,7 +20,8 @@ as they are, with the odd ones above them, which are subtracted at the end). Two
 
 import numpy as np
 
-from annlab.kernels.candidates import CHUNK_ROWS, FIRST_BOUND, offer, parts, take_out
+from annlab.kernels.candidates import CHUNK_ROWS, FIRST_BOUND, offer
+from annlab.kernels.one_query import begin, end, parts
 from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import LANES, fma, larger, load, pointer, prefetch, splat, store
 from annlab.kernels.simd_bytes import (
@@ -163,25 +164,22 @@ def scan_codes(path, tables, steps, starts, codes, terms, list_offsets, block_of
 
 
 @entry
-def scan_codes_one(path, query, codebooks, entries, table, codes, terms, list_offsets, block_offsets, probes, coarse,
-                   alive, has_alive, keep, keys, scratch, rows, result):  # fmt: skip
-    """The `keep` best rows, by their codes, of the probed lists (p,) for one converted query.
-
-    table (padded, 16) uint8, filled with zeros, and entries as in `fill_tables`; coarse (p,): the surrogates of the
-    lists' centroids; the other arguments and the result as in `lists.scan_lists_one`.
-    """
+def search_codes_one(path, query, metric, center, scale, longest, panels, half_norms, list_offsets, n_probes, keep,
+                     alive, has_alive, keys, vectors, floats, longs, rows, distances, ids, row_bytes, counters,
+                     codebooks, entries, table, codes, terms, block_offsets):  # fmt: skip
+    """`lists.search_lists_one` by codes; entries and table (padded, 16), filled with zeros, are scratch as in
+    `fill_table`."""
     n_groups, capacity, n_sub, sub_dim = codes.shape[1], rows.shape[0], codebooks.shape[0], codebooks.shape[1]
-    block_bytes = n_groups * 64
-    own, code, term, bit, row, key = (
-        pointer(table), pointer(codes), pointer(terms), pointer(alive), pointer(rows), pointer(keys),
-    )  # fmt: skip
-    value, out, a, b = parts(scratch, capacity)
+    own, code, term, bit, row = pointer(table), pointer(codes), pointer(terms), pointer(alive), pointer(rows)
+    key, block_bytes = pointer(keys), n_groups * 64
+    y, probes, coarse, _, free = begin(query, metric, center, scale, longest, panels, half_norms,
+                                       list_offsets.shape[0] - 1, n_probes, floats, longs)  # fmt: skip
+    step, start = fill_table(y, pointer(codebooks), n_sub, sub_dim, query.shape[1], pointer(entries), own)
+    value, out, a, b = parts(free, capacity)
     sums = short_registers(_ACCUMULATORS)
-    step, start = fill_table(pointer(query), pointer(codebooks), n_sub, sub_dim, min(query.shape[0], n_sub * sub_dim),
-                             pointer(entries), own)  # fmt: skip
     bound, length, looked_at = FIRST_BOUND, 0, 0
-    for probe in range(probes.shape[0]):
-        label, following = probes[probe], probes[min(probe + 1, probes.shape[0] - 1)]
+    for probe in range(n_probes):
+        label, following = probes[probe], probes[min(probe + 1, n_probes - 1)]
         for ahead in range(0, _AHEAD, 64):
             prefetch(code + block_offsets[following] * block_bytes + ahead)
         prefetch(term + list_offsets[following])
@@ -197,7 +195,8 @@ def scan_codes_one(path, query, codebooks, entries, table, codes, terms, list_of
                     write_sums(sums, 2 * k, step, base, term + first + place, out + place)
             bound, length = offer(out, n, first, bit, has_alive, bound, length, value, row, capacity, keep, key, a,
                                   b)  # fmt: skip
-    return take_out(value, row, length, keep, key, a, b, pointer(result)), looked_at
+    return end(query, metric, vectors, keys, keep, list_offsets.shape[0] - 1, n_probes, longs, value, row, length, a, b,
+               distances, ids, looked_at, row_bytes, counters)  # fmt: skip
 
 
 @entry

@@ -120,18 +120,6 @@ def convert_queries(path, queries, metric, center, scale, longest, out):
 
 
 @entry
-def convert_and_probe(path, query, metric, center, scale, longest, panels, half_norms, n_lists, y, surrogates, values,
-                      probes):  # fmt: skip
-    """`convert_queries` and `find_probes` for one query (1, dim): y (stride,), values and probes (n_probes,) are
-    filled; surrogates (3 * n_panels * PANEL_ROWS + 4 * LANES,) is scratch."""
-    n_panels, width = panels.shape[0], panels.shape[0] * PANEL_ROWS
-    point, out, block = pointer(y), pointer(surrogates), float_registers(ACCUMULATORS)
-    convert_query(pointer(query), query.shape[1], metric, pointer(center), scale, longest, point, y.shape[0])
-    centroid_surrogates_one(point, pointer(panels), pointer(half_norms), n_panels, query.shape[1], block, out)
-    smallest(out, n_lists, probes.shape[0], out + width, out + 2 * width + 2 * LANES, pointer(values), pointer(probes))
-
-
-@entry
 def find_probes(path, queries, panels, half_norms, n_lists, packed, surrogates, low, high, values, probes):
     """probes (q, n_probes) int64: the nearest lists of every query, nearest first, and their surrogates in values.
 
