@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import annlab
-from annlab import IVFIndex, listscan
+from annlab import IVFIndex, listscan, searching
 from annlab.bytelists import ByteLists
 from annlab.centroids import Conversion
 from annlab.codedlists import CodedLists
@@ -67,7 +67,7 @@ def test_lists_are_cut_into_ranges_of_about_the_same_cost(seed: int) -> None:
 
 
 @pytest.mark.parametrize("storage", ["flat", "sq8", "pq4"])
-def test_searches_with_more_threads_answer_and_count_the_same(storage: str) -> None:
+def test_searches_with_more_threads_answer_and_count_the_same(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = synthetic(6000, 24, 8, 300, seed=0)
     index = IVFIndex(storage=storage, n_lists=60).fit(data.train[:5500])
     index.add(data.train[5500:])
@@ -75,7 +75,8 @@ def test_searches_with_more_threads_answer_and_count_the_same(storage: str) -> N
     for filters in ({}, {"allowed": np.arange(0, 6000, 2)}, {"allowed": np.arange(40)}):
         one, more = annlab.SearchStats(), annlab.SearchStats()
         expected = index.search(data.test, k=10, threads=1, stats=one, **filters)
-        for n_threads in (2, 5):
+        for n_threads, entries in ((2, 10 * 200), (5, 10**6)):  # in two blocks of queries, and in one
+            monkeypatch.setattr(searching, "_BLOCK_ENTRIES", entries)
             found = index.search(data.test, k=10, threads=n_threads, stats=more, **filters)
             assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.distances, expected.distances)
             assert np.array_equal(more.distances, one.distances) and np.array_equal(more.visited, one.visited)
