@@ -42,6 +42,7 @@ from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request, Scored
 
 _QUERIES_AT_ONCE = 2048
+CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
 _MARGIN = 2  # more candidates than asked for, since surrogates are rounded
 
 
@@ -50,7 +51,6 @@ class IVFStructure:
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales", "codes", "terms"})
     exhaustive: ClassVar[bool] = False
-    takes_batches: ClassVar[bool] = True
 
     def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Lists,
                  calibrations: Calibrations, n_trained: int) -> None:  # fmt: skip
@@ -60,6 +60,11 @@ class IVFStructure:
         self._last_settings: tuple[Any, tuple[int, int]] = None, (0, 0)
         zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
         self.centroids = Centroids(centroids, zeros)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether threads share the lists of a batch: where these come from memory, and not from a common cache."""
+        return len(self.vectors) * self.lists.row_bytes() > CACHED_BYTES
 
     @property
     def n_lists(self) -> int:

@@ -12,6 +12,9 @@ Only the bounds are shared, above which rows are dropped: a thread profits from 
 for anybody: a bound that is out of date, or a new one that is lost because two threads write at once, is merely larger
 than it could be, and what lies above *any* bound that a query ever had is not among its best.
 
+Threads wait for each other at the end of every step, so lists that stay in a common cache are not shared out (see
+`IVFStructure.takes_batches`): there every thread takes some of the queries from their beginning to their end.
+
 The three storages of an IVFIndex differ only in the kernel that scans some lists; the rest is here.
 """
 

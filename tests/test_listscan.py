@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import annlab
-from annlab import IVFIndex, listscan, searching
+from annlab import IVFIndex, inverted, listscan, searching
 from annlab.bytelists import ByteLists
 from annlab.centroids import Conversion
 from annlab.codedlists import CodedLists
@@ -66,8 +66,11 @@ def test_lists_are_cut_into_ranges_of_about_the_same_cost(seed: int) -> None:
     assert list(listscan._cut(np.zeros(3, int), np.zeros(3, int), 2))[-1] == 3
 
 
+@pytest.mark.parametrize("shared", ["lists", "queries"])
 @pytest.mark.parametrize("storage", ["flat", "sq8", "pq4"])
-def test_searches_with_more_threads_answer_and_count_the_same(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_with_more_threads_answer_and_count_the_same(storage: str, shared: str,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr(inverted, "CACHED_BYTES", 0 if shared == "lists" else 2**40)
     data = synthetic(6000, 24, 8, 300, seed=0)
     index = IVFIndex(storage=storage, n_lists=60).fit(data.train[:5500])
     index.add(data.train[5500:])
