@@ -9,16 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from annlab.centroids import Conversion, group_by_label, half_squared_norms
+from annlab.centroids import Conversion, half_squared_norms
 from annlab.kernels import pq as kernels
-from annlab.kernels.candidates import (
-    CHUNK_WIDTH,
-    FIRST_BOUND,
-    capacity_for,
-    finish,
-    scratch_width,
-)
+from annlab.kernels.candidates import CHUNK_WIDTH
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.listscan import Share, scan_lists, words_of
 from annlab.one_query import OneQuery
 from annlab.quantizers import ProductQuantizer
 from annlab.room import rows_at_once
@@ -109,26 +104,22 @@ class CodedLists:
         return result
 
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
-             alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+             alive: np.ndarray | None, keys: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
-        q, capacity = len(y), capacity_for(keep)
-        values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
-        lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, FIRST_BOUND)
-        low = np.empty(scratch_width(capacity), np.float32)
-        high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        tables, entries = np.zeros((q, *self._table_shape), np.uint8), np.empty(self._table_shape, np.float32)
-        steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
-        kernels.fill_tables(y, self.quantizer.codebooks, entries, tables, steps, starts)
-        pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
-        kernels.scan_codes(
-            tables, steps, starts, self.codes, self.terms, offsets, self._block_offsets, pair_offsets, pairs,
-            coarse.ravel(), probes.shape[1], words.ravel(), words.shape[1] if words.ndim == 2 else 0,
-            alive is not None, keep, keys, bounds, lengths, values, rows, np.empty((2, CHUNK_WIDTH), np.float32), low,
-            high,
-        )  # fmt: skip
-        finish(lengths, values, rows, keep, keys, low, high, result)
-        return result, lengths
+        q, (words, words_each, has_alive) = len(y), words_of(alive)
+        tables, steps = np.zeros((q, *self._table_shape), np.uint8), np.empty(q, np.float32)
+        starts = np.empty_like(steps)
+        kernels.fill_tables(y, self.quantizer.codebooks, np.empty(self._table_shape, np.float32), tables, steps, starts)
+
+        def scan(share: Share) -> None:
+            kernels.scan_codes(
+                tables, steps, starts, self.codes, self.terms, offsets[share.first : share.last + 1],
+                self._block_offsets[share.first : share.last + 1], share.pair_offsets, share.pairs, coarse.ravel(),
+                probes.shape[1], words, words_each, has_alive, keep, keys, share.bounds, share.lengths, share.values,
+                share.rows, np.empty((2, CHUNK_WIDTH), np.float32), share.low, share.high,
+            )  # fmt: skip
+
+        return scan_lists(scan, offsets, probes, keep, keys, n_threads)
 
     def search_one(self, one: OneQuery) -> int:
         """As of `FlatLists`."""

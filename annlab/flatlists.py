@@ -9,16 +9,11 @@ from typing import Self
 
 import numpy as np
 
-from annlab.centroids import Conversion, group_by_label, half_squared_norms, padded_dim
+from annlab.centroids import Conversion, half_squared_norms, padded_dim
 from annlab.kernels import lists as kernels
-from annlab.kernels.candidates import (
-    CHUNK_WIDTH,
-    FIRST_BOUND,
-    capacity_for,
-    finish,
-    scratch_width,
-)
+from annlab.kernels.candidates import CHUNK_WIDTH
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.listscan import Share, scan_lists, words_of
 from annlab.one_query import OneQuery
 from annlab.room import IN_MEMORY, Room, joined, rows_at_once
 
@@ -68,27 +63,23 @@ class FlatLists:
         return cls(conversion, rows, copied, halves, scales)
 
     def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
-             alive: np.ndarray | None, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+             alive: np.ndarray | None, keys: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The `keep` best rows (q, keep) of the probed lists for converted queries, -1 padded, and their number (q,).
 
         probes (q, p) and coarse, the surrogates of their centroids; alive: words (w,) for all or (q, w).
         """
-        q, capacity, stride = len(y), capacity_for(keep), padded_dim(y.shape[1])
-        values, rows = np.empty((q, capacity), np.float32), np.empty((q, capacity), np.int32)
-        lengths, result = np.zeros(q, np.int64), np.empty((q, keep), np.int64)
-        bounds = np.full(q, FIRST_BOUND)
-        low = np.empty(scratch_width(capacity), np.float32)
-        high, words = np.empty_like(low), np.zeros(1, np.uint64) if alive is None else alive
-        pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
-        most = int(np.diff(pair_offsets).max()) + kernels.QUERIES_IN_GROUP
-        kernels.scan_lists(
-            y, self.rows, self.halves, self.scales, self.conversion.metric.code, offsets, pair_offsets, pairs,
-            probes.shape[1], words.ravel(), words.shape[1] if words.ndim == 2 else 0, alive is not None, keep, keys,
-            bounds, lengths, values, rows, np.empty((most, stride), np.float32),
-            np.empty((most, CHUNK_WIDTH), np.float32), low, high,
-        )  # fmt: skip
-        finish(lengths, values, rows, keep, keys, low, high, result)
-        return result, lengths
+        stride, (words, words_each, has_alive) = padded_dim(y.shape[1]), words_of(alive)
+
+        def scan(share: Share) -> None:
+            most = share.most_pairs + kernels.QUERIES_IN_GROUP
+            kernels.scan_lists(
+                y, self.rows, self.halves, self.scales, self.conversion.metric.code,
+                offsets[share.first : share.last + 1], share.pair_offsets, share.pairs, probes.shape[1], words,
+                words_each, has_alive, keep, keys, share.bounds, share.lengths, share.values, share.rows,
+                np.empty((most, stride), np.float32), np.empty((most, CHUNK_WIDTH), np.float32), share.low, share.high,
+            )  # fmt: skip
+
+        return scan_lists(scan, offsets, probes, keep, keys, n_threads)
 
     def search_one(self, one: OneQuery) -> int:
         """Answer one query; returns how many rows were re-ranked."""

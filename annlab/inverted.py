@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import calibration, inverted_build
+from annlab import calibration, inverted_build, threads
 from annlab.bytelists import ByteLists
 from annlab.calibration import Calibration, Calibrations
 from annlab.centroids import Centroids, Conversion, group_by_label
@@ -42,6 +42,7 @@ from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.structure import Progress, Request, Scored
 
 _QUERIES_AT_ONCE = 2048
+CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
 _MARGIN = 2  # more candidates than asked for, since surrogates are rounded
 
 
@@ -59,6 +60,11 @@ class IVFStructure:
         self._last_settings: tuple[Any, tuple[int, int]] = None, (0, 0)
         zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
         self.centroids = Centroids(centroids, zeros)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether threads share the lists of a batch: where these come from memory, and not from a common cache."""
+        return len(self.vectors) * self.lists.row_bytes() > CACHED_BYTES
 
     @property
     def n_lists(self) -> int:
@@ -159,15 +165,20 @@ class IVFStructure:
             ranks[start : start + at_once] = np.where(rows >= 0, np.take_along_axis(places, lists, axis=1), -1)
         return ranks
 
-    def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
+    def probes(self, y: np.ndarray, n_probes: int, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The nearest lists of converted queries, nearest first, (q, n_probes) int64, and their surrogates."""
         width = len(self.centroids.half_norms)
         values, probes = np.empty((len(y), n_probes), np.float32), np.zeros((len(y), n_probes), np.int64)
-        low = np.empty(width + 2 * LANES, np.float32)
-        packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
-        surrogates = np.empty((QUERIES_IN_TILE, width), np.float32)
-        kernels.find_probes(y, self.centroids.panels, self.centroids.half_norms, self.n_lists, packed, surrogates, low,
-                            np.empty_like(low), values, probes)  # fmt: skip
+
+        def work(start: int, stop: int) -> None:
+            low = np.empty(width + 2 * LANES, np.float32)
+            packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
+            surrogates = np.empty((QUERIES_IN_TILE, width), np.float32)
+            kernels.find_probes(y[start:stop], self.centroids.panels, self.centroids.half_norms, self.n_lists, packed,
+                                surrogates, low, np.empty_like(low), values[start:stop],
+                                probes[start:stop])  # fmt: skip
+
+        threads.run(work, threads.split(0, len(y), n_threads, QUERIES_IN_TILE), n_threads)
         return probes, values
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
@@ -217,9 +228,10 @@ class IVFStructure:
         wanted = np.full(len(queries), np.minimum(k, there))
         result, still = np.empty((len(queries), keep), np.int64), np.arange(len(queries))
         while True:
-            probes, coarse = self.probes(y[still], n_probes)
+            probes, coarse = self.probes(y[still], n_probes, request.threads)
             words = alive[still] if alive is not None and alive.ndim == 2 else alive
-            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys)
+            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys,
+                                             request.threads)  # fmt: skip
             self._count(probes, request.counters[some], still)
             result[still] = found
             still = still[lengths < wanted[still]]

@@ -20,6 +20,7 @@ from annlab.statistics import N_COUNTERS, SearchStats
 from annlab.structure import Request, Scored, Structure
 
 _BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
+_MANY_QUERIES = 24  # for a thread: so many that whole tiles of them can be split between threads
 _FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte against a scored row)
 
 
@@ -72,16 +73,18 @@ def search(state: State, queries: np.ndarray, k: int, selection: Selection, para
     plan = Plan(state, selection, params, k, np.zeros((q, N_COUNTERS), np.int64), np.zeros(q, bool))
     each = k + (state.n_rows // _FILTER_COST if selection.per_query else 0)
     block = max(16, _BLOCK_ENTRIES // max(each, 1))
+    many = q >= _MANY_QUERIES * n_threads
+    whole = q < n_threads or (many and not selection.per_query and getattr(state.structure, "takes_batches", False))
 
     def work(start: int, stop: int) -> None:
         for first in range(start, stop, block):
             last = min(stop, first + block)
-            _search_block(plan, queries, first, last, n_threads if q < n_threads else 1, distances, ids)
+            _search_block(plan, queries, first, last, n_threads if whole else 1, distances, ids)
 
     if q == 1:
         _search_block(plan, queries, 0, 1, n_threads, distances, ids)
     else:
-        parts = threads.split(0, q, n_threads if q >= n_threads else 1, 12 if q >= 24 * n_threads else 1)
+        parts = threads.split(0, q, 1 if whole else n_threads, 12 if many else 1)
         threads.run(work, parts, n_threads)
     if stats is not None:
         stats.fill(plan.counters, plan.fallback)
@@ -136,7 +139,12 @@ def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_thre
             candidates.append(np.where(found >= 0, found + state.n_sealed, -1))
     if candidates:
         together = candidates[0] if len(candidates) == 1 else np.hstack(candidates)
-        _score(state, some, together, distances[start:stop], ids[start:stop])
+
+        def score(first: int, last: int) -> None:
+            own = slice(start + first, start + last)
+            _score(state, some[first:last], together[first:last], distances[own], ids[own])
+
+        threads.run(score, threads.split(0, len(some), n_threads if len(some) >= n_threads else 1), n_threads)
     if scored is not None:
         _merge(scored, distances[start:stop], ids[start:stop])
 

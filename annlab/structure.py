@@ -30,7 +30,8 @@ class Request(NamedTuple):
     params : dict
         The search parameters of the index (its `search_parameters`), all present and checked.
     threads : int
-        More than 1 only if the queries are too few to be split between threads by `Index`.
+        More than 1 only if the queries are too few to be split between threads by `Index`, or if the structure has
+        `takes_batches`, an attribute that is true: then it is given large batches whole, and shares the work out.
     counters : (q, N_COUNTERS) int64
         To be added to, see `statistics.py`.
     """

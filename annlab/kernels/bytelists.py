@@ -120,10 +120,12 @@ def scan_byte_lists(path, queries, steps, codes, halves, list_offsets, pair_offs
                               load(half + s) - ints_to_floats(sums[j * QUARTER]) * own)  # fmt: skip
             for j in range(n_pairs):
                 q = p[j] // n_probes
-                bound[q], length[q] = offer(
+                lower, length[q] = offer(
                     out + j * CHUNK_WIDTH, stop - start, start, bit + q * words_each, has_alive, bound[q], length[q],
                     value + q * capacity, row + q * capacity, capacity, keep, key, a, b,
                 )  # fmt: skip
+                if lower < bound[q]:  # threads share the bounds, so write them seldom
+                    bound[q] = lower
 
 
 @entry

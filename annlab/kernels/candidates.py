@@ -2,7 +2,7 @@
 
 A scan writes the surrogates of a chunk of rows to memory and offers them: what is at or below the query's bound is
 appended to its buffer, and a full buffer is shrunk to the `keep` smallest by (surrogate, key), which lowers the bound.
-The first chunk that a query meets is not appended row by row: its keep-th smallest value is the first bound. Rows that
+A query without a bound does not append a chunk row by row: its keep-th smallest value is the first bound. Rows that
 are not alive get an infinite surrogate. What is kept does not depend on the order in which rows come.
 """
 
@@ -63,7 +63,7 @@ def offer(found, n, row, alive, has_alive, bound, length, values, rows, capacity
         for i in range(n):
             if not is_alive(alive, row + i):
                 found[i] = _INFINITY
-    if length == 0 and n > keep:
+    if bound == FIRST_BOUND and n > keep:
         bound = min(bound, kth_smallest(found, n, keep, low, high))
     for i in range(0, n, LANES):
         some = load(found + i)
@@ -84,11 +84,30 @@ def take_out(values, rows, length, keep, keys, low, high, result):
     return length
 
 
+@kernel
+def put_together(values, rows, length, other_values, other_rows, other_length, keep, keys, low, high):
+    """Keep in a buffer the `keep` best entries of it and of another one; returns their number."""
+    length, _ = shrink(values, rows, length, keep, keys, low, high)
+    other_length, _ = shrink(other_values, other_rows, other_length, keep, keys, low, high)
+    for i in range(other_length):  # there is room for 2 keep entries
+        values[length + i], rows[length + i] = other_values[i], other_rows[i]
+    length, _ = shrink(values, rows, length + other_length, keep, keys, low, high)
+    return length
+
+
 @entry
-def finish(path, lengths, values, rows, keep, keys, low, high, result):
-    """result (q, keep): the rows of the `keep` best entries of every buffer, -1 where there are fewer."""
-    capacity, out = values.shape[1], pointer(result)
+def finish(path, start, stop, lengths, values, rows, keep, keys, low, high, result):
+    """result (q, keep): the rows of the `keep` best entries of all buffers of a query, -1 where there are fewer.
+
+    For the queries start..stop-1; values and rows (parts, q, capacity), lengths (parts, q): those of part 0 become the
+    numbers of rows in result.
+    """
+    n_parts, q, capacity, out = values.shape[0], values.shape[1], values.shape[2], pointer(result)
     value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    for i in range(lengths.shape[0]):
-        place = i * capacity
-        lengths[i] = take_out(value + place, row + place, lengths[i], keep, key, a, b, out + i * keep)
+    for i in range(start, stop):
+        place, length = i * capacity, lengths[0, i]
+        for part in range(1, n_parts):
+            other = (part * q + i) * capacity
+            length = put_together(value + place, row + place, length, value + other, row + other, lengths[part, i],
+                                  keep, key, a, b)  # fmt: skip
+        lengths[0, i] = take_out(value + place, row + place, length, keep, key, a, b, out + i * keep)

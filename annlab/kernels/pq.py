@@ -148,15 +148,19 @@ def scan_codes(path, tables, steps, starts, codes, terms, list_offsets, block_of
                         place, own = r + k * BLOCK_ROWS, term + first + r + k * BLOCK_ROWS
                         write_sums(sums, 4 * k, step[q], base, own, out + place)
                         write_sums(sums, 4 * k + 2, step[other], other_base, own, out + width + place)
-                bound[q], length[q] = offer(
+                lower, length[q] = offer(
                     out, n, first, bit + q * words_each, has_alive, bound[q], length[q], value + q * capacity,
                     row + q * capacity, capacity, keep, key, a, b,
                 )  # fmt: skip
+                if lower < bound[q]:  # threads share the bounds, so write them seldom
+                    bound[q] = lower
                 if i + 1 < last:
-                    bound[other], length[other] = offer(
+                    lower, length[other] = offer(
                         out + width, n, first, bit + other * words_each, has_alive, bound[other], length[other],
                         value + other * capacity, row + other * capacity, capacity, keep, key, a, b,
                     )  # fmt: skip
+                    if lower < bound[other]:  # threads share the bounds, so write them seldom
+                        bound[other] = lower
 
 
 @entry
