@@ -12,11 +12,11 @@ from typing import Self
 import numpy as np
 
 from annlab import threads
-from annlab.kernels import hamming, hashing
+from annlab.kernels import hamming, hamming_tables, hashing
 from annlab.state import Column
 
 _NO_WORDS = np.empty((0, 0), np.uint64)
-_BATCH_FROM = 4  # queries: below, each reads the codes for itself
+_BATCH_FROM = 4 if hamming.COUNTS_BITS else 8  # queries: below, each reads the codes for itself
 _BUFFER_BYTES = 16 * 2**20  # of the buffers of one block of queries
 
 
@@ -58,12 +58,20 @@ class CodeScan:
 
     def _batch(self, codes: np.ndarray, keep: int, alive: np.ndarray, found: np.ndarray) -> None:
         q, n_words = codes.shape
-        queries = hamming.in_tiles(codes)
-        states, histograms, distances, rows = _buffers(len(queries) * hamming.QUERIES_IN_TILE, n_words, keep)
-        scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
+        padded = -(-q // hamming.QUERIES_IN_TILE) * hamming.QUERIES_IN_TILE
+        states, histograms, distances, rows = _buffers(padded, n_words, keep)
         states[q:, 0] = 0  # nothing is nearer than that
-        hamming.scan_batch(self.blocks.array, self.n, queries, q, np.ascontiguousarray(alive), keep, hamming.BITS_OF,
-                           scratch, states, histograms, distances, rows)  # fmt: skip
+        alive = np.ascontiguousarray(alive)
+        if hamming.COUNTS_BITS:
+            scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
+            hamming.scan_batch(self.blocks.array, self.n, hamming.in_tiles(codes), q, alive, keep, scratch, states,
+                               histograms, distances, rows)  # fmt: skip
+        else:
+            codes = np.ascontiguousarray(codes)
+            hamming_tables.scan_batch(
+                self.blocks.array, self.n, codes, hamming_tables.tables_of(codes), alive, keep,
+                *hamming_tables.scratch(n_words), -states[:, 0].astype(np.int16), states, histograms, distances, rows,
+            )  # fmt: skip
         for i in range(q):
             found[i, : states[i, 2]] = rows[i, : states[i, 2]]
 

@@ -54,20 +54,15 @@ def compacted(distances, rows, length, limit, ties):
     return kept
 
 
-@kernel
-def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
-    """Offer lanes of a register of distances (in memory, at `found`) to a query, in the order of their rows.
+@inlined
+def take_row(distance, row, keep, state, histogram, distances, rows, capacity):
+    """Offer a row to a query, behind those that lie before it.
 
-    state: its limit, how many rows nearer than the limit it took, and the length of its buffer.
+    state: the query's limit, how many rows nearer than the limit it took, and the length of its buffer.
     """
     limit, nearer, length = state[0], state[1], state[2]
-    while mask != 0:
-        lane = first(mask)
-        mask &= mask - 1
-        distance = np.int64(found[lane])
-        if distance >= limit:
-            continue
-        distances[length], rows[length] = np.int32(distance), np.int32(row + lane)
+    if distance < limit:
+        distances[length], rows[length] = np.int32(distance), np.int32(row)
         length += 1
         histogram[distance] += 1
         nearer += 1
@@ -76,7 +71,16 @@ def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
             nearer -= np.int64(histogram[limit])
         if length == capacity:
             length = compacted(distances, rows, length, limit, keep - nearer)
-    state[0], state[1], state[2] = limit, nearer, length
+        state[0], state[1], state[2] = limit, nearer, length
+
+
+@kernel
+def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
+    """Offer lanes of a register of distances (in memory, at `found`) to a query, in the order of their rows."""
+    while mask != 0:
+        lane = first(mask)
+        mask &= mask - 1
+        take_row(np.int64(found[lane]), row + lane, keep, state, histogram, distances, rows, capacity)
 
 
 @inlined
@@ -90,28 +94,6 @@ def counting_tile(block, codes, queries, n_words):
             block[j] = block[j] + count_bits(code ^ splat(queries[j]))
         codes += ROWS_IN_BLOCK
         queries += QUERIES_IN_TILE
-
-
-@inlined
-def lookup_tile(block, halves, codes, queries, n_words, table):
-    """The same; queries: the lower halves of the bytes of QUERIES_IN_TILE words, then the upper ones."""
-    bits_of = load_table(table)
-    for j in range(QUERIES_IN_TILE):
-        block[j] = splat(_ZERO)
-    for begin in range(0, n_words, _WORDS_OF_BYTES):
-        for j in range(QUERIES_IN_TILE):
-            halves[j] = as_elements(splat(_ZERO), table)
-        for _ in range(min(_WORDS_OF_BYTES, n_words - begin)):
-            code = load(codes)
-            low, high = code & splat(HALVES), shift_right(code, 4) & splat(HALVES)
-            for j in range(QUERIES_IN_TILE):
-                in_low = lookup(bits_of, as_elements(low ^ splat(queries[j]), table))
-                in_high = lookup(bits_of, as_elements(high ^ splat(queries[QUERIES_IN_TILE + j]), table))
-                halves[j] = halves[j] + (in_low + in_high)
-            codes += ROWS_IN_BLOCK
-            queries += 2 * QUERIES_IN_TILE
-        for j in range(QUERIES_IN_TILE):
-            block[j] = block[j] + sum_bytes(halves[j])
 
 
 @inlined
@@ -149,19 +131,19 @@ def lanes_to_scan(alive, n_words, row, n):
 
 
 @entry
-def scan_batch(path, codes, n, queries, n_queries, alive, keep, table, scratch, states, histograms, distances, rows):
+def scan_batch(path, codes, n, queries, n_queries, alive, keep, scratch, states, histograms, distances, rows):
     """Select for every query the `keep` rows that are nearest by (Hamming distance, row).
 
     codes (n_blocks, words, 8); queries as `in_tiles` made them; alive (q, words of bits), (1, words of bits) for all
-    queries alike, or (0, 0); table: BITS_OF; scratch (QUERIES_IN_TILE * WORD_LANES,) uint64. Per query, padded to whole
+    queries alike, or (0, 0); scratch (QUERIES_IN_TILE * WORD_LANES,) uint64. Per query, padded to whole
     groups: states (queries, 3) int64, which come as (64 * words + 1, 0, 0), histograms (queries, 64 * words + 1) int32
     zeros, distances and rows (queries, capacity) int32 with capacity > keep. Afterwards states[:, 2] rows of a query
     are its selection, in the order of the rows.
     """
     n_blocks, n_words, capacity, n_bins = codes.shape[0], codes.shape[1], rows.shape[1], histograms.shape[1]
-    code, query, state, bit, entries = pointer(codes), pointer(queries), pointer(states), pointer(alive), pointer(table)
+    code, query, state, bit = pointer(codes), pointer(queries), pointer(states), pointer(alive)
     histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
-    block, halves = word_registers(QUERIES_IN_TILE), byte_registers(QUERIES_IN_TILE)
+    block = word_registers(QUERIES_IN_TILE)
     n_alive, own, group = alive.shape[1], 1 if alive.shape[0] > 1 else 0, queries.shape[1]
     chunk = max(1, CHUNK_BYTES // (n_words * 64))
     for begin in range(0, n_blocks, chunk):
@@ -170,11 +152,7 @@ def scan_batch(path, codes, n, queries, n_queries, alive, keep, table, scratch, 
             tile = query + (q // QUERIES_IN_TILE) * group
             for b in range(begin, min(begin + chunk, n_blocks)):
                 for part in range(_PARTS):
-                    place = code + b * n_words * 8 + part * WORD_LANES
-                    if COUNTS_BITS:
-                        counting_tile(block, place, tile, n_words)
-                    else:
-                        lookup_tile(block, halves, place, tile, n_words, entries)
+                    counting_tile(block, code + b * n_words * 8 + part * WORD_LANES, tile, n_words)
                     below = splat(_ZERO)  # its sign is set where any query's limit is greater
                     for j in range(QUERIES_IN_TILE):
                         below = below | (block[j] - splat(np.uint64(state[3 * (q + j)])))
@@ -224,12 +202,10 @@ def scan_one(path, codes, n, start, stop, query, alive, keep, table, scratch, st
 
 
 def in_tiles(codes):
-    """Codes of queries (q, words) as `scan_batch` reads them: (groups, words * QUERIES_IN_TILE, twice for halves)."""
+    """Codes of queries (q, words) as `scan_batch` reads them: (groups, words * QUERIES_IN_TILE)."""
     q, n_words = codes.shape
     groups = -(-q // QUERIES_IN_TILE)
     padded = np.zeros((groups * QUERIES_IN_TILE, n_words), np.uint64)
     padded[:q] = codes
     tiles = padded.reshape(groups, QUERIES_IN_TILE, n_words).transpose(0, 2, 1)
-    if not COUNTS_BITS:
-        tiles = np.stack([tiles & HALVES, (tiles >> np.uint64(4)) & HALVES], axis=2)
     return np.ascontiguousarray(tiles).reshape(groups, -1)
