@@ -7,6 +7,7 @@ is ten to forty times as fast as one of the vectors. See `kernels/hamming.py` fo
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -76,13 +77,14 @@ class CodeScan:
             found[i, : states[i, 2]] = rows[i, : states[i, 2]]
 
     def _one_by_one(self, codes: np.ndarray, keep: int, alive: np.ndarray, n_threads: int, found: np.ndarray) -> None:
-        ranges = threads.split(0, len(self.blocks.array), n_threads, hamming.BLOCKS_AT_ONCE)
+        n_blocks = len(self.blocks.array)
+        ranges = threads.split(0, n_blocks, n_threads, hamming.BLOCKS_AT_ONCE) if n_threads > 1 else []
         for i, code in enumerate(codes):
             mask = alive[i if len(alive) > 1 else 0] if len(alive) else alive.reshape(-1)
-            parts = threads.run(
-                lambda start, stop, code=code, mask=mask: self._part(code, keep, mask, start, stop), ranges, n_threads
-            )
-            best = _merged(parts, keep)
+            if n_threads > 1:
+                best = _merged(threads.run(partial(self._part, code, keep, mask), ranges, n_threads), keep)
+            else:
+                best = self._part(code, keep, mask, 0, n_blocks)[1]
             found[i, : len(best)] = best
 
     def _part(self, code: np.ndarray, keep: int, mask: np.ndarray, start: int,

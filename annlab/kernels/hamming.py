@@ -4,11 +4,14 @@ Codes lie in blocks of eight rows, word by word: blocks (n_blocks, words, 8) uin
 bits of several rows; xor, count the bits of every lane, add. Where the CPU counts bits in registers (AVX-512's
 VPOPCNTDQ), each is one instruction. Elsewhere they are looked up: a byte shuffle reads sixteen entries of a table, the
 numbers of bits in 0..15, for every byte of a register, so a byte is counted as two halves, and halves are added as
-bytes until a word can overflow. A batch splits a row's code once for all queries of a tile, whose halves come apart.
+bytes until a word can overflow.
 
-*Batches*: a block meets QUERIES_IN_TILE queries at once, whose words come as broadcasts, and a chunk of blocks that
-fits the second-level cache meets all queries before the next is read. *One query* reads the codes once, in four blocks
-at a time, at the speed of the memory.
+*One query* reads the codes once, from the first to the last, at the speed of the memory, of which it asks for codes
+ahead of time; limits are compared for four blocks together.
+
+*Batches* where bits are counted: a block meets QUERIES_IN_TILE queries at once, whose words come as broadcasts, and a
+chunk of blocks that fits the second-level cache meets all queries before the next is read. Where they are looked up,
+many queries deserve tables of their own: `hamming_tables.py`.
 
 *Selection* is exact and the same for any batch and any number of threads: the `keep` rows that are smallest by
 (distance, row). Distances are small integers, so a query keeps a histogram of what it took instead of a heap: `limit`
@@ -20,7 +23,7 @@ are taken (a later row at T loses the tie). Every accepted row is one addition, 
 import numpy as np
 
 from annlab.kernels.path import FEATURES, PATH_NAME, entry, inlined, kernel
-from annlab.kernels.simd import first, load, load_table, pointer, splat, store
+from annlab.kernels.simd import first, load, load_table, pointer, prefetch, splat, store
 from annlab.kernels.simd_bytes import as_elements, count_bits, lookup, shift_right
 from annlab.kernels.simd_masked import WORD_LANES, byte_registers, sum_bytes, word_registers
 
@@ -34,6 +37,7 @@ CHUNK_BYTES = 128 * 1024
 _PARTS = ROWS_IN_BLOCK // WORD_LANES  # registers in which the eight rows of a block lie
 _SINGLES = BLOCKS_AT_ONCE * _PARTS
 _ZERO, _NOTHING = np.uint64(0), np.int64(0)
+_WORDS_AHEAD = 256  # what a scan for one query asks memory for: two kilobytes
 _WORDS_OF_BYTES = 31  # words whose bits can be added in bytes: 8 each
 
 
@@ -100,25 +104,27 @@ def counting_tile(block, codes, queries, n_words):
 def one_query_tile(block, halves, codes, query, n_words, n_blocks, table):
     """block = distances of BLOCKS_AT_ONCE blocks to one query (words); behind n_blocks, those of the last one again."""
     bits_of = load_table(table)
-    for j in range(_SINGLES):
-        block[j] = splat(_ZERO)
-    for begin in range(0, n_words, _WORDS_OF_BYTES):
-        for j in range(_SINGLES):
-            halves[j] = as_elements(splat(_ZERO), table)
-        for i in range(begin, min(begin + _WORDS_OF_BYTES, n_words)):
-            word = splat(query[i])
-            for j in range(_SINGLES):
-                place = min(j // _PARTS, n_blocks - 1) * n_words * ROWS_IN_BLOCK + (j % _PARTS) * WORD_LANES
-                differing = load(codes + place) ^ word
-                if COUNTS_BITS:
-                    block[j] = block[j] + count_bits(differing)
-                else:
-                    low = lookup(bits_of, as_elements(differing & splat(HALVES), table))
-                    high = lookup(bits_of, as_elements(shift_right(differing, 4) & splat(HALVES), table))
-                    halves[j] = halves[j] + (low + high)
-            codes += ROWS_IN_BLOCK
-        for j in range(_SINGLES):
-            block[j] = block[j] + sum_bytes(halves[j])
+    for b in range(BLOCKS_AT_ONCE):
+        place = codes + min(b, n_blocks - 1) * n_words * ROWS_IN_BLOCK
+        for part in range(_PARTS):
+            block[b * _PARTS + part] = splat(_ZERO)
+        for begin in range(0, n_words, _WORDS_OF_BYTES):
+            for part in range(_PARTS):
+                halves[part] = as_elements(splat(_ZERO), table)
+            for i in range(begin, min(begin + _WORDS_OF_BYTES, n_words)):
+                word = splat(query[i])
+                prefetch(place + _WORDS_AHEAD)
+                for part in range(_PARTS):
+                    differing = load(place + part * WORD_LANES) ^ word
+                    if COUNTS_BITS:
+                        block[b * _PARTS + part] = block[b * _PARTS + part] + count_bits(differing)
+                    else:
+                        low = lookup(bits_of, as_elements(differing & splat(HALVES), table))
+                        high = lookup(bits_of, as_elements(shift_right(differing, 4) & splat(HALVES), table))
+                        halves[part] = halves[part] + (low + high)
+                place += ROWS_IN_BLOCK
+            for part in range(_PARTS):
+                block[b * _PARTS + part] = block[b * _PARTS + part] + sum_bytes(halves[part])
 
 
 @inlined
@@ -182,7 +188,7 @@ def scan_one(path, codes, n, start, stop, query, alive, keep, table, scratch, st
     n_words, capacity, n_alive = codes.shape[1], rows.shape[0], alive.shape[0]
     code, word, state, bit, entries = pointer(codes), pointer(query), pointer(states), pointer(alive), pointer(table)
     histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
-    block, halves = word_registers(_SINGLES), byte_registers(_SINGLES)
+    block, halves = word_registers(_SINGLES), byte_registers(_PARTS)
     for b in range(start, stop, BLOCKS_AT_ONCE):
         one_query_tile(block, halves, code + b * n_words * ROWS_IN_BLOCK, word, n_words, stop - b, entries)
         below, limit = splat(_ZERO), splat(np.uint64(state[0]))
