@@ -229,6 +229,9 @@ class Selection:
     def __init__(self, state: State, n_queries: int, allowed: Any, excluded: Any, where: Any) -> None:
         self._state, self._shared = state, None if where is None else condition_mask(where, state)
         self._each: list[tuple[Any, bool, str]] = []
+        self.per_query = False
+        if allowed is None and excluded is None:
+            return
         for selection, name in ((allowed, "allowed"), (excluded, "excluded")):
             if selection is None:
                 continue
@@ -241,6 +244,11 @@ class Selection:
                 mask = ~mask if name == "excluded" else mask
                 self._shared = mask if self._shared is None else self._shared & mask
         self.per_query = bool(self._each)
+
+    @property
+    def restricts(self) -> bool:
+        """Whether anything is not allowed."""
+        return self._shared is not None or self.per_query
 
     def mask(self, start: int, stop: int) -> np.ndarray | None:
         """None where everything is allowed."""

@@ -79,6 +79,7 @@ class Index:
         self._seed = validation.as_integer("seed", seed, 0)
         self._auto_compact = bool(auto_compact)
         self._params = params
+        self._own_search_params: dict[str, Any] | None = None
         self._state: State | None = None
         self._write_lock, self._compact_lock = threading.RLock(), threading.RLock()
 
@@ -352,10 +353,15 @@ class Index:
         return state, array, single, Selection(state, len(array), allowed, excluded, where), search_params
 
     def _search_params(self, given: dict[str, Any]) -> dict[str, Any]:
-        """All search parameters: as given, else as the index was made."""
+        """All search parameters: as given, else as the index was made. Nobody changes what this returns."""
+        if not given and self._own_search_params is not None:
+            return self._own_search_params
         validation.unknown_names(given, self.search_parameters, "search of " + type(self).__name__)
         chosen = {name: given.get(name, self._params.get(name)) for name in self.search_parameters}
-        return {name: check(chosen[name]) for name, check in self.search_parameters.items()}
+        checked = {name: check(chosen[name]) for name, check in self.search_parameters.items()}
+        if not given:
+            self._own_search_params = checked
+        return checked
 
     def filter(self, *, allowed: Any = None, excluded: Any = None, where: Condition | None = None) -> Filter:
         """A reusable filter: pass it as `allowed=`; cheaper than ids that are looked up for every search.

@@ -65,6 +65,8 @@ def search(state: State, queries: np.ndarray, k: int, selection: Selection, para
            stats: SearchStats | None) -> Neighbors:  # fmt: skip
     """The k nearest of every query (q, dim)."""
     q = len(queries)
+    if q == 1 and not selection.restricts and state.only_sealed:
+        return _search_sealed_one(state, queries, k, params, n_threads, stats)
     distances = np.full((q, k), np.inf, state.tail.array.dtype)
     ids = np.full((q, k), -1, np.int64)
     plan = Plan(state, selection, params, k, np.zeros((q, N_COUNTERS), np.int64), np.zeros(q, bool))
@@ -83,6 +85,23 @@ def search(state: State, queries: np.ndarray, k: int, selection: Selection, para
         threads.run(work, parts, n_threads)
     if stats is not None:
         stats.fill(plan.counters, plan.fallback)
+    return Neighbors(distances, ids)
+
+
+def _search_sealed_one(state: State, query: np.ndarray, k: int, params: dict[str, Any], n_threads: int,
+                       stats: SearchStats | None) -> Neighbors:  # fmt: skip
+    """One query, where all rows are in the structure, alive and allowed: the most frequent search, and on small sets
+    most of its time would be spent between kernels."""
+    counters, structure = np.zeros((1, N_COUNTERS), np.int64), state.sealed_structure
+    found = structure.search(query, k, Request(None, state.by_row.array, params, n_threads, counters))
+    if stats is not None:
+        stats.fill(counters, np.zeros(1, bool))
+    if isinstance(found, Scored):
+        return Neighbors(*found)
+    distances, ids = np.empty((1, k), query.dtype), np.empty((1, k), np.int64)
+    distances.fill(np.inf)
+    ids.fill(-1)
+    _score(state, query, found, distances, ids)
     return Neighbors(distances, ids)
 
 

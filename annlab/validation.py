@@ -101,6 +101,10 @@ def _check_range(array: np.ndarray, name: str) -> None:
 
 def as_queries(queries: Any, dim: int, dtype: np.dtype[Any]) -> tuple[np.ndarray, bool]:
     """Queries as a matrix like the index's vectors, and whether a single one was given as a 1-d array."""
+    if type(queries) is np.ndarray and queries.dtype == dtype and queries.flags.carray and 0 < queries.size <= _FEW:
+        matrix = queries[None, :] if queries.ndim == 1 else queries  # the quick way for what is as it should be
+        if matrix.ndim == 2 and matrix.shape[1] == dim and np.vdot(matrix, matrix) < _SAFE_SQUARE:
+            return matrix, queries.ndim == 1
     array = as_array(queries, "queries")
     single = array.ndim == 1
     return as_vectors(array[None, :] if single else array, name="queries", dim=dim, dtype=dtype), single
@@ -145,6 +149,8 @@ def no_duplicates(ids: np.ndarray) -> None:
 
 def as_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer within [low, high]."""
+    if type(value) is int and low <= value and (high is None or value <= high):
+        return value
     try:
         number = operator.index(value)
     except TypeError:
