@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import annlab
 from annlab import LSHIndex, SearchStats
 from annlab.distances import get_metric
 from annlab.lsh import pick_parameters

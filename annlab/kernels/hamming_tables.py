@@ -1,4 +1,4 @@
-"""Hamming distances of a batch where the CPU cannot count the bits of a register: tables in registers, pairs of queries.
+"""Hamming distances in batches where the CPU cannot count a register's bits: tables in registers, queries in pairs.
 
 In how many of four bits a row's code differs from a query's is one of sixteen entries of a table that the query has for
 these four bits, and a byte shuffle looks up a table of sixteen bytes for as many rows as a register has bytes (as
