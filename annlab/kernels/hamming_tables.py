@@ -10,8 +10,8 @@ bytes. So for three times four bits of a register of rows and two queries
     1 addition                   totals += s             the first query's count + 16 times the second one's, as bytes
     a shift, a mask, 1 addition  uppers += s >> 4        the second one's count, which gives both in the end
 
-are nine instructions, where six are shuffles or shifts that two of a CPU's four units do. Counting every byte of every
-row and query by itself (xor, two lookups, two additions) takes twice as many.
+are nine instructions for 24 bits of every row: with four vector units, of which two shuffle and shift, 2.25 cycles.
+Counting every byte of every row and query by itself (two xors, two lookups, two additions) takes eighteen.
 
 *Rows*. Codes are stored by rows (hamming.py), and tables need a register to hold the same four bits of many rows. A
 chunk of rows that fits the first-level cache is transposed once into scratch, and meets all queries of the batch.
