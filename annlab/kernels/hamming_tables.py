@@ -10,11 +10,12 @@ bytes. So for three times four bits of a register of rows and two queries
     1 addition                   totals += s             the first query's count + 16 times the second one's, as bytes
     a shift, a mask, 1 addition  uppers += s >> 4        the second one's count, which gives both in the end
 
-are nine instructions for 24 bits of every row: with four vector units, of which two shuffle and shift, 2.25 cycles.
+are nine instructions for 12 bits of a row, twice: with four vector units, of which two shuffle and shift, 2.25 cycles.
 Counting every byte of every row and query by itself (two xors, two lookups, two additions) takes eighteen.
 
 *Rows*. Codes are stored by rows (hamming.py), and tables need a register to hold the same four bits of many rows. A
-chunk of rows that fits the first-level cache is transposed once into scratch, and meets all queries of the batch.
+chunk of rows that stays in the nearest caches is transposed once into scratch, and meets all queries of the batch. Its
+size hardly matters (8 to 128 kilobytes, within a tenth).
 
     nibbles (groups, positions, REGISTER_BYTES) uint8    position 16 w + 2 b + h: half h of byte b of word w
     tables  (tiles, positions, PAIRS_IN_TILE, 16) uint8  for 2 * PAIRS_IN_TILE queries a tile; zeros where positions are
