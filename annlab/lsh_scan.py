@@ -1,22 +1,24 @@
 """Finding candidates by scanning all sign codes: the rows whose codes differ from the query's in the fewest bits.
 
 A code is 16 to 64 bytes where a vector is hundreds, and comparing two takes a few instructions, so a scan of all codes
-is ten to forty times as fast as one of the vectors. See `kernels/hamming.py` for how, and for the layout:
+is ten to forty times as fast as one of the vectors. See `kernels/hamming.py` for how (and
+`hamming_tables.py` for batches where the CPU does not count bits in registers), and for the layout:
 
     blocks   (ceil(n / 8), words, 8) uint64   the codes of eight rows, word by word
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
 
 from annlab import threads
-from annlab.kernels import hamming, hashing
+from annlab.kernels import hamming, hamming_tables, hashing
 from annlab.state import Column
 
 _NO_WORDS = np.empty((0, 0), np.uint64)
-_BATCH_FROM = 4  # queries: below, each reads the codes for itself
+_BATCH_FROM = 4 if hamming.COUNTS_BITS else 8  # queries: below, each reads the codes for itself
 _BUFFER_BYTES = 16 * 2**20  # of the buffers of one block of queries
 
 
@@ -58,23 +60,32 @@ class CodeScan:
 
     def _batch(self, codes: np.ndarray, keep: int, alive: np.ndarray, found: np.ndarray) -> None:
         q, n_words = codes.shape
-        queries = hamming.in_tiles(codes)
-        states, histograms, distances, rows = _buffers(len(queries) * hamming.QUERIES_IN_TILE, n_words, keep)
-        scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
+        padded = -(-q // hamming.QUERIES_IN_TILE) * hamming.QUERIES_IN_TILE
+        states, histograms, distances, rows = _buffers(padded, n_words, keep)
         states[q:, 0] = 0  # nothing is nearer than that
-        hamming.scan_batch(self.blocks.array, self.n, queries, q, np.ascontiguousarray(alive), keep, hamming.BITS_OF,
-                           scratch, states, histograms, distances, rows)  # fmt: skip
+        alive = np.ascontiguousarray(alive)
+        if hamming.COUNTS_BITS:
+            scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
+            hamming.scan_batch(self.blocks.array, self.n, hamming.in_tiles(codes), q, alive, keep, scratch, states,
+                               histograms, distances, rows)  # fmt: skip
+        else:
+            codes = np.ascontiguousarray(codes)
+            hamming_tables.scan_batch(
+                self.blocks.array, self.n, codes, hamming_tables.tables_of(codes), alive, keep,
+                *hamming_tables.scratch(n_words), -states[:, 0].astype(np.int16), states, histograms, distances, rows,
+            )  # fmt: skip
         for i in range(q):
             found[i, : states[i, 2]] = rows[i, : states[i, 2]]
 
     def _one_by_one(self, codes: np.ndarray, keep: int, alive: np.ndarray, n_threads: int, found: np.ndarray) -> None:
-        ranges = threads.split(0, len(self.blocks.array), n_threads, hamming.BLOCKS_AT_ONCE)
+        n_blocks = len(self.blocks.array)
+        ranges = threads.split(0, n_blocks, n_threads, hamming.BLOCKS_AT_ONCE) if n_threads > 1 else []
         for i, code in enumerate(codes):
             mask = alive[i if len(alive) > 1 else 0] if len(alive) else alive.reshape(-1)
-            parts = threads.run(
-                lambda start, stop, code=code, mask=mask: self._part(code, keep, mask, start, stop), ranges, n_threads
-            )
-            best = _merged(parts, keep)
+            if n_threads > 1:
+                best = _merged(threads.run(partial(self._part, code, keep, mask), ranges, n_threads), keep)
+            else:
+                best = self._part(code, keep, mask, 0, n_blocks)[1]
             found[i, : len(best)] = best
 
     def _part(self, code: np.ndarray, keep: int, mask: np.ndarray, start: int,

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-import annlab
 from annlab import LSHIndex, SearchStats
 from annlab.distances import get_metric
 from annlab.lsh import pick_parameters
 from annlab.lsh_buckets import BucketTables
 from annlab.lsh_codes import Encoder
 from annlab.lsh_keys import CrossPolytopeKeys, HyperplaneKeys, cheapest_pairs, cheapest_sets
-from annlab.lsh_scan import CodeScan
 from annlab.lsh_structure import BUCKETS, SCAN, LSHStructure
 from tests import oracle
 
@@ -73,32 +71,6 @@ def test_inner_products_keep_their_order_as_angles():
     differing = (signs != np.unpackbits(encoder.queries(query).bits.view(np.uint8))).sum(axis=1)
     exact = -(vectors @ query[0])
     assert np.corrcoef(differing, exact)[0, 1] > 0.97
-
-
-# ---- scanning
-
-
-@pytest.mark.parametrize("words", [1, 3, 4, 40])
-@pytest.mark.parametrize("n", [1, 7, 8, 100, 1003])
-def test_a_scan_selects_by_distance_then_row(words, n):
-    rng = np.random.default_rng(n + words)
-    codes = rng.integers(0, 2**63, (n, words), np.uint64) & rng.integers(0, 2**63, (n, words), np.uint64)
-    queries = rng.integers(0, 2**63, (11, words), np.uint64)
-    codes[n // 2 :: 3] = codes[0]  # ties
-    codes[n - 1] = ~queries[0]  # as far as can be
-    half = CodeScan.build(codes[: n // 2]) if n > 1 else None
-    scan = half.extended(codes[n // 2 :]) if half else CodeScan.build(codes)
-    living = rng.random((11, n)) < 0.6
-    distances = np.bitwise_count(codes[None] ^ queries[:, None]).sum(axis=2).astype(int)
-    for alive, kind in ((np.ones((11, n), bool), None), (living[:1].repeat(11, 0), 0), (living, 1)):
-        words_of = None if kind is None else annlab.bits.pack(alive[0] if kind == 0 else alive)
-        for keep in (1, 5, n):
-            for threads, some in ((1, 11), (1, 2), (3, 11)):
-                found = scan.search(queries[:some], keep, words_of, threads)
-                for i in range(some):
-                    rows = np.flatnonzero(alive[i])
-                    expected = np.sort(rows[np.lexsort((rows, distances[i, rows]))][:keep])
-                    np.testing.assert_array_equal(found[i][found[i] >= 0], expected)
 
 
 # ---- buckets
@@ -254,7 +226,8 @@ def test_a_bucket_with_half_the_data_neither_hangs_nor_breaks():
     stats = SearchStats()
     distances, ids = index.search(vectors[:1], 5, stats=stats)
     assert (distances == 0).all() and ids.min() >= 0
-    assert stats.distances[0] <= index._state.structure.finder.cap(index._state.structure.settings.rerank) * 2
+    settings = index._state.structure.settings
+    assert stats.distances[0] <= index._state.structure.finder.cap(settings.rerank, settings.n_probes) * 2
     assert recall(index.search(vectors[1:200:2], 10).ids, true_neighbors(vectors[1:200:2], vectors, "l2")) > 0.8
 
 

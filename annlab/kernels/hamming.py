@@ -4,11 +4,14 @@ Codes lie in blocks of eight rows, word by word: blocks (n_blocks, words, 8) uin
 bits of several rows; xor, count the bits of every lane, add. Where the CPU counts bits in registers (AVX-512's
 VPOPCNTDQ), each is one instruction. Elsewhere they are looked up: a byte shuffle reads sixteen entries of a table, the
 numbers of bits in 0..15, for every byte of a register, so a byte is counted as two halves, and halves are added as
-bytes until a word can overflow. A batch splits a row's code once for all queries of a tile, whose halves come apart.
+bytes until a word can overflow.
 
-*Batches*: a block meets QUERIES_IN_TILE queries at once, whose words come as broadcasts, and a chunk of blocks that
-fits the second-level cache meets all queries before the next is read. *One query* reads the codes once, in four blocks
-at a time, at the speed of the memory.
+*One query* reads the codes once, from the first to the last, at the speed of the memory, of which it asks for codes
+ahead of time; limits are compared for four blocks together.
+
+*Batches* where bits are counted: a block meets QUERIES_IN_TILE queries at once, whose words come as broadcasts, and a
+chunk of blocks that fits the second-level cache meets all queries before the next is read. Where they are looked up,
+many queries deserve tables of their own: `hamming_tables.py`.
 
 *Selection* is exact and the same for any batch and any number of threads: the `keep` rows that are smallest by
 (distance, row). Distances are small integers, so a query keeps a histogram of what it took instead of a heap: `limit`
@@ -20,7 +23,7 @@ are taken (a later row at T loses the tie). Every accepted row is one addition, 
 import numpy as np
 
 from annlab.kernels.path import FEATURES, PATH_NAME, entry, inlined, kernel
-from annlab.kernels.simd import first, load, load_table, pointer, splat, store
+from annlab.kernels.simd import first, load, load_table, pointer, prefetch, splat, store
 from annlab.kernels.simd_bytes import as_elements, count_bits, lookup, shift_right
 from annlab.kernels.simd_masked import WORD_LANES, byte_registers, sum_bytes, word_registers
 
@@ -34,6 +37,7 @@ CHUNK_BYTES = 128 * 1024
 _PARTS = ROWS_IN_BLOCK // WORD_LANES  # registers in which the eight rows of a block lie
 _SINGLES = BLOCKS_AT_ONCE * _PARTS
 _ZERO, _NOTHING = np.uint64(0), np.int64(0)
+_WORDS_AHEAD = 256  # what a scan for one query asks memory for: two kilobytes
 _WORDS_OF_BYTES = 31  # words whose bits can be added in bytes: 8 each
 
 
@@ -54,20 +58,15 @@ def compacted(distances, rows, length, limit, ties):
     return kept
 
 
-@kernel
-def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
-    """Offer lanes of a register of distances (in memory, at `found`) to a query, in the order of their rows.
+@inlined
+def take_row(distance, row, keep, state, histogram, distances, rows, capacity):
+    """Offer a row to a query, behind those that lie before it.
 
-    state: its limit, how many rows nearer than the limit it took, and the length of its buffer.
+    state: the query's limit, how many rows nearer than the limit it took, and the length of its buffer.
     """
     limit, nearer, length = state[0], state[1], state[2]
-    while mask != 0:
-        lane = first(mask)
-        mask &= mask - 1
-        distance = np.int64(found[lane])
-        if distance >= limit:
-            continue
-        distances[length], rows[length] = np.int32(distance), np.int32(row + lane)
+    if distance < limit:
+        distances[length], rows[length] = np.int32(distance), np.int32(row)
         length += 1
         histogram[distance] += 1
         nearer += 1
@@ -76,7 +75,16 @@ def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
             nearer -= np.int64(histogram[limit])
         if length == capacity:
             length = compacted(distances, rows, length, limit, keep - nearer)
-    state[0], state[1], state[2] = limit, nearer, length
+        state[0], state[1], state[2] = limit, nearer, length
+
+
+@kernel
+def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
+    """Offer lanes of a register of distances (in memory, at `found`) to a query, in the order of their rows."""
+    while mask != 0:
+        lane = first(mask)
+        mask &= mask - 1
+        take_row(np.int64(found[lane]), row + lane, keep, state, histogram, distances, rows, capacity)
 
 
 @inlined
@@ -93,50 +101,30 @@ def counting_tile(block, codes, queries, n_words):
 
 
 @inlined
-def lookup_tile(block, halves, codes, queries, n_words, table):
-    """The same; queries: the lower halves of the bytes of QUERIES_IN_TILE words, then the upper ones."""
-    bits_of = load_table(table)
-    for j in range(QUERIES_IN_TILE):
-        block[j] = splat(_ZERO)
-    for begin in range(0, n_words, _WORDS_OF_BYTES):
-        for j in range(QUERIES_IN_TILE):
-            halves[j] = as_elements(splat(_ZERO), table)
-        for _ in range(min(_WORDS_OF_BYTES, n_words - begin)):
-            code = load(codes)
-            low, high = code & splat(HALVES), shift_right(code, 4) & splat(HALVES)
-            for j in range(QUERIES_IN_TILE):
-                in_low = lookup(bits_of, as_elements(low ^ splat(queries[j]), table))
-                in_high = lookup(bits_of, as_elements(high ^ splat(queries[QUERIES_IN_TILE + j]), table))
-                halves[j] = halves[j] + (in_low + in_high)
-            codes += ROWS_IN_BLOCK
-            queries += 2 * QUERIES_IN_TILE
-        for j in range(QUERIES_IN_TILE):
-            block[j] = block[j] + sum_bytes(halves[j])
-
-
-@inlined
 def one_query_tile(block, halves, codes, query, n_words, n_blocks, table):
     """block = distances of BLOCKS_AT_ONCE blocks to one query (words); behind n_blocks, those of the last one again."""
     bits_of = load_table(table)
-    for j in range(_SINGLES):
-        block[j] = splat(_ZERO)
-    for begin in range(0, n_words, _WORDS_OF_BYTES):
-        for j in range(_SINGLES):
-            halves[j] = as_elements(splat(_ZERO), table)
-        for i in range(begin, min(begin + _WORDS_OF_BYTES, n_words)):
-            word = splat(query[i])
-            for j in range(_SINGLES):
-                place = min(j // _PARTS, n_blocks - 1) * n_words * ROWS_IN_BLOCK + (j % _PARTS) * WORD_LANES
-                differing = load(codes + place) ^ word
-                if COUNTS_BITS:
-                    block[j] = block[j] + count_bits(differing)
-                else:
-                    low = lookup(bits_of, as_elements(differing & splat(HALVES), table))
-                    high = lookup(bits_of, as_elements(shift_right(differing, 4) & splat(HALVES), table))
-                    halves[j] = halves[j] + (low + high)
-            codes += ROWS_IN_BLOCK
-        for j in range(_SINGLES):
-            block[j] = block[j] + sum_bytes(halves[j])
+    for b in range(BLOCKS_AT_ONCE):
+        place = codes + min(b, n_blocks - 1) * n_words * ROWS_IN_BLOCK
+        for part in range(_PARTS):
+            block[b * _PARTS + part] = splat(_ZERO)
+        for begin in range(0, n_words, _WORDS_OF_BYTES):
+            for part in range(_PARTS):
+                halves[part] = as_elements(splat(_ZERO), table)
+            for i in range(begin, min(begin + _WORDS_OF_BYTES, n_words)):
+                word = splat(query[i])
+                prefetch(place + _WORDS_AHEAD)
+                for part in range(_PARTS):
+                    differing = load(place + part * WORD_LANES) ^ word
+                    if COUNTS_BITS:
+                        block[b * _PARTS + part] = block[b * _PARTS + part] + count_bits(differing)
+                    else:
+                        low = lookup(bits_of, as_elements(differing & splat(HALVES), table))
+                        high = lookup(bits_of, as_elements(shift_right(differing, 4) & splat(HALVES), table))
+                        halves[part] = halves[part] + (low + high)
+                place += ROWS_IN_BLOCK
+            for part in range(_PARTS):
+                block[b * _PARTS + part] = block[b * _PARTS + part] + sum_bytes(halves[part])
 
 
 @inlined
@@ -149,19 +137,19 @@ def lanes_to_scan(alive, n_words, row, n):
 
 
 @entry
-def scan_batch(path, codes, n, queries, n_queries, alive, keep, table, scratch, states, histograms, distances, rows):
+def scan_batch(path, codes, n, queries, n_queries, alive, keep, scratch, states, histograms, distances, rows):
     """Select for every query the `keep` rows that are nearest by (Hamming distance, row).
 
     codes (n_blocks, words, 8); queries as `in_tiles` made them; alive (q, words of bits), (1, words of bits) for all
-    queries alike, or (0, 0); table: BITS_OF; scratch (QUERIES_IN_TILE * WORD_LANES,) uint64. Per query, padded to whole
+    queries alike, or (0, 0); scratch (QUERIES_IN_TILE * WORD_LANES,) uint64. Per query, padded to whole
     groups: states (queries, 3) int64, which come as (64 * words + 1, 0, 0), histograms (queries, 64 * words + 1) int32
     zeros, distances and rows (queries, capacity) int32 with capacity > keep. Afterwards states[:, 2] rows of a query
     are its selection, in the order of the rows.
     """
     n_blocks, n_words, capacity, n_bins = codes.shape[0], codes.shape[1], rows.shape[1], histograms.shape[1]
-    code, query, state, bit, entries = pointer(codes), pointer(queries), pointer(states), pointer(alive), pointer(table)
+    code, query, state, bit = pointer(codes), pointer(queries), pointer(states), pointer(alive)
     histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
-    block, halves = word_registers(QUERIES_IN_TILE), byte_registers(QUERIES_IN_TILE)
+    block = word_registers(QUERIES_IN_TILE)
     n_alive, own, group = alive.shape[1], 1 if alive.shape[0] > 1 else 0, queries.shape[1]
     chunk = max(1, CHUNK_BYTES // (n_words * 64))
     for begin in range(0, n_blocks, chunk):
@@ -170,11 +158,7 @@ def scan_batch(path, codes, n, queries, n_queries, alive, keep, table, scratch, 
             tile = query + (q // QUERIES_IN_TILE) * group
             for b in range(begin, min(begin + chunk, n_blocks)):
                 for part in range(_PARTS):
-                    place = code + b * n_words * 8 + part * WORD_LANES
-                    if COUNTS_BITS:
-                        counting_tile(block, place, tile, n_words)
-                    else:
-                        lookup_tile(block, halves, place, tile, n_words, entries)
+                    counting_tile(block, code + b * n_words * 8 + part * WORD_LANES, tile, n_words)
                     below = splat(_ZERO)  # its sign is set where any query's limit is greater
                     for j in range(QUERIES_IN_TILE):
                         below = below | (block[j] - splat(np.uint64(state[3 * (q + j)])))
@@ -204,7 +188,7 @@ def scan_one(path, codes, n, start, stop, query, alive, keep, table, scratch, st
     n_words, capacity, n_alive = codes.shape[1], rows.shape[0], alive.shape[0]
     code, word, state, bit, entries = pointer(codes), pointer(query), pointer(states), pointer(alive), pointer(table)
     histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
-    block, halves = word_registers(_SINGLES), byte_registers(_SINGLES)
+    block, halves = word_registers(_SINGLES), byte_registers(_PARTS)
     for b in range(start, stop, BLOCKS_AT_ONCE):
         one_query_tile(block, halves, code + b * n_words * ROWS_IN_BLOCK, word, n_words, stop - b, entries)
         below, limit = splat(_ZERO), splat(np.uint64(state[0]))
@@ -224,12 +208,10 @@ def scan_one(path, codes, n, start, stop, query, alive, keep, table, scratch, st
 
 
 def in_tiles(codes):
-    """Codes of queries (q, words) as `scan_batch` reads them: (groups, words * QUERIES_IN_TILE, twice for halves)."""
+    """Codes of queries (q, words) as `scan_batch` reads them: (groups, words * QUERIES_IN_TILE)."""
     q, n_words = codes.shape
     groups = -(-q // QUERIES_IN_TILE)
     padded = np.zeros((groups * QUERIES_IN_TILE, n_words), np.uint64)
     padded[:q] = codes
     tiles = padded.reshape(groups, QUERIES_IN_TILE, n_words).transpose(0, 2, 1)
-    if not COUNTS_BITS:
-        tiles = np.stack([tiles & HALVES, (tiles >> np.uint64(4)) & HALVES], axis=2)
     return np.ascontiguousarray(tiles).reshape(groups, -1)

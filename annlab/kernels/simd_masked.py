@@ -1,4 +1,4 @@
-"""What only hashing needs of registers: |x|, sums of the bytes of a word, blocks of words and of bytes."""
+"""What only hashing needs of registers: |x|, sums and transposes of bytes, blocks of words and of bytes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numba.extending import intrinsic
 
 from annlab.kernels.path import PATH_NAME, REGISTER_BYTES
 from annlab.kernels.simd import _registers
-from annlab.kernels.vectors import call_llvm, native
+from annlab.kernels.vectors import I32, Vector, call_llvm, native
 
 WORD_LANES = REGISTER_BYTES // 8  # of uint64
 word_registers = _registers(types.uint64)
@@ -43,3 +43,16 @@ def sum_bytes(typing_context: Any, value: Any) -> Any:
     if value != native(types.uint8):
         return None
     return words(value), codegen
+
+
+@intrinsic
+def transposed_bytes(typing_context: Any, address: Any) -> Any:
+    """Of eight rows of eight bytes in memory: the first bytes of all rows, then the second ones, and so on."""
+    result = Vector(types.uint8, 64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = builder.load(builder.bitcast(args[0], result.llvm.as_pointer()), align=1)
+        order = [8 * (place % 8) + place // 8 for place in range(64)]
+        return builder.shuffle_vector(rows, rows, ir.Constant(ir.VectorType(I32, 64), order))
+
+    return result(address), codegen
