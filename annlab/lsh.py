@@ -1,7 +1,7 @@
 """LSHIndex: locality-sensitive hashing with random hyperplanes and cross-polytopes.
 
 lsh_codes.py      metrics become angles, angles become sign codes
-lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py, hamming_tables.py
+lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py
 lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
 lsh_keys.py       keys of two families, and what to probe     kernels/probing.py, rotations.py
 lsh_structure.py  the two as one structure: building, growing, storing
@@ -119,7 +119,7 @@ class LSHIndex(Index):
     *Skewed data.* Data far from the origin have codes that hardly differ unless they are centred: clusters about
     (10, ..., 10) in 24 dimensions lose more than a tenth of their recall without `center` at equal work, and their
     buckets are more than four times as skewed (`tests/test_lsh.py`). A bucket that holds half of the rows costs at most
-    a scan: a query stops after 128 candidates a probe or n / 8 (or 4,096). `bucket_statistics()` tells.
+    a scan: a query stops after n / 8 candidates (or 4,096). `bucket_statistics()` tells.
 
     References
     ----------

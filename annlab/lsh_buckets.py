@@ -27,7 +27,6 @@ MAX_KEY_BITS = 24
 _MERGE_AT = 8  # the share of the first buckets' rows at which the second ones are merged with them
 _NO_WORDS = np.empty((0, 0), np.uint64)
 _SMALLEST_CAP = 4096
-_MOST_A_PROBE = 128  # candidates, sixteen times what evenly filled buckets hold by default
 _LINE = 64  # bytes of a cache line
 
 
@@ -126,17 +125,14 @@ class BucketTables:
             base, recent = base.merged(recent), Buckets.none(self.n_tables, self.n_bits)
         return type(self)(self.records.extended(_records(codes)), base, recent, self.n_tables, self.n_bits)
 
-    def cap(self, keep: int, n_probes: int) -> int:
-        """Candidates after which a query stops looking into further buckets: see the kernel.
-
-        Where rows crowd, a few buckets hold most of them, and many others are probed for nothing new.
-        """
-        return min(self.n, max(_SMALLEST_CAP, 4 * keep, min(self.n // 8, _MOST_A_PROBE * n_probes)))
+    def cap(self, keep: int) -> int:
+        """Candidates after which a query stops looking into further buckets: see the kernel."""
+        return min(self.n, max(_SMALLEST_CAP, 4 * keep, self.n // 8))
 
     def search(self, codes: QueryCodes, probes: np.ndarray, keep: int,
                alive: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Rows (q, keep), -1 where none, and what was done (q, 3): see `kernels.collect`."""
-        cap, q = self.cap(keep, probes.shape[1]), len(codes.bits)
+        cap, q = self.cap(keep), len(codes.bits)
         keep = min(keep, cap)
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
         found, done = np.full((q, keep), -1, np.int64), np.zeros((q, 3), np.int64)

@@ -226,8 +226,7 @@ def test_a_bucket_with_half_the_data_neither_hangs_nor_breaks():
     stats = SearchStats()
     distances, ids = index.search(vectors[:1], 5, stats=stats)
     assert (distances == 0).all() and ids.min() >= 0
-    settings = index._state.structure.settings
-    assert stats.distances[0] <= index._state.structure.finder.cap(settings.rerank, settings.n_probes) * 2
+    assert stats.distances[0] <= index._state.structure.finder.cap(index._state.structure.settings.rerank) * 2
     assert recall(index.search(vectors[1:200:2], 10).ids, true_neighbors(vectors[1:200:2], vectors, "l2")) > 0.8
 
 
