@@ -1,7 +1,7 @@
 """LSHIndex: locality-sensitive hashing with random hyperplanes and cross-polytopes.
 
 lsh_codes.py      metrics become angles, angles become sign codes
-lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py
+lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py, hamming_tables.py
 lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
 lsh_keys.py       keys of two families, and what to probe     kernels/probing.py, rotations.py
 lsh_structure.py  the two as one structure: building, growing, storing
