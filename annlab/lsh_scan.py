@@ -1,7 +1,8 @@
 """Finding candidates by scanning all sign codes: the rows whose codes differ from the query's in the fewest bits.
 
 A code is 16 to 64 bytes where a vector is hundreds, and comparing two takes a few instructions, so a scan of all codes
-is ten to forty times as fast as one of the vectors. See `kernels/hamming.py` for how, and for the layout:
+is ten to forty times as fast as one of the vectors. See `kernels/hamming.py` for how (and
+`hamming_tables.py` for batches where the CPU does not count bits in registers), and for the layout:
 
     blocks   (ceil(n / 8), words, 8) uint64   the codes of eight rows, word by word
 """
