@@ -69,8 +69,17 @@ class ByteLists:
         codes = np.concatenate([self.codes, new.codes])[order]
         return ByteLists(self.conversion, self.quantizer, codes, np.concatenate([self.halves, new.halves])[order])
 
-    def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
-             alive: np.ndarray | None, keys: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def scan(
+        self,
+        y: np.ndarray,
+        offsets: np.ndarray,
+        probes: np.ndarray,
+        coarse: np.ndarray,
+        keep: int,
+        alive: np.ndarray | None,
+        keys: np.ndarray,
+        n_threads: int = 1,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
         q, stride, (words, words_each, has_alive) = len(y), self.codes.shape[1], words_of(alive)
         z, steps = np.empty((q, stride), np.int8), np.empty(q, np.float32)

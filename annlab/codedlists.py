@@ -103,8 +103,17 @@ class CodedLists:
             result.put(first, last, offsets, mine, terms[rows])
         return result
 
-    def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
-             alive: np.ndarray | None, keys: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def scan(
+        self,
+        y: np.ndarray,
+        offsets: np.ndarray,
+        probes: np.ndarray,
+        coarse: np.ndarray,
+        keep: int,
+        alive: np.ndarray | None,
+        keys: np.ndarray,
+        n_threads: int = 1,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The `keep` best rows by their codes: arguments and result as of `FlatLists.scan`."""
         q, (words, words_each, has_alive) = len(y), words_of(alive)
         tables, steps = np.zeros((q, *self._table_shape), np.uint8), np.empty(q, np.float32)

@@ -62,8 +62,17 @@ class FlatLists:
                 scales[some] = np.where(zero, 0.0, 1.0 if copied else 1.0 / np.where(zero, 1.0, norms))
         return cls(conversion, rows, copied, halves, scales)
 
-    def scan(self, y: np.ndarray, offsets: np.ndarray, probes: np.ndarray, coarse: np.ndarray, keep: int,
-             alive: np.ndarray | None, keys: np.ndarray, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def scan(
+        self,
+        y: np.ndarray,
+        offsets: np.ndarray,
+        probes: np.ndarray,
+        coarse: np.ndarray,
+        keep: int,
+        alive: np.ndarray | None,
+        keys: np.ndarray,
+        n_threads: int = 1,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The `keep` best rows (q, keep) of the probed lists for converted queries, -1 padded, and their number (q,).
 
         probes (q, p) and coarse, the surrogates of their centroids; alive: words (w,) for all or (q, w).

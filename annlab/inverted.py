@@ -30,8 +30,8 @@ from annlab.codedlists import CodedLists
 from annlab.distances import Metric
 from annlab.flatlists import FlatLists
 from annlab.inverted_build import SMALL, Lists
-from annlab.kernels import distance as distance_kernels
 from annlab.kernels import probes as kernels
+from annlab.kernels import scoring
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.scan import QUERIES_IN_TILE
 from annlab.kernels.simd import LANES
@@ -145,8 +145,8 @@ class IVFStructure:
         if own is not None:
             candidates[candidates == own[:, None]] = -1
         distances, truth = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
-        distance_kernels.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates),
-                               metric.code, distances, truth)  # fmt: skip
+        scoring.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates), metric.code,
+                      scoring.scratch(candidates), distances, truth)  # fmt: skip
         if own is None or metric.code == INNER_PRODUCT:
             return queries, own, truth
         truth[distances == 0] = -1

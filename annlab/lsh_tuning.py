@@ -18,7 +18,7 @@ import numpy as np
 
 from annlab.calibration import lower_bound
 from annlab.distances import Metric
-from annlab.kernels import distance as distance_kernels
+from annlab.kernels import scoring
 from annlab.scanning import Scanner
 from annlab.statistics import N_COUNTERS
 
@@ -58,8 +58,8 @@ class HeldOut:
         found[found == chosen[:, None]] = -1
         distances = np.full((len(chosen), max(k, 1)), np.inf, vectors.dtype)
         self.neighbors = np.full(distances.shape, -1, np.int64)
-        distance_kernels.score(self.queries, vectors, vectors[:0], keys, np.ascontiguousarray(found), metric.code,
-                               distances, self.neighbors)  # fmt: skip
+        scoring.score(self.queries, vectors, vectors[:0], keys, np.ascontiguousarray(found), metric.code,
+                      scoring.scratch(found), distances, self.neighbors)  # fmt: skip
 
     def recall(self, candidates: np.ndarray) -> float:
         """The share of the true neighbours among the candidates (m, c) of every query, less what chance may add."""

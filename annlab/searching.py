@@ -13,7 +13,7 @@ import numpy as np
 
 from annlab import bits, threads
 from annlab.filters import Selection
-from annlab.kernels import distance as kernels
+from annlab.kernels import scoring as kernels
 from annlab.scanning import Scanner
 from annlab.state import State
 from annlab.statistics import N_COUNTERS, SearchStats
@@ -163,14 +163,16 @@ def _merge(scored: Scored, distances: np.ndarray, ids: np.ndarray) -> None:
 def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
     if candidates.size and distances.size:
         kernels.score(queries, state.sealed_vectors, state.tail.array, state.by_row.array,
-                      np.ascontiguousarray(candidates), state.metric.code, distances, ids)  # fmt: skip
+                      np.ascontiguousarray(candidates), state.metric.code, kernels.scratch(candidates), distances,
+                      ids)  # fmt: skip
 
 
 def _score_tail(state: State, queries: np.ndarray, found: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
     """The same for candidates from the tail alone, numbered from its first row on."""
     if found.size and distances.size:
         tail, keys = state.tail.array, state.by_row.array[state.n_sealed :]
-        kernels.score(queries, tail[:0], tail, keys, np.ascontiguousarray(found), state.metric.code, distances, ids)
+        kernels.score(queries, tail[:0], tail, keys, np.ascontiguousarray(found), state.metric.code,
+                      kernels.scratch(found), distances, ids)  # fmt: skip
 
 
 def _few_allowed(plan: Plan, structure: Structure, n: int, alive: np.ndarray | None) -> np.ndarray:
@@ -233,8 +235,9 @@ def _radius_one(plan: Plan, queries: np.ndarray, i: int, radius: float, limit: i
     ids = np.full((1, len(candidates)), -1, np.int64)
     if len(candidates):
         some = state.gather(candidates)
-        kernels.score(query, some, some[:0], state.by_row.array[candidates], np.arange(len(some))[None, :],
-                      state.metric.code, distances, ids)  # fmt: skip
+        all_of_them = np.arange(len(some))[None, :]
+        kernels.score(query, some, some[:0], state.by_row.array[candidates], all_of_them, state.metric.code,
+                      kernels.scratch(all_of_them), distances, ids)  # fmt: skip
     stop = int(np.searchsorted(distances[0].astype(np.float64), radius, side="right"))
     stop = min(stop, int(np.count_nonzero(ids[0] >= 0)), stop if limit is None else limit)
     return distances[0, :stop], ids[0, :stop]

@@ -8,16 +8,8 @@ surrogate is h - t (code.z): four multiplications in every int32 lane at once, a
 import numpy as np
 
 from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer
-from annlab.kernels.lists import (
-    PAIRS_IN_GROUP,
-    PARTS_IN_GROUP,
-    QUARTER,
-    QUERIES_IN_GROUP,
-    fold_first,
-    fold_quarters,
-    fold_rows,
-    fold_second,
-)
+from annlab.kernels.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
+from annlab.kernels.lists import PAIRS_IN_GROUP, PARTS_IN_GROUP, QUERIES_IN_GROUP
 from annlab.kernels.one_query import begin, end, parts
 from annlab.kernels.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd import LANES, int_registers, load, pointer, prefetch, splat, store

@@ -1,4 +1,4 @@
-"""The one definition of a distance, and the scoring of candidates by it.
+"""The one definition of a distance.
 
 Every distance that an index returns is computed here, so two indexes never disagree about a number. It is the textbook
 formula on the vectors as they were given: squared differences for `l2`, products for `ip`, half the squared difference
@@ -19,16 +19,14 @@ from annlab.kernels.simd import (
     load_eight,
     load_first_eight,
     pointer,
-    prefetch,
     splat_eight,
     to_doubles,
     total,
 )
-from annlab.kernels.topk import push, sort_heap
+from annlab.kernels.topk import push
 
 L2, COSINE, INNER_PRODUCT = 0, 1, 2
 _ZERO = 0.0
-_AHEAD = 8  # candidates to ask for ahead of their use
 
 
 @inlined
@@ -131,39 +129,6 @@ def pair_distances(path, left, right, metric, out):
     for i in range(left.shape[0]):
         scale = inverse_norm(b + i * dim, dim) if metric == COSINE else 0.0
         out[i] = distance(a + i * dim, b + i * dim, scale, dim, metric)
-
-
-@kernel
-def nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids):
-    """The k best of m candidates, rows or -1, for query i by (distance, id), sorted; returns how many there are."""
-    q, size = pointer(queries) + i * dim, 0
-    scale = inverse_norm(q, dim) if metric == COSINE else 0.0
-    for j in range(m):
-        ahead = candidate[min(j + _AHEAD, m - 1)]  # candidates lie anywhere in memory: ask for them early
-        if 0 <= ahead < n_sealed:
-            for offset in range(0, min(dim, 256), 16):
-                prefetch(sealed_rows + ahead * dim + offset)
-        row = candidate[j]
-        if row < 0:
-            continue
-        x = sealed_rows + row * dim if row < n_sealed else tail_rows + (row - n_sealed) * dim
-        size = push(best, best_ids, size, k, queries.dtype.type(distance(x, q, scale, dim, metric)), key[row])
-    sort_heap(best, best_ids, size)
-    return size
-
-
-@entry
-def score(path, queries, sealed, tail, ids, candidates, metric, distances, result):
-    """The k best candidates of every query by (distance, id).
-
-    queries (q, dim); sealed (s, dim) and tail (t, dim) hold rows 0..s-1 and s..s+t-1; ids (s + t,); candidates (q, m)
-    rows, -1 where there is none; distances and result (q, k) come filled with inf and -1.
-    """
-    k, dim, m = distances.shape[1], queries.shape[1], candidates.shape[1]
-    best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
-    for i in range(queries.shape[0]):
-        nearest_of(queries, i, pointer(sealed), sealed.shape[0], pointer(tail), dim, pointer(ids), candidate + i * m, m,
-                   k, metric, best + i * k, best_ids + i * k)  # fmt: skip
 
 
 @entry

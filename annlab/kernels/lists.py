@@ -16,14 +16,13 @@ import numpy as np
 
 from annlab.kernels.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer
 from annlab.kernels.distance import COSINE
+from annlab.kernels.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.one_query import begin, end, parts
 from annlab.kernels.path import entry, inlined, kernel
 from annlab.kernels.simd import (
     LANES,
     float_registers,
     fma,
-    fold_blocks,
-    fold_lanes,
     load,
     load_first,
     pointer,
@@ -32,15 +31,11 @@ from annlab.kernels.simd import (
     store,
 )
 
-QUARTER = LANES // 4  # rows of a tile are summed up a quarter at a time
 QUERIES_IN_GROUP = 6 if LANES == 16 else 3  # 4 sums each, and a register: 30 of 32, or 15 of 16
 PAIRS_IN_GROUP, PARTS_IN_GROUP = 4 * QUERIES_IN_GROUP, QUARTER * QUERIES_IN_GROUP
 _AHEAD = 8192 // 4  # elements to ask for ahead of their use
 AHEAD_OF_LIST = 4096  # bytes of the next list to ask for
 _LINE = 16  # elements that arrive together
-_ROUNDS = QUARTER.bit_length() - 1
-fold_first = fold_blocks if LANES >= 8 else fold_lanes
-fold_second = fold_blocks if LANES >= 16 else fold_lanes
 _ZERO = np.float32(0.0)
 
 
@@ -96,27 +91,6 @@ def row_by_row(block, sums, x, query, dim):
         block[r] = partial
         x += dim
     fold_rows(block, sums)
-
-
-@inlined
-def fold_rows(block, sums):
-    """sums[0] = the sum of block[r] in lane r."""
-    for q in range(QUARTER):
-        low = fold_first(block[q], block[q + 2 * QUARTER])
-        high = fold_first(block[q + QUARTER], block[q + 3 * QUARTER])
-        sums[q] = fold_second(low, high)
-    fold_quarters(sums, 1)
-
-
-@inlined
-def fold_quarters(sums, n_queries):
-    """The rounds of folding that are left when there is a register for every quarter of the rows."""
-    half = QUARTER
-    for _ in range(_ROUNDS):
-        half //= 2
-        for j in range(n_queries):
-            for i in range(half):
-                sums[j * QUARTER + i] = fold_lanes(sums[j * QUARTER + i], sums[j * QUARTER + i + half])
 
 
 @kernel

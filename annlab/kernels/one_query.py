@@ -11,10 +11,10 @@ Scratch: floats (float_scratch(...),), longs (n_probes + keep,) int64, rows (cap
 import numpy as np
 
 from annlab.kernels.candidates import CHUNK_WIDTH, FRONT, capacity_for, scratch_width, take_out
-from annlab.kernels.distance import nearest_of
 from annlab.kernels.path import kernel
 from annlab.kernels.probes import centroid_surrogates_one, convert_query, smallest
 from annlab.kernels.scan import ACCUMULATORS, PANEL_ROWS
+from annlab.kernels.scoring import nearest_of
 from annlab.kernels.simd import LANES, float_registers, pointer
 from annlab.statistics import BYTES, DISTANCES, VISITED
 
@@ -59,7 +59,8 @@ def end(query, metric, vectors, keys, keep, n_lists, n_probes, longs, values, ro
         looked_at, row_bytes, counters):  # fmt: skip
     """Fill distances and ids (1, k) with the nearest of the `keep` best rows of a scan's buffer; inf and -1 behind.
 
-    Counted as in `SearchStats`: the rows that were looked at, of row_bytes each, and the centroids.
+    Scoring uses the buffer anew. Counted as in `SearchStats`: the rows that were looked at, of row_bytes each, and the
+    centroids.
 
     Returns how many rows the buffer held, `keep` at most.
     """
@@ -67,7 +68,7 @@ def end(query, metric, vectors, keys, keep, n_lists, n_probes, longs, values, ro
     length = take_out(values, rows, length, keep, pointer(keys), low, high, candidates)
     x, best, best_ids = pointer(vectors), pointer(distances), pointer(ids)
     size = nearest_of(query, 0, x, vectors.shape[0], x, dim, pointer(keys), candidates, length, k, metric, best,
-                      best_ids)  # fmt: skip
+                      best_ids, values)  # fmt: skip
     for i in range(size, k):
         best[i], best_ids[i] = query.dtype.type(_INFINITY), -1
     counters[0, DISTANCES] += looked_at + n_lists

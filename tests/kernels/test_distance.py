@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import annlab
-from annlab.kernels import distance
 from tests import oracle
 
 DIMS = [1, 2, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 100, 257]
@@ -71,21 +70,3 @@ def test_properties():
     far = (1e6 + rng.standard_normal((30, 8))).astype(np.float32)  # where |x|^2/2 - q.x knows nothing any more
     true = oracle.distances(far, far, "l2")
     np.testing.assert_allclose(annlab.pairwise(far, far), true, rtol=1e-6)
-
-
-def test_score_takes_the_best_of_both_parts():
-    rng = np.random.default_rng(3)
-    vectors = rng.integers(-2, 3, size=(60, 5)).astype(np.float32)
-    queries, ids = vectors[:4] + np.float32(0.5), rng.permutation(500)[:60]
-    for split in (0, 25, 60):
-        for k in (1, 7, 50):
-            candidates = np.array([rng.permutation(60)[:33] for _ in queries])
-            candidates[:, ::5] = -1
-            distances, found = np.full((4, k), np.inf, np.float32), np.full((4, k), -1)
-            sealed, tail = vectors[:split].copy(), vectors[split:].copy()
-            distance.score(queries, sealed, tail, ids, candidates, distance.L2, distances, found)
-            for i, some in enumerate(candidates):
-                rows = some[some >= 0]
-                expected = oracle.nearest(queries[i : i + 1], ids[rows], vectors[rows], "l2", k)
-                np.testing.assert_array_equal(found[i], expected[1][0])
-                np.testing.assert_array_equal(distances[i], expected[0][0])

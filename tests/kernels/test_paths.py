@@ -35,7 +35,7 @@ SMALL = """
 import json, sys
 import numpy as np
 import annlab
-from annlab.kernels import distance, path, scan
+from annlab.kernels import distance, path, scan, scoring
 rng = np.random.default_rng(0)
 vectors, queries = (rng.integers(-3, 4, size=(n, 19)).astype(np.float32) for n in (700, 30))
 true = np.sqrt(((queries[:, None] - vectors[None]) ** 2).sum(axis=2))
@@ -46,7 +46,7 @@ report = {"right": bool((distances == true).all())}
 LARGE = (
     SMALL
     + """
-kernels = [distance.score.compiled, scan.scan_batch.compiled]
+kernels = [scoring.score.compiled, scan.scan_batch.compiled]
 distances, ids = annlab.ExactIndex(precision="float32").fit(vectors).search(queries, 12)
 order = np.lexsort((np.broadcast_to(np.arange(700), true.shape), true))[:, :12]
 assembly = "".join(text for kernel in kernels for text in kernel.inspect_asm().values())

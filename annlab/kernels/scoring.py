@@ -1,0 +1,171 @@
+"""The nearest of some candidates: screened in float32, then measured by the definition of a distance.
+
+A search collects more candidates than it returns, most of which are clearly not among the k nearest. So each gets an
+interval first that surely holds its distance, from float32 sums, LANES candidates at a time. Where the k-th smallest
+upper end is, k candidates are at or below it; whose lower end is above cannot be one of the k nearest. What is left, k
+and hardly more, is measured as `distance.py` defines it, so that answers are those of measuring all of them.
+
+With u = 2^-24 and g = (dim / LANES + 20) u, a float32 sum of dim products is off by less than g times the sum of their
+magnitudes: dim / LANES additions in every lane, then the lanes, and the product itself. Hence, for a row x and query y,
+
+    l2       s = sum of (x_i - y_i)^2: nothing cancels in it, so it is off by g s at most (and by what underflows)
+    ip       s = -x.y, off by g |x| |y|
+    cosine   s = 1 - x.y / |x| |y|, off by 2 g: the product by g, the length of x by half of that
+
+The 20 leaves room for rounding the interval itself, and for distances that differ by less than the type they are
+rounded to, which ids decide. Lengths so small or large that squares would leave the range of float32 are not judged.
+"""
+
+import math
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from annlab.kernels.distance import COSINE, L2, distance, inner_product, inverse_norm
+from annlab.kernels.folding import QUARTER, fold_rows
+from annlab.kernels.path import entry, inlined, kernel
+from annlab.kernels.simd import LANES, float_registers, fma, load, load_first, pointer, prefetch, splat, store
+from annlab.kernels.topk import kth_smallest, push, sort_heap
+
+_AHEAD = 8  # candidates to ask for ahead of their use
+_ROUNDING, _MARGIN = 2.0**-24, 20.0
+_UNDERFLOW = 2.0**-120  # of a square, all that is rounded to zero included
+_SMALLEST, _LARGEST = 1e-20, 1e30  # squared lengths that are judged
+_ZERO, _INFINITY = np.float32(0.0), np.float32(np.inf)
+_PADDING = 2 * LANES
+
+
+def scratch(candidates: np.ndarray) -> np.ndarray:
+    """What `score` needs for candidates (q, m)."""
+    return np.empty(4 * (candidates.shape[1] + _PADDING), np.float32)
+
+
+@inlined
+def _ask_for(rows, n_rows, dim, row):
+    """Candidates lie anywhere in memory: ask for one early."""
+    if 0 <= row < n_rows:
+        for offset in range(0, min(dim, 256), 16):
+            prefetch(rows + row * dim + offset)
+
+
+@inlined
+def _place(sealed_rows, n_sealed, tail_rows, dim, row):
+    return sealed_rows + row * dim if row < n_sealed else tail_rows + (row - n_sealed) * dim
+
+
+@inlined
+def _sums(squares, products, x, y, dim, r, is_l2):
+    """squares[r] and products[r]: partial sums of (x - y)^2, or of x^2 and x y."""
+    square, product, i = splat(_ZERO), splat(_ZERO), 0
+    while i < dim:
+        if i + LANES <= dim:
+            a, b = load(x + i), load(y + i)
+        else:
+            a, b = load_first(x + i, dim - i), load_first(y + i, dim - i)
+        if is_l2:
+            a = a - b
+        square = fma(a, a, square)
+        product = fma(a, b, product)
+        i += LANES
+    squares[r], products[r] = square, product
+
+
+@kernel
+def intervals(y, dim, sealed_rows, n_sealed, tail_rows, candidate, m, metric, lower, upper):
+    """lower and upper (m + LANES): what surely holds a monotone function of the distance of each candidate.
+
+    Infinite where there is no candidate, from minus to plus infinity where float32 cannot tell.
+    """
+    squares, products = float_registers(LANES), float_registers(LANES)
+    square_sums, product_sums = float_registers(QUARTER), float_registers(QUARTER)
+    length = math.sqrt(inner_product(y, y, dim))
+    slack = (dim / LANES + _MARGIN) * _ROUNDING
+    for i in range(0, m, LANES):
+        for r in range(LANES):
+            _ask_for(sealed_rows, n_sealed, dim, candidate[min(i + r + _AHEAD, m - 1)])
+            row = candidate[min(i + r, m - 1)]
+            x = _place(sealed_rows, n_sealed, tail_rows, dim, row) if row >= 0 else y
+            _sums(squares, products, x, y, dim, r, metric == L2)
+        fold_rows(squares, square_sums)
+        fold_rows(products, product_sums)
+        store(lower + i, square_sums[0])
+        store(upper + i, product_sums[0])
+        for j in range(i, min(i + LANES, m)):
+            square, product = np.float64(lower[j]), np.float64(upper[j])
+            value, error = square, slack * square + dim * _UNDERFLOW
+            if metric != L2:
+                error = slack * length * math.sqrt(square)
+                value = -product
+                if not (_SMALLEST < square < _LARGEST and _SMALLEST < length * length < _LARGEST):
+                    value, error = 0.0, np.inf
+                elif metric == COSINE:
+                    value, error = 1.0 - product / (length * math.sqrt(square)), 2.0 * slack
+            if candidate[j] < 0:
+                value, error = np.inf, 0.0
+            lower[j], upper[j] = np.float32(value - error), np.float32(value + error)
+
+
+@kernel
+def _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids, lower,
+              bound):  # fmt: skip
+    """The k best by definition of those candidates whose `lower` is at most the bound, sorted; how many there are."""
+    q, size = pointer(queries) + i * dim, 0
+    scale = inverse_norm(q, dim) if metric == COSINE else 0.0
+    for j in range(m):
+        row = candidate[j]
+        if row < 0 or lower[j] > bound:
+            continue
+        x = _place(sealed_rows, n_sealed, tail_rows, dim, row)
+        size = push(best, best_ids, size, k, queries.dtype.type(distance(x, q, scale, dim, metric)), key[row])
+    sort_heap(best, best_ids, size)
+    return size
+
+
+def nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids, space):
+    """The k best of m candidates, rows or -1, for query i by (distance, id), sorted; returns how many there are.
+
+    space: 4 * (m + 2 * LANES) float32. Vectors of float64 are not screened.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+@overload(nearest_of)
+def _nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids, space):
+    def screened(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids,
+                 space):  # fmt: skip
+        lower, upper, bound = space, space + (m + _PADDING), _INFINITY
+        if m >= 2 * k + LANES:
+            low = upper + (m + _PADDING)
+            intervals(pointer(queries) + i * dim, dim, sealed_rows, n_sealed, tail_rows, candidate, m, metric, lower,
+                      upper)  # fmt: skip
+            bound = kth_smallest(upper, m, k, low, low + (m + _PADDING))
+        else:
+            for j in range(m):
+                lower[j] = _ZERO
+                _ask_for(sealed_rows, n_sealed, dim, candidate[j])
+        return _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best,
+                         best_ids, lower, bound)  # fmt: skip
+
+    def all_of_them(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids,
+                    space):  # fmt: skip
+        for j in range(m):
+            space[j] = _ZERO
+        return _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best,
+                         best_ids, space, _INFINITY)  # fmt: skip
+
+    return screened if queries.dtype == types.float32 else all_of_them
+
+
+@entry
+def score(path, queries, sealed, tail, ids, candidates, metric, space, distances, result):
+    """The k best candidates of every query by (distance, id).
+
+    queries (q, dim); sealed (s, dim) and tail (t, dim) hold rows 0..s-1 and s..s+t-1; ids (s + t,); candidates (q, m)
+    rows, -1 where there is none; space: `scratch`; distances and result (q, k) come filled with inf and -1.
+    """
+    k, dim, m = distances.shape[1], queries.shape[1], candidates.shape[1]
+    best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
+    for i in range(queries.shape[0]):
+        nearest_of(queries, i, pointer(sealed), sealed.shape[0], pointer(tail), dim, pointer(ids), candidate + i * m, m,
+                   k, metric, best + i * k, best_ids + i * k, pointer(space))  # fmt: skip
