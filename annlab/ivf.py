@@ -21,12 +21,12 @@ Measured on SIFT, 500,000 x 128: microseconds a query at recall@10 0.90, 0.95 an
 (AVX2), CPU time, the others tuned and re-ranked (`benchmarks/results/ivf-sift.json`; `python -m benchmarks ivf`):
 
                               batch of 1,000       one query           CPU seconds to build
-    pq4                       34    41    84       173   184   282     23
-    sq8                       34    44    88       180   222   342     20
-    flat                      46    54   111       263   363   839     19
-    faiss IVFFlat            180   313   768       250   369   918     44
-    faiss IVFPQFastScan       98   164   479       127   185   374     15-46
-    ScaNN                     77   123   205       153   196   264     20-41
+    pq4                       26    52    81       101   138   220     11-22
+    sq8                       36    46   101       130   171   324     21
+    flat                      43    48   104       208   304   830     19
+    faiss IVFFlat            181   335   795       245   394   911     47
+    faiss IVFPQFastScan      101   214   535       113   201   387     15-49
+    ScaNN                     91   127   214       150   188   307     24-45
 """
 
 import dataclasses
