@@ -135,7 +135,8 @@ class BucketTables:
         cap, q = self.cap(keep), len(codes.bits)
         keep = min(keep, cap)
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
-        found, done = np.full((q, keep), -1, np.int64), np.zeros((q, 3), np.int64)
+        found, done = np.empty((q, keep), np.int64), np.empty((q, 3), np.int64)
+        found.fill(-1)
         kernels.collect(
             np.ascontiguousarray(probes), codes.bits, codes.planes, codes.steps, self.base.offsets, self.base.rows,
             self.recent.offsets, self.recent.rows, self.records.array, self.records.array.view(np.float32), words, cap,

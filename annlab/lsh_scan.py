@@ -47,7 +47,8 @@ class CodeScan:
         """The `keep` rows nearest by (Hamming distance, row) to each code (q, words): (q, keep), -1 where none."""
         keep = min(keep, self.n)
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
-        found = np.full((len(codes), keep), -1, np.int64)
+        found = np.empty((len(codes), keep), np.int64)
+        found.fill(-1)
         size = max(hamming.QUERIES_IN_TILE, _BUFFER_BYTES // (16 * keep))
         for start in range(0, len(codes), size):
             some = slice(start, start + size)

@@ -202,12 +202,14 @@ class LSHStructure:
         keep = min(keep, len(self.vectors))
         if isinstance(self.finder, CodeScan):
             found = self.finder.search(self.encoder.queries(queries).bits, keep, alive, n_threads)
-            done = np.array([[1, self.finder.n, 0]] * len(queries))
-            done[:, bucket_kernels.FOUND] = (found >= 0).sum(axis=1)
+            done = np.empty((len(queries), 3), np.int64)
+            done[:, bucket_kernels.PROBES], done[:, bucket_kernels.CANDIDATES] = 1, self.finder.n
+            there = found >= 0
+            done[:, bucket_kernels.FOUND] = np.count_nonzero(there) if len(queries) == 1 else there.sum(axis=1)
         else:
             found, done = self._from_buckets(self.finder, queries, settings.n_probes, keep, alive)
         if counters is not None:
-            counters += done @ self._work
+            counters += np.dot(done, self._work)
         return found
 
     def _from_buckets(self, finder: BucketTables, queries: np.ndarray, n_probes: int, keep: int,
