@@ -16,11 +16,12 @@ from annlab.filters import Selection
 from annlab.kernels import scoring as kernels
 from annlab.scanning import Scanner
 from annlab.state import State
-from annlab.statistics import N_COUNTERS, SearchStats
+from annlab.statistics import BYTES, DISTANCES, N_COUNTERS, SearchStats
 from annlab.structure import Request, Scored, Structure
 
 _BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
 _MANY_QUERIES = 24  # for a thread: so many that whole tiles of them can be split between threads
+_SHORT_TAIL = 1024  # rows that one query is compared with sooner than a scan is prepared
 _FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte against a scored row)
 
 
@@ -66,8 +67,8 @@ def search(state: State, queries: np.ndarray, k: int, selection: Selection, para
            stats: SearchStats | None) -> Neighbors:  # fmt: skip
     """The k nearest of every query (q, dim)."""
     q = len(queries)
-    if q == 1 and not selection.restricts and state.only_sealed:
-        return _search_sealed_one(state, queries, k, params, n_threads, stats)
+    if q == 1 and not selection.restricts and state.all_alive:
+        return _search_one(state, queries, k, params, n_threads, stats)
     distances = np.full((q, k), np.inf, state.tail.array.dtype)
     ids = np.full((q, k), -1, np.int64)
     plan = Plan(state, selection, params, k, np.zeros((q, N_COUNTERS), np.int64), np.zeros(q, bool))
@@ -91,20 +92,40 @@ def search(state: State, queries: np.ndarray, k: int, selection: Selection, para
     return Neighbors(distances, ids)
 
 
-def _search_sealed_one(state: State, query: np.ndarray, k: int, params: dict[str, Any], n_threads: int,
-                       stats: SearchStats | None) -> Neighbors:  # fmt: skip
-    """One query, where all rows are in the structure, alive and allowed: the most frequent search, and on small sets
-    most of its time would be spent between kernels."""
-    counters, structure = np.zeros((1, N_COUNTERS), np.int64), state.sealed_structure
-    found = structure.search(query, k, Request(None, state.by_row.array, params, n_threads, counters))
+def _search_one(state: State, query: np.ndarray, k: int, params: dict[str, Any], n_threads: int,
+                stats: SearchStats | None) -> Neighbors:  # fmt: skip
+    """One query, where all rows are alive and allowed: the most frequent search, and on small sets most of its time
+    would be spent between kernels. A short tail is scored as it is."""
+    counters, result = np.zeros((1, N_COUNTERS), np.int64), _nothing_found(k, query.dtype)
+    if len(state.tail.array):
+        rows = state.tail_rows
+        if rows.shape[1] > _SHORT_TAIL:
+            keys = state.by_row.array[state.n_sealed :]
+            rows = state.tail_scanner.search(query, k, None, keys, n_threads, counters)
+        else:
+            counters[0, DISTANCES] += rows.shape[1]
+            counters[0, BYTES] += state.tail.array.nbytes
+        _score_tail(state, query, rows, *result)
+    if state.structure is not None and state.n_sealed:
+        keys = state.by_row.array if not len(state.tail.array) else state.by_row.array[: state.n_sealed]
+        found = state.structure.search(query, k, Request(None, keys, params, n_threads, counters))
+        if not isinstance(found, Scored):
+            scored = _nothing_found(k, query.dtype)
+            _score(state, query, found, *scored)
+            found = Scored(*scored)
+        if len(state.tail.array):
+            _merge(found, *result)
+        else:
+            result = Neighbors(*found)
     if stats is not None:
         stats.fill(counters, np.zeros(1, bool))
-    if isinstance(found, Scored):
-        return Neighbors(*found)
-    distances, ids = np.empty((1, k), query.dtype), np.empty((1, k), np.int64)
+    return result
+
+
+def _nothing_found(k: int, dtype: Any) -> Neighbors:
+    distances, ids = np.empty((1, k), dtype), np.empty((1, k), np.int64)
     distances.fill(np.inf)
     ids.fill(-1)
-    _score(state, query, found, distances, ids)
     return Neighbors(distances, ids)
 
 
@@ -151,13 +172,9 @@ def _search_block(plan: Plan, queries: np.ndarray, start: int, stop: int, n_thre
 
 def _merge(scored: Scored, distances: np.ndarray, ids: np.ndarray) -> None:
     """Merge results into those of other rows, in place."""
-    k = distances.shape[1]
-    if (ids[:, 0] < 0).all():
-        distances[...], ids[...] = scored
-        return
-    both = np.hstack([distances, scored.distances]), np.hstack([ids, scored.ids])
-    order = np.lexsort((np.where(both[1] < 0, np.iinfo(np.int64).max, both[1]), both[0]), axis=1)[:, :k]
-    distances[...], ids[...] = (np.take_along_axis(array, order, axis=1) for array in both)
+    best, best_ids = np.empty_like(distances), np.empty_like(ids)
+    kernels.merge(*scored, distances, ids, best, best_ids)
+    distances[...], ids[...] = best, best_ids
 
 
 def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:

@@ -116,16 +116,14 @@ class State:
         return rows if bool((ids[1:] > ids[:-1]).all()) else rows[np.argsort(ids)]
 
     @cached_property
-    def only_sealed(self) -> bool:
-        """Whether all rows are in the structure, and alive."""
-        return self.structure is not None and not len(self.tail.array) and self.n_live == self.n_rows > 0
+    def all_alive(self) -> bool:
+        """Whether there are rows, and none of them is dead."""
+        return self.n_live == self.n_rows > 0
 
-    @property
-    def sealed_structure(self) -> Structure:
-        """The structure of a state that has one."""
-        if self.structure is None:
-            raise ValueError("nothing is in a structure yet")
-        return self.structure
+    @cached_property
+    def tail_rows(self) -> np.ndarray:
+        """(1, t): the numbers of all rows of the tail, counted from its first one."""
+        return np.arange(len(self.tail.array))[None, :]
 
     @cached_property
     def tail_scanner(self) -> Scanner:

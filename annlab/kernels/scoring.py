@@ -169,3 +169,27 @@ def score(path, queries, sealed, tail, ids, candidates, metric, space, distances
     for i in range(queries.shape[0]):
         nearest_of(queries, i, pointer(sealed), sealed.shape[0], pointer(tail), dim, pointer(ids), candidate + i * m, m,
                    k, metric, best + i * k, best_ids + i * k, pointer(space))  # fmt: skip
+
+
+@entry
+def merge(path, distances, ids, more, more_ids, best, best_ids):
+    """The k best of two results for every query by (distance, id), in best and best_ids (q, k).
+
+    Both are sorted, with ids of -1 behind what there is; distances and ids (q, j), more and more_ids (q, m).
+    """
+    n, m, k = distances.shape[1], more.shape[1], best.shape[1]
+    for q in range(best.shape[0]):
+        i, j = 0, 0
+        for place in range(k):
+            left, right = i < n and ids[q, i] >= 0, j < m and more_ids[q, j] >= 0
+            if left and right:
+                value, other = distances[q, i], more[q, j]
+                left = value < other or (value == other and ids[q, i] < more_ids[q, j])
+            if left:
+                best[q, place], best_ids[q, place] = distances[q, i], ids[q, i]
+                i += 1
+            elif right:
+                best[q, place], best_ids[q, place] = more[q, j], more_ids[q, j]
+                j += 1
+            else:
+                best[q, place], best_ids[q, place] = _INFINITY, -1

@@ -101,3 +101,28 @@ def test_screening_leaves_little_to_measure(dim: int, metric: str) -> None:
     true = true**2 if metric == "l2" else true
     assert (lower <= true).all() and (true <= upper).all()
     assert (lower <= np.sort(upper)[9]).sum() <= 14
+
+
+@hypothesis.given(seed=st.integers(0, 999), k=st.integers(1, 9), n=st.integers(0, 9), m=st.integers(0, 9))
+def test_merged_results_are_those_of_all(seed: int, k: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, ids = (
+        rng.integers(0, 4, size=(3, n + m)).astype(np.float32),
+        rng.permuted(np.tile(np.arange(n + m), (3, 1)), axis=1),
+    )
+
+    def part(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        distances, numbers = np.full((3, k), np.inf, np.float32), np.full((3, k), -1)
+        for i in range(3):
+            order = np.lexsort((ids[i, start:stop], values[i, start:stop]))[:k]
+            distances[i, : len(order)], numbers[i, : len(order)] = (
+                values[i, start:stop][order],
+                ids[i, start:stop][order],
+            )
+        return distances, numbers
+
+    best, best_ids = np.empty((3, k), np.float32), np.empty((3, k), np.int64)
+    scoring.merge(*part(0, n), *part(n, n + m), best, best_ids)
+    expected = part(0, n + m)
+    np.testing.assert_array_equal(best, expected[0])
+    np.testing.assert_array_equal(best_ids, expected[1])
