@@ -84,42 +84,40 @@ class LSHIndex(Index):
     ========================  ============  ====================  ====================
     set                       exact         scan                  buckets
     ========================  ============  ====================  ====================
-    SIFT, 500,000 x 128       5,459; 1,286  0.939; 1,547; 525     0.933; 1,036; 744
-    GloVe, 200,000 x 50       1,078; 235    0.921; 808; 320       0.916; 517; 262
-    Fashion, 60,000 x 784     4,838; 1,075  0.922; 491; 245       0.934; 848; 430
-    CNN, 50,000 x 128         1,190; 195    0.943; 404; 124       0.920; 423; 144
-    uniform, 100,000 x 64     810; 183      0.911; 573; 246       0.914; 1,013; 614
+    SIFT, 500,000 x 128       6,605; 1,241  0.939; 1,298; 365     0.939; 807; 607
+    GloVe, 200,000 x 50       977; 211      0.921; 594; 187       0.916; 424; 228
+    Fashion, 60,000 x 784     3,946; 682    0.922; 413; 190       0.934; 523; 317
+    CNN, 50,000 x 128         721; 138      0.943; 314; 93        0.920; 297; 120
+    uniform, 100,000 x 64     678; 130      0.913; 542; 228       0.928; 704; 544
     ========================  ============  ====================  ====================
 
-    On a Zen 4 server (AVX-512) exact search gains more than scans do: SIFT 3,190 and 335 beside scans of 818 and 239.
+    On a Zen 4 server (AVX-512) exact search gains more than scans do: SIFT 3,190 and 335 beside scans of 818 and 239,
+    with earlier kernels.
 
     *Families.* Cross-polytopes need fewer probes and candidates than hyperplanes: at recall 0.95, one query at a time,
-    SIFT 1,455 against 2,118 microseconds, GloVe 901 and 1,031, Fashion 620 and 728, CNN 439 and 634. FALCONN, whose
-    better family differs by set, took 3,513, 1,118, 1,912 and 727 beside them with as many tables.
+    SIFT 853 against 1,157 microseconds, CNN 350 and 492; on Fashion the two are even, 578 and 592, and on GloVe
+    hyperplanes end below 0.9. *FALCONN*, whose better family differs by set, took 5,080, 1,127 and 2,416 there with as
+    many tables, and at recall 0.9, one at a time and as one of 200: SIFT 3,535 and 3,339 (ours 702 and 522), Fashion
+    2,416 and 2,411 (494 and 311), CNN 610 and 666 (284 and 136), GloVe 992 and 824 (515 and 279).
 
-    *Beside faiss IndexLSH with refinement*, whose bits and factor were tuned too, at recall 0.9: in batches it took 917
-    microseconds on SIFT (a scan 467), 460 on GloVe (246), 331 on Fashion (193), 198 on CNN (119). One query at a time
-    the two are about even where reading the codes takes the time, 1,302 (1,115), 548 (619) and 428 (432), and it is
-    ahead on CNN, 187 (282), by our fixed cost of a query; `benchmarks/results/lsh.json`.
+    *Beside faiss IndexLSH with refinement*, whose bits and factor were tuned too, at recall 0.9: in batches it took
+    1,271 microseconds on SIFT (a scan 340), 520 on GloVe (168), 325 on Fashion (155), 175 on CNN (75), 513 on uniform
+    noise (202). One query at a time the two are about even, 1,144 (1,102), 626 (614), 384 (353), 720 (560), and it is
+    ahead on CNN, 177 (207), by our fixed cost of a query; `benchmarks/results/lsh.json`.
 
     *Crossover of the modes.* A scan grows with n, a bucket search more slowly, so which is cheaper depends on n and on
     how far the neighbours are from other rows. One query at a time, buckets overtake between 100,000 and 500,000 rows
     on the sets above, but not on noise; where rows are long and few, as in Fashion, scans stay ahead. On clusters of 20
     intrinsic dimensions in 64 they are ahead from 100,000 rows on (362 against 462 microseconds; 683 against 1,391 at
-    400,000, exact 7,725). "auto" counts the bytes of a scan, and the candidates and probes of buckets for 0.9 of the
-    neighbours, from 250,000 rows on. Batches gain less: exact search 244, scan 247, buckets 154 at 100,000 rows of
-    these clusters, and 1,089, 691, 441 at 400,000.
+    400,000, exact 7,725, with earlier kernels). "auto" counts the bytes of a scan, and the candidates and probes of
+    buckets for 0.9 of the neighbours, from 250,000 rows on. In batches scans are ahead of buckets on all sets above.
 
-    *Where LSH loses.* In batches it is worth little: to our own exact search it loses on GloVe and on uniform noise,
-    whose neighbours are hardly nearer than other rows, so that 724 candidates are needed. One query at a time on noise
-    scans win by 1.4 and buckets lose. Data of three intrinsic dimensions need 1,024 candidates from buckets for recall
-    0.98 and are twice as slow as scans there: take a tree. On sets of some ten thousand rows the fixed cost of a query
-    (checks, ids, exact scoring: about 0.1 ms) hides every gain.
-
-    *Skewed data.* Data far from the origin have codes that hardly differ unless they are centred: clusters about
-    (10, ..., 10) in 24 dimensions lose more than a tenth of their recall without `center` at equal work, and their
-    buckets are more than four times as skewed (`tests/test_lsh.py`). A bucket that holds half of the rows costs at most
-    a scan: a query stops after n / 8 candidates (or 4,096). `bucket_statistics()` tells.
+    *Where LSH loses.* In batches it is worth little: on GloVe it is about even with our own exact search, and on
+    uniform noise, whose neighbours are hardly nearer than other rows, it loses (724 candidates are needed). One query
+    at a time on noise scans win by 1.2 and buckets lose. Data of three intrinsic dimensions need 1,024 candidates from
+    buckets for recall 0.98 and are twice as slow as scans there: take a tree. On sets of some ten thousand rows the
+    fixed cost of a query (checks, ids, exact scoring: about 0.1 ms) hides every gain. An IVFIndex answers all of these
+    sets but the noise several times as fast.
 
     References
     ----------
