@@ -16,9 +16,9 @@ from annlab.kernels.probes import centroid_surrogates_one, convert_query, smalle
 from annlab.kernels.scan import ACCUMULATORS, PANEL_ROWS
 from annlab.kernels.scoring import nearest_of
 from annlab.kernels.simd import LANES, float_registers, pointer
-from annlab.statistics import BYTES, DISTANCES, VISITED
 
 _INFINITY = np.inf
+_DISTANCES, _VISITED, _BYTES = 0, 1, 2  # columns of the counters, see statistics.py
 
 
 def float_scratch(stride: int, n_panels: int, n_probes: int, keep: int) -> int:
@@ -71,7 +71,7 @@ def end(query, metric, vectors, keys, keep, n_lists, n_probes, longs, values, ro
                       best_ids, values)  # fmt: skip
     for i in range(size, k):
         best[i], best_ids[i] = query.dtype.type(_INFINITY), -1
-    counters[0, DISTANCES] += looked_at + n_lists
-    counters[0, VISITED] += n_probes
-    counters[0, BYTES] += looked_at * row_bytes + n_lists * 4 * dim
+    counters[0, _DISTANCES] += looked_at + n_lists
+    counters[0, _VISITED] += n_probes
+    counters[0, _BYTES] += looked_at * row_bytes + n_lists * 4 * dim
     return length
