@@ -44,7 +44,7 @@ class Request(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Results in place of candidates, from an exhaustive structure that measured by `kernels/distance.py`.
+    """Results in place of candidates, from a structure that measured its candidates by `kernels/distance.py` itself.
 
     distances (q, k) and ids (q, k): the k nearest among the structure's rows, sorted by (distance, id), padded with inf
     and -1.
