@@ -34,7 +34,7 @@ from annlab.evaluation.clicks import ClickThrough, Rate, click_through
 from annlab.evaluation.comparison import Comparison, compare, permutation_test
 from annlab.evaluation.judgements import Judgements
 from annlab.evaluation.measures import Measure, parse_measure
-from annlab.evaluation.neighbors import ann_recall, true_distances
+from annlab.evaluation.neighbors import ann_recall, rounding_floor, true_distances
 from annlab.evaluation.ranking import average_precision, dcg, ndcg, precision, recall, reciprocal_rank
 from annlab.evaluation.report import Evaluation
 from annlab.evaluation.sources import from_embeddings, from_judgements, from_rankings
@@ -60,5 +60,6 @@ __all__ = [
     "precision",
     "recall",
     "reciprocal_rank",
+    "rounding_floor",
     "true_distances",
 ]

@@ -93,7 +93,7 @@ class Judgements:
             ids.extend(found)
             grades.extend(entry[i] for i in found) if isinstance(entry, Mapping) else grades.extend([1.0] * len(found))
             lengths.append(len(found))
-        return cls(np.cumsum([0, *lengths]), np.array(ids), np.array(grades, dtype=np.float64), query_ids)
+        return cls(np.cumsum([0, *lengths]), ids, grades, query_ids)
 
     @classmethod
     def from_triples(cls, queries: ArrayLike, candidates: ArrayLike, similarities: ArrayLike) -> Judgements:

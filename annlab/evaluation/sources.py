@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from annlab.evaluation.checks import as_ids, as_numbers, refuse_duplicates, refuse_negative_ids
+from annlab.evaluation.checks import as_doubles, as_ids, as_labels, as_numbers, refuse_duplicates, refuse_negative_ids
 from annlab.evaluation.judgements import Judgements, is_relevant
 from annlab.evaluation.measures import DEFAULT_MEASURES, Measure, Ranked, parse_measures
 from annlab.evaluation.report import Evaluation
@@ -209,9 +209,10 @@ def from_embeddings(
     if not 1 <= n < _LARGEST_GALLERY:
         raise ValueError(f"the gallery must have between 1 and {_LARGEST_GALLERY - 1} rows, got {n}")
     itself = _self_rows(exclude_self, len(queries), n)
-    if labels.dtype.kind != gallery_of.dtype.kind and "U" in (labels.dtype.kind, gallery_of.dtype.kind):
+    if labels.size and labels.dtype.kind != gallery_of.dtype.kind:
         raise TypeError(
-            f"query labels are {labels.dtype}, but gallery labels are {gallery_of.dtype}: use one kind for both"
+            f"query labels are {labels.dtype} (the first is {labels[0]!r}), but gallery labels are {gallery_of.dtype} "
+            f"({gallery_of[0]!r}): use one kind for both"
         )
     codes = np.unique(np.concatenate([labels, gallery_of]), return_inverse=True)[1]
     query_code, gallery_code = codes[: len(labels)], codes[len(labels) :]
@@ -262,10 +263,7 @@ def _check_ties(ties: str) -> None:
 
 def _with_labels(embeddings: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """float64 (n, d) and labels (n,), checked."""
-    vectors = as_numbers(embeddings, f"{name}_embeddings", 2).astype(np.float64)
-    names = np.asarray(labels)
-    if names.dtype.kind not in "biuU":
-        raise TypeError(f"{name}_labels must be integers or strings, got dtype {names.dtype}")
+    vectors, names = as_doubles(embeddings, f"{name}_embeddings", 2), as_labels(labels, f"{name}_labels")
     if names.shape != (len(vectors),):
         raise ValueError(f"{name}_labels has shape {names.shape}, but there are {len(vectors)} embeddings")
     return vectors, names

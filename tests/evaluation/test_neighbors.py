@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlab.evaluation import ann_recall, true_distances
+from annlab.evaluation import ann_recall, rounding_floor, true_distances
 
 
 def test_by_hand():
@@ -62,6 +62,69 @@ def test_recall_is_the_best_matching_of_ties(seed, metric):
     assert ann_recall(best, true_distances(query, vectors, best, metric), exact, k).tolist() == [1.0]
 
 
+def plain(queries: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
+    """All distances by the usual formulas, in the dtype of the vectors: what most people compare with."""
+    product = queries @ vectors.T
+    if metric == "ip":
+        return -product
+    if metric == "cosine":
+        return 1 - product / np.linalg.norm(queries, axis=1)[:, None] / np.linalg.norm(vectors, axis=1)
+    squares = (queries**2).sum(axis=1)[:, None] - 2 * product + (vectors**2).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0))
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_exact_answers_near_distance_0_are_never_wrong_and_wrong_ones_are(metric, dtype, k):
+    """Copies, multiples and near copies of the queries, of every magnitude: by each formula, each judged by each."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        magnitude = 10.0 ** rng.integers(-6, 7)
+        points = (magnitude * (rng.normal(size=(30, 12)) + 3 * (seed % 2))).astype(dtype)
+        copies = (points * (1 + 10.0 ** -rng.integers(4, 13) * rng.normal(size=points.shape))).astype(dtype)
+        vectors = np.concatenate([points, copies, 3 * points, points])
+        queries = points[:8]
+        if metric == "ip":  # near 0 are the right angles; everything else points away from the query
+            one = queries[0].astype(np.float64)
+            upright = vectors - vectors @ one[:, None] / (one @ one) * one
+            vectors = np.concatenate([upright, upright[:20] - one]).astype(dtype)
+            queries = np.repeat(queries[:1], 8, axis=0)
+        everything = np.tile(np.arange(len(vectors)), (len(queries), 1))
+        ways = [true_distances(queries, vectors, everything, metric), plain(queries, vectors, metric)]
+        ways.append(ways[0].astype(dtype))  # as an index of this dtype returns them
+        kth = np.sort(ways[0], axis=1)[:, k - 1]
+        floor = rounding_floor(queries, vectors, metric, kth, dtype)
+        for exact in ways:
+            best = np.sort(exact, axis=1)[:, :k]
+            for answer in ways:
+                found = np.argsort(answer, axis=1, kind="stable")[:, :k]
+                given = np.take_along_axis(answer, found, axis=1)
+                assert (ann_recall(found, given, best, atol=floor) == 1).all(), (seed, magnitude)
+        wrong = np.argsort(ways[0], axis=1)[:, -k:]  # the farthest
+        far = np.take_along_axis(ways[0], wrong, axis=1)
+        distinct = far[:, 0] > kth + 4 * floor + 1e-4 * np.abs(kth)
+        recalls = ann_recall(wrong, far, np.sort(ways[0], axis=1)[:, :k], atol=floor)
+        assert distinct.all() and (recalls == 0).all()
+        # Without the vectors the floor is a guess, which does for distances that are right to the last digits.
+        for exact in (ways[0], ways[2]):
+            best, found = np.sort(exact, axis=1)[:, :k], np.argsort(exact, axis=1, kind="stable")[:, :k]
+            given = true_distances(queries, vectors, found, metric)
+            assert (ann_recall(found, given, best) == 1).all(), (seed, magnitude)
+
+
+def test_the_guessed_floor_is_that_of_float64_at_magnitude_1():
+    assert ann_recall([[1], [2]], [[1e-16], [1e-12]], [[0.0], [-1e-16]]).tolist() == [1.0, 0.0]
+    assert ann_recall([[1]], [[0.0]], [[1e-16]]).tolist() == [1.0]  # nearer than possible, by rounding
+    single = np.array([[-6e-8]], np.float32)  # 1 - cos of a copy, in float32
+    assert ann_recall([[1], [1]], [[0.0], [1e-4]], np.repeat(single, 2, axis=0)).tolist() == [1.0, 0.0]
+    near_copies = np.array([[5e-6]], np.float32)  # rounded to float32 at the end only: told apart
+    assert ann_recall([[1]], [[5.1e-6]], near_copies).tolist() == [0.0]
+    assert ann_recall([[1], [1]], [[2e-12], [2e-12]], [[1e-12], [1e-12]], atol=[0, 1e-12]).tolist() == [0.0, 1.0]
+    assert ann_recall([[1]], [[1e-30]], [[0.0]], atol=0).tolist() == [0.0]
+    assert ann_recall([[1, 2]], [[-2e-5, -1e-5]], np.array([[-2e-5, -1.1e-5]], np.float32)).tolist() == [0.5]
+
+
 def test_true_distances_by_hand():
     vectors = [[3.0, 4.0], [0.0, 0.0], [1.0, 0.0], [-2.0, 0.0]]
     rows = [[0, 1, 2, 3, -1]]
@@ -69,6 +132,14 @@ def test_true_distances_by_hand():
     # cos of (1, 0) and (3, 4) is 3/5; a zero vector is at 1
     assert true_distances([[1.0, 0.0]], vectors, rows, "cosine")[0] == pytest.approx([0.4, 1.0, 0.0, 2.0, np.inf])
     assert true_distances([[1.0, 0.0]], vectors, rows, "l2")[0] == pytest.approx([20**0.5, 1.0, 0.0, 3.0, np.inf])
+
+
+@pytest.mark.parametrize("magnitude", [1e-300, 1e-170, 1.0, 1e170, 1e300])
+def test_true_distances_of_every_magnitude(magnitude):
+    points = magnitude * np.array([[3.0, 4.0], [0.0, 0.0], [-3.0, -4.0]])
+    found = true_distances(points[:1], points, [[0, 1, 2]], "l2")[0]
+    np.testing.assert_allclose(found / magnitude, [0.0, 5.0, 10.0], rtol=1e-15)
+    np.testing.assert_allclose(true_distances(points[:1], points, [[0, 1, 2]], "cosine")[0], [0, 1, 2], rtol=1e-15)
 
 
 def test_true_distances_are_exact_far_from_the_origin_in_any_blocks(monkeypatch):
@@ -101,6 +172,12 @@ def test_true_distances_are_exact_far_from_the_origin_in_any_blocks(monkeypatch)
         (lambda: ann_recall([[1, 2]], [[1.0, 2.0]], [[2.0, 1.0]]), ValueError, "must ascend"),
         (lambda: ann_recall([[1]], [[1.0]], [[np.inf]]), ValueError, "query 0 has no true neighbour"),
         (lambda: ann_recall([[1]], [[1.0]], [[1.0]], rtol=-1), ValueError, "got -1"),
+        (lambda: ann_recall([[1]], [[1.0]], [[1.0]], atol=[1, 2]), ValueError, "one for each of 1 queries"),
+        (lambda: ann_recall([[1]], [[1.0]], [[1.0]], atol=-1), ValueError, "0 or more, and finite, got -1"),
+        (lambda: ann_recall([[1]], [[1.0]], [["1"]]), TypeError, "exact_distances must be real numbers"),
+        (lambda: ann_recall([[1.5]], [[1.0]], [[1.0]]), TypeError, "must be integers, got dtype float64, .* 1.5"),
+        (lambda: rounding_floor([[1.0]], [[1.0]], "dot", [0.0]), ValueError, "got 'dot'"),
+        (lambda: rounding_floor([[1.0]], [[1.0]], "l2", [0.0, 1.0]), ValueError, "shapes do not fit"),
         # squared against plain distances, or another gallery: caught because nothing can be nearer than the nearest
         (lambda: ann_recall([[1, 2]], [[0.1, 0.3]], [[0.4, 0.6]]), ValueError, "query 0.*rank 1.*not the same metric"),
         (lambda: true_distances([[1.0]], [[1.0]], [[1]], "l2"), ValueError, "rows must be 0..0 or -1, got 1..1"),
