@@ -9,7 +9,7 @@ Importing this package compiles nothing and imports neither Numba nor anything e
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -23,41 +23,19 @@ _HOMES = {
     "BallTreeIndex": "balltree",
     "Index": "index",
     "LSHIndex": "lsh",
-    "Structure": "structure",
-    "Neighbors": "searching",
-    "RadiusNeighbors": "searching",
-    "SearchStats": "statistics",
-    "CorruptIndexError": "storage",
-    "col": "filters",
-    "collision_probability": "lsh_theory",
+    "Structure": "core.structure",
+    "Neighbors": "common.results",
+    "RadiusNeighbors": "common.results",
+    "SearchStats": "common.statistics",
+    "CorruptIndexError": "core.storage",
+    "col": "core.conditions",
+    "collision_probability": "hashing.theory",
     "pairwise": "distances",
-    "load": "loading",
-    "warmup": "loading",
+    "load": "kinds",
+    "warmup": "kinds",
 }
 
 __all__ = [*_HOMES, "__version__"]
-
-if TYPE_CHECKING:
-    from annlab.balltree import BallTreeIndex as BallTreeIndex
-    from annlab.distances import pairwise as pairwise
-    from annlab.exact import ExactIndex as ExactIndex
-    from annlab.filters import col as col
-    from annlab.index import Index as Index
-    from annlab.ivf import IVFIndex as IVFIndex
-    from annlab.kdtree import KDTreeIndex as KDTreeIndex
-    from annlab.kmeans import KMeans as KMeans
-    from annlab.loading import load as load
-    from annlab.loading import warmup as warmup
-    from annlab.lsh import LSHIndex as LSHIndex
-    from annlab.lsh_theory import collision_probability as collision_probability
-    from annlab.quantizers import ProductQuantizer as ProductQuantizer
-    from annlab.quantizers import ScalarQuantizer as ScalarQuantizer
-    from annlab.searching import Neighbors as Neighbors
-    from annlab.searching import RadiusNeighbors as RadiusNeighbors
-    from annlab.statistics import SearchStats as SearchStats
-    from annlab.storage import CorruptIndexError as CorruptIndexError
-    from annlab.structure import Structure as Structure
-
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:

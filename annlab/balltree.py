@@ -4,7 +4,8 @@ The rows are halved again and again across the line between two rows that are fa
 node has sixteen children. Each child has a ball around the mean of its rows (Omohundro, Five balltree construction
 algorithms, 1989). By the triangle inequality no row of a ball is nearer to a query than the distance to its center less
 its radius; a search leaves out all balls for which that exceeds the k-th distance found. The rest is as in KDTreeIndex:
-`annlab/trees.py` explains the arrays, `kernels/tree.py` the search, `kernels/tree_build.py` the building.
+`annlab/trees/structure.py` explains the arrays, `kernels/trees/search.py` the search, `kernels/trees/build.py` the
+building.
 
 A ball is described by dim + 1 numbers and a box by 2 dim, and cuts need not follow the coordinates: they go across the
 principal direction of the rows. But a ball round a few rows is emptier than a box, so it excludes less, and that
@@ -26,10 +27,14 @@ and ExactIndex for many; this tree is for comparing. scikit-learn's BallTree tak
 uniform rows of 8 dimensions, k = 1), 10 to 12 times in 16 dimensions and 7 to 10 times in 32 (k = 10).
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from annlab.kernels.tree import BALL
-from annlab.trees import TreeIndex, TreeStructure
+from annlab.common import validation
+from annlab.index import Index
+from annlab.kernels.trees.search import BALL
+from annlab.trees import parameters
+from annlab.trees.structure import TreeStructure
 
 
 class BallTreeStructure(TreeStructure):
@@ -38,13 +43,37 @@ class BallTreeStructure(TreeStructure):
     shape: ClassVar[int] = BALL
 
 
-class BallTreeIndex(TreeIndex):
+class BallTreeIndex(Index):
     """Exact or approximate nearest neighbours by a tree of balls, for data of few dimensions.
 
-    The parameters are those of `TreeIndex`: metric, dim, criteria, epsilon, max_leaves, seed, auto_compact.
+    Parameters
+    ----------
+    metric : {"l2", "cosine"}
+        See `annlab.distances`; for `cosine` the tree is built over the vectors scaled to length 1.
+    dim : int, optional
+        The dimension, to begin with an empty index and `add`; `fit` finds it by itself.
+    criteria : sequence of str, optional
+        Attributes by which the rows are divided before they are divided by coordinates: each combination of their
+        values has a tree of its own, so that a search with `where=` on them visits no other. At most 64 combinations,
+        the most frequent ones, have one; the rest share a tree. Worth it for attributes of few values that searches
+        often ask for; a search without `where=` visits every tree and takes longer. All other attributes can be asked
+        for too, as in any index.
+    epsilon : float, at least 0
+        Of a search: the i-th distance returned may be (1 + epsilon) times the true i-th, which lets the search leave
+        out more (Arya et al., An optimal algorithm for approximate nearest neighbor searching, 1998). 0 is exact. For
+        `cosine` it applies to the distance on the unit sphere, so distances may be (1 + epsilon)^2 times as large.
+    max_leaves : int, optional
+        Of a search: visit at most so many leaves of sixteen rows, the nearest first (best-bin-first: Beis and Lowe,
+        Shape indexing using approximate nearest-neighbour search, 1997). None is exact.
+    seed : int
+        For the sample of queries by which the cost of a search is measured.
+    auto_compact : bool
+        See `Index`.
 
     Notes
     -----
+    A radius search is always exact.
+
     Memory: the vectors, a sixteenth of that again in balls (float32; half as much beside float64 vectors), for
     `cosine` 4 bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids
     apart.
@@ -64,3 +93,12 @@ class BallTreeIndex(TreeIndex):
     """
 
     structure_class = BallTreeStructure
+    metrics = parameters.REFUSED_METRICS
+    search_parameters = parameters.SEARCH_PARAMETERS
+
+    @validation.checks_names
+    def __init__(self, *, metric: str = "l2", dim: int | None = None, criteria: Sequence[str] | None = None,
+                 epsilon: float = 0.0, max_leaves: int | None = None, seed: int = 0,
+                 auto_compact: bool = True) -> None:  # fmt: skip
+        checked = parameters.checked(criteria, epsilon, max_leaves)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, **checked)

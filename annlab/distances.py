@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annlab import validation
+from annlab.common import validation
 from annlab.kernels import distance as kernels
 
 

@@ -2,10 +2,10 @@
 
 The structure is the vectors themselves, as rows of a matrix. A batch of queries is a matrix product in disguise and
 runs near the machine's rate of multiplications; a single query reads the matrix once and runs at the speed of the
-memory (`kernels/scan.py` and `kernels/scan_one.py` explain how, `scanning.py` why no neighbour is lost).
+memory (`kernels/scan/batch.py` and `kernels/scan/one.py` explain how, `scan/scanner.py` why no neighbour is lost).
 
 With `precision="int8"` a copy of the rows in bytes is scanned first, four times as fast, with a bound that proves which
-few rows have to be looked at in full (`certified.py`): the same answers, to the last bit.
+few rows have to be looked at in full (`scan/int8.py`): the same answers, to the last bit.
 
 When to use it: up to some hundred thousand vectors; in batches up to millions; whenever the truth is asked for. When
 not: single queries on millions of vectors, where an approximate index reads a hundredth of them.
@@ -16,14 +16,16 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import certified, validation
+from annlab.common import validation
+from annlab.core.structure import Building, Request, Structure
 from annlab.distances import Metric
 from annlab.index import Index
-from annlab.scanning import Extent, Scanner
-from annlab.structure import Progress, Request
+from annlab.scan import int8
+from annlab.scan.points import Extent
+from annlab.scan.scanner import Scanner
 
 
-class ExactStructure:
+class ExactStructure(Structure):
     """All vectors, scanned; with a quantized copy where the scanner is a `ByteScanner`."""
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "half_norms"})
@@ -36,19 +38,20 @@ class ExactStructure:
     @property
     def precision(self) -> str:
         """What is scanned: "float32" or "int8"."""
-        return "int8" if isinstance(self._scanner, certified.ByteScanner) else "float32"
+        return "int8" if isinstance(self._scanner, int8.ByteScanner) else "float32"
 
     @classmethod
-    def build(cls, vectors: np.ndarray, *, metric: Metric, params: dict[str, Any], rng: np.random.Generator,
-              threads: int, progress: Progress, owned: bool) -> tuple[Self, None]:  # fmt: skip
+    def build(cls, vectors: np.ndarray, building: Building) -> tuple[Self, None]:
+        metric, params = building.metric, building.params
         if params["keep_vectors"] == "mmap":
             vectors = _on_disk(vectors)
-        elif not owned:
+        elif not building.owned:
             vectors = vectors.copy()
-        progress("measuring", 0.0)
+        building.progress("measuring", 0.0)
         extent = Extent.of(vectors, metric)
-        progress("measuring", 1.0)
-        return cls(_scanner(vectors, metric, extent, params["precision"], rng, threads), params), None
+        building.progress("measuring", 1.0)
+        scanner = _scanner(vectors, metric, extent, params["precision"], building.rng, building.threads)
+        return cls(scanner, params), None
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
         return self._scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
@@ -56,22 +59,19 @@ class ExactStructure:
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         return self._scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
 
-    def absorb(self, vectors: np.ndarray, rng: np.random.Generator) -> tuple[Self, None]:
+    def absorb(self, vectors: np.ndarray, building: Building) -> tuple[Self, None]:
         metric, extent = self._scanner.metric, self._scanner.extent.extended(vectors, self._scanner.metric)
         together = np.concatenate([self.vectors, vectors])
         if self._params["keep_vectors"] == "mmap":
             together = _on_disk(together)
-        scanner = _scanner(together, metric, extent, self._params["precision"], rng, 1)
+        scanner = _scanner(together, metric, extent, self._params["precision"], building.rng, building.threads)
         return type(self)(scanner, self._params), None
-
-    def rows_touched(self, params: dict[str, Any]) -> int:
-        return len(self.vectors)
 
     def arrays(self) -> dict[str, np.ndarray]:
         scanner, extent = self._scanner, self._scanner.extent
         numbers = np.array([extent.reach, extent.largest_norm, min(extent.smallest_norm, 1e300)])
         arrays = {"vectors": self.vectors, "center": extent.center, "extent": numbers}
-        if isinstance(scanner, certified.ByteScanner):
+        if isinstance(scanner, int8.ByteScanner):
             arrays |= {"codes": scanner.codes, "half_norms": scanner.half_norms, "limits": scanner.limits,
                        "byte_center": scanner.byte_center, "exact_step": np.array([scanner.exact_step])}  # fmt: skip
         return arrays
@@ -86,25 +86,22 @@ class ExactStructure:
         extent = Extent(center, *(float(number) for number in numbers))
         if "codes" not in arrays:
             return cls(Scanner(vectors, metric, extent), params)
-        certified.check_arrays(arrays, *vectors.shape)
-        scanner = certified.ByteScanner(vectors, metric, extent, arrays["byte_center"], float(arrays["exact_step"][0]),
+        int8.check_arrays(arrays, *vectors.shape)
+        scanner = int8.ByteScanner(vectors, metric, extent, arrays["byte_center"], float(arrays["exact_step"][0]),
                                         arrays["codes"], arrays["half_norms"], arrays["limits"])  # fmt: skip
         return cls(scanner, params)
-
-    def check(self) -> None:
-        """Nothing points anywhere: the shapes were checked when the structure was made."""
 
 
 def _scanner(vectors: np.ndarray, metric: Metric, extent: Extent, precision: str, rng: np.random.Generator,
              threads: int) -> Scanner:  # fmt: skip
     """The scanner for a precision; "auto" measures whether the quantized copy is worth having."""
     dim = vectors.shape[1]
-    if precision == "int8" and dim > certified.MAX_DIM:
-        raise ValueError(f'precision="int8" goes up to {certified.MAX_DIM} dimensions, not {dim}: use "float32"')
-    if precision == "float32" or (precision == "auto" and not certified.suits(vectors)):
+    if precision == "int8" and dim > int8.MAX_DIM:
+        raise ValueError(f'precision="int8" goes up to {int8.MAX_DIM} dimensions, not {dim}: use "float32"')
+    if precision == "float32" or (precision == "auto" and not int8.suits(vectors)):
         return Scanner(vectors, metric, extent)
-    scanner = certified.ByteScanner.of(vectors, metric, extent, threads)
-    if precision == "auto" and not certified.pays(scanner, rng):
+    scanner = int8.ByteScanner.of(vectors, metric, extent, threads)
+    if precision == "auto" and not int8.pays(scanner, rng):
         return Scanner(vectors, metric, extent)
     return scanner
 

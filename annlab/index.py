@@ -1,16 +1,16 @@
 """Index: what every index of this library can do, whatever algorithm finds the neighbours.
 
 An index is a dictionary from ids to vectors that can be asked for the entries nearest to a vector. The algorithm is a
-`Structure` (structure.py); this class composes it with the rooms that all algorithms share:
+`Structure` (core/structure.py); this class composes it with the rooms that all algorithms share:
 
-    validation.py   what users hand in is checked at the door
-    state.py        one immutable state; searches read it, writers publish the next one
-    ids.py          the users' ids
-    filters.py      allowed, excluded, where
-    writing.py      the next state after rows were added
-    compaction.py   when added rows are taken into the structure, and removed ones dropped
-    searching.py    candidates and their scoring, over threads (threads.py)
-    snapshot.py, storage.py     files
+    common/validation.py   what users hand in is checked at the door
+    core/state.py        one immutable state; searches read it, writers publish the next one
+    core/ids.py          the users' ids
+    core/filters.py      allowed, excluded, where
+    core/writes.py      the next state after rows were added
+    core/compaction.py   when added rows are taken into the structure, and removed ones dropped
+    core/search.py    candidates and their scoring, over threads (common/pool.py)
+    core/snapshot.py, core/storage.py     files
 
 A new index is one file: its structure, and a subclass of `Index` that names the parameters.
 
@@ -20,20 +20,24 @@ was current when it began. `compact` builds aside and then replays what happened
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab import compaction, searching, snapshot, threads, validation, writing
-from annlab.attributes import as_columns, criteria_values
+from annlab import __version__
+from annlab.common import pool, validation
+from annlab.common.progress import as_progress
+from annlab.common.results import Neighbors, RadiusNeighbors
+from annlab.common.statistics import SearchStats
+from annlab.core import compaction, search, snapshot, writes
+from annlab.core.attributes import as_columns
+from annlab.core.builder import Builder
+from annlab.core.conditions import Condition
+from annlab.core.filters import Filter, Selection, to_ids
+from annlab.core.state import State
+from annlab.core.structure import Structure
 from annlab.distances import get_metric
-from annlab.filters import Condition, Filter, Selection, to_ids
-from annlab.progress import as_progress
-from annlab.searching import Neighbors, RadiusNeighbors
-from annlab.state import State
-from annlab.statistics import SearchStats
-from annlab.structure import Structure
 
 
 class Index:
@@ -119,7 +123,9 @@ class Index:
         validation.no_duplicates(numbers)
         columns = as_columns(attributes or {}, len(array))
         owned = not np.may_share_memory(array, given)
-        structure, order = self._build(array, threads, progress, owned, criteria_values(self._criteria, columns))
+        structure, order = self._builder.build(
+            array, columns, pool.resolve(threads), as_progress(progress), owned=owned
+        )
         if order is not None:
             numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
         state = State.sealed(self._metric, structure, numbers, columns)
@@ -155,14 +161,15 @@ class Index:
         """
         validation.as_choice("on_duplicate", on_duplicate, ("raise", "replace"))
         numbers = self._append(vectors, ids, attributes, on_duplicate)
-        compaction.compact_if_due(self, threads)
+        self._tidy(threads)
         return numbers
 
     def _append(self, vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, on_duplicate: str) -> np.ndarray:
         """`add` without what may follow it. Locks are always taken in one order, compaction first."""
         with self._write_lock:
-            numbers, self._state = writing.appended(
-                self._state, self._metric, self._dim, vectors, ids, attributes or {}, on_duplicate, self._criteria
+            numbers, self._state = writes.appended(
+                self._state, self._metric, self._dim, vectors, ids, attributes or {}, on_duplicate,
+                self.structure_class.divides_by(self._params),
             )
             self._dim = self._state.tail.array.shape[1]
         return numbers
@@ -181,7 +188,7 @@ class Index:
             if attributes is None and self._state is not None:
                 attributes = {name: column.array[rows] for name, column in self._state.columns.items()}
             self._append(vectors, numbers, attributes, on_duplicate="replace")
-        compaction.compact_if_due(self, None)
+        self._tidy()
 
     def remove(self, ids: Any, missing: str = "raise") -> int:
         """Remove vectors by id; returns how many there were.
@@ -201,10 +208,10 @@ class Index:
         numbers = np.unique(validation.as_ids(ids))
         with self._write_lock:
             state = self._state
-            rows = self._rows_of(numbers) if missing == "raise" else writing.rows_present(state, numbers)
+            rows = self._rows_of(numbers) if missing == "raise" else writes.rows_present(state, numbers)
             if state is not None and len(rows):
                 self._state = state.without(rows)
-        compaction.compact_if_due(self, None)
+        self._tidy()
         return len(rows)
 
     def compact(self, *, threads: int | None = None, progress: Any = None) -> None:
@@ -212,33 +219,40 @@ class Index:
 
         Searches and writes go on meanwhile; what was written is replayed before the new state is published.
         """
-        compaction.compact(self, threads, progress)
+        with self._compact_lock:
+            before = self._state
+            if before is None or not before.n_rows:  # an empty state may still change its element type
+                return
+            new, rows = compaction.compacted(before, self._builder, pool.resolve(threads), as_progress(progress))
+            with self._write_lock:
+                self._state = new.replayed(before, self._require_state(), rows)
 
-    def _rebuild(self, state: State, rows: np.ndarray, threads: int | None, progress: Any) -> tuple[Structure, Any]:
-        """A structure of some rows of a state."""
-        columns = {name: column.array for name, column in state.columns.items()}
-        criteria = criteria_values(self._criteria, columns, rows)
-        return self._build(state.gather(rows), threads, progress, owned=True, criteria=criteria)
+    def _tidy(self, threads: int | None = None) -> None:
+        """Take in the tail once scanning it costs as much as a search; drop the dead once they are most.
+
+        A write that comes while another thread compacts does not wait for it: what is due then is found by the next
+        write.
+        """
+        if self._auto_compact and self._compact_lock.acquire(blocking=False):
+            try:
+                state = self._state
+                if state is None:
+                    return
+                if compaction.mostly_dead(state):
+                    self.compact(threads=threads)
+                elif compaction.tail_is_long(state, self._search_params({})):
+                    absorbed = self._builder.absorb(state, pool.resolve(threads))
+                    if absorbed is None:
+                        self.compact(threads=threads)
+                        return
+                    with self._write_lock:  # only rows and tombstones can have been added since
+                        self._state = self._require_state().resealed(*absorbed, n_taken=state.n_rows)
+            finally:
+                self._compact_lock.release()
 
     @property
-    def _criteria(self) -> Sequence[str]:
-        """Names of attributes by which the structure divides rows first."""
-        return self._params.get("criteria") or ()
-
-    def _build(self, array: np.ndarray, n_threads: int | None, progress: Any, owned: bool,
-               criteria: np.ndarray | None = None, **more: Any) -> tuple[Structure, Any]:  # fmt: skip
-        if criteria is not None:
-            more["criteria"] = criteria
-        return self.structure_class.build(
-            array,
-            metric=self._metric,
-            params=self._params,
-            rng=np.random.default_rng(self._seed),
-            threads=threads.resolve(n_threads),
-            progress=as_progress(progress),
-            owned=owned,
-            **more,
-        )
+    def _builder(self) -> Builder:
+        return Builder(self.structure_class, self._metric, self._params, self._seed)
 
     # ---- searching
 
@@ -276,7 +290,7 @@ class Index:
         k = validation.as_integer("k", k, 1, 2**31 - 1)
         state, array, single, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
         found = min(k, max(state.n_live, 1))
-        distances, ids = searching.search(state, array, found, selection, search_params, _threads(threads), stats)
+        distances, ids = search.search(state, array, found, selection, search_params, _threads(threads), stats)
         if distances.shape[1] < k:
             more = ((0, 0), (0, k - distances.shape[1]))
             distances, ids = np.pad(distances, more, constant_values=np.inf), np.pad(ids, more, constant_values=-1)
@@ -338,7 +352,7 @@ class Index:
         number = validation.as_number("radius", radius)
         limit = None if limit is None else validation.as_integer("limit", limit, 1)
         state, array, _, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
-        return searching.search_radius(state, array, number, limit, selection, search_params, _threads(threads), stats)
+        return search.search_radius(state, array, number, limit, selection, search_params, _threads(threads), stats)
 
     def _prepare(self, queries: Any, allowed: Any, excluded: Any, where: Any, params: dict[str, Any]) -> Any:
         """The state to search, and everything handed in, checked."""
@@ -431,7 +445,7 @@ class Index:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, atomically: after a crash the old file or the new one is there, whole."""
-        snapshot.save(self, self._require_state(), path)
+        snapshot.save(self._require_state(), path, **self._about)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None) -> Self:
@@ -452,7 +466,15 @@ class Index:
             If the file is damaged or no index, with what is wrong; or holds another kind of index than this class.
         FileNotFoundError
         """
-        return snapshot.load(cls, path, mmap, verify)
+        with snapshot.read(path, mmap, verify) as stored:
+            index = cls(**stored.parameters(cls.__name__))
+            index._state = stored.state(index._metric, cls.structure_class, index._params)
+        return index
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        """What a file says of the index besides its content."""
+        return {"kind": type(self).__name__, "library": __version__, "parameters": self.parameters}
 
     # ---- helpers
 
@@ -471,4 +493,4 @@ class Index:
 
 
 def _threads(wanted: int | None) -> int:
-    return threads.resolve(wanted)
+    return pool.resolve(wanted)

@@ -1,7 +1,7 @@
 """IVFIndex: vectors sorted into the cells of a k-means clustering; a query looks into the nearest cells only.
 
-`inverted.py` describes the structure and the search, `inverted_build.py` how it is built, `calibration.py` how the
-number of cells to look into is measured.
+`inverted/structure.py` describes the structure and the search, `inverted/build.py` how it is built,
+`inverted/calibration.py` how the number of cells to look into is measured.
 
 How to choose. From some ten thousand vectors to many millions it is the index to begin with: it builds fast, answers
 batches faster than anything else here, grows by appending to lists, and is the only one that is built of more vectors
@@ -34,21 +34,20 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
-from annlab import blocks, snapshot, storage, validation
-from annlab import threads as pool
-from annlab.calibration import Calibration
+from annlab.common import pool, validation
+from annlab.common.memory import Room, as_bytes
+from annlab.common.progress import as_progress
+from annlab.core import blocks, snapshot, storage
+from annlab.core.state import State
 from annlab.distances import get_metric
 from annlab.index import Index
-from annlab.inverted import IVFStructure
-from annlab.inverted_build import IDS_BYTES, check_limit, default_n_lists, row_bytes
-from annlab.progress import as_progress
-from annlab.room import Room, as_bytes, is_mapped, rows_at_once
-from annlab.state import State
-from annlab.structure import Structure
+from annlab.inverted.build import IDS_BYTES, check_limit, default_n_lists, row_bytes
+from annlab.inverted.calibration import Calibration
+from annlab.inverted.structure import IVFStructure
 
 STORAGES = ("flat", "sq8", "pq4")
 
@@ -186,26 +185,20 @@ class IVFIndex(Index):
         room = Room.in_files(folder, None if max_memory is None else as_bytes("max_memory", max_memory))
         source = blocks.read(vectors, ids, attributes, self._dim, room.folder, as_progress(progress))
         check_limit(room, source.vectors, self.metric, self._params)
-        built: Any = self._build(source.vectors, threads, progress, owned=True, room=room)
-        structure, order = built
+        structure, order = self._builder.build(
+            source.vectors, source.columns, pool.resolve(threads), as_progress(progress), owned=True, room=room
+        )
+        order = np.arange(len(source.vectors)) if order is None else order
         numbers = order if source.ids is None else source.ids[order]
         columns = {name: values[order] for name, values in source.columns.items()}
         state = State.sealed(self._metric, structure, numbers, columns)
         if path is not None:
-            snapshot.save(self, state, path)
+            snapshot.save(state, path, **self._about)
             stored = storage.read(path, mmap=True, verify=None)[1][snapshot.STRUCTURE + "vectors"]
-            state = dataclasses.replace(state, structure=structure.with_vectors(stored))
+            state = dataclasses.replace(state, structure=cast(IVFStructure, structure).with_vectors(stored))
         with self._compact_lock, self._write_lock:
             self._dim, self._state = source.vectors.shape[1], state
         return self
-
-    def _rebuild(self, state: State, rows: np.ndarray, threads: int | None, progress: Any) -> tuple[Structure, Any]:
-        if not is_mapped(state.sealed_vectors):
-            return super()._rebuild(state, rows, threads, progress)
-        room, at_once = Room.in_files(), rows_at_once(self.dim)
-        parts = (state.gather(rows[start : start + at_once]) for start in range(0, len(rows), at_once))
-        source = blocks.read(parts, None, None, self.dim, room.folder, as_progress(progress))
-        return self._build(source.vectors, threads, progress, owned=True, room=room)
 
     @property
     def _structure(self) -> IVFStructure:

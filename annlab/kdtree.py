@@ -2,8 +2,9 @@
 
 The rows are halved again and again along the coordinate in which they extend furthest (Bentley, Multidimensional binary
 search trees, 1975), four halvings to a node, so a node has sixteen children. Each child has the smallest box around its
-rows. A search leaves out all whose box is farther away than the k-th row found. `annlab/trees.py` explains the arrays
-and why a search in float32 loses nothing, `kernels/tree.py` the search, `kernels/tree_build.py` the building.
+rows. A search leaves out all whose box is farther away than the k-th row found. `annlab/trees/structure.py` explains
+the arrays and why a search in float32 loses nothing, `kernels/trees/search.py` the search, `kernels/trees/build.py` the
+building.
 
 When to use it: in 2 to about 16 dimensions, or more if the data vary in few directions; exact, with ties by id. When
 not: in high dimensions all rows are about equally far away, every box could hold a neighbour, and the tree degenerates
@@ -34,10 +35,14 @@ with `criteria` and without 6.0 and 6.9, 4.6 and 10, 2.8 and 26, 2.5 and 36; mic
 and 11, 4.0 and 8.2. Filtering the answers afterwards takes 26, 105, 984 and 6,468.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from annlab.kernels.tree import BOX
-from annlab.trees import TreeIndex, TreeStructure
+from annlab.common import validation
+from annlab.index import Index
+from annlab.kernels.trees.search import BOX
+from annlab.trees import parameters
+from annlab.trees.structure import TreeStructure
 
 
 class KDTreeStructure(TreeStructure):
@@ -46,13 +51,37 @@ class KDTreeStructure(TreeStructure):
     shape: ClassVar[int] = BOX
 
 
-class KDTreeIndex(TreeIndex):
+class KDTreeIndex(Index):
     """Exact or approximate nearest neighbours by a tree of boxes, for data of few dimensions.
 
-    The parameters are those of `TreeIndex`: metric, dim, criteria, epsilon, max_leaves, seed, auto_compact.
+    Parameters
+    ----------
+    metric : {"l2", "cosine"}
+        See `annlab.distances`; for `cosine` the tree is built over the vectors scaled to length 1.
+    dim : int, optional
+        The dimension, to begin with an empty index and `add`; `fit` finds it by itself.
+    criteria : sequence of str, optional
+        Attributes by which the rows are divided before they are divided by coordinates: each combination of their
+        values has a tree of its own, so that a search with `where=` on them visits no other. At most 64 combinations,
+        the most frequent ones, have one; the rest share a tree. Worth it for attributes of few values that searches
+        often ask for; a search without `where=` visits every tree and takes longer. All other attributes can be asked
+        for too, as in any index.
+    epsilon : float, at least 0
+        Of a search: the i-th distance returned may be (1 + epsilon) times the true i-th, which lets the search leave
+        out more (Arya et al., An optimal algorithm for approximate nearest neighbor searching, 1998). 0 is exact. For
+        `cosine` it applies to the distance on the unit sphere, so distances may be (1 + epsilon)^2 times as large.
+    max_leaves : int, optional
+        Of a search: visit at most so many leaves of sixteen rows, the nearest first (best-bin-first: Beis and Lowe,
+        Shape indexing using approximate nearest-neighbour search, 1997). None is exact.
+    seed : int
+        For the sample of queries by which the cost of a search is measured.
+    auto_compact : bool
+        See `Index`.
 
     Notes
     -----
+    A radius search is always exact.
+
     Memory: the vectors, an eighth of that again in boxes (float32; half as much beside float64 vectors), for
     `cosine` 4 bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids
     apart.
@@ -72,3 +101,12 @@ class KDTreeIndex(TreeIndex):
     """
 
     structure_class = KDTreeStructure
+    metrics = parameters.REFUSED_METRICS
+    search_parameters = parameters.SEARCH_PARAMETERS
+
+    @validation.checks_names
+    def __init__(self, *, metric: str = "l2", dim: int | None = None, criteria: Sequence[str] | None = None,
+                 epsilon: float = 0.0, max_leaves: int | None = None, seed: int = 0,
+                 auto_compact: bool = True) -> None:  # fmt: skip
+        checked = parameters.checked(criteria, epsilon, max_leaves)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, **checked)

@@ -31,12 +31,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from annlab import threads, validation
-from annlab.centroids import Centroids, Conversion, group_by_label, half_squared_norms
+from annlab.common import pool, validation
+from annlab.common.progress import Progress, as_progress
 from annlab.distances import get_metric
 from annlab.kernels import kmeans as kernels
-from annlab.progress import as_progress
-from annlab.structure import Progress
+from annlab.scan.centroids import Centroids, Conversion, group_by_label, half_squared_norms
 
 _SEEDING_SAMPLE = 16  # points per cluster that seeds are drawn from
 _FIRST_SAMPLE = 64  # points per cluster of the first nested sample: with 16, centroids fit the sample, not the data
@@ -125,8 +124,8 @@ def _means(
     k = len(centroids)
     offsets, order = group_by_label(labels, k)
     sums, sizes = np.empty(centroids.shape), np.diff(offsets)
-    parts = threads.split(0, k, n_threads)
-    threads.run(lambda start, stop: kernels.cluster_sums(points, offsets, order, start, stop, sums), parts, n_threads)
+    parts = pool.split(0, k, n_threads)
+    pool.run(lambda start, stop: kernels.cluster_sums(points, offsets, order, start, stop, sums), parts, n_threads)
     means = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
     empty = np.flatnonzero(sizes == 0)
     if len(empty):
@@ -222,7 +221,7 @@ class KMeans:
         if metric.name == "cosine":  # centroids have to lie on the sphere, so the center is its own
             conversion = Conversion(metric, np.zeros(vectors.shape[1]))
         training = train(conversion.points(vectors[rows]), k, rng, normalized=metric.name == "cosine",
-                         max_iterations=iterations, tolerance=tolerance, n_threads=threads.resolve(self.threads),
+                         max_iterations=iterations, tolerance=tolerance, n_threads=pool.resolve(self.threads),
                          progress=as_progress(self.progress))  # fmt: skip
         self._conversion, self._centroids = conversion, Centroids(training.centroids)
         self.cluster_centers_ = (training.centroids / conversion.scale + conversion.center).astype(np.float32)
@@ -237,7 +236,7 @@ class KMeans:
         for start in range(0, len(vectors), _CHUNK):
             points = self._conversion.points(vectors[start : start + _CHUNK])
             stop = start + len(points)
-            labels[start:stop], surrogates = self._centroids.nearest(points, threads.resolve(self.threads))
+            labels[start:stop], surrogates = self._centroids.nearest(points, pool.resolve(self.threads))
             squares[start:stop] = np.maximum(2.0 * (half_squared_norms(points) + surrogates), 0.0)
         return labels, squares / self._conversion.scale**2
 

@@ -1,12 +1,12 @@
 """LSHIndex: locality-sensitive hashing with random hyperplanes and cross-polytopes.
 
-lsh_codes.py      metrics become angles, angles become sign codes
-lsh_scan.py       candidates by scanning all codes              kernels/hashing.py, hamming.py, hamming_tables.py
-lsh_buckets.py    candidates from hash tables                   kernels/buckets.py
-lsh_keys.py       keys of two families, and what to probe     kernels/probing.py, rotations.py
-lsh_structure.py  the two as one structure: building, growing, storing
-lsh_tuning.py     parameters measured on held-out rows
-lsh_theory.py     what random hyperplanes and cross-polytopes promise
+hashing/codes.py      metrics become angles, angles become sign codes
+hashing/scan.py       candidates by scanning all codes         kernels/hashing/signs.py, hamming.py
+hashing/buckets.py    candidates from hash tables                   kernels/hashing/buckets.py
+hashing/keys.py       keys of two families, and what to probe     kernels/hashing/probe_order.py, rotations.py
+hashing/structure.py  the two as one structure: building, growing, storing
+hashing/tuning.py     parameters measured on held-out rows
+hashing/theory.py     what random hyperplanes and cross-polytopes promise
 """
 
 import math
@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from annlab import validation
+from annlab.common import validation
+from annlab.common.progress import as_progress
+from annlab.core.structure import Building
 from annlab.distances import get_metric
+from annlab.hashing.buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
+from annlab.hashing.codes import MAX_BITS
+from annlab.hashing.keys import FAMILIES
+from annlab.hashing.structure import MODES, LSHStructure
+from annlab.hashing.tuning import Aim
 from annlab.index import Index
-from annlab.lsh_buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
-from annlab.lsh_codes import MAX_BITS
-from annlab.lsh_keys import FAMILIES
-from annlab.lsh_structure import MODES, LSHStructure
-from annlab.lsh_tuning import Aim
-from annlab.progress import as_progress
 
 
 def _auto_or(name: str, largest: int) -> Any:
@@ -44,8 +45,8 @@ class LSHIndex(Index):
     Parameters
     ----------
     metric : {"l2", "cosine", "ip"}
-        How each becomes an angle is told in `annlab/lsh_codes.py`: `l2` by the angle about the mean, `ip` by lifting
-        rows to one length.
+        How each becomes an angle is told in `annlab/hashing/codes.py`: `l2` by the angle about the mean, `ip` by
+        lifting rows to one length.
     mode : {"auto", "scan", "buckets"}
         "auto" scans below 250,000 rows; from there on it builds both, and keeps the one whose single queries cost less
         by what was counted on held-out rows, see the notes.
@@ -195,7 +196,7 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
     family : {"cross_polytope", "hyperplanes"}
     n_rows : int, optional
         How many rows the index will have, if `vectors` are a sample. What is needed is scaled up, see
-        `annlab/lsh_tuning.py`.
+        `annlab/hashing/tuning.py`.
     seed : int
 
     Returns
@@ -233,10 +234,9 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
     best: tuple[float, dict[str, Any]] | None = None
     for n_tables, n_bits in tried:
         index = LSHIndex(metric=metric, mode=mode, family=family, n_tables=n_tables, n_bits=n_bits)
-        built, _ = LSHStructure.build(
-            array, metric=get_metric(metric), params=index._params, rng=np.random.default_rng(seed), threads=1,
-            progress=as_progress(None), owned=True, aim=aim,
-        )  # fmt: skip
+        rng = np.random.default_rng(seed)
+        building = Building(get_metric(metric), index._params, rng, 1, as_progress(None), owned=True)
+        built, _ = LSHStructure.build(array, building, aim)
         settings = replace(built.settings, rerank=math.ceil(growth * built.settings.rerank))
         built.settings = settings
         cost = built.nanoseconds(growth)

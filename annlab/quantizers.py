@@ -6,7 +6,7 @@ the bytes of float32, an error below half a level.
 `ProductQuantizer` cuts the coordinates into groups and replaces each group by the nearest of 16 codewords, which
 k-means finds for that group (H. Jegou, M. Douze, C. Schmid, "Product quantization for nearest neighbor search", TPAMI
 2011): 4 bits for two float32 coordinates, a sixteenth of the bytes. Sixteen codewords, because tables of sixteen bytes
-fit into registers (`kernels/pq.py`).
+fit into registers (`kernels/inverted/product_codes.py`).
 
 IVFIndex stores such codes; alone they serve to compress what need not be exact.
 """
@@ -15,9 +15,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from annlab import kmeans, threads, validation
-from annlab.centroids import Centroids
-from annlab.kernels.pq import CODEWORDS
+from annlab import kmeans
+from annlab.common import pool, validation
+from annlab.kernels.inverted.product_codes import CODEWORDS
+from annlab.scan.centroids import Centroids
 
 _CHUNK = 65536  # vectors encoded at a time
 _LARGEST = 1e15  # coordinate: squares and their sums stay in the range of float32
@@ -109,7 +110,7 @@ class ProductQuantizer:
         rows = rng.permutation(len(array))[:_TRAINING_POINTS]
         sample, self.dim = array[rows], array.shape[1]
         books = [
-            kmeans.train(group, CODEWORDS, rng, max_iterations=15, n_threads=threads.resolve(self._n_threads)).centroids
+            kmeans.train(group, CODEWORDS, rng, max_iterations=15, n_threads=pool.resolve(self._n_threads)).centroids
             for group in self._groups(sample)
         ]
         return self._set(np.ascontiguousarray(np.stack(books).transpose(0, 2, 1)), self.dim)
@@ -141,7 +142,7 @@ class ProductQuantizer:
         _fitted(self, "codebooks")
         array = validation.as_vectors(vectors, dim=self.dim)
         codes = np.empty((len(array), len(self._tables)), np.uint8)
-        workers = threads.resolve(self._n_threads)
+        workers = pool.resolve(self._n_threads)
         for start in range(0, len(array), _CHUNK):
             for m, group in enumerate(self._groups(array[start : start + _CHUNK])):
                 codes[start : start + _CHUNK, m] = self._tables[m].nearest(group, workers)[0]

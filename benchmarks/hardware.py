@@ -126,8 +126,8 @@ def byte_dot_rate() -> float:
     Every step takes one register of rows and `ACCUMULATORS` queries, all from the first-level cache, so that nothing
     but the dot products themselves limits the rate, and a path that has no instruction for them can share no work.
     """
-    from annlab.kernels.simd import LANES, int_registers, load, pointer, splat, store
-    from annlab.kernels.simd_bytes import LARGEST_SIGNED, dot_bytes, splat_quad
+    from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, splat_quad
+    from annlab.kernels.simd.registers import LANES, int_registers, load, pointer, splat, store
 
     quads, tries = 64, 4000
 

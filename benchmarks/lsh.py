@@ -122,7 +122,7 @@ class Codes(Peer):
 
     def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
         from annlab.distances import get_metric
-        from annlab.lsh_codes import Encoder
+        from annlab.hashing.codes import Encoder
 
         rng = np.random.default_rng(0)
         self.encoder = Encoder.learn(train, get_metric(metric), parameters["n_bits"], True, rng)
@@ -130,7 +130,7 @@ class Codes(Peer):
 
     def fill(self, codes: np.ndarray) -> None:
         """Take in the codes (n, words)."""
-        from annlab.lsh_scan import CodeScan
+        from annlab.hashing.scan import CodeScan
 
         self.bytes, self.index = codes.nbytes, CodeScan.build(codes)
 

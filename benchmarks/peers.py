@@ -84,13 +84,13 @@ class Annlab(Peer):
         """Of an exact scan of bytes: the rows left to be scored (median), queries that were scanned again, "auto"."""
         if getattr(self.index, "precision", None) != "int8":
             return {}
-        from annlab import certified
-        from annlab.statistics import DISTANCES
+        from annlab.common.statistics import DISTANCES
+        from annlab.scan import int8
 
         scanner, n = self.index._state.structure._scanner, len(self.index)
         counters = np.zeros((len(queries), 3), np.int64)
         found = scanner.search(queries, k, None, np.arange(n), self.threads, counters)
-        auto = certified.suits(scanner.vectors) and certified.pays(scanner, np.random.default_rng(0))
+        auto = int8.suits(scanner.vectors) and int8.pays(scanner, np.random.default_rng(0))
         return {
             "survivors": float(np.median((found >= 0).sum(axis=1))),
             "scanned again": int((counters[:, DISTANCES] > n).sum()),

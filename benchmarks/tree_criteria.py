@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import annlab
+from annlab.common.statistics import SearchStats
 from annlab.datasets import Dataset
-from annlab.statistics import SearchStats
 from benchmarks.harness import Budget, Run, Sweep, measure
 from benchmarks.peers import Answer, Peer
 

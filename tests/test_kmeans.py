@@ -6,8 +6,8 @@ import pytest
 from hypothesis import strategies as st
 
 from annlab import KMeans, kmeans
-from annlab.centroids import Centroids, group_by_label
 from annlab.datasets import synthetic
+from annlab.scan.centroids import Centroids, group_by_label
 
 
 def squared_distances(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import strategies as st
 
 from annlab import ProductQuantizer, ScalarQuantizer
-from annlab.centroids import Conversion, group_by_label
-from annlab.codedlists import CodedLists, block_offsets
 from annlab.distances import get_metric
-from annlab.kernels import pq as kernels
-from tests.list_scans import scan_one
+from annlab.inverted.coded_lists import CodedLists, block_offsets
+from annlab.kernels.inverted import product_codes as kernels
+from annlab.scan.centroids import Conversion, group_by_label
+from tests.inverted.list_scans import scan_one
 
 
 @hypothesis.given(n=st.integers(1, 50), dim=st.integers(1, 9), seed=st.integers(0, 99))

@@ -1,10 +1,11 @@
 """The two halves of an iteration of k-means: the nearest centroid of every point, and the mean of every cluster.
 
-Assignment is the tile of `kernels/scan.py` with another end. A group of points, packed (dim x QUERIES_IN_TILE) and
-negated, meets the centroids panel by panel; every lane of a register keeps the smallest surrogate |c|^2/2 - x.c that it
-has seen and the panel in which that was, and one pass over the lanes finds the winner. Neither a distance matrix nor a
-buffer is written. Sums run over the dimensions in ascending order, whatever else is computed at the same time, so a
-point's centroid depends on neither the batch nor the threads; of centroids at equal distance the first one wins.
+Assignment is the tile of `kernels/scan/batch.py` with another end. A group of points, packed (dim x QUERIES_IN_TILE)
+and negated, meets the centroids panel by panel; every lane of a register keeps the smallest surrogate |c|^2/2 - x.c
+that it has seen and the panel in which that was, and one pass over the lanes finds the winner. Neither a distance
+matrix nor a buffer is written. Sums run over the dimensions in ascending order, whatever else is computed at the same
+time, so a point's centroid depends on neither the batch nor the threads; of centroids at equal distance the first one
+wins.
 
 The update sorts the points by cluster (counting sort: a stable order and the offsets of the clusters) and adds up each
 cluster in float64, so that it can be split over threads by clusters without changing a bit.
@@ -12,9 +13,8 @@ cluster in float64, so that it can be split over threads by clusters without cha
 
 import numpy as np
 
-from annlab.kernels.path import entry, kernel
-from annlab.kernels.scan import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float_tile
-from annlab.kernels.simd import (
+from annlab.kernels.simd.path import entry, kernel
+from annlab.kernels.simd.registers import (
     LANES,
     choose,
     float_registers,
@@ -26,6 +26,7 @@ from annlab.kernels.simd import (
     store,
     to_doubles,
 )
+from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float_tile
 
 _INFINITY = np.float32(np.inf)
 

@@ -23,9 +23,9 @@ from numba import types
 from numba.extending import overload
 
 from annlab.kernels.distance import COSINE, L2, distance, inner_product, inverse_norm
-from annlab.kernels.folding import QUARTER, fold_rows
-from annlab.kernels.path import entry, inlined, kernel
-from annlab.kernels.simd import LANES, float_registers, fma, load, load_first, pointer, prefetch, splat, store
+from annlab.kernels.simd.folding import QUARTER, fold_rows
+from annlab.kernels.simd.path import entry, inlined, kernel
+from annlab.kernels.simd.registers import LANES, float_registers, fma, load, load_first, pointer, prefetch, splat, store
 from annlab.kernels.topk import kth_smallest, push, sort_heap
 
 _AHEAD = 8  # candidates to ask for ahead of their use

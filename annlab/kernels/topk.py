@@ -2,18 +2,18 @@
 
 A scan offers a query millions of rows and a few hundred of them matter. It keeps a *buffer* per query, a few times k
 long, and a *bound*: what lies above the bound is dropped by one vector comparison, what does not is appended. When the
-buffer is full, `tighten` (in scan.py) finds the k-th smallest value so far, lowers the bound to what could still be
-among the k nearest (values of a scan are rounded, so the bound is the k-th value plus a slack, see
-`annlab/scanning.py`), and throws the rest away. Finding the k-th is quickselect, with one difference from the textbook:
-a register is compared with the pivot at once, and the lanes below and above it are written to two places by compressed
-stores.
+buffer is full, `tighten` (in scan/batch.py) finds the k-th smallest value so far, lowers the bound to what could still
+be among the k nearest (values of a scan are rounded, so the bound is the k-th value plus a slack, see
+`annlab/scan/scanner.py`), and throws the rest away. Finding the k-th is quickselect, with one difference from the
+textbook: a register is compared with the pivot at once, and the lanes below and above it are written to two places by
+compressed stores.
 
 The *heap* holds the k best (distance, id) pairs of an exact scoring, the worst at its root, so that ties are broken by
 id also at the cut.
 """
 
-from annlab.kernels.path import kernel
-from annlab.kernels.simd import LANES, count, load, ramp, splat, store, store_compressed
+from annlab.kernels.simd.path import kernel
+from annlab.kernels.simd.registers import LANES, count, load, ramp, splat, store, store_compressed
 
 PADDING = LANES  # elements that a compressed store may write behind the end of a buffer
 _SMALL = LANES  # below this many values, insertion is quicker than another partition

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 )
 
 import annlab
-import annlab.compaction
+import annlab.core.compaction
 from tests import oracle
 from tests.contract.checks import check_neighbors, same
 
@@ -178,7 +178,8 @@ def machine(entry, metric, folder):
 
 
 def test_writes_in_any_order(entry, metric, tmp_path, monkeypatch):
-    monkeypatch.setattr(annlab.compaction, "_SMALL_TAIL", 32)  # so that small indexes absorb and compact by themselves
+    # so that small indexes absorb and compact by themselves
+    monkeypatch.setattr(annlab.core.compaction, "_SMALL_TAIL", 32)
     run_state_machine_as_test(lambda: machine(entry, metric, tmp_path)())
 
 

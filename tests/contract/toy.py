@@ -2,22 +2,20 @@
 
 import numpy as np
 
-from annlab import Index, bits
+from annlab import Index, Structure
+from annlab.common import rowsets
 
 
-class ToyStructure:
+class ToyStructure(Structure):
     """All vectors, sorted by their first coordinate (so that rows have another order than the user's)."""
-
-    bulk = frozenset({"vectors"})
-    exhaustive = False
 
     def __init__(self, vectors, metric):
         self.vectors, self.metric = vectors, metric
 
     @classmethod
-    def build(cls, vectors, *, metric, params, rng, threads, progress, owned):
+    def build(cls, vectors, building):
         order = np.argsort(vectors[:, 0], kind="stable")
-        return cls(vectors[order], metric), order
+        return cls(vectors[order], building.metric), order
 
     def search(self, queries, k, request):
         found = np.full((len(queries), len(self.vectors)), -1, np.int64)
@@ -34,7 +32,7 @@ class ToyStructure:
     def _ranked(self, query, i, request):
         alive = request.alive
         if alive is not None:
-            alive = bits.unpack(alive if alive.ndim == 1 else alive[i], len(self.vectors))
+            alive = rowsets.unpack(alive if alive.ndim == 1 else alive[i], len(self.vectors))
         rows = np.arange(len(self.vectors)) if alive is None else np.flatnonzero(alive)
         request.counters[i] += (len(rows), 1, self.vectors[rows].nbytes)
         x, q = self.vectors[rows].astype(np.float64), query.astype(np.float64)
@@ -44,21 +42,12 @@ class ToyStructure:
         slack = 1e-6 * (1 + np.abs(q).sum()) * (1 + np.abs(x).max(initial=0.0))
         return rows, ranks, slack
 
-    def absorb(self, vectors, rng):
-        return None
-
     def rows_touched(self, params):
         return len(self.vectors) // 4
-
-    def arrays(self):
-        return {"vectors": self.vectors}
 
     @classmethod
     def from_arrays(cls, arrays, *, metric, params):
         return cls(arrays["vectors"], metric)
-
-    def check(self):
-        pass
 
 
 class ToyIndex(Index):

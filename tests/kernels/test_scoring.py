@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import annlab
 from annlab.kernels import scoring
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
-from annlab.kernels.path import entry
-from annlab.kernels.simd import pointer
+from annlab.kernels.simd.path import entry
+from annlab.kernels.simd.registers import pointer
 from tests import oracle
 
 CODES = {"l2": L2, "cosine": COSINE, "ip": INNER_PRODUCT}

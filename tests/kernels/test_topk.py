@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 
 from annlab.kernels import topk
-from annlab.kernels.simd import LANES, pointer
+from annlab.kernels.simd.registers import LANES, pointer
 from annlab.kernels.topk import PADDING
 
 FEW = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1e-45, 1.0, 2.0, 3.4e38, np.inf])

@@ -1,0 +1,104 @@
+"""Work on several CPUs: one pool of threads for the whole process, and kernels that release the interpreter's lock.
+
+Numba's own parallel layers abort or hang when several threads or a forked process enter them, so kernels here are
+serial and this module splits the work: a batch's queries, or the rows of a scan. The pool is made at its first use and
+forgotten in a forked child (its threads do not exist there). Small work, and work asked for by a thread of the pool,
+runs where it is called. No global setting of Numba, BLAS or OpenMP is touched.
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from annlab.common import validation
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+_inside = threading.local()
+
+
+def available() -> int:
+    """How many threads work is split over by default: `ANNLAB_THREADS`, or the CPUs that this process may use."""
+    setting = os.environ.get("ANNLAB_THREADS")
+    if setting:
+        try:
+            return validation.as_integer("ANNLAB_THREADS", int(setting), 1)
+        except ValueError:
+            raise ValueError(f"ANNLAB_THREADS must be a whole number of at least 1, not {setting!r}") from None
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def resolve(threads: int | None) -> int:
+    """The number of threads to use for a call: as asked, or all; one inside the pool's own threads."""
+    wanted = available() if threads is None else validation.as_integer("threads", threads, 1, 1024)
+    return 1 if getattr(_inside, "worker", False) else wanted
+
+
+def split(start: int, stop: int, parts: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """Cut start..stop into at most `parts` ranges of about the same length, cut at multiples (counted from start)."""
+    units = -(-(stop - start) // multiple)
+    parts = max(1, min(parts, units))
+    cuts = [start + multiple * (units * i // parts) for i in range(parts)] + [stop]
+    return list(itertools.pairwise(cuts))
+
+
+def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], threads: int) -> list[T]:
+    """Call function(*task) for every task, over at most `threads` threads; results in the order of the tasks.
+
+    If calls raise, the error of the first of them is raised, after all have ended.
+    """
+    if threads <= 1 or len(tasks) <= 1 or getattr(_inside, "worker", False):
+        return [function(*task) for task in tasks]
+    lanes: list[list[int]] = [list(range(i, len(tasks), threads)) for i in range(min(threads, len(tasks)))]
+
+    def work(lane: list[int]) -> list[T]:
+        _inside.worker = True
+        try:
+            return [function(*tasks[i]) for i in lane]
+        finally:
+            _inside.worker = False
+
+    with _lock:  # a pool that another call replaces takes no more work
+        pool = _get_pool(threads)
+        futures = [pool.submit(work, lane) for lane in lanes[1:]]
+    results: list[Any] = [None] * len(tasks)
+    error: BaseException | None = None
+    for lane, outcome in zip(lanes, [lambda: work(lanes[0]), *(f.result for f in futures)], strict=True):
+        try:
+            for i, value in zip(lane, outcome(), strict=True):
+                results[i] = value
+        except BaseException as failure:
+            error = error or failure
+    if error is not None:
+        raise error
+    return results
+
+
+def _get_pool(threads: int) -> ThreadPoolExecutor:
+    """The shared pool, grown to what a call asks for (the calling thread works too)."""
+    global _pool, _pool_size
+    wanted = max(threads - 1, available() - 1, 1)
+    if _pool is None or _pool_size < wanted:
+        if _pool is not None:
+            _pool.shutdown(wait=False)  # what was submitted to it still runs
+        _pool, _pool_size = ThreadPoolExecutor(wanted, thread_name_prefix="annlab"), wanted
+    return _pool
+
+
+def _forget_pool() -> None:
+    global _pool, _pool_size, _lock
+    _lock, _pool, _pool_size = threading.Lock(), None, 0
+    _inside.worker = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

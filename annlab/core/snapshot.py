@@ -1,0 +1,131 @@
+"""A state as named arrays and back: what `save` writes, and what `load` believes only after checking it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab.common import rowsets
+from annlab.common.memory import is_mapped
+from annlab.core import storage
+from annlab.core.column import Column
+from annlab.core.ids import IdMap
+from annlab.core.state import State
+from annlab.core.structure import Structure
+from annlab.distances import Metric
+from annlab.scan.points import Extent
+
+STRUCTURE, _ATTRIBUTE = "structure.", "attribute."  # beginnings of arrays' names
+
+
+def to_arrays(state: State) -> tuple[dict[str, np.ndarray], set[str]]:
+    """All arrays of a state by name, and the names of those that are bulk (see core/storage.py)."""
+    arrays = {"ids": state.by_row.array, "alive": rowsets.pack(state.alive.array), "tail": state.tail.array}
+    for name, column in state.columns.items():
+        arrays[_ATTRIBUTE + name] = column.array
+    bulk = {"tail"}
+    if state.structure is not None:
+        arrays |= {STRUCTURE + name: array for name, array in state.structure.arrays().items()}
+        bulk |= {STRUCTURE + name for name in state.structure.bulk}
+    return arrays, bulk
+
+
+def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: type[Structure],
+                params: dict[str, Any], dim: int, dtype: Any) -> State:  # fmt: skip
+    """The state of some arrays. Raises a ValueError (or KeyError, TypeError) wherever they do not fit together."""
+    ids, tail = arrays["ids"], arrays["tail"]
+    inner = {name.removeprefix(STRUCTURE): a for name, a in arrays.items() if name.startswith(STRUCTURE)}
+    _require("tail", tail, dtype, (len(tail), dim))
+    structure, n_sealed = None, 0
+    if inner:
+        n_sealed = len(inner["vectors"])
+        _require("vectors", inner["vectors"], dtype, (n_sealed, dim))
+        if not n_sealed:
+            raise ValueError("a structure without vectors")
+        structure = structure_class.from_arrays(inner, metric=metric, params=params)
+        structure.check()
+    n = n_sealed + len(tail)
+    _require("ids", ids, np.int64, (n,))
+    _require("alive", arrays["alive"], np.uint64, (-(-n // 64),))
+    alive = rowsets.unpack(arrays["alive"], n).copy()
+    living = np.sort(ids[alive])
+    if len(living) and (living[0] < 0 or (living[1:] == living[:-1]).any()):
+        raise ValueError("ids are negative or occur twice")
+    columns = {}
+    for name, values in arrays.items():
+        if name.startswith(_ATTRIBUTE):
+            _require(name, values, values.dtype, (n,))
+            columns[name.removeprefix(_ATTRIBUTE)] = Column(values)
+    extent = Extent.of(tail, metric) if len(tail) else None
+    id_map = IdMap.of_living(ids, alive)
+    return State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
+
+
+def memory(state: State | None) -> dict[str, int]:
+    """Bytes of every array of a state, and the sums of those in memory and of those that are mapped from a file."""
+    if state is None:
+        return {"total": 0, "mapped": 0}
+    arrays = to_arrays(state)[0] | {"alive": state.alive.array}
+    parts = {name: array.nbytes for name, array in arrays.items()} | {"id look-up": state.ids.lookup_bytes}
+    mapped = sum(array.nbytes for array in arrays.values() if is_mapped(array))
+    return parts | {"total": sum(parts.values()) - mapped, "mapped": mapped}
+
+
+def _require(name: str, array: np.ndarray, dtype: Any, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"array {name!r} is {array.dtype} {array.shape}, but should be {np.dtype(dtype)} {shape}")
+
+
+def save(state: State, path: str | os.PathLike[str], **about: Any) -> None:
+    """Write a state to a file; `about` the index: its kind, parameters and the version of the library."""
+    arrays, bulk = to_arrays(state)
+    manifest = about | {
+        "dim": state.tail.array.shape[1],
+        "dtype": state.tail.array.dtype.name,
+        "rows": state.n_rows,
+        "vectors": state.n_live,
+    }
+    storage.write(path, manifest, arrays, bulk)
+
+
+class Stored(NamedTuple):
+    """What a file holds, before it is believed."""
+
+    path: str | os.PathLike[str]
+    manifest: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def parameters(self, kind: str) -> dict[str, Any]:
+        """The parameters of the index, which has to be of this kind."""
+        manifest = self.manifest
+        if manifest["kind"] != kind:
+            raise storage.CorruptIndexError(
+                f"{self.path} holds a {manifest['kind']}, not a {kind}: use annlab.load(path)"
+            )
+        dim, dtype = manifest["dim"], manifest["dtype"]
+        if dtype not in ("float32", "float64") or type(dim) is not int or not 1 <= dim < 2**31:
+            raise ValueError(f"dimension {dim!r} and dtype {dtype!r}")
+        return {**manifest["parameters"], "dim": dim}
+
+    def state(self, metric: Metric, structure_class: type[Structure], params: dict[str, Any]) -> State:
+        """The state of the file, for an index with these parameters."""
+        manifest = self.manifest
+        dtype = np.dtype(manifest["dtype"])
+        state = from_arrays(self.arrays, metric, structure_class, params, manifest["dim"], dtype)
+        if (manifest["rows"], manifest["vectors"]) != (state.n_rows, state.n_live):
+            raise ValueError(f"the manifest counts {manifest['rows']} rows, the arrays {state.n_rows}")
+        return state
+
+
+@contextmanager
+def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> Iterator[Stored]:
+    """What a file holds; whatever is found wrong with it while it is used becomes a CorruptIndexError."""
+    stored = Stored(path, *storage.read(path, mmap, verify))
+    try:
+        yield stored
+    except storage.CorruptIndexError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise storage.CorruptIndexError(f"{path} does not fit together: {error}") from None

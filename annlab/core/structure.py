@@ -1,0 +1,161 @@
+"""What an algorithm must provide to become an index: a `Structure`.
+
+A structure is the sealed, unchanging part of an index: vectors in rows 0..n-1 and whatever finds neighbours among them.
+It knows nothing of ids (beyond breaking ties), removal, filters, files, threads for batches, or statistics: `Index`
+adds these, once, for every algorithm. It returns *candidates*, and `Index` scores them by the one definition of a
+distance (`kernels/distance.py`) and keeps the k best. So an exact structure has to return every row that could be among
+the k nearest given how its own arithmetic rounds, and an approximate one what it considers worth scoring.
+
+`build`, `search`, `search_radius` and `from_arrays` are what makes an algorithm; all else has a default that is right
+for a structure that is a matrix of vectors and is built anew when it grows. `docs/write-an-index.md` walks through one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from annlab.common.memory import IN_MEMORY, Room
+from annlab.common.progress import Progress
+from annlab.distances import Metric
+
+
+class Building(NamedTuple):
+    """How a structure is to be built, or to take in more rows.
+
+    Attributes
+    ----------
+    metric : Metric
+    params : dict
+        The parameters of the index, all present and checked.
+    rng : numpy.random.Generator
+        Everything random comes from it.
+    threads : int
+    progress : function of (what, share)
+    owned : bool
+        Whether the structure may keep the array of vectors; where not, it may be the user's: copy what is kept.
+    criteria : function, optional
+        For rows, the values (m, number of criteria) int64 of the attributes that `divides_by` names.
+    room : Room
+        Where large arrays go, for structures that `builds_in_files`.
+    """
+
+    metric: Metric
+    params: dict[str, Any]
+    rng: np.random.Generator
+    threads: int
+    progress: Progress
+    owned: bool
+    criteria: Callable[[np.ndarray], np.ndarray] | None = None
+    room: Room = IN_MEMORY
+
+
+class Request(NamedTuple):
+    """One search, as a structure sees it.
+
+    Attributes
+    ----------
+    alive : (words,) or (q, words) uint64, or None
+        Bits of the rows that may be returned, for all queries or one set each (`common/rowsets.py`); None: all rows.
+    keys : (n,) int64
+        The ids of the rows. Among rows at equal distance the smaller key wins, also at the cut after the k-th.
+    params : dict
+        The search parameters of the index (its `search_parameters`), all present and checked.
+    threads : int
+        More than 1 only if the queries are too few to be split between threads by `Index`, or if the structure
+        `takes_batches`.
+    counters : (q, N_COUNTERS) int64
+        To be added to, see `common/statistics.py`.
+    """
+
+    alive: np.ndarray | None
+    keys: np.ndarray
+    params: dict[str, Any]
+    threads: int
+    counters: np.ndarray
+
+
+class Scored(NamedTuple):
+    """Results in place of candidates, from a structure that measured its candidates by `kernels/distance.py` itself.
+
+    distances (q, k) and ids (q, k): the k nearest among the structure's rows, sorted by (distance, id), padded with inf
+    and -1.
+    """
+
+    distances: np.ndarray
+    ids: np.ndarray
+
+
+class Structure:
+    """The contract of an algorithm. `ExactStructure` in exact.py is the simplest real one.
+
+    Attributes
+    ----------
+    vectors : (n, dim)
+        C-contiguous, in the order of the rows. May be memory-mapped.
+    """
+
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors"})
+    """Names in `arrays()` whose values cannot lead a kernel astray (vectors, codes): not verified by a mapped load."""
+
+    exhaustive: ClassVar[bool] = False
+    """Whether a search looks at no more rows than a scan of the allowed ones: then a selective filter is no reason to
+    scan these instead."""
+
+    builds_in_files: ClassVar[bool] = False
+    """Whether `build` honours `Building.room`, so that the vectors may exceed the memory."""
+
+    vectors: np.ndarray
+
+    @classmethod
+    def divides_by(cls, params: dict[str, Any]) -> Sequence[str]:
+        """Names of attributes by which rows are divided before anything else; their values come with `Building`."""
+        return ()
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray | None]:
+        """Build over vectors (n, dim), n >= 1. Returns the structure, and which input row each of its rows is.
+
+        The order (n,) is None if the rows stay as they are.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no way to be built")
+
+    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
+        """Candidates for every query: (q, m) int64 rows, no row twice, -1 where there is none; or the results."""
+        raise NotImplementedError(f"{type(self).__name__} has no search")
+
+    def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates within a distance: limits (q + 1,) and rows, those of query i at limits[i]:limits[i + 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has no search by radius")
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether large batches are given whole, with all threads, because the structure shares out the work better."""
+        return False
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows, copied."""
+        return self.vectors[rows]
+
+    def absorb(self, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray | None] | None:
+        """A structure that also holds `vectors`, behind the present rows before `order` is applied as in `build`.
+
+        None where this would cost as much as building anew, which is then done.
+        """
+        return None
+
+    def rows_touched(self, params: dict[str, Any]) -> int:
+        """About how many rows a search looks at. New rows are scanned exactly up to this number, and so are filters."""
+        return len(self.vectors)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything to store, `vectors` included."""
+        return {"vectors": self.vectors}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
+        """The structure of stored arrays. Raises KeyError, ValueError or TypeError if they do not fit together."""
+        raise NotImplementedError(f"{cls.__name__} cannot be loaded")
+
+    def check(self) -> None:
+        """Raise a ValueError unless every shape, offset and row number is in range: kernels will rely on it."""

@@ -1,0 +1,49 @@
+"""The next state of an index after rows were added. Nothing here takes locks or publishes: that is for `Index`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from annlab.common import validation
+from annlab.core.attributes import as_columns, criteria_values, same_names
+from annlab.core.state import State
+from annlab.distances import Metric
+
+
+def appended(state: State | None, metric: Metric, dim: int | None, vectors: Any, ids: Any,
+             attributes: Mapping[str, Any], on_duplicate: str,
+             criteria: Sequence[str]) -> tuple[np.ndarray, State]:  # fmt: skip
+    """The ids (n,) of added vectors and the state that holds them; everything handed in is checked first.
+
+    Raises a ValueError or TypeError if anything is unusable; `on_duplicate` is "raise" or "replace".
+    """
+    dtype = None if state is None or not state.n_rows else state.tail.array.dtype
+    array = validation.as_vectors(vectors, dim=dim, dtype=dtype)
+    if state is None or (dtype is None and state.tail.array.dtype != array.dtype):
+        state = State.empty(metric, array.shape[1], array.dtype)
+    first = state.largest_id + 1 if ids is None else 0
+    numbers = np.arange(first, first + len(array)) if ids is None else validation.as_ids(ids, length=len(array))
+    validation.no_duplicates(numbers)
+    columns = as_columns(attributes, len(array))
+    if criteria:
+        criteria_values(criteria, columns, slice(0))  # are they there?
+    if not state.n_rows and not state.columns:
+        state = state.with_columns(columns)
+    same_names(columns, state.columns)
+    if state.n_rows + len(array) > validation.MAX_ROWS:
+        raise ValueError(f"{state.n_rows} + {len(array)} rows exceed {validation.MAX_ROWS}: compact, or split")
+    present = rows_present(state, numbers)
+    if len(present):
+        if on_duplicate == "raise":
+            known = int(state.by_row.array[present[0]])
+            raise ValueError(f"id {known} is already in the index ({len(present)} of {len(numbers)} are); "
+                             'use update, or add(..., on_duplicate="replace")')  # fmt: skip
+        state = state.without(present)
+    return numbers, state.appended(numbers, array, columns) if len(array) else state
+
+
+def rows_present(state: State | None, ids: np.ndarray) -> np.ndarray:
+    """The living rows of those ids that are there."""
+    rows = np.empty(0, np.int64) if state is None else state.ids.find(ids, state.alive.array)
+    return rows[rows >= 0]

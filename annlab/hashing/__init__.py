@@ -1,0 +1,1 @@
+"""The family of hashes: random projections that turn vectors into bits."""

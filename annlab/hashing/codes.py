@@ -1,0 +1,193 @@
+"""Sign codes: how the three metrics become angles, and angles become bits.
+
+A random hyperplane through the origin separates two vectors with probability angle / pi (Charikar, Similarity
+estimation techniques from rounding algorithms, 2002; Goemans and Williamson, 1995). So the number of bits in which two
+codes of signs differ estimates the angle. Every metric is therefore turned into an angle first:
+
+- `cosine`: the vectors are normalised; about which point the angle is taken is the caller's choice. Centred at the mean
+  of the normalised data, neighbours stay neighbours, but the angles between them fill the whole range: data that lie in
+  a narrow cone otherwise get nearly equal codes.
+- `l2`: the angle about the mean of the data. It leaves out how far from the mean a vector lies, which the estimate
+  below restores, and re-ranking in any case.
+- `ip`: rows are centred, which changes q.x by the same amount for all rows, and lifted to one length M, that of the
+  longest row, by a coordinate sqrt(M^2 - |y|^2); the query gets a 0 there (Bachrach et al., Speeding up the Xbox
+  recommender system, 2014; Neyshabur and Srebro, On symmetric and asymmetric LSHs for inner product search, 2015).
+  The order by angle is then the order by inner product. Rows longer than M, added later, are not lifted; if a few rows
+  are much longer than all others, all angles are nearly right ones and codes say little.
+
+Hyperplanes
+-----------
+The normals are orthonormal in blocks of as many as there are dimensions: an orthogonal set spreads over the sphere more
+evenly than independent Gaussian normals, and more bits than dimensions become a tight frame (Ji et al., Super-bit
+locality-sensitive hashing, 2012; Jegou et al., Anti-sparse coding, 2012). What one bit does is the same, what several
+bits do together is not; see `annlab/hashing/theory.py`.
+
+Estimating from one side
+------------------------
+A query need not become signs. With P the projections, s = sign(P y) of a row, and <P y, s> = sum |P y| known when the
+row is coded, <q, y> is estimated by |y|^2 <P q, s> / <P y, s>, exact for q = y (after Gao and Long, RaBitQ, 2024), so
+|q - y|^2 / 2 is |q|^2 / 2 + half - slope <P q, s> with two numbers per row. <P q, s> is the sum of |P q| less twice
+that over the bits in which the codes differ. Quantized to three bits, the |P q| are weights of bits, and their sum is
+three times a count of bits: buckets afford that for the few rows they find, scans count bits once.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from annlab.distances import Metric
+from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.kernels.hashing import signs
+
+MAX_BITS = 4096
+_SAMPLE = 16384  # rows from which the mean is taken
+_CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of rows (n, words) uint64 and their estimation numbers, (n,) float32 each; see the head of the file."""
+
+    bits: np.ndarray
+    halves: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True)
+class QueryCodes:
+    """Codes of queries (q, words) uint64, their projections (q, 64 * words) float32, and these quantized.
+
+    planes (q, PLANES * words) uint64 and steps (q, 2) float32: see `weigh` in kernels/hashing/signs.py.
+    """
+
+    bits: np.ndarray
+    projections: np.ndarray
+    planes: np.ndarray
+    steps: np.ndarray
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What turns vectors into codes.
+
+    `normals` (words * 64, width) float32: the hyperplanes, zeros behind the last one; `center` (dim,) and `scale`: what
+    is done to vectors before; `reach`: the length that rows are lifted to, negative for no lift.
+    """
+
+    metric: Metric
+    normals: np.ndarray
+    center: np.ndarray
+    scale: float
+    reach: float
+
+    @classmethod
+    def learn(cls, vectors: np.ndarray, metric: Metric, n_bits: int, center: bool, rng: np.random.Generator) -> Self:
+        """An encoder for data like these vectors (n, dim), n >= 1."""
+        dim = vectors.shape[1]
+        sample = _normalised(vectors[:: max(1, len(vectors) // _SAMPLE)], metric)
+        middle = sample.mean(axis=0) if center else np.zeros(dim)
+        spread = float(np.abs(sample - middle).max())
+        scale = float(2.0 ** -np.frexp(spread)[1]) if spread > 0 else 1.0
+        lift = metric.code == INNER_PRODUCT
+        made = cls(metric, random_normals(n_bits, dim + lift, rng), middle, scale, -1.0)
+        return replace(made, reach=made._longest(vectors)) if lift else made
+
+    def _longest(self, vectors: np.ndarray) -> float:
+        longest = 0.0
+        for start in range(0, len(vectors), _CHUNK):
+            rows = (vectors[start : start + _CHUNK].astype(np.float64) - self.center) * self.scale
+            longest = max(longest, float(np.einsum("ij,ij->i", rows, rows).max()))
+        return float(np.sqrt(longest))
+
+    @property
+    def n_words(self) -> int:
+        """Words of 64 bits in a code."""
+        return len(self.normals) // 64
+
+    def rows(self, vectors: np.ndarray) -> Codes:
+        """Encode rows (n, dim) of the data."""
+        n, width = len(vectors), self.width
+        codes = Codes(np.zeros((n, self.n_words), np.uint64), np.empty(n, np.float32), np.empty(n, np.float32))
+        signs.encode(
+            vectors, self.metric.code, self.center, self.scale, self.reach, self._panels(), np.zeros(width, np.float32),
+            np.zeros((width, signs.ROWS_IN_TILE), np.float32), np.zeros(signs.PANEL_ROWS, np.float32),
+            np.empty(signs.ROWS_IN_TILE * signs.LANES, np.float32), codes.bits, codes.halves, codes.slopes,
+        )  # fmt: skip
+        return codes
+
+    def queries(self, queries: np.ndarray) -> QueryCodes:
+        """Encode queries (q, dim)."""
+        scaled, center, scale = self.for_queries(queries)
+        q, width, n_words = len(queries), self.width, self.n_words
+        made = QueryCodes(
+            np.zeros((q, n_words), np.uint64), np.empty((q, len(self.normals)), np.float32),
+            np.zeros((q, signs.PLANES * n_words), np.uint64), np.empty((q, 2), np.float32),
+        )  # fmt: skip
+        signs.encode_queries(
+            scaled, self.metric.code, center, scale, width, self._panels(), np.zeros(width, np.float32), made.bits,
+            made.projections, made.planes, made.steps,
+        )  # fmt: skip
+        return made
+
+    def for_queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Queries, and the center and scale that kernels have to treat them with."""
+        if self.metric.code != INNER_PRODUCT:
+            return queries, self.center, self.scale
+        # a query's own length changes no order, and it is not centred
+        scaled = np.ldexp(queries, -np.frexp(np.abs(queries).max(axis=1, keepdims=True, initial=0))[1])
+        return scaled, np.zeros_like(self.center), 1.0
+
+    @property
+    def width(self) -> int:
+        """Coordinates of a vector when it is hashed: the dimension, and one more for a lift."""
+        return self.normals.shape[1]
+
+    def _panels(self) -> np.ndarray:
+        """The normals as kernels read them (made once)."""
+        panels = self.__dict__.get("panels")
+        if panels is None:
+            grouped = self.normals.reshape(-1, signs.PANEL_ROWS, self.normals.shape[1])
+            panels = np.ascontiguousarray(grouped.transpose(0, 2, 1))
+            self.__dict__["panels"] = panels
+        return panels
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What to store."""
+        return {"normals": self.normals, "center": self.center, "range": np.array([self.scale, self.reach])}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], metric: Metric, dim: int) -> Self:
+        """The encoder of stored arrays; a ValueError if they do not fit."""
+        normals, center, limits = arrays["normals"], arrays["center"], arrays["range"]
+        width = dim + (metric.code == INNER_PRODUCT)
+        if normals.dtype != np.float32 or normals.ndim != 2 or normals.shape[1] != width:
+            raise ValueError(f"hyperplanes are {normals.dtype} {normals.shape}, not float32 (bits, {width})")
+        if not len(normals) or len(normals) % 64 or len(normals) > MAX_BITS + 63:
+            raise ValueError(f"{len(normals)} hyperplanes: not whole words, or more than {MAX_BITS}")
+        if center.dtype != np.float64 or center.shape != (dim,) or limits.dtype != np.float64 or limits.shape != (2,):
+            raise ValueError(f"center {center.shape} and range {limits.shape} do not fit dimension {dim}")
+        if not (np.isfinite(normals).all() and np.isfinite(center).all() and np.isfinite(limits).all()):
+            raise ValueError("hyperplanes, center and range must be finite")
+        if (limits[1] >= 0) != (width > dim):
+            raise ValueError(f"a lift of {limits[1]} for {metric.name}")
+        return cls(metric, normals, center, float(limits[0]), float(limits[1]))
+
+
+def random_normals(n_bits: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """(n_bits rounded up to words, width) float32: orthonormal in blocks of `width`, zeros behind the last one."""
+    normals = np.zeros((-(-n_bits // 64) * 64, width), np.float32)
+    for start in range(0, n_bits, width):
+        stop = min(start + width, n_bits)
+        q, r = np.linalg.qr(rng.standard_normal((width, stop - start)))
+        normals[start:stop] = (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T  # the signs make it uniform (Haar)
+    return normals
+
+
+def _normalised(vectors: np.ndarray, metric: Metric) -> np.ndarray:
+    """Rows in float64, of length 1 for cosine."""
+    rows = vectors.astype(np.float64)
+    if metric.code == COSINE:
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        rows /= np.where(norms > 0, norms, 1.0)[:, None]
+    return rows

@@ -1,0 +1,188 @@
+"""Keys of hash tables: two families of hashes, and which keys a query's neighbours probably have.
+
+`HyperplaneKeys`: the key of a table is n_bits signs of projections, a part of the code that is there anyway.
+
+`CrossPolytopeKeys`: the key is a pair of vertices. Each of the two hashes of a table takes 2^(n_bits / 2 - 1) random
+directions and says to which of them, or of their opposites, the vector points most (`kernels/hashing/rotations.py`). As
+many bits of such a key are shared more often by near vectors and less often by others; see `annlab/hashing/theory.py`.
+
+Both give keys of rows, which fill the tables, and probes of queries, the buckets to look into
+(`kernels/hashing/probe_order.py`).
+"""
+
+import heapq
+from statistics import NormalDist
+from typing import Protocol, Self
+
+import numpy as np
+
+from annlab.hashing.codes import Codes, Encoder, QueryCodes
+from annlab.kernels.hashing import probe_order, rotations
+from annlab.kernels.simd.registers import LANES
+from annlab.kernels.topk import PADDING
+
+HYPERPLANES, CROSS_POLYTOPE = 0, 1
+FAMILIES = {"hyperplanes": HYPERPLANES, "cross_polytope": CROSS_POLYTOPE}
+_SPARE = 4  # times as many sets of a table's bits as its share of the probes: some tables get more
+
+
+class Keys(Protocol):
+    """A family of hashes for n_tables tables of 2^n_bits buckets."""
+
+    n_tables: int
+    n_bits: int
+
+    def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
+        """Keys (n_tables, n) int32 of rows (n, dim)."""
+        ...
+
+    def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
+        """(q, up to n_probes) int64: the buckets to look into, table * 2^n_bits + key."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What to store."""
+        ...
+
+
+class HyperplaneKeys:
+    """Keys that are parts of sign codes."""
+
+    def __init__(self, n_tables: int, n_bits: int) -> None:
+        self.n_tables, self.n_bits = n_tables, n_bits
+        self._templates: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
+        keys = np.empty((self.n_tables, len(codes.bits)), np.int32)
+        probe_order.hyperplane_keys(codes.bits, self.n_bits, keys)
+        return keys
+
+    def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
+        n_sets = _sets_of_a_table(self.n_tables, self.n_bits, n_probes)
+        if n_sets not in self._templates:
+            self._templates[n_sets] = cheapest_sets(self.n_bits, n_sets)
+        probes, scratch = _probe_arrays(len(queries), n_probes, n_sets * self.n_tables)
+        order, squares = np.empty(self.n_bits, np.int64), np.empty(self.n_bits, np.float32)
+        found = probe_order.probe_hyperplanes(codes.projections, codes.bits, self.n_tables, self.n_bits,
+                                          *self._templates[n_sets], order, squares, *scratch, probes)  # fmt: skip
+        return probes[:, :found]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {}
+
+
+class CrossPolytopeKeys:
+    """Keys that are pairs of vertices of randomly rotated cross-polytopes.
+
+    `signs` (ROUNDS, rotations, size) int8: the rotations, size being the dimension rounded up to a power of two.
+    """
+
+    def __init__(self, n_tables: int, n_bits: int, signs: np.ndarray, encoder: Encoder) -> None:
+        self.n_tables, self.n_bits, self.signs, self.encoder = n_tables, n_bits, signs, encoder
+        self.directions = 2 ** (n_bits // 2 - 1)
+        self._templates: dict[int, tuple[np.ndarray, np.ndarray, int]] = {}
+        groups = -(-signs.shape[1] // LANES)
+        panels = np.ones((rotations.ROUNDS, groups * LANES, signs.shape[2]), np.float32)
+        panels[:, : signs.shape[1]] = signs
+        panels = panels.reshape(rotations.ROUNDS, groups, LANES, -1).transpose(1, 0, 3, 2)
+        self.panels = np.ascontiguousarray(panels)
+
+    @staticmethod
+    def shape(n_tables: int, n_bits: int, width: int) -> tuple[int, int, int]:
+        """The shape of `signs` for vectors of this width."""
+        size = 1 << max(width - 1, 0).bit_length()
+        return rotations.ROUNDS, -(-2 * n_tables * 2 ** (n_bits // 2 - 1) // size), size
+
+    @classmethod
+    def draw(cls, n_tables: int, n_bits: int, encoder: Encoder, rng: np.random.Generator) -> Self:
+        """Random ones for vectors that the encoder knows."""
+        signs = rng.integers(0, 2, cls.shape(n_tables, n_bits, encoder.width), np.int8) * 2 - 1
+        return cls(n_tables, n_bits, signs.astype(np.int8), encoder)
+
+    @classmethod
+    def from_arrays(cls, n_tables: int, n_bits: int, arrays: dict[str, np.ndarray], encoder: Encoder) -> Self:
+        """Those of stored arrays; a ValueError if they do not fit."""
+        signs, shape = arrays["signs"], cls.shape(n_tables, n_bits, encoder.width)
+        if signs.dtype != np.int8 or signs.shape != shape or (np.abs(signs) != 1).any():
+            raise ValueError(f"signs {signs.dtype} {signs.shape} are not -1 and 1 of shape {shape}")
+        return cls(n_tables, n_bits, signs, encoder)
+
+    def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
+        encoder, keys = self.encoder, np.empty((self.n_tables, len(vectors)), np.int32)
+        rotations.polytope_keys(
+            vectors, encoder.metric.code, encoder.center, encoder.scale, encoder.reach, self.panels,
+            self.signs.shape[1], self.directions, *self._registers(), np.empty(2 * LANES, np.float32),
+            np.zeros(self.n_hashes, np.float32), np.zeros(self.n_hashes, np.int64), keys,
+        )  # fmt: skip
+        return keys
+
+    def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
+        n_pairs = _sets_of_a_table(self.n_tables, self.n_bits, n_probes)
+        if n_pairs not in self._templates:
+            first, second = cheapest_pairs(2 * self.directions, n_pairs)
+            self._templates[n_pairs] = first, second, int(max(first.max(), second.max())) + 1
+        first, second, n_ranks = self._templates[n_pairs]
+        probes, scratch = _probe_arrays(len(queries), n_probes, len(first) * self.n_tables)
+        scaled, center, scale = self.encoder.for_queries(queries)
+        found = probe_order.probe_polytopes(
+            scaled, self.encoder.metric.code, center, scale, self.panels, self.signs.shape[1], self.directions,
+            self.n_tables, n_ranks, first, second, *self._registers(), np.empty(self.n_hashes * n_ranks, np.float32),
+            np.empty(self.n_hashes * n_ranks, np.int64), *scratch, probes,
+        )  # fmt: skip
+        return probes[:, :found]
+
+    @property
+    def n_hashes(self) -> int:
+        """Hashes that the rotations have directions for: two a table, and more where those of one rotation are many."""
+        return self.signs.shape[1] * self.signs.shape[2] // self.directions
+
+    def _registers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scratch: a converted vector, and the registers of its rotations."""
+        return np.zeros(self.encoder.width, np.float32), np.empty(self.signs.shape[2] * LANES, np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"signs": self.signs}
+
+
+def _sets_of_a_table(n_tables: int, n_bits: int, n_probes: int) -> int:
+    """How many keys of a table can be among the n_probes cheapest of all tables, for most queries."""
+    share = -(-n_probes // n_tables)
+    wanted = min(_SPARE * share + 8 if n_tables > 1 else n_probes, n_probes)
+    return min(1 << (wanted - 1).bit_length(), 2**n_bits)
+
+
+def _probe_arrays(n_queries: int, n_probes: int, n_all: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Probes, and the scratch of choosing them: costs, buckets, low, high."""
+    size = n_all + PADDING
+    scratch = (np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size + PADDING, np.float32),
+               np.empty(size + PADDING, np.float32))  # fmt: skip
+    return np.empty((n_queries, min(n_probes, n_all)), np.int64), scratch
+
+
+def cheapest_sets(n_bits: int, n_sets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sets of ranks in the order of their expected cost, as (parent, rank): set i is set parent[i] and rank[i].
+
+    The bit of rank j has the j-th smallest squared projection of n_bits; the expectation is that of normal numbers.
+    Set 0 is the empty one. Sets are grown by their largest rank, so every set comes after its parent.
+    """
+    normal = NormalDist()
+    expected = [normal.inv_cdf(0.5 + 0.5 * (j + 1) / (n_bits + 1)) ** 2 for j in range(n_bits)]
+    parent, rank = np.zeros(n_sets, np.int32), np.zeros(n_sets, np.int32)
+    heap = [(expected[0], 0, 0)]  # cost, parent, largest rank
+    for i in range(1, n_sets):
+        cost, parent[i], rank[i] = heapq.heappop(heap)
+        last = int(rank[i])
+        if last + 1 < n_bits:
+            heapq.heappush(heap, (cost - expected[last] + expected[last + 1], int(parent[i]), last + 1))
+            heapq.heappush(heap, (cost + expected[last + 1], i, last + 1))
+    return parent, rank
+
+
+def cheapest_pairs(n_vertices: int, n_pairs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of ranks of vertices in the order of their expected cost, that of normal numbers and their negatives."""
+    normal, ranks = NormalDist(), min(n_vertices, n_pairs)
+    expected = np.array([normal.inv_cdf(1 - (rank + 0.5) / n_vertices) for rank in range(ranks)])
+    gaps = (expected[0] - expected) ** 2
+    order = np.argsort(gaps[:, None] + gaps, axis=None, kind="stable")[:n_pairs]
+    first, second = np.unravel_index(order, (ranks, ranks))
+    return first.astype(np.int32), second.astype(np.int32)

@@ -1,0 +1,117 @@
+"""Finding candidates by scanning all sign codes: the rows whose codes differ from the query's in the fewest bits.
+
+A code is 16 to 64 bytes where a vector is hundreds, and comparing two takes a few instructions, so a scan of all codes
+is ten to forty times as fast as one of the vectors. See `kernels/hashing/hamming.py` for how (and
+`hamming_tables.py` for batches where the CPU does not count bits in registers), and for the layout:
+
+    blocks   (ceil(n / 8), words, 8) uint64   the codes of eight rows, word by word
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Self
+
+import numpy as np
+
+from annlab.common import pool
+from annlab.core.column import Column
+from annlab.kernels.hashing import hamming, hamming_tables, signs
+
+_NO_WORDS = np.empty((0, 0), np.uint64)
+_BATCH_FROM = 4 if hamming.COUNTS_BITS else 8  # queries: below, each reads the codes for itself
+_BUFFER_BYTES = 16 * 2**20  # of the buffers of one block of queries
+
+
+class CodeScan:
+    """The codes of rows 0..n-1."""
+
+    def __init__(self, blocks: Column, n: int) -> None:
+        self.blocks, self.n = blocks, n
+
+    @classmethod
+    def build(cls, bits: np.ndarray) -> Self:
+        """From codes (n, words)."""
+        return cls(Column(np.empty((0, bits.shape[1], 8), np.uint64)), 0).extended(bits)
+
+    def extended(self, bits: np.ndarray) -> Self:
+        """With some more codes behind these; the arrays are shared where they have room."""
+        n = self.n + len(bits)
+        more = np.zeros((-(-n // 8) - len(self.blocks.array), bits.shape[1], 8), np.uint64)
+        blocks = self.blocks.extended(more)
+        if not blocks.array.flags.writeable:  # pragma: no cover - a mapped file is copy-on-write
+            blocks = Column(blocks.array.copy())
+        signs.interleave(bits, self.n, blocks.array)  # the last block's free lanes: nobody reads them yet
+        return type(self)(blocks, n)
+
+    def search(self, codes: np.ndarray, keep: int, alive: np.ndarray | None, n_threads: int) -> np.ndarray:
+        """The `keep` rows nearest by (Hamming distance, row) to each code (q, words): (q, keep), -1 where none."""
+        keep = min(keep, self.n)
+        words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
+        found = np.empty((len(codes), keep), np.int64)
+        found.fill(-1)
+        size = max(hamming.QUERIES_IN_TILE, _BUFFER_BYTES // (16 * keep))
+        for start in range(0, len(codes), size):
+            some = slice(start, start + size)
+            masks = words[some] if len(words) > 1 else words
+            if len(codes) < _BATCH_FROM or n_threads > 1:
+                self._one_by_one(codes[some], keep, masks, n_threads, found[some])
+            else:
+                self._batch(codes[some], keep, masks, found[some])
+        return found
+
+    def _batch(self, codes: np.ndarray, keep: int, alive: np.ndarray, found: np.ndarray) -> None:
+        q, n_words = codes.shape
+        padded = -(-q // hamming.QUERIES_IN_TILE) * hamming.QUERIES_IN_TILE
+        states, histograms, distances, rows = _buffers(padded, n_words, keep)
+        states[q:, 0] = 0  # nothing is nearer than that
+        alive = np.ascontiguousarray(alive)
+        if hamming.COUNTS_BITS:
+            scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
+            hamming.scan_batch(self.blocks.array, self.n, hamming.in_tiles(codes), q, alive, keep, scratch, states,
+                               histograms, distances, rows)  # fmt: skip
+        else:
+            codes = np.ascontiguousarray(codes)
+            hamming_tables.scan_batch(
+                self.blocks.array, self.n, codes, hamming_tables.tables_of(codes), alive, keep,
+                *hamming_tables.scratch(n_words), -states[:, 0].astype(np.int16), states, histograms, distances, rows,
+            )  # fmt: skip
+        for i in range(q):
+            found[i, : states[i, 2]] = rows[i, : states[i, 2]]
+
+    def _one_by_one(self, codes: np.ndarray, keep: int, alive: np.ndarray, n_threads: int, found: np.ndarray) -> None:
+        n_blocks = len(self.blocks.array)
+        ranges = pool.split(0, n_blocks, n_threads, hamming.BLOCKS_AT_ONCE) if n_threads > 1 else []
+        for i, code in enumerate(codes):
+            mask = alive[i if len(alive) > 1 else 0] if len(alive) else alive.reshape(-1)
+            if n_threads > 1:
+                best = _merged(pool.run(partial(self._part, code, keep, mask), ranges, n_threads), keep)
+            else:
+                best = self._part(code, keep, mask, 0, n_blocks)[1]
+            found[i, : len(best)] = best
+
+    def _part(self, code: np.ndarray, keep: int, mask: np.ndarray, start: int,
+              stop: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Distances and rows of the best of some blocks, in the order of the rows."""
+        states, histograms, distances, rows = _buffers(1, len(code), keep)
+        scratch = np.empty(hamming.BLOCKS_AT_ONCE * hamming.ROWS_IN_BLOCK, np.uint64)
+        hamming.scan_one(self.blocks.array, self.n, start, stop, code, mask, keep, hamming.BITS_OF, scratch, states[0],
+                         histograms[0], distances[0], rows[0])  # fmt: skip
+        length = states[0, 2]
+        return distances[0, :length], rows[0, :length]
+
+
+def _buffers(q: int, n_words: int, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a selection writes to, see `hamming.scan_batch`."""
+    states = np.zeros((q, 3), np.int64)
+    states[:, 0] = 64 * n_words + 1
+    capacity = 2 * keep + 16
+    distances, rows = np.empty((q, capacity), np.int32), np.empty((q, capacity), np.int32)
+    return states, np.zeros((q, 64 * n_words + 1), np.int32), distances, rows
+
+
+def _merged(parts: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> np.ndarray:
+    """The best rows of several ranges, in the order of the rows, as one scan would have selected them."""
+    if len(parts) == 1:
+        return parts[0][1]
+    distances, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return np.sort(rows[np.argsort(distances, kind="stable")[:keep]])

@@ -1,0 +1,1 @@
+"""Kernels of hashing: signs, Hamming distances, buckets, rotations."""

@@ -1,0 +1,1 @@
+"""Kernels of exact scanning: one query or many, floats or bytes."""

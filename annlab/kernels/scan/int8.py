@@ -1,0 +1,329 @@
+"""Scanning rows quantized to bytes: a quarter of the memory traffic, four times the multiplications, a proven bound.
+
+A converted row x (float32, centred and scaled, see scan/batch.py) is stored as bytes y with a step t, x = t y + e; a
+query q becomes z with a step t_q, q = t_q z + r. Then the ranking value R = h(x) - q.x of the row is at least
+
+    t_q v  =  h(x) - t_q t (y.z) - |q| |e| - |r| |t y - m|
+
+less r.m, which is the same for all rows (Cauchy and Schwarz, twice; m is about the mean of the rows). In units of
+t_q t this is an integer and a number that is the same for all rows of a panel:
+
+    v / t  =  [ h(x) / (t_q t) - y.z ]  -  |q| / (t_q t) (|e| + |r| / |q| |t y - m|)
+
+A panel of 32 rows shares t and the largest |e| and |t y - m| of its rows, its *limits*; the queries of a tile share
+t_q. So the tile starts from h / (t_q t), the same for all its queries, adds -y.z in integers, and is compared with one
+integer per query: the bound on v, plus what stands behind the bracket. All is rounded so that nothing is lost:
+`annlab/scan/int8.py` has the argument. What passes is kept with its v, and will be scored exactly.
+
+Rows are stored four dimensions at a time: codes (panels, quads, 32, 4) uint8 hold 127 - y (the dot product of bytes
+takes one unsigned operand, and the minus saves a subtraction), half_norms (panels, 32) float32, limits (panels, 3)
+float32. The layout is the same on all paths, files depend on it; a path with narrower registers goes through a panel in
+strips of PANEL_ROWS rows.
+"""
+
+import math
+
+import numpy as np
+
+from annlab.kernels.distance import inner_product
+from annlab.kernels.scan.batch import OVERFLOWED, ROOM, next_trigger
+from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, floats_to_ints, ints_to_floats, splat_quad
+from annlab.kernels.simd.path import entry, inlined, kernel
+from annlab.kernels.simd.registers import LANES, fma, int_registers, larger, load, pointer, smaller, splat, store
+from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, convert_row
+from annlab.kernels.topk import append, keep_at_most, kth_smallest
+
+STORED_ROWS = 32  # in a panel
+STEP, ERROR, SIZE, N_LIMITS = 0, 1, 2, 3
+QUAD_BYTES = 4 * STORED_ROWS
+BLOCK_BYTES = 256 * 1024  # of codes: they have to stay in the second-level cache
+U = 2.0**-24
+MARGIN = 16 * U  # relative room for the rounding of every term, see annlab/scan/int8.py
+_INFINITY = np.float32(np.inf)
+_LARGEST_START = np.float32(2.0**29)  # of a tile's sums: the rest of int32 is for y.z
+_LARGEST_SUM = np.float32(2.0e9)
+_FAR = np.float32(4.0e9)
+_ROUNDING = np.float32(2.0**-21)  # of sums below 2^31 in float32, relative
+_TWO = np.float32(2.0)
+_MOST = float(LARGEST_SIGNED)  # of a query's bytes
+
+
+@kernel
+def largest_magnitude(x, dim):
+    """max |x_i|."""
+    largest = 0.0
+    for i in range(dim):
+        largest = max(largest, abs(np.float64(x[i])))
+    return largest
+
+
+@kernel
+def step_for(largest, most):
+    """A step in `most` of which the largest magnitude is reached."""
+    return np.float32(largest / most * (1.0 + 2.0**-20)) if largest > 1e-30 else np.float32(1.0)
+
+
+@kernel
+def quantize(x, dim, step, least, most, codes, stride):
+    """Write x / step, rounded, to codes[(i // 4) * stride + i % 4]; returns the norm of the rest."""
+    rest = 0.0
+    for i in range(dim):
+        y = min(most, max(least, np.rint(x[i] / step)))
+        codes[(i // 4) * stride + i % 4] = np.int32(y)
+        rest += (x[i] - step * y) ** 2
+    return math.sqrt(rest)
+
+
+@entry
+def quantize_rows(path, vectors, start, stop, metric, center, scale, exact_step, mean, converted, signed, codes,
+                  half_norms, limits):  # fmt: skip
+    """Quantize rows start..stop-1 of vectors (n, dim), whole panels, to their places in codes, half_norms and limits.
+
+    exact_step is 0, or the step without loss; mean (dim,) float64 is that of the converted rows, or near it. converted
+    (32, dim) float32 and signed (quads * 4,) int8 are scratch.
+    """
+    dim, quads = vectors.shape[1], codes.shape[1]
+    x, row, z, middle = pointer(vectors), pointer(converted), pointer(signed), pointer(center)
+    for panel in range(start // STORED_ROWS, (stop + STORED_ROWS - 1) // STORED_ROWS):
+        first, n_rows, largest = panel * STORED_ROWS, min(STORED_ROWS, stop - panel * STORED_ROWS), 0.0
+        for lane in range(n_rows):
+            h = convert_row(x + (first + lane) * dim, dim, metric, middle, scale, row + lane * dim)
+            half_norms[panel, lane] = h * (1.0 - MARGIN)
+            largest = max(largest, largest_magnitude(row + lane * dim, dim))
+        step = np.float32(exact_step) if exact_step > 0.0 else step_for(largest, 127.0)
+        error, size = 0.0, 0.0
+        for lane in range(n_rows):
+            rest = quantize(row + lane * dim, dim, step, -128.0, 127.0, z, 4)
+            norm = math.sqrt(inner_product(row + lane * dim, row + lane * dim, dim))
+            apart = 0.0
+            for i in range(dim):
+                apart += (step * np.float64(signed[i]) - mean[i]) ** 2
+            error, size = max(error, rest + MARGIN * norm), max(size, math.sqrt(apart))
+            for j in range(quads):
+                for byte in range(4):
+                    codes[panel, j, lane, byte] = 127 - signed[4 * j + byte]
+        limits[panel, STEP] = step
+        limits[panel, ERROR] = error * (1.0 + MARGIN)
+        limits[panel, SIZE] = size * (1.0 + MARGIN)
+
+
+@entry
+def measure_queries(path, queries, metric, center, scale, exact_step, converted, signed, norms, steps):
+    """The norm of every converted query (q, dim) and the step it wants: exact_step if that represents it without loss.
+
+    converted (dim,) float32 and signed (quads * 4,) int8 are scratch; norms and steps (q,) float64.
+    """
+    dim = queries.shape[1]
+    q, row, z, middle = pointer(queries), pointer(converted), pointer(signed), pointer(center)
+    for i in range(queries.shape[0]):
+        convert_row(q + i * dim, dim, metric, middle, scale, row)
+        norms[i] = math.sqrt(inner_product(row, row, dim))
+        largest = largest_magnitude(row, dim)
+        steps[i] = step_for(largest, _MOST)
+        if exact_step > 0.0 and largest <= _MOST * exact_step:
+            if quantize(row, dim, exact_step, -_MOST, _MOST, z, 4) == 0.0:
+                steps[i] = exact_step
+
+
+@entry
+def pack_byte_queries(path, queries, metric, center, scale, steps, converted, group, packed, offsets, rests):
+    """Quantize queries (q, dim) with the given steps into packed (groups, quads, group, 4) int8, which comes zeroed.
+
+    offsets (q,) int32 receive -127 sum(z), which takes the 127 off the rows' bytes, and rests (q,) float64 |r|.
+    """
+    dim, quads = queries.shape[1], packed.shape[1]
+    q, row, code, middle = pointer(queries), pointer(converted), pointer(packed), pointer(center)
+    for i in range(queries.shape[0]):
+        convert_row(q + i * dim, dim, metric, middle, scale, row)
+        own = code + ((i // group) * quads * group + i % group) * 4
+        rests[i] = quantize(row, dim, np.float32(steps[i]), -_MOST, _MOST, own, 4 * group)
+        total = 0
+        for j in range(dim):
+            total += own[(j // 4) * 4 * group + j % 4]
+        offsets[i] = -127 * total
+
+
+@inlined
+def start_sums(half_norms, inverse):
+    """h / (t_q t), rounded down, of a register of rows; inverse is 1 / (t_q t). Rows beyond int32 come too early."""
+    return floats_to_ints(smaller(load(half_norms) * splat(inverse), splat(_LARGEST_START)))
+
+
+@inlined
+def byte_tile(block, low_start, high_start, queries, codes, quads):
+    """block = starts - y.z of QUERIES_IN_TILE queries (quads x QUERIES_IN_TILE x 4) with PANEL_ROWS rows of a panel."""
+    for j in range(QUERIES_IN_TILE):
+        block[2 * j] = low_start
+        block[2 * j + 1] = high_start
+    for _ in range(quads):
+        low, high = load(codes), load(codes + 4 * LANES)
+        for j in range(QUERIES_IN_TILE):
+            z = splat_quad(queries + 4 * j)
+            block[2 * j] = dot_bytes(block[2 * j], low, z)
+            block[2 * j + 1] = dot_bytes(block[2 * j + 1], high, z)
+        codes += QUAD_BYTES
+        queries += 4 * QUERIES_IN_TILE
+
+
+@inlined
+def integer_bounds(bounds, spans, ratios, offsets, limits):
+    """The largest sum of a tile that may pass, for a register of queries: (bound + apart) / t less the offset."""
+    apart = load(spans) * fma(load(ratios), splat(limits[SIZE]), splat(limits[ERROR]))
+    most = (load(bounds) + apart) * splat(np.float32(1.0) / limits[STEP])
+    most = larger(smaller(most, splat(_FAR)), splat(-_FAR))  # finite, beyond every sum: nothing, or all, passes
+    offset = ints_to_floats(load(offsets))
+    room = fma(larger(most, offset) + larger(splat(np.float32(0.0)) - most, splat(np.float32(0.0)) - offset),
+               splat(_ROUNDING), splat(_TWO))  # fmt: skip
+    most = most - offset + room
+    return floats_to_ints(larger(smaller(most, splat(_LARGEST_SUM)), splat(-_LARGEST_SUM)))
+
+
+@kernel
+def tighten_bytes(values, rows, length, k, half_norms, limits, inverse_step, span, ratio, tie, low, high):
+    """Drop from a buffer what cannot be among the k nearest: all whose v is above the upper value of k rows."""
+    kth = kth_smallest(values, length, k, low, high)
+    upper = -np.inf
+    for i in range(length):
+        if values[i] <= kth:
+            limit = limits + (rows[i] // STORED_ROWS) * N_LIMITS
+            half_norm = inverse_step * half_norms[rows[i]]
+            if half_norm >= np.float64(_LARGEST_START) * limit[STEP]:
+                upper = np.inf  # its v came out too small by an unknown amount
+            apart = span * (limit[ERROR] + ratio * limit[SIZE])
+            upper = max(upper, values[i] + (2 + 4 * MARGIN) * apart + 4 * MARGIN * half_norm + 3 * limit[STEP])
+    bound = np.nextafter(np.float32(upper + 2.0**-20 * abs(upper) + tie), _INFINITY)
+    return keep_at_most(values, rows, length, bound), bound
+
+
+@kernel
+def collect_bytes(sums, most, n_queries, row, n_rows, alive, words_each, has_alive, bounds, lengths, values, rows,
+                  capacity, k, triggers, half_norms, limits, inverse_step, spans, ratios, offsets, ties, low,
+                  high):  # fmt: skip
+    """Turn a tile's sums (in memory, PANEL_ROWS a query) into v, and append what passes the bounds of its queries.
+
+    most: each query's `integer_bounds`; most queries of a tile have no sum below theirs, and are done with.
+    """
+    limit = limits + (row // STORED_ROWS) * N_LIMITS
+    step = splat(limit[STEP])
+    for j in range(n_queries):
+        own, largest = sums + j * PANEL_ROWS, splat(most[j])
+        if ((load(own) <= largest) | (load(own + LANES) <= largest)) == 0:
+            continue
+        value, number = values + j * capacity, rows + j * capacity
+        bound, length = splat(bounds[j]), lengths[j]
+        apart = spans[j] * (limit[ERROR] + ratios[j] * limit[SIZE])
+        for half in range(2):
+            found = load(own + half * LANES) + splat(offsets[j])  # an integer, exact
+            v = ints_to_floats(found) * step - splat(apart)
+            place = row + half * LANES
+            mask = v <= bound
+            if place + LANES > n_rows:
+                mask &= (1 << max(0, n_rows - place)) - 1
+            if has_alive and mask != 0:
+                mask &= np.int64(alive[j * words_each + place // 64]) >> (place % 64)
+            if mask != 0:
+                length = append(value, number, length, v, place, mask)
+        if length > triggers[j]:
+            length, bounds[j] = tighten_bytes(value, number, length, k, half_norms, limits, inverse_step, spans[j],
+                                              ratios[j], ties[j], low, high)  # fmt: skip
+            triggers[j] = next_trigger(triggers[j], length, capacity)
+            if length > capacity - ROOM:
+                length, bounds[j] = OVERFLOWED, -_INFINITY
+        lengths[j] = length
+
+
+@entry
+def scan_bytes(path, packed, n_queries, codes, half_norms, limits, n_rows, first_panel, last_panel, alive, words_each,
+               k, triggers, inverse_steps, spans, ratios, offsets, ties, bounds, lengths, values, rows, sums, most, low,
+               high):  # fmt: skip
+    """Offer the rows of panels first_panel..last_panel-1 to every query; buffers keep what can be among the k nearest.
+
+    packed (groups, quads, QUERIES_IN_TILE, 4) int8; codes, half_norms and limits as at the head; alive: words of the
+    allowed rows, `words_each` apart for every query (0: the same for all), or empty. inverse_steps (groups,) float32:
+    1 / t_q. Per query, with a register's room behind: triggers int64, spans and ratios (|q| / t_q, |r| / |q|) float32,
+    offsets (-127 sum(z)) int32, bounds float32, ties float64, lengths int64, values float32 and rows int32 (queries,
+    capacity). The rest is scratch.
+    """
+    quads, capacity, has_alive = codes.shape[1], values.shape[1], alive.shape[0] > 0
+    query, code, half, limit, bit = (pointer(packed), pointer(codes), pointer(half_norms), pointer(limits),
+                                     pointer(alive))  # fmt: skip
+    span, ratio, offset, tie = pointer(spans), pointer(ratios), pointer(offsets), pointer(ties)
+    bound, length, value, row = pointer(bounds), pointer(lengths), pointer(values), pointer(rows)
+    total, trigger, largest, a, b = pointer(sums), pointer(triggers), pointer(most), pointer(low), pointer(high)
+    block = int_registers(ACCUMULATORS)
+    block_panels = max(1, BLOCK_BYTES // (quads * QUAD_BYTES))
+    for first in range(first_panel, last_panel, block_panels):
+        for q in range(0, n_queries, QUERIES_IN_TILE):
+            inverse_step = inverse_steps[q // QUERIES_IN_TILE]
+            for p in range(first, min(first + block_panels, last_panel)):
+                own = limit + p * N_LIMITS
+                inverse = inverse_step / own[STEP]
+                for j in range(0, QUERIES_IN_TILE, LANES):
+                    store(largest + j, integer_bounds(bound + q + j, span + q + j, ratio + q + j, offset + q + j, own))
+                for strip in range(0, STORED_ROWS, PANEL_ROWS):
+                    norms = half + p * STORED_ROWS + strip
+                    byte_tile(block, start_sums(norms, inverse), start_sums(norms + LANES, inverse),
+                              query + q * quads * 4, code + p * quads * QUAD_BYTES + 4 * strip, quads)  # fmt: skip
+                    passed = 0
+                    for j in range(QUERIES_IN_TILE):
+                        limit_sum = splat(largest[j])
+                        passed |= (block[2 * j] <= limit_sum) | (block[2 * j + 1] <= limit_sum)
+                    if passed != 0:
+                        for j in range(ACCUMULATORS):
+                            store(total + j * LANES, block[j])
+                        collect_bytes(total, largest, min(QUERIES_IN_TILE, n_queries - q),
+                                      p * STORED_ROWS + strip, n_rows, bit + q * words_each, words_each, has_alive,
+                                      bound + q, length + q, value + q * capacity, row + q * capacity, capacity, k,
+                                      trigger + q, half, limit, inverse_step, span + q, ratio + q, offset + q, tie + q,
+                                      a, b)  # fmt: skip
+                        for j in range(0, QUERIES_IN_TILE, LANES):
+                            store(largest + j, integer_bounds(bound + q + j, span + q + j, ratio + q + j,
+                                                              offset + q + j, own))  # fmt: skip
+
+
+@entry
+def scan_bytes_one(path, packed, codes, half_norms, limits, n_rows, first_panel, last_panel, alive, k, triggers,
+                   inverse_steps, spans, ratios, offsets, ties, bounds, lengths, values, rows, sums, low,
+                   high):  # fmt: skip
+    """The same for one query, packed (1, quads, 1, 4): every byte is used once, so the time is that of reading them."""
+    quads, capacity, has_alive = codes.shape[1], values.shape[1], alive.shape[0] > 0
+    query, code, half, limit, bit = (pointer(packed), pointer(codes), pointer(half_norms), pointer(limits),
+                                     pointer(alive))  # fmt: skip
+    span, ratio, offset, tie = pointer(spans), pointer(ratios), pointer(offsets), pointer(ties)
+    bound, length, value, row = pointer(bounds), pointer(lengths), pointer(values), pointer(rows)
+    total, trigger, a, b = pointer(sums), pointer(triggers), pointer(low), pointer(high)
+    largest = total + 2 * LANES
+    inverse_step = inverse_steps[0]
+    for p in range(first_panel, last_panel):
+        inverse = inverse_step / limit[p * N_LIMITS + STEP]
+        store(largest, integer_bounds(bound, span, ratio, offset, limit + p * N_LIMITS))
+        most = splat(largest[0])
+        for strip in range(0, STORED_ROWS, PANEL_ROWS):
+            place, norms = code + p * quads * QUAD_BYTES + 4 * strip, half + p * STORED_ROWS + strip
+            low_sums, high_sums = start_sums(norms, inverse), start_sums(norms + LANES, inverse)
+            for j in range(quads):
+                z = splat_quad(query + 4 * j)
+                low_sums = dot_bytes(low_sums, load(place), z)
+                high_sums = dot_bytes(high_sums, load(place + 4 * LANES), z)
+                place += QUAD_BYTES
+            if ((low_sums <= most) | (high_sums <= most)) != 0:
+                store(total, low_sums)
+                store(total + LANES, high_sums)
+                collect_bytes(total, largest, 1, p * STORED_ROWS + strip, n_rows, bit, 0, has_alive, bound, length,
+                              value, row, capacity, k, trigger, half, limit, inverse_step, span, ratio, offset, tie,
+                              a, b)  # fmt: skip
+                if length[0] == OVERFLOWED:
+                    return
+
+
+@entry
+def finish_bytes(path, half_norms, limits, n_queries, k, inverse_steps, spans, ratios, group, ties, lengths, values,
+                 rows, low, high):  # fmt: skip
+    """Tighten every query's buffer a last time, so that few rows are left to be scored."""
+    capacity = values.shape[1]
+    half, limit, span, ratio = pointer(half_norms), pointer(limits), pointer(spans), pointer(ratios)
+    tie, value, row, a, b = pointer(ties), pointer(values), pointer(rows), pointer(low), pointer(high)
+    for q in range(n_queries):
+        if lengths[q] > k:
+            lengths[q], _ = tighten_bytes(value + q * capacity, row + q * capacity, lengths[q], k, half, limit,
+                                          inverse_steps[q // group], span[q], ratio[q], tie[q], a, b)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Vectors as values, and which instructions they become."""

@@ -1,0 +1,377 @@
+"""Vectors as values: what a CPU's SIMD registers hold, with ordinary Python operators, for kernels compiled by Numba.
+
+Four kinds of value exist inside a kernel:
+
+- `Pointer`: the address of elements in memory. `pointer(array)` makes one where a kernel begins; from there on no
+  reference counts are kept, which otherwise cost more than a whole tile. `p + n` moves by n elements, `p[i]` reads.
+- `Vector`: `lanes` elements in one register (or in several, where a fixed width is wider than the machine's). `+ - *`
+  and `& | ^` work lane by lane; `<`, `<=` and `==` give a *mask*, an ordinary integer with one bit per lane.
+- `Registers`: a block of vectors that a kernel declares, fills and reads by index. Loops over it must have constant
+  bounds: LLVM unrolls them and keeps every element in a register. The block is stack memory of the function that
+  declares it: pass it down to inlined functions, never return it (LLVM may then delete the stores).
+- masks: `count(mask)` bits are set, `first(mask)` is the lowest.
+
+Loads and stores need no alignment. `load(p)` reads as many elements as one register of the current path holds;
+`load_eight(p)` reads eight on every path, for sums whose rounding must not depend on the path. Nothing here checks
+bounds: whoever calls a kernel has validated its arrays.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from annlab.kernels.simd.path import PATH_NAME, REGISTER_BYTES
+from annlab.kernels.simd.vectors import (
+    I32,
+    Pointer,
+    Registers,
+    Vector,
+    call_llvm,
+    first_lanes,
+    mask_vector,
+    native,
+    splat_value,
+)
+
+LANES = REGISTER_BYTES // 4  # of float32 or int32
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def pointer(typing_context: Any, array: Any) -> Any:
+    """The address of an array's first element. The caller of the kernel keeps the array alive.
+
+    Not for an array that the kernel makes itself: Numba frees that after its last use as an array, whoever has its
+    address.
+    """
+    if not isinstance(array, types.Array) or array.layout != "C":
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.make_array(sig.args[0])(context, builder, args[0]).data
+
+    return Pointer(array.dtype)(array), codegen
+
+
+def _loader(lanes: int | None) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any) -> Any:
+        vector = Vector(address.element, lanes) if lanes else native(address.element)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.load(builder.bitcast(args[0], vector.llvm.as_pointer()), align=1)
+
+        return vector(address), codegen
+
+    return load
+
+
+def _repeater(length: int) -> Any:
+    @intrinsic
+    def load_repeated(typing_context: Any, address: Any) -> Any:
+        vector = native(address.element)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            some = builder.load(builder.bitcast(args[0], Vector(address.element, length).llvm.as_pointer()), align=1)
+            order = ir.Constant(ir.VectorType(I32, vector.lanes), [lane % length for lane in range(vector.lanes)])
+            return builder.shuffle_vector(some, some, order)
+
+        return vector(address), codegen
+
+    return load_repeated
+
+
+def _partial_loader(lanes: int | None) -> Any:
+    @intrinsic
+    def load_first(typing_context: Any, address: Any, length: Any) -> Any:
+        vector = Vector(address.element, lanes) if lanes else native(address.element)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            wide = vector.llvm.as_pointer()
+            mask = first_lanes(builder, context.cast(builder, args[1], sig.args[1], types.int64), vector.lanes)
+            call = [builder.bitcast(args[0], wide), ir.Constant(I32, 1), mask, ir.Constant(vector.llvm, None)]
+            return call_llvm(builder, f"llvm.masked.load.{vector.suffix}.p0", vector.llvm, call)
+
+        return vector(address, length), codegen
+
+    return load_first
+
+
+load = _loader(None)
+load_table = _repeater(16)  # sixteen elements from memory, repeated until a register is full
+load_eight = _loader(8)
+load_first = _partial_loader(None)  # the first `length` lanes from memory, zeros behind them
+load_first_eight = _partial_loader(8)
+
+
+@intrinsic
+def store(typing_context: Any, address: Any, value: Any) -> Any:
+    """Write a vector."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[1], builder.bitcast(args[0], sig.args[1].llvm.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(address, value), codegen
+
+
+def _gathered(builder: Any, vector: Vector, value: Any, mask: Any) -> Any:
+    """The lanes of the mask moved to the lowest places, of eight lanes of 32 bits: AVX2 has no instruction for it.
+
+    A table says for each of the 256 masks which lanes those are, a byte for each; LLVM would go through memory.
+    """
+    eight, places = ir.VectorType(I32, 8), ir.ArrayType(ir.IntType(64), 256)
+    words = [
+        sum(lane << (8 * i) for i, lane in enumerate(lane for lane in range(8) if chosen >> lane & 1))
+        for chosen in range(256)
+    ]
+    table = cgutils.global_constant(builder, "lanes_of_mask", ir.Constant(places, words))
+    chosen = builder.and_(mask, ir.Constant(mask.type, 255))
+    word = builder.load(builder.gep(table, [ir.Constant(I32, 0), chosen]))
+    lanes = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(8), 8)), eight)
+    if isinstance(vector.element, types.Float):
+        return call_llvm(builder, "llvm.x86.avx2.permps", vector.llvm, [value, lanes])
+    return call_llvm(builder, "llvm.x86.avx2.permd", vector.llvm, [value, lanes])
+
+
+@intrinsic
+def store_compressed(typing_context: Any, address: Any, value: Any, mask: Any) -> Any:
+    """Write the lanes of the mask one behind the other. All of a register is written: leave room for it."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = sig.args[1]
+        if PATH_NAME == "avx2" and vector.lanes == 8 and vector.element.bitwidth == 32:
+            packed = _gathered(builder, vector, args[1], args[2])
+        else:
+            bits = mask_vector(builder, args[2], vector.lanes)
+            call = [args[1], bits, ir.Constant(vector.llvm, ir.Undefined)]
+            packed = call_llvm(builder, f"llvm.experimental.vector.compress.{vector.suffix}", vector.llvm, call)
+        builder.store(packed, builder.bitcast(args[0], vector.llvm.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(address, value, types.int64), codegen
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address; the address need not be valid."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte = builder.bitcast(args[0], ir.IntType(8).as_pointer())
+        hints = [ir.Constant(I32, value) for value in (0, 3, 1)]  # for reading, keep in all caches, data
+        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, *hints])
+        return context.get_dummy_value()
+
+    return types.none(address), codegen
+
+
+def _registers(element: types.Type) -> Any:
+    @intrinsic(prefer_literal=True)
+    def registers(typing_context: Any, length: Any) -> Any:
+        if not isinstance(length, types.Literal):
+            return None
+        vector = native(element)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return cgutils.alloca_once(builder, ir.ArrayType(vector.llvm, length.literal_value))
+
+        return Registers(vector, length.literal_value)(length), codegen
+
+    return registers
+
+
+float_registers = _registers(types.float32)
+int_registers = _registers(types.int32)
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def splat(typing_context: Any, scalar: Any) -> Any:
+    """A register whose lanes all hold the scalar."""
+    vector = native(scalar)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return splat_value(builder, args[0], vector.llvm)
+
+    return vector(scalar), codegen
+
+
+@intrinsic
+def splat_eight(typing_context: Any, scalar: Any) -> Any:
+    """Eight lanes that all hold the scalar."""
+    vector = Vector(scalar, 8)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return splat_value(builder, args[0], vector.llvm)
+
+    return vector(scalar), codegen
+
+
+@intrinsic
+def ramp(typing_context: Any, start: Any) -> Any:
+    """start, start + 1, start + 2, ... as int32, one register of them."""
+    vector = native(types.int32)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = splat_value(builder, context.cast(builder, args[0], sig.args[0], types.int32), vector.llvm)
+        return builder.add(base, ir.Constant(vector.llvm, list(range(vector.lanes))))
+
+    return vector(start), codegen
+
+
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c with one rounding."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return call_llvm(builder, f"llvm.fma.{sig.return_type.suffix}", sig.return_type.llvm, list(args))
+
+    return a(a, b, c), codegen
+
+
+@intrinsic
+def smaller(typing_context: Any, a: Any, b: Any) -> Any:
+    """The smaller of two floats, lane by lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[0], args[1])
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def choose(typing_context: Any, mask: Any, a: Any, b: Any) -> Any:
+    """The lanes of `a` where the mask has a bit, those of `b` elsewhere."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(mask_vector(builder, args[0], sig.return_type.lanes), args[1], args[2])
+
+    return a(types.int64, a, b), codegen
+
+
+@intrinsic
+def larger(typing_context: Any, a: Any, b: Any) -> Any:
+    """The larger of two floats, lane by lane."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[0], args[1])
+
+    return a(a, b), codegen
+
+
+def _zip(half: int) -> Any:
+    @intrinsic
+    def zipped(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = sig.args[0].lanes
+            start = half * lanes // 2
+            order = [lane for i in range(start, start + lanes // 2) for lane in (i, lanes + i)]
+            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, lanes), order))
+
+        return a(a, b), codegen
+
+    return zipped
+
+
+zip_low = _zip(0)  # a0 b0 a1 b1 ... of the lower halves
+zip_high = _zip(1)  # the same of the upper halves
+
+
+def _folder(atom: int, width: int) -> Any:
+    """Zip the atoms of two vectors within every `width` lanes, and add the upper halves of that to the lower ones."""
+
+    @intrinsic
+    def folded(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = sig.args[0].lanes
+            part = min(width, lanes)
+            half = part // 2
+
+            def zipped(start: int) -> Any:
+                order = [
+                    source + block + start + i + lane
+                    for block in range(0, lanes, part)
+                    for i in range(0, half, atom)
+                    for source in (0, lanes)
+                    for lane in range(atom)
+                ]
+                return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, lanes), order))
+
+            add = builder.fadd if isinstance(sig.args[0].element, types.Float) else builder.add
+            return add(zipped(0), zipped(half))
+
+        return a(a, b), codegen
+
+    return folded
+
+
+fold_blocks = _folder(4, LANES)  # 16 bytes at a time, over the whole register
+fold_lanes = _folder(1, 4)  # lane by lane, within every 16 bytes
+
+
+@intrinsic
+def to_floats(typing_context: Any, value: Any) -> Any:
+    """The lanes as float32: the identity for float32."""
+    narrow = Vector(types.float32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if sig.args[0] == narrow else builder.fptrunc(args[0], narrow.llvm)
+
+    return narrow(value), codegen
+
+
+@intrinsic
+def to_doubles(typing_context: Any, value: Any) -> Any:
+    """The lanes as float64: the identity for float64."""
+    wide = Vector(types.float64, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if sig.args[0] == wide else builder.fpext(args[0], wide.llvm)
+
+    return wide(value), codegen
+
+
+def _fold(builder: Any, value: Any, lanes: int, add: str) -> Any:
+    """Add the upper half of the lanes to the lower half until one is left: an order that no path changes."""
+    while lanes > 1:
+        lanes //= 2
+        halves = [ir.Constant(ir.VectorType(I32, lanes), list(range(s, s + lanes))) for s in (0, lanes)]
+        value = getattr(builder, add)(*(builder.shuffle_vector(value, value, half) for half in halves))
+    return builder.extract_element(value, ir.Constant(I32, 0))
+
+
+@intrinsic
+def total(typing_context: Any, value: Any) -> Any:
+    """The sum of all lanes, in a fixed order."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        add = "fadd" if isinstance(sig.args[0].element, types.Float) else "add"
+        return _fold(builder, args[0], sig.args[0].lanes, add)
+
+    return value.element(value), codegen
+
+
+@intrinsic
+def count(typing_context: Any, mask: Any) -> Any:
+    """How many bits of a mask are set."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def first(typing_context: Any, mask: Any) -> Any:
+    """The lowest set bit of a mask (64 for none)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), codegen

@@ -1,0 +1,38 @@
+"""All kinds of index: which there are, how one is loaded whatever its kind, and kernels compiled ahead of their use."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from annlab.balltree import BallTreeIndex
+from annlab.core import storage
+from annlab.exact import ExactIndex
+from annlab.index import Index
+from annlab.ivf import IVFIndex
+from annlab.kdtree import KDTreeIndex
+from annlab.lsh import LSHIndex
+
+INDEX_CLASSES: tuple[type[Index], ...] = (ExactIndex, IVFIndex, KDTreeIndex, BallTreeIndex, LSHIndex)
+"""In the order in which tables show them."""
+
+
+def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None) -> Index:
+    """Read an index of whatever kind from a file; parameters and errors as for `Index.load`."""
+    kind: Any = storage.read_manifest(path).get("kind")
+    if not isinstance(kind, str) or kind not in Index.kinds:
+        raise storage.CorruptIndexError(f"{path} holds an index of the unknown kind {kind!r}")
+    return Index.kinds[kind].load(path, mmap=mmap, verify=verify)
+
+
+def warmup() -> None:
+    """Compile (or load from the cache) the kernels of every index, so that no first search has to wait for it."""
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64):
+        vectors = rng.random((300, 4)).astype(dtype)
+        for index_class in INDEX_CLASSES:
+            for variant in index_class.variants:
+                index = index_class(metric="l2", **variant).fit(vectors)
+                index.search(vectors[:8], k=3)
+                index.search(vectors[0], k=3)
+                index.search_radius(vectors[0], 0.1)

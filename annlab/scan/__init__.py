@@ -1,0 +1,1 @@
+"""Exact scanning: every row is looked at, and proven bounds say which of them matter."""

@@ -1,0 +1,282 @@
+"""Exact search through bytes: an integer scan with a proven bound, and what could matter scored exactly.
+
+`ByteScanner` answers like `Scanner`, to the last bit, while it reads a quarter of the bytes and multiplies four times
+as many numbers at once. It needs a quantized copy: dim bytes and four bytes of terms for a row.
+
+The bound
+---------
+All vectors are centred (about the mean, or about an integer where all data are integers that fit into a byte) and
+scaled by a power of two into float32: x and q. A row is stored as bytes y with a step t: x = t y + e. A query becomes z
+with step t_q: q = t_q z + r. The row's ranking value R = h - q.x (h = |x|^2 / 2, or 0 for `ip`) is
+
+    R + r.m = h - t_q t (y.z) - q.e - r.(t y - m)  >=  h - t_q t (y.z) - |q| |e| - |r| |t y - m|  =: t_q v
+
+by Cauchy and Schwarz, for any m (here about the mean of the rows, which is not 0 where bytes are about an integer), and
+at most t_q v + 2 (|q| |e| + |r| |t y - m|). r.m is the same for all rows of a query and changes no order. So if U is
+the largest such upper value of any k rows, every row among the k nearest has t_q v <= U. The scan keeps what passes,
+lowers U as it goes, and `Index` scores the rest, some tens of rows in a million; data without loss (SIFT, pixels:
+e = 0, and r = 0 where a query's bytes may be as large as a row's) leave hardly more than k.
+
+The step t and the largest |e| and |t y - m| are kept for a panel of 32 rows, and t_q for a tile's queries, which are
+sorted by the step they want: that loosens v by little, and one row or query unlike all others spoils one panel or tile.
+
+Rounding, with u = 2^-24:
+
+(a) x and q are rounded to float32: R errs by 2u h + 2u |q||x|.
+(b) y.z and the sums that a tile ends with are exact integers: |127 - y| <= 255 and |z| <= 127 give at most 32,385 dim,
+    which with a start of at most 2^29 stays below 2^31 for dim <= MAX_DIM. What the 127 added is taken off in
+    integers too: in many dimensions it is far larger than what remains, and beyond what float32 holds.
+(c) A tile starts from h / (t_q t), rounded down; where it exceeds 2^29 it is cut off, which only lowers v, and such a
+    row is never used for U. Later v is computed from the sum in float32 and (|q|/t_q) (|e| + (|r|/|q|) |t y - m|): each
+    of at most eight operations errs by u of h + |q||e| + |r||t y - m| + |q||x|, over t_q. Therefore h is stored as
+    h (1 - 16u), |e| as (|e| + 16u |x|) (1 + 16u), |t y - m| as |t y - m| (1 + 16u), and |q| / t_q is rounded up: the
+    computed v is below the true one. The integer bound of the tile has 2^-21 of itself and 2 to spare.
+(d) U takes the same margins upwards, three integer units for the roundings to integers, and another 2^-20 of itself
+    and of |q|^2 for the last rounding of a distance to float32, in which rows at slightly different R may tie.
+
+A query that is almost the center keeps a step that leaves room for h (`smallest_step`) and is nearly all rest. One
+whose survivors overflow its buffer goes to the float32 scan, alone.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from annlab.common import pool
+from annlab.common.statistics import BYTES, DISTANCES
+from annlab.distances import Metric
+from annlab.kernels import tile
+from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.kernels.scan import batch
+from annlab.kernels.scan import int8 as int8_kernels
+from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
+from annlab.kernels.simd.path import PATH_NAME
+from annlab.kernels.simd.registers import LANES
+from annlab.kernels.topk import PADDING
+from annlab.scan.points import Extent
+from annlab.scan.scanner import Scanner, first_triggers, rows_found, stack, unit_queries
+
+MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
+_U = 2.0**-24
+_FLOOR = 2.0**-95  # of R: below, a half norm or 1 / (t_q t) may leave the range of float32 (2^29 2^-126 at most)
+_STORED = int8_kernels.STORED_ROWS
+_TILE_FROM = 4  # queries: below, a tile of a whole group wastes more than reading the codes once for every query
+_BUFFER_BYTES = 32 * 2**20
+# Of a query's buffer: where its bytes are coarser, the bound leaves more rows, at first many more.
+_LEAST_CAPACITY = 256 if LARGEST_SIGNED == 127 else 1024
+_FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned, in float32
+_SMALLEST = 20_000  # rows: below, everything fits into the caches and the copy is not worth its memory
+
+
+class ByteScanner(Scanner):
+    """A scanner with a quantized copy of its vectors (n, dim).
+
+    `codes` (panels, quads, 32, 4) uint8, `terms` (panels, 2, 32) and `limits` (panels, 2) float32 are laid out as
+    `kernels/scan/int8.py` says; `byte_center` (dim,) and `exact_step` say how vectors become bytes.
+    """
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, extent: Extent, byte_center: np.ndarray, exact_step: float,
+                 codes: np.ndarray, half_norms: np.ndarray, limits: np.ndarray) -> None:  # fmt: skip
+        super().__init__(vectors, metric, extent)
+        self.byte_center, self.exact_step = byte_center, exact_step
+        self.codes, self.half_norms, self.limits = codes, half_norms, limits
+        self.byte_scale = exact_step or self.scale
+
+    @cached_property
+    def smallest_step(self) -> float:
+        """The step of a query below which the half norm of a typical row would leave the range of integers."""
+        some = slice(None, None, max(1, len(self.codes) // 256))
+        with np.errstate(all="ignore"):
+            typical = self.half_norms[some] / self.limits[some, int8_kernels.STEP, None]
+        typical = typical[np.isfinite(typical)]
+        return (float(np.median(typical)) if len(typical) else 0.0) * 2.0**-26 + 1e-30
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, metric: Metric, extent: Extent, n_threads: int = 1) -> "ByteScanner":
+        """Quantize vectors (n, dim), dim <= MAX_DIM."""
+        n, dim = vectors.shape
+        mean = extent.center
+        if metric.code == INNER_PRODUCT:
+            mean = Extent.of(vectors, metric, None, about_mean=True).center
+        center, exact_step = _integer_center(vectors, metric)
+        if not exact_step:
+            center = mean
+        panels, quads = -(-n // _STORED), -(-dim // 4)
+        codes = np.zeros((panels, quads, _STORED, 4), np.uint8)
+        half_norms = np.zeros((panels, _STORED), np.float32)
+        limits = np.zeros((panels, int8_kernels.N_LIMITS), np.float32)
+        result = cls(vectors, metric, extent, center, exact_step, codes, half_norms, limits)
+        tasks = [(mean, *ends) for ends in pool.split(0, n, n_threads, _STORED)]
+        pool.run(result._quantize, tasks, n_threads)
+        return result
+
+    def _quantize(self, mean: np.ndarray, start: int, stop: int) -> None:
+        dim, quads = self.vectors.shape[1], self.codes.shape[1]
+        int8_kernels.quantize_rows(
+            self.vectors, start, stop, self.metric.code, self.byte_center, self.byte_scale, self.exact_step,
+            (mean - self.byte_center) * self.byte_scale, np.empty((_STORED, dim), np.float32),
+            np.zeros(4 * quads, np.int8), self.codes, self.half_norms, self.limits,
+        )  # fmt: skip
+
+    def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
+               counters: np.ndarray) -> np.ndarray:  # fmt: skip
+        """Candidates (q, m), -1 padded: fewer than those of `Scanner`, with the same k nearest among them."""
+        n = len(self.vectors)
+        allowed = n if alive is None else int(np.bitwise_count(alive).sum(axis=-1).max(initial=0))
+        if self.underflows or n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
+            return super().search(queries, k, alive, keys, n_threads, counters)
+        counters[:, DISTANCES] += n
+        counters[:, BYTES] += n * (4 * self.codes.shape[1] + 4)
+        capacity = max(8 * k, _LEAST_CAPACITY) + tile.PANEL_ROWS
+        block = max(tile.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
+        parts = []
+        for start in range(0, len(queries), block):
+            some = slice(start, start + block)
+            masks = alive if alive is None or alive.ndim == 1 else np.ascontiguousarray(alive[some])
+            parts.append(self._certified_block(queries[some], k, masks, keys, n_threads, capacity, counters[some]))
+        return stack(parts)
+
+    def _certified_block(self, queries, k, masks, keys, n_threads, capacity, counters):  # type: ignore[no-untyped-def]
+        """Candidates of a block of queries; those whose bound is of no use are answered by the float32 scan."""
+        ranges = pool.split(0, len(self.codes), n_threads)
+        group = tile.QUERIES_IN_TILE if len(queries) >= _TILE_FROM else 1
+        packed = _PackedQueries(self, queries, group)
+        tasks = [(packed, k, masks, *ends, capacity) for ends in ranges]
+        found = pool.run(self._scan_codes, tasks, n_threads)
+        lost = ~np.logical_and.reduce([usable for _, usable in found])
+        result = np.full((len(queries), sum(rows.shape[1] for rows, _ in found)), -1, np.int64)
+        result[packed.order] = np.hstack([rows for rows, _ in found])
+        if lost.any():
+            which = np.sort(packed.order[lost])
+            some = masks if masks is None or masks.ndim == 1 else masks[which]
+            again = super().search(queries[which], k, some, keys, n_threads, counters[which])
+            result[which] = -1
+            both = np.full((len(queries), again.shape[1]), -1, np.int64)
+            both[which] = again
+            result = np.hstack([result, both])
+        return result
+
+    def _scan_codes(self, packed, k, masks, first_panel, last_panel, capacity):  # type: ignore[no-untyped-def]
+        """Scan some panels: candidates in the packed order, and which queries were answered."""
+        q, padded = len(packed.order), len(packed.ties)
+        words_each, alive = 0, np.empty(0, np.uint64)
+        if masks is not None:
+            alive = masks if masks.ndim == 1 else np.ascontiguousarray(masks[packed.order])
+            words_each = 0 if masks.ndim == 1 else masks.shape[1]
+        bounds = np.full(padded + LANES, -np.inf, np.float32)
+        bounds[:q][packed.usable] = np.finfo(np.float32).max
+        lengths, triggers = np.zeros(padded, np.int64), first_triggers(padded, k, capacity)
+        values = np.empty((padded, capacity + PADDING), np.float32)
+        rows = np.empty((padded, capacity + PADDING), np.int32)
+        low = np.empty(capacity + 2 * PADDING, np.float32)
+        high, sums = np.empty_like(low), np.empty(tile.ACCUMULATORS * LANES, np.int32)
+        data = self.codes, self.half_norms, self.limits, len(self.vectors), first_panel, last_panel
+        each = packed.spans, packed.ratios, packed.offsets, packed.ties
+        if packed.group > 1:
+            most = np.empty(tile.QUERIES_IN_TILE + LANES, np.int32)
+            int8_kernels.scan_bytes(packed.codes, q, *data, alive.reshape(-1), words_each, k, triggers,
+                                  packed.inverse_steps, *each, bounds, lengths, values, rows, sums, most, low,
+                                  high)  # fmt: skip
+        else:
+            for i in range(q):
+                own = [some[i:] for some in (packed.inverse_steps, *each, bounds, lengths, values, rows)]
+                int8_kernels.scan_bytes_one(packed.codes[i:], *data, alive[i] if words_each else alive, k, triggers[i:],
+                                          *own, sums, low, high)  # fmt: skip
+        int8_kernels.finish_bytes(self.half_norms, self.limits, q, k, packed.inverse_steps, packed.spans, packed.ratios,
+                                packed.group, packed.ties, lengths, values, rows, low, high)  # fmt: skip
+        usable = packed.usable & (lengths[:q] != batch.OVERFLOWED)
+        return rows_found(rows[:q], np.where(usable, lengths[:q], 0), None), usable
+
+
+class _PackedQueries:
+    """Quantized queries in groups that share a step; `order` says which query stands where.
+
+    Sorted by the step that each wants, so that a group's, the largest, suits all of it.
+    """
+
+    def __init__(self, scanner: ByteScanner, queries: np.ndarray, group: int) -> None:
+        q, dim = queries.shape
+        quads, metric = scanner.codes.shape[1], scanner.metric.code
+        center, scale, exact_step = scanner.byte_center, scanner.byte_scale, scanner.exact_step
+        underflow = np.zeros(q)
+        if metric == INNER_PRODUCT:  # a query's own length changes no order, and a query has no center
+            queries, underflow = unit_queries(queries, scanner.byte_scale)
+            center, scale, exact_step = np.zeros(dim), 1.0, 0.0
+        converted, signed = np.empty(dim, np.float32), np.zeros(4 * quads, np.int8)
+        norms, wanted = np.empty(q), np.empty(q)
+        with np.errstate(over="ignore"):
+            int8_kernels.measure_queries(queries, metric, center, scale, exact_step, converted, signed, norms, wanted)
+        wanted = np.maximum(wanted, scanner.smallest_step)
+        self.order, self.group, groups = np.argsort(wanted, kind="stable"), group, -(-q // group)
+        padded = groups * group
+        self.usable = np.isfinite(norms) & (norms < 1e15)
+        steps = np.full(padded, wanted.max())
+        steps[:q] = np.where(self.usable, wanted, 1.0)[self.order]
+        group_steps = steps.reshape(groups, group).max(axis=1).astype(np.float32)
+        steps = np.repeat(group_steps.astype(np.float64), group)
+        self.usable, norms = self.usable[self.order], norms[self.order]
+        self.codes = np.zeros((groups, quads, group, 4), np.int8)
+        self.spans, self.ratios = (np.zeros(padded + LANES, np.float32) for _ in range(2))
+        self.offsets = np.zeros(padded + LANES, np.int32)
+        rests, self.ties = np.zeros(q), np.zeros(padded)
+        int8_kernels.pack_byte_queries(queries[self.order], metric, center, scale, steps, converted, group, self.codes,
+                                     self.offsets, rests)  # fmt: skip
+        norms = np.where(self.usable, norms, 1.0)
+        up = (1 + 4 * _U) ** 2
+        self.inverse_steps = 1 / group_steps
+        self.spans[:q] = norms / steps[:q] * up
+        self.ratios[:q] = rests / np.maximum(norms, 1e-300) * up
+        reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
+        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + _FLOOR) / steps[:q]
+        self.usable &= self.ties[:q] < 1e30
+
+
+def _integer_center(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, float]:
+    """For integers that span at most a byte: the center that loses nothing, and the step 1; else nothing and 0."""
+    lowest, highest = float(vectors.min()), float(vectors.max())
+    if metric.code == COSINE or highest - lowest > 255 or abs(lowest) > 2**20 or lowest != np.floor(lowest):
+        return np.zeros(vectors.shape[1]), 0.0
+    for start in range(0, len(vectors), 65536):
+        some = vectors[start : start + 65536]
+        if not np.array_equal(some, np.floor(some)):
+            return np.zeros(vectors.shape[1]), 0.0
+    return np.full(vectors.shape[1], lowest + 128.0), 1.0
+
+
+def pays(scanner: ByteScanner, rng: np.random.Generator) -> bool:
+    """Whether the byte scan is worth having for these data: few survivors, measured on a sample of rows as queries."""
+    n = len(scanner.vectors)
+    rows = rng.choice(n, min(n, 4 * tile.QUERIES_IN_TILE), replace=False)
+    counters = np.zeros((len(rows), 3), np.int64)
+    queries = np.ascontiguousarray(scanner.vectors[np.sort(rows)])
+    found = scanner.search(queries, 10, None, np.arange(n), 1, counters)
+    survivors = np.count_nonzero(found >= 0, axis=1)
+    rescanned = counters[:, DISTANCES] > n
+    return bool(rescanned.mean() < 0.05 and np.median(survivors) <= max(64, n // 500))
+
+
+def suits(vectors: np.ndarray) -> bool:
+    """Whether `auto` should try bytes at all: enough rows and dimensions, and a CPU that multiplies bytes quickly."""
+    n, dim = vectors.shape
+    return n >= _SMALLEST and 8 <= dim <= MAX_DIM and PATH_NAME != "generic"
+
+
+def check_arrays(arrays: dict[str, Any], n: int, dim: int) -> None:
+    """Raise a ValueError unless stored codes and their terms fit n vectors."""
+    panels, quads = -(-n // _STORED), -(-dim // 4)
+    wanted = {
+        "codes": (np.uint8, (panels, quads, _STORED, 4)),
+        "half_norms": (np.float32, (panels, _STORED)),
+        "limits": (np.float32, (panels, int8_kernels.N_LIMITS)),
+        "byte_center": (np.float64, (dim,)),
+        "exact_step": (np.float64, (1,)),
+    }
+    for name, (dtype, shape) in wanted.items():
+        if arrays[name].dtype != dtype or arrays[name].shape != shape:
+            raise ValueError(f"array {name!r} is {arrays[name].dtype} {arrays[name].shape}, should be {shape}")
+    limits = arrays["limits"]
+    if not (np.isfinite(limits).all() and (limits >= 0).all() and (limits[:, int8_kernels.STEP] > 0).all()):
+        raise ValueError("the limits of a panel must be finite, and its step positive")
+    if dim > MAX_DIM or not np.isfinite(arrays["byte_center"]).all() or arrays["exact_step"][0] not in (0.0, 1.0):
+        raise ValueError("the quantization is out of range")

@@ -1,0 +1,66 @@
+"""Vectors as scans see them: where they lie, and so how they are centred and scaled."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annlab.common.memory import rows_at_once
+from annlab.distances import Metric
+from annlab.kernels.distance import COSINE, INNER_PRODUCT
+
+_LARGEST = np.finfo(np.float32).max
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where vectors lie, as far as the error bounds ask: any `center` is right, a good one gives tight bounds.
+
+    `reach` is the largest coordinate of any row about the center, `largest_norm` and `smallest_norm` those of the rows
+    themselves (zero rows aside).
+    """
+
+    center: np.ndarray
+    reach: float
+    largest_norm: float
+    smallest_norm: float
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, metric: Metric, center: np.ndarray | None = None,
+           about_mean: bool = False) -> "Extent":  # fmt: skip
+        """Measure vectors (n, dim), n >= 1, in chunks of bounded size, about a center or their mean (ip: about 0)."""
+        dim, at_once = vectors.shape[1], rows_at_once(vectors.shape[1])
+        if center is None:
+            center = np.zeros(dim)
+            if metric.code != INNER_PRODUCT or about_mean:
+                sample = vectors[:: max(1, len(vectors) // at_once)]
+                center = _converted(sample, metric)[0].mean(axis=0)
+                if np.abs(center).max() < _LARGEST:
+                    center = center.astype(np.float32).astype(np.float64)
+        reach, largest, smallest = 0.0, 0.0, np.inf
+        for start in range(0, len(vectors), at_once):
+            converted, norms = _converted(vectors[start : start + at_once], metric)
+            reach = max(reach, float(np.abs(converted - center).max()))
+            largest = max(largest, float(norms.max()))
+            smallest = min(smallest, float(norms[norms > 0].min(initial=np.inf)))
+        return cls(center, reach, largest, smallest)
+
+    def extended(self, vectors: np.ndarray, metric: Metric) -> "Extent":
+        """The extent of these and some more vectors, about the same center."""
+        if not len(vectors):
+            return self
+        more = Extent.of(vectors, metric, self.center)
+        return Extent(
+            self.center,
+            max(self.reach, more.reach),
+            max(self.largest_norm, more.largest_norm),
+            min(self.smallest_norm, more.smallest_norm),
+        )
+
+
+def _converted(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in float64 as scans see them before centring, and the norms of the rows."""
+    rows = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    if metric.code == COSINE:
+        rows /= np.where(norms > 0, norms, 1.0)[:, None]
+    return rows, norms

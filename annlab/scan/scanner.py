@@ -1,0 +1,331 @@
+"""Exact candidates from a block of rows: every row is looked at, and none that matters can be lost to rounding.
+
+`Scanner` serves three purposes: it is the whole of ExactIndex, it scans the rows that were added to an index since its
+structure was built, and it answers filters that leave only few rows. It returns candidates; the distances are computed
+by `kernels/distance.py`.
+
+Why no neighbour is lost
+------------------------
+Kernels rank rows by a rounded surrogate s. With u = 2^-24, c = (1.1 dim + 16) u, and sums of dim terms, the textbook
+bound (Higham, Accuracy and Stability of Numerical Algorithms, ch. 3) gives an interval that holds the true ranking
+value R:
+
+*Batches* (`kernels/scan/batch.py`, l2 and cosine): s approximates R = |x|^2/2 - q.x = (D^2 - |q|^2) / 2 for the centred
+and scaled x and q, with D their distance. Rounding x and q to float32, h to float32, and dim multiply-adds err by at
+most c (|x|^2/2 + |q||x|). As |x| <= |q| + D, this is at most c (2.5 |q|^2 + 1.5 D^2) = c (4 |q|^2 + 3 R): rows far away
+from the query, whose error is large, need not be considered, because they are far away. So the k rows with the smallest
+s, of which t is the largest, all have R <= (t + 4c|q|^2) / (1 - 3c), and any row that is as near has s <= t + 9c |q|^2
++ 7c |t| (for c <= 0.01, with room for the last rounding of the distance to float32, 2^-22 relative). That is the bound
+up to which rows are kept. Centring makes |q| small, so the bound is tight wherever the data lie; scaling by a power of
+two keeps everything in the range of float32 and is exact.
+
+*Batches, ip*: R = -q.x errs by c |q| max|x|, so rows are kept up to t + 2c |q| max|x| + c |t|.
+
+*Single queries* (`kernels/scan/one.py`): l2 sums squared differences, whose error is relative: t (1 + 4c'). cosine errs
+by 2c' and ip by c' |q| max|x| on either side, c' = (dim + 16) u.
+
+Where so many rows are tied within these bounds that they fill a query's buffer (half the data equal, say), the query is
+repeated with a larger buffer, and then scored row by row by the definition. The same happens to queries and data whose
+magnitudes leave the range in which the argument holds.
+"""
+
+import math
+
+import numpy as np
+
+from annlab.common import pool, rowsets
+from annlab.common.statistics import BYTES, DISTANCES
+from annlab.distances import Metric
+from annlab.kernels import distance as distance_kernels
+from annlab.kernels import tile
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
+from annlab.kernels.scan import batch, one
+from annlab.kernels.simd.registers import LANES
+from annlab.kernels.topk import PADDING
+from annlab.scan.points import Extent
+
+_U = 2.0**-24
+_LARGEST = np.finfo(np.float32).max
+_LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
+_TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
+_BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
+_NO_ROWS = np.empty(0, np.int32)
+_NO_WORDS = np.empty(0, np.uint64)
+
+
+
+
+
+
+class Scanner:
+    """Exact search among all rows of a matrix (n, dim)."""
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, extent: Extent | None = None) -> None:
+        self.vectors, self.metric = vectors, metric
+        self.extent = extent or Extent.of(vectors, metric)
+        self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
+
+    @property
+    def underflows(self) -> bool:
+        """Whether the rows lie so close together that distances, or their squares, lose digits to underflow."""
+        return self.metric.code == L2 and 0 < self.extent.reach < _LEAST_REACH[self.vectors.itemsize]
+
+    def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
+               counters: np.ndarray) -> np.ndarray:  # fmt: skip
+        """Candidates (q, m), -1 padded, among the rows whose bit in `alive` is set; arguments as in `Request`."""
+        numbers, masks = _rows_to_scan(alive)
+        n = len(self.vectors) if numbers is None else len(numbers)
+        counters[:, DISTANCES] += n
+        counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
+        if n <= max(k, LANES):
+            return _every_row(len(queries), n, numbers, alive if masks is not None else None)
+        capacity = max(8 * k, 256) + tile.PANEL_ROWS
+        if len(queries) == 1 and n_threads == 1:  # splitting and stacking would take longer than scanning a few rows
+            found, answered = self._scan_single(queries, k, numbers, masks, 0, n, capacity)
+            if answered[0]:
+                return found
+        block = max(tile.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
+        parts = []
+        for start in range(0, len(queries), block):
+            some = slice(start, start + block)
+            parts.append(self._block(queries[some], k, numbers, None if masks is None else masks[some], keys, n_threads,
+                                     n, capacity))  # fmt: skip
+        return stack(parts)
+
+    def _block(self, queries, k, numbers, masks, keys, n_threads, n, capacity):  # type: ignore[no-untyped-def]  # fmt: skip
+        """Candidates of a block of queries: the fast scan, again with larger buffers, at last by the definition."""
+        candidates: list[np.ndarray] = []
+        open_queries = np.arange(len(queries))
+        one_by_one = len(queries) < _TILE_FROM
+        scan_range = self._scan_single if one_by_one else self._scan_batch
+        ranges = pool.split(0, n, n_threads, 64)
+        for size in (capacity, 16 * capacity):
+            some_masks = None if masks is None else masks[open_queries]
+            tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
+            found = pool.run(scan_range, tasks, n_threads)
+            if not candidates and len(found) == 1 and found[0][1].all():  # the usual end
+                return found[0][0]
+            done = np.logical_and.reduce([ok for _, ok in found])
+            block = np.hstack([rows for rows, _ in found])
+            result = np.full((len(queries), block.shape[1]), -1, np.int64)
+            result[open_queries[done]] = block[done]
+            candidates.append(result)
+            open_queries = open_queries[~done]
+            if not len(open_queries):
+                break
+        if len(open_queries):
+            candidates.append(self._by_definition(queries, open_queries, k, numbers, masks, keys))
+        return np.hstack(candidates)
+
+    def _scan_batch(self, queries, k, numbers, masks, start, stop, capacity):  # type: ignore[no-untyped-def]
+        """Tiles: candidates (q, m), and which queries were answered."""
+        q, dim = queries.shape
+        groups = -(-q // tile.QUERIES_IN_TILE)
+        padded = groups * tile.QUERIES_IN_TILE
+        stride = -(-dim // LANES) * LANES
+        converted = np.zeros((tile.PANEL_ROWS, stride), np.float32)
+        packed, squared_norms = np.zeros((groups, dim, tile.QUERIES_IN_TILE), np.float32), np.zeros(q)
+        query_scale, underflow = self.scale, np.zeros(q)
+        if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
+            (queries, underflow), query_scale = unit_queries(queries, self.scale), 1.0
+        with np.errstate(over="ignore"):
+            batch.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
+                              squared_norms)  # fmt: skip
+        slacks, slopes = np.zeros(padded), np.zeros(padded)
+        slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
+        slacks[:q] += underflow
+        usable = (slacks[:q] < 1e30) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
+        usable &= not self.underflows
+        bounds = np.full(padded, -np.inf, np.float32)
+        bounds[:q][usable] = _LARGEST
+        packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
+        lengths = np.zeros(padded, np.int64)
+        values = np.empty((padded, capacity + PADDING), np.float32)
+        rows = np.empty((padded, capacity + PADDING), np.int32)
+        n_panels = max(1, min(batch.BLOCK_BYTES // (4 * dim * tile.PANEL_ROWS), -(-(stop - start) // tile.PANEL_ROWS)))
+        low = np.empty(capacity + 2 * PADDING, np.float32)
+        batch.scan_batch(
+            packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
+            self.extent.center, self.scale, self._own_center(),
+            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity),
+            slacks, slopes, bounds, lengths, values, rows, converted,
+            np.empty((n_panels, dim, tile.PANEL_ROWS), np.float32), np.empty(n_panels * tile.PANEL_ROWS, np.float32),
+            np.empty(tile.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
+        )  # fmt: skip
+        usable &= lengths[:q] != batch.OVERFLOWED
+        return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
+
+    def _own_center(self) -> np.ndarray:
+        """The center in the type of the vectors, or nothing where it or the scale does not fit into that type."""
+        own = self.extent.center.astype(self.vectors.dtype)
+        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own, self.extent.center)
+        return own if fits else own[:0]
+
+    def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
+        """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
+        c = _batch_rounding(dim)
+        floor = 1e-30 * (1 + np.sqrt(squared_norms))  # what float32 cannot represent at all
+        if self.metric.code == INNER_PRODUCT:
+            return 2 * c * np.sqrt(squared_norms) * self.extent.largest_norm * self.scale + floor, c
+        return 9 * c * squared_norms + floor, 7 * c
+
+    def _scan_single(self, queries, k, numbers, masks, start, stop, capacity):  # type: ignore[no-untyped-def]
+        """One query at a time: candidates (q, m), and which queries were answered."""
+        values, rows = np.empty(capacity + PADDING, np.float32), np.empty((len(queries), capacity + PADDING), np.int32)
+        low = np.empty(capacity + 2 * PADDING, np.float32)
+        high, sums = np.empty_like(low), np.zeros(LANES, np.float32)
+        lengths = np.full(len(queries), batch.OVERFLOWED, np.int64)
+        for i, query in enumerate(queries):
+            query, slack, slope = self._single_slack(query)
+            if math.isfinite(slack):
+                lengths[i] = one.scan_one(
+                    query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
+                    _NO_WORDS if masks is None else masks[i], k, slack, slope, _LARGEST, values, rows[i], sums, low,
+                    high,
+                )  # fmt: skip
+        usable = lengths != batch.OVERFLOWED
+        return rows_found(rows, np.where(usable, lengths, 0), numbers), usable
+
+    def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
+        c = (len(query) + 16) * _U
+        wide = query.astype(np.float64)
+        norm = math.sqrt(np.dot(wide, wide))
+        largest, smallest = self.extent.largest_norm, self.extent.smallest_norm
+        floor = len(query) * 2.0**-140
+        if c > 0.01:
+            return query, np.inf, 0.0
+        if self.metric.code == L2:
+            return query, floor if norm + largest < 3e18 else np.inf, 4 * c
+        if self.metric.code == INNER_PRODUCT:
+            fits = norm * largest < 1e37 and largest < 1e18
+            return query, 2 * c * norm * largest + floor if fits else np.inf, c
+        if norm == 0 or smallest < 1e-15 or largest > 1e18:
+            return query, np.inf, 0.0
+        return (query / norm).astype(query.dtype), 5 * c, 0.0
+
+    def _by_definition(self, queries, open_queries, k, numbers, masks, keys):  # type: ignore[no-untyped-def]
+        """The k nearest rows themselves, for the queries that the scans did not answer."""
+        result = np.full((len(queries), k), -1, np.int64)
+        everything = np.arange(len(self.vectors)) if numbers is None else numbers.astype(np.int64)
+        ordered = keys[everything]
+        if not (ordered[1:] > ordered[:-1]).all():
+            everything = everything[np.argsort(ordered)]
+        for i in open_queries:
+            rows = everything
+            if masks is not None:
+                rows = rows[rowsets.unpack(masks[i], len(self.vectors))[rows]]
+            distances = np.empty((1, k), queries.dtype)
+            distance_kernels.nearest_by_definition(
+                queries[i : i + 1].copy(), self.vectors, rows, self.metric.code, distances, result[i : i + 1]
+            )
+        return result
+
+    def search_radius(self, queries: np.ndarray, radius: float, alive: np.ndarray | None, n_threads: int,
+                      counters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Candidates within `radius`: limits (q + 1,) and rows, as in `Structure.search_radius`."""
+        numbers, masks = _rows_to_scan(alive)
+        n = len(self.vectors) if numbers is None else len(numbers)
+        counters[:, DISTANCES] += n
+        counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
+        found = []
+        for i, query in enumerate(queries):
+            words = _NO_WORDS if masks is None else masks[i]
+            ranges = pool.split(0, n, n_threads, 64)
+            parts = pool.run(
+                lambda a, b, query=query, words=words: self._within(query, radius, numbers, words, a, b),
+                ranges,
+                n_threads,
+            )
+            found.append(np.concatenate(parts))
+        limits = np.zeros(len(queries) + 1, np.int64)
+        np.cumsum([len(rows) for rows in found], out=limits[1:])
+        return limits, np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def _within(self, query, radius, numbers, words, start, stop):  # type: ignore[no-untyped-def]
+        """Rows of start..stop-1 that may lie within the radius."""
+        query, slack, slope = self._single_slack(query)
+        if not np.isfinite(slack):
+            rows = np.arange(start, stop)
+            if len(words):
+                rows = rows[rowsets.unpack(words, len(self.vectors))[rows]]
+            return rows if numbers is None else numbers[rows].astype(np.int64)
+        value = {L2: abs(radius) * radius, COSINE: radius - 1.0, INNER_PRODUCT: radius}[self.metric.code]
+        bound = np.float32(min(value + slack + (slope + 2.0**-22) * abs(value), float(_LARGEST)))
+        bound = np.nextafter(bound, np.float32(np.inf)) if bound < _LARGEST else bound
+        capacity, parts = 4096 + tile.PANEL_ROWS, []
+        values, rows = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
+        while start < stop:
+            length, start = one.scan_within(
+                query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code, words,
+                bound, values, rows, np.zeros(LANES, np.float32),
+            )  # fmt: skip
+            parts.append(rows[:length].astype(np.int64))
+        found = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return found if numbers is None else numbers[found].astype(np.int64)
+
+
+def _batch_rounding(dim: int) -> float:
+    """c, see the head of the file."""
+    return (1.1 * dim + 16) * _U
+
+
+def first_triggers(q: int, k: int, capacity: int) -> np.ndarray:
+    """The length at which each query's buffer is first tightened: early, since the first bounds are the loosest."""
+    return np.full(q, min(max(5 * k, 48), capacity - tile.PANEL_ROWS), np.int64)
+
+
+def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """For `ip`: queries times powers of two that bring them near length 1 (a query's own length changes no order).
+
+    Also what the type of a distance cannot represent, in units of these queries and of rows times `scale`: (q,).
+    """
+    exponents = -np.frexp(np.abs(queries).max(axis=1))[1]
+    with np.errstate(over="ignore"):
+        least = np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * scale, exponents)
+    return np.ldexp(queries, exponents[:, None]), queries.shape[1] * least
+
+
+def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Row numbers to scan if a filter is shared by all queries, or masks if every query has its own."""
+    if alive is None:
+        return None, None
+    if alive.ndim == 2:
+        return None, np.ascontiguousarray(alive)
+    return np.flatnonzero(rowsets.unpack(alive, 64 * len(alive))).astype(np.int32), None
+
+
+def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | None) -> np.ndarray:
+    """All rows, for every query; those whose bit is not set are left out."""
+    rows = np.arange(n, dtype=np.int64) if numbers is None else numbers.astype(np.int64)
+    result = np.tile(rows, (q, 1))
+    if alive is not None:
+        result[~rowsets.unpack(alive, n)] = -1
+    return result
+
+
+def rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
+    """Buffers of positions (q, capacity) as rows (q, longest), -1 behind a buffer's end."""
+    longest = int(lengths.max(initial=0))
+    if numbers is None and (lengths == longest).all():
+        return rows[:, :longest].astype(np.int64)
+    found = rows[:, :longest].astype(np.int64)
+    behind = np.arange(longest) >= lengths[:, None]
+    found[behind] = 0
+    if numbers is not None and len(numbers):
+        found = numbers[found].astype(np.int64)
+    found[behind] = -1
+    return found
+
+
+def stack(parts: list[np.ndarray]) -> np.ndarray:
+    """Blocks of candidates one below the other, padded to the same width."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max((part.shape[1] for part in parts), default=0)
+    result = np.full((sum(len(part) for part in parts), width), -1, np.int64)
+    start = 0
+    for part in parts:
+        result[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return result

@@ -1,0 +1,1 @@
+"""The family of trees: boxes or balls, one inside the other."""

@@ -1,0 +1,67 @@
+"""Conditions, their spelling and their masks; bitsets. What filters do in a search is tested with the contract."""
+
+import numpy as np
+import pytest
+
+import annlab
+from annlab.common import rowsets
+from annlab.core.filters import condition_mask
+
+
+@pytest.fixture
+def index():
+    attributes = {"owner": np.array([1, 2, 3, 2]), "private": np.array([True, False, True, False])}
+    return annlab.ExactIndex().fit(np.eye(4), attributes=attributes)
+
+
+def test_conditions_say_what_they_are():
+    col = annlab.col
+    condition = ~(col("a") >= 2) | (col("b") & col("c").isin([1, 2]))
+    assert repr(condition) == "(~(col('a') >= 2) | (col('b') & (col('c') in (1, 2))))"
+    assert (col("a") == np.int8(3)).key == (col("a") == 3).key
+
+
+def test_mistakes_with_conditions():
+    col = annlab.col
+    with pytest.raises(TypeError, match=r"& \| ~"):
+        bool(col("a") == 1 and col("b") == 2)
+    with pytest.raises(TypeError, match="parentheses"):
+        col("private") & 3
+    with pytest.raises(TypeError, match="numbers or bools, not with 'x'"):
+        _ = col("a") == "x"
+    with pytest.raises(TypeError, match="named by a string"):
+        col(3)
+
+
+def test_masks_are_remembered_and_extended(index):
+    condition = annlab.col("owner") == 2
+    state = index._state
+    first = condition_mask(condition, state)
+    assert condition_mask(annlab.col("owner") == 2, state) is first, "an equal condition is not evaluated again"
+    index.add(np.eye(4)[:2], attributes={"owner": [2, 5], "private": [False, False]})
+    later = condition_mask(condition, index._state)
+    assert later.tolist() == [False, True, False, True, True, False] and first.tolist() == [False, True, False, True]
+    for owner in range(200):  # what is remembered stays bounded
+        condition_mask(annlab.col("owner") == owner, index._state)
+    assert len(index._state.cache) <= 64
+    assert condition_mask(condition, index._state).tolist() == later.tolist()
+
+
+def test_a_compiled_filter_holds_no_old_state(index):
+    compiled = index.filter(allowed=[0, 1, 9], excluded=[1])
+    assert compiled.mask(index._state).tolist() == [True, False, False, False]
+    index.remove([0])
+    index.add(np.eye(4)[:1], [9], attributes={"owner": [1], "private": [True]})
+    assert np.flatnonzero(compiled.mask(index._state) & index._state.alive.array).tolist() == [4]
+
+
+def test_bitsets():
+    rng = np.random.default_rng(0)
+    for n in (0, 1, 63, 64, 65, 200):
+        for shape in ((n,), (3, n)):
+            mask = rng.random(shape) < 0.4
+            words = rowsets.pack(mask)
+            assert words.dtype == np.uint64 and words.shape == (*shape[:-1], -(-n // 64))
+            np.testing.assert_array_equal(rowsets.unpack(words, n), mask)
+            assert np.bitwise_count(words).sum() == mask.sum(), "no bits beyond the end"
+    assert rowsets.pack(np.arange(130) == 129).tolist() == [0, 0, 2]

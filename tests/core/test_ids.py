@@ -1,0 +1,41 @@
+"""Ids to rows and back, through appends and removals."""
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given
+
+from annlab.core.ids import IdMap
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 99), st.floats(0, 1)), max_size=25))
+def test_finds_the_living_row_of_every_id(batches):
+    ids, alive = IdMap(np.empty(0, np.int64)), np.empty(0, bool)
+    for size, seed, share in batches:
+        rng = np.random.default_rng(seed)
+        new = rng.permutation(80)[:size]
+        rows = ids.find(new, alive)
+        alive[rows[rows >= 0]] = False  # replaced
+        by_row = np.concatenate([ids.by_row, new])
+        alive = np.concatenate([alive, np.ones(size, bool)])
+        before, ids = ids, ids.extended(by_row, alive)
+        assert len(before.by_row) == len(by_row) - size, "maps never change"
+        alive = alive & (rng.random(len(alive)) > share / 3)
+        expected = {int(number): row for row, number in enumerate(by_row) if alive[row]}
+        asked = np.arange(-2, 82)
+        assert ids.find(asked, alive).tolist() == [expected.get(int(number), -1) for number in asked]
+        assert IdMap.of_living(by_row, alive).find(asked, alive).tolist() == ids.find(asked, alive).tolist()
+
+
+def test_many_single_additions_make_few_runs():
+    ids, by_row = IdMap(np.empty(0, np.int64)), np.random.default_rng(0).permutation(3000)
+    for n in range(1, 3001):
+        ids = ids.extended(by_row[:n], np.ones(n, bool))
+    assert len(ids._runs) <= 14
+    assert (ids.find(by_row, np.ones(3000, bool)) == np.arange(3000)).all()
+
+
+def test_large_ids():
+    largest = np.iinfo(np.int64).max
+    ids = IdMap(np.array([largest, 0, largest - 1]))
+    assert ids.find(np.array([largest - 1, largest, 1]), np.ones(3, bool)).tolist() == [2, 0, -1]
+    assert IdMap(np.empty(0, np.int64)).find(np.array([0, largest]), np.empty(0, bool)).tolist() == [-1, -1]
