@@ -39,7 +39,7 @@ from typing import Any, Self, cast
 import numpy as np
 
 from annlab.common import pool, validation
-from annlab.common.memory import Room, as_bytes
+from annlab.common.memory import Workspace, as_bytes
 from annlab.common.progress import as_progress
 from annlab.core import blocks, snapshot, storage
 from annlab.core.state import State
@@ -182,11 +182,12 @@ class IVFIndex(Index):
         if path is not None and Path(path).is_dir():
             raise IsADirectoryError(f"{path} is a folder; an index is one file")
         folder = None if path is None else Path(path).absolute().parent
-        room = Room.in_files(folder, None if max_memory is None else as_bytes("max_memory", max_memory))
-        source = blocks.read(vectors, ids, attributes, self._dim, room.folder, as_progress(progress))
-        check_limit(room, source.vectors, self.metric, self._params)
+        workspace = Workspace.in_files(folder, None if max_memory is None else as_bytes("max_memory", max_memory))
+        source = blocks.read(vectors, ids, attributes, self._dim, workspace.folder, as_progress(progress))
+        check_limit(workspace, source.vectors, self.metric, self._params)
         structure, order = self._builder.build(
-            source.vectors, source.columns, pool.resolve(threads), as_progress(progress), owned=True, room=room
+            source.vectors, source.columns, pool.resolve(threads), as_progress(progress), owned=True,
+            workspace=workspace,
         )
         order = np.arange(len(source.vectors)) if order is None else order
         numbers = order if source.ids is None else source.ids[order]
@@ -216,7 +217,7 @@ class IVFIndex(Index):
     def calibration(self) -> Calibration:
         """The parameters that "auto" stands for at k = 10, the recall measured with them, and its confidence bound.
 
-        Other k have parameters of their own, measured for k = 1 and 100 too: see `annlab.calibration`.
+        Other k have parameters of their own, measured for k = 1 and 100 too: see `annlab/inverted/calibration.py`.
         """
         return self._structure.calibration
 

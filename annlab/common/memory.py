@@ -1,8 +1,8 @@
 """Where an index that may be larger than memory is built: how much memory that takes, and files for the rest.
 
-A `Room` without a folder is ordinary: arrays lie in memory. With a folder, the vectors, sorted by list, lie in a file
-that is mapped into memory: the system reads what a search needs and drops it when memory is short. The file has no
-name (or is deleted with its last user), so nothing is left behind, whatever happens.
+A `Workspace` without a folder is ordinary: arrays lie in memory. With a folder, the vectors, sorted by list, lie in a
+file that is mapped into memory: the system reads what a search needs and drops it when memory is short. The file has
+no name (or is deleted with its last user), so nothing is left behind, whatever happens.
 
 Memory here is what the process holds for itself. Pages of mapped files, which the system may drop at any time, do not
 count, as they do not in `Index.memory`.
@@ -46,14 +46,14 @@ def in_words(n_bytes: float) -> str:
 
 
 @dataclass(frozen=True)
-class Room:
+class Workspace:
     """In memory, or with sorted vectors in files of a folder and at most `limit` bytes of memory (None: any)."""
 
     folder: Path | None = None
     limit: int | None = None
 
     @classmethod
-    def in_files(cls, folder: Path | None = None, limit: int | None = None) -> "Room":
+    def in_files(cls, folder: Path | None = None, limit: int | None = None) -> "Workspace":
         """Files in a folder, that of the system's temporary ones if none is given."""
         return cls(Path(tempfile.gettempdir()) if folder is None else folder, limit)
 
@@ -74,7 +74,7 @@ class Room:
         return max(1, min(most, (self.limit - WORKING - used) // row_bytes))
 
 
-IN_MEMORY = Room()
+IN_MEMORY = Workspace()
 
 
 def mapped(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -101,9 +101,9 @@ def is_mapped(array: np.ndarray) -> bool:
     return False
 
 
-def joined(first: np.ndarray, second: np.ndarray, order: np.ndarray, room: Room) -> np.ndarray:
+def joined(first: np.ndarray, second: np.ndarray, order: np.ndarray, workspace: Workspace) -> np.ndarray:
     """The rows of `first` and of `second` behind them, in another order."""
-    result = room.empty((len(order), *first.shape[1:]), first.dtype)
+    result = workspace.empty((len(order), *first.shape[1:]), first.dtype)
     at_once = rows_at_once(max(1, int(np.prod(first.shape[1:]))))
     for start in range(0, len(order), at_once):
         places = order[start : start + at_once]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from annlab.common.memory import IN_MEMORY, Room, is_mapped, rows_at_once
+from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, rows_at_once
 from annlab.common.progress import Progress
 from annlab.core import blocks
 from annlab.core.attributes import criteria_values
@@ -28,20 +28,20 @@ class Builder:
     seed: int
 
     def build(self, vectors: np.ndarray, columns: dict[str, np.ndarray], threads: int, progress: Progress, *,
-              owned: bool, room: Room = IN_MEMORY) -> Built:  # fmt: skip
+              owned: bool, workspace: Workspace = IN_MEMORY) -> Built:  # fmt: skip
         """A structure of vectors (n, dim) with these attributes."""
-        return self.structure_class.build(vectors, self._building(columns, threads, progress, owned, room))
+        return self.structure_class.build(vectors, self._building(columns, threads, progress, owned, workspace))
 
     def rebuild(self, state: State, rows: np.ndarray, threads: int, progress: Progress) -> Built:
         """A structure of some rows of a state; in a file again if their vectors come from one."""
         columns = {name: column.array[rows] for name, column in state.columns.items()}
         if not (self.structure_class.builds_in_files and is_mapped(state.sealed_vectors)):
             return self.build(state.gather(rows), columns, threads, progress, owned=True)
-        room, dim = Room.in_files(), state.tail.array.shape[1]
+        workspace, dim = Workspace.in_files(), state.tail.array.shape[1]
         at_once = rows_at_once(dim)
         parts = (state.gather(rows[start : start + at_once]) for start in range(0, len(rows), at_once))
-        source = blocks.read(parts, None, None, dim, room.folder, progress)
-        return self.build(source.vectors, columns, threads, progress, owned=True, room=room)
+        source = blocks.read(parts, None, None, dim, workspace.folder, progress)
+        return self.build(source.vectors, columns, threads, progress, owned=True, workspace=workspace)
 
     def absorb(self, state: State, threads: int) -> Built | None:
         """The structure of a state with the rows of its tail taken in; None where it has to be built anew."""
@@ -52,8 +52,8 @@ class Builder:
         return state.structure.absorb(state.tail.array, building)
 
     def _building(self, columns: dict[str, np.ndarray], threads: int, progress: Progress, owned: bool,
-                  room: Room) -> Building:  # fmt: skip
+                  workspace: Workspace) -> Building:  # fmt: skip
         names = self.structure_class.divides_by(self.params)
         criteria = partial(criteria_values, names, columns) if names else None
         rng = np.random.default_rng(self.seed)
-        return Building(self.metric, self.params, rng, threads, progress, owned, criteria, room)
+        return Building(self.metric, self.params, rng, threads, progress, owned, criteria, workspace)

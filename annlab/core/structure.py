@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from annlab.common.memory import IN_MEMORY, Room
+from annlab.common.memory import IN_MEMORY, Workspace
 from annlab.common.progress import Progress
 from annlab.distances import Metric
 
@@ -36,7 +36,7 @@ class Building(NamedTuple):
         Whether the structure may keep the array of vectors; where not, it may be the user's: copy what is kept.
     criteria : function, optional
         For rows, the values (m, number of criteria) int64 of the attributes that `divides_by` names.
-    room : Room
+    workspace : Workspace
         Where large arrays go, for structures that `builds_in_files`.
     """
 
@@ -47,7 +47,7 @@ class Building(NamedTuple):
     progress: Progress
     owned: bool
     criteria: Callable[[np.ndarray], np.ndarray] | None = None
-    room: Room = IN_MEMORY
+    workspace: Workspace = IN_MEMORY
 
 
 class Request(NamedTuple):
@@ -103,7 +103,7 @@ class Structure:
     scan these instead."""
 
     builds_in_files: ClassVar[bool] = False
-    """Whether `build` honours `Building.room`, so that the vectors may exceed the memory."""
+    """Whether `build` honours `Building.workspace`, so that the vectors may exceed the memory."""
 
     vectors: np.ndarray
 

@@ -8,8 +8,8 @@
     encode       what is scanned: vectors, bytes or product codes
 
 Nothing but labels, the order and the codes grows with n in memory: the vectors are read in blocks from where they are
-and written, sorted, to where a `Room` puts them, which may be a file. So the same code builds in memory and beside it,
-and the result is the same.
+and written, sorted, to where a `Workspace` puts them, which may be a file. So the same code builds in memory and beside
+it, and the result is the same.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from annlab import kmeans
-from annlab.common.memory import WORKING, Room, in_words, rows_at_once
+from annlab.common.memory import WORKING, Workspace, in_words, rows_at_once
 from annlab.common.progress import Progress
 from annlab.core.heldout import n_held_out
 from annlab.core.structure import Building
@@ -58,12 +58,12 @@ class Parts:
 def build(vectors: np.ndarray, building: Building) -> Parts:
     """Build over vectors (n, dim), which are not changed."""
     metric, params, rng, threads, progress = building[:5]
-    n, wanted, room = len(vectors), params["n_lists"], building.room
+    n, wanted, workspace = len(vectors), params["n_lists"], building.workspace
     n_lists = default_n_lists(n) if wanted == "auto" else min(wanted, n)
     conversion = Conversion.of(vectors, metric)
-    held_out, centroids = _train(vectors, conversion, n_lists, rng, threads, progress, room)
+    held_out, centroids = _train(vectors, conversion, n_lists, rng, threads, progress, workspace)
     labels = assign(vectors, Centroids(centroids), conversion, threads, progress)
-    ordered, offsets, order = _sorted_by_list(vectors, labels, n_lists, room, progress)
+    ordered, offsets, order = _sorted_by_list(vectors, labels, n_lists, workspace, progress)
     del labels
     lists: Lists
     progress("encoding", 0.0)
@@ -72,7 +72,7 @@ def build(vectors: np.ndarray, building: Building) -> Parts:
     elif params["storage"] == "sq8" and vectors.shape[1] <= MAX_DIM:
         lists = ByteLists.of(ordered, conversion)
     else:
-        lists = FlatLists.of(ordered, conversion, room=room)
+        lists = FlatLists.of(ordered, conversion, workspace=workspace)
     progress("encoding", 1.0)
     is_held_out = np.zeros(n, bool)
     is_held_out[held_out] = True
@@ -80,12 +80,12 @@ def build(vectors: np.ndarray, building: Building) -> Parts:
 
 
 def _train(vectors: np.ndarray, conversion: Conversion, n_lists: int, rng: np.random.Generator, threads: int,
-           progress: Progress, room: Room) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+           progress: Progress, workspace: Workspace) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """The rows that were held out, and centroids of a random sample of the others."""
     n, dim = vectors.shape
     shuffled = rng.permutation(n)
     n_held = n_held_out(n) if n > SMALL else 0
-    most = room.rows(4 * dim + 64, max(_TRAINING_POINTS * n_lists, 4096), used=8 * n)
+    most = workspace.rows(4 * dim + 64, max(_TRAINING_POINTS * n_lists, 4096), used=8 * n)
     training = shuffled[n_held : n_held + most].copy()
     if len(training) < n_lists:
         training = shuffled
@@ -112,18 +112,18 @@ def assign(vectors: np.ndarray, centroids: Centroids, conversion: Conversion, th
     return labels
 
 
-def _sorted_by_list(vectors: np.ndarray, labels: np.ndarray, n_lists: int, room: Room,
+def _sorted_by_list(vectors: np.ndarray, labels: np.ndarray, n_lists: int, workspace: Workspace,
                     progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Vectors in the order of their lists, the lists' offsets, and the order."""
     n = len(vectors)
-    if room.in_memory:
+    if workspace.in_memory:
         offsets, order = group_by_label(labels, n_lists)
         return vectors[order], offsets, order
     offsets, order = np.zeros(n_lists + 1, np.int64), np.empty(n, np.int64)
     np.cumsum(np.bincount(labels, minlength=n_lists), out=offsets[1:])
-    ordered, free = room.empty(vectors.shape, vectors.dtype), offsets[:-1].copy()
+    ordered, free = workspace.empty(vectors.shape, vectors.dtype), offsets[:-1].copy()
     row_bytes = vectors.itemsize * vectors.shape[1] + 24
-    at_once = room.rows(2 * row_bytes, max(1, _SORTED_AT_ONCE // row_bytes), used=12 * n)
+    at_once = workspace.rows(2 * row_bytes, max(1, _SORTED_AT_ONCE // row_bytes), used=12 * n)
     for start in range(0, n, at_once):
         own, within = group_by_label(labels[start : start + at_once], n_lists)
         sizes = np.diff(own)
@@ -144,18 +144,18 @@ def row_bytes(dim: int, metric: str, storage: str) -> int:
     return 8 if metric == "cosine" else 4
 
 
-def check_limit(room: Room, vectors: np.ndarray, metric: str, params: dict[str, Any]) -> None:
+def check_limit(workspace: Workspace, vectors: np.ndarray, metric: str, params: dict[str, Any]) -> None:
     """Raise a ValueError if building cannot do with the memory that it is given."""
-    if room.limit is None:
+    if workspace.limit is None:
         return
     n, dim = vectors.shape
     n_lists = default_n_lists(n) if params["n_lists"] == "auto" else min(params["n_lists"], n)
     final = n * (IDS_BYTES + _PASSING_BYTES + row_bytes(dim, metric, params["storage"]))
     training = 8 * n + n_lists * _FEWEST_POINTS * (4 * dim + 64)
     least = int(WORKING + 16 * dim * n_lists + max(final, training))
-    if least > room.limit:
+    if least > workspace.limit:
         fix = "" if params["storage"] == "pq4" else ', or storage="pq4", which takes the least'
         raise ValueError(
-            f"max_memory is {in_words(room.limit)}, but an index of {n} x {dim} in {n_lists} lists with "
+            f"max_memory is {in_words(workspace.limit)}, but an index of {n} x {dim} in {n_lists} lists with "
             f"storage={params['storage']!r} needs {in_words(least)} while it is built: allow more{fix}"
         )

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from annlab.common.memory import IN_MEMORY, Room, joined, rows_at_once
+from annlab.common.memory import IN_MEMORY, Workspace, joined, rows_at_once
 from annlab.inverted.batch import Share, scan_lists, words_of
 from annlab.inverted.one_query import OneQuery
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
@@ -40,12 +40,12 @@ class FlatLists:
 
     @classmethod
     def of(cls, vectors: np.ndarray, conversion: Conversion, copied: bool | None = None,
-           room: Room = IN_MEMORY) -> Self:  # fmt: skip
+           workspace: Workspace = IN_MEMORY) -> Self:  # fmt: skip
         """Measure the vectors, and copy them if need be (or as `copied` says)."""
         code, n = conversion.metric.code, len(vectors)
         if copied is None:
             copied = vectors.dtype != np.float32 or conversion.scale != 1.0 or _needs_copy(vectors, conversion)
-        rows = room.empty(vectors.shape, np.float32) if copied else vectors
+        rows = workspace.empty(vectors.shape, np.float32) if copied else vectors
         halves = np.zeros(n, np.float32)
         scales = np.ones(n, np.float32) if code == COSINE else _NO_NUMBERS
         at_once = rows_at_once(vectors.shape[1])
@@ -100,10 +100,10 @@ class FlatLists:
         """Bytes that a scan reads for a row."""
         return 4 * (self.rows.shape[1] + 1) + 4 * bool(len(self.scales))
 
-    def merged(self, vectors: np.ndarray, order: np.ndarray, together: np.ndarray, room: Room) -> "FlatLists":
+    def merged(self, vectors: np.ndarray, order: np.ndarray, together: np.ndarray, workspace: Workspace) -> "FlatLists":
         """These rows and those of `vectors` behind them, in another order; `together` are all vectors in it."""
         more = FlatLists.of(vectors, self.conversion, self.copied)
-        rows = joined(self.rows, more.rows, order, room) if self.copied else together
+        rows = joined(self.rows, more.rows, order, workspace) if self.copied else together
         scales = np.concatenate([self.scales, more.scales])[order] if len(self.scales) else _NO_NUMBERS
         halves = np.concatenate([self.halves, more.halves])[order]
         return FlatLists(self.conversion, rows, self.copied, halves, scales)

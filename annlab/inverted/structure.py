@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab.common import pool
-from annlab.common.memory import IN_MEMORY, Room, is_mapped, joined, rows_at_once
+from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, joined, rows_at_once
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.structure import Building, Request, Scored, Structure
 from annlab.distances import Metric
@@ -279,11 +279,11 @@ class IVFStructure(Structure):
         labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), self._sizes)
         new = build.assign(vectors, Centroids(centroids), conversion, building.threads, building.progress)
         offsets, order = group_by_label(np.concatenate([labels, new]), self.n_lists)
-        room = Room.in_files() if is_mapped(self.vectors) else IN_MEMORY
-        together = joined(self.vectors, vectors, order, room)
+        workspace = Workspace.in_files() if is_mapped(self.vectors) else IN_MEMORY
+        together = joined(self.vectors, vectors, order, workspace)
         lists: Lists
         if isinstance(self.lists, FlatLists):
-            lists = self.lists.merged(vectors, order, together, room)
+            lists = self.lists.merged(vectors, order, together, workspace)
         elif isinstance(self.lists, ByteLists):
             lists = self.lists.merged(vectors, order)
         else:

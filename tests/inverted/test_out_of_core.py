@@ -14,7 +14,7 @@ import pytest
 
 import annlab
 from annlab import IVFIndex
-from annlab.common.memory import Room, as_bytes, is_mapped, joined
+from annlab.common.memory import Workspace, as_bytes, is_mapped, joined
 from annlab.core import blocks
 from annlab.datasets import synthetic
 
@@ -165,8 +165,8 @@ def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path: Path, monk
 def test_joined_rows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     first, second, order = rng.random((50, 3)), rng.random((20, 3)), rng.permutation(70)
-    for room in (Room(), Room.in_files(tmp_path)):
-        np.testing.assert_array_equal(joined(first, second, order, room), np.concatenate([first, second])[order])
+    for workspace in (Workspace(), Workspace.in_files(tmp_path)):
+        np.testing.assert_array_equal(joined(first, second, order, workspace), np.concatenate([first, second])[order])
 
 
 CHILD = """

@@ -19,7 +19,7 @@ from annlab.kernels.simd.registers import LANES, float_registers, pointer
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS
 
 _INFINITY = np.inf
-_DISTANCES, _VISITED, _BYTES = 0, 1, 2  # columns of the counters, see statistics.py
+_DISTANCES, _VISITED, _BYTES = 0, 1, 2  # columns of the counters, see common/statistics.py
 
 
 def float_scratch(stride: int, n_panels: int, n_probes: int, keep: int) -> int:

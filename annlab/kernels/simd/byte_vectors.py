@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from annlab.kernels.simd.path import HAS_BYTE_DOT, PATH_NAME
 from annlab.kernels.simd.registers import _registers
-from annlab.kernels.simd.vectors import I32, Pointer, Vector, call_llvm, native, splat_value
+from annlab.kernels.simd.vector_types import I32, Pointer, Vector, call_llvm, native, splat_value
 
 _INTS = native(types.int32)
 _BYTES = native(types.uint8)

@@ -24,7 +24,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from annlab.kernels.simd.path import PATH_NAME, REGISTER_BYTES
-from annlab.kernels.simd.vectors import (
+from annlab.kernels.simd.vector_types import (
     I32,
     Pointer,
     Registers,

@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from annlab.kernels.simd.path import PATH_NAME
-from annlab.kernels.simd.vectors import I32, Registers, Vector, call_llvm, mask_vector, splat_value
+from annlab.kernels.simd.vector_types import I32, Registers, Vector, call_llvm, mask_vector, splat_value
 
 WIDTH = 16
 FLOATS = Vector(types.float32, WIDTH)

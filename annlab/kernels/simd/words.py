@@ -8,7 +8,7 @@ from numba.extending import intrinsic
 
 from annlab.kernels.simd.path import PATH_NAME, REGISTER_BYTES
 from annlab.kernels.simd.registers import _registers
-from annlab.kernels.simd.vectors import I32, Vector, call_llvm, native
+from annlab.kernels.simd.vector_types import I32, Vector, call_llvm, native
 
 WORD_LANES = REGISTER_BYTES // 8  # of uint64
 word_registers = _registers(types.uint64)

@@ -106,7 +106,8 @@ def test_an_edited_source_never_runs_from_an_old_cache(tmp_path):
     shutil.copytree(ROOT / "annlab", tmp_path / "annlab", ignore=shutil.ignore_patterns("__pycache__", "data"))
     before = run(SMALL, tmp_path / "cache", "generic", cwd=tmp_path)
     assert before["file"].startswith(str(tmp_path)) and before["right"]
-    source = tmp_path / "annlab" / "kernels" / "simd" / "registers.py"  # distance.py stays as it is: Numba would see that
+    # A file in a folder below; distance.py stays as it is, since Numba would see that.
+    source = tmp_path / "annlab" / "kernels" / "simd" / "registers.py"
     stamp = source.stat()
     source.write_text(source.read_text() + "\n# edited\n")
     os.utime(source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
