@@ -79,8 +79,8 @@ def probe_hyperplanes(path, projections, codes, n_tables, n_bits, parent, rank, 
     """Probes (q, n_probes) int64 of queries with these projections (q, 64 * words) and codes (q, words).
 
     Template parent and rank (sets,) int32, see `cheapest_sets` in hashing/keys.py. Scratch: order (n_bits,) int64,
-    squares (n_bits,) float32, costs (sets * n_tables + padding,) float32, buckets the same int64, low and high float32 as long
-    as costs. Returns the number of probes.
+    squares (n_bits,) float32, costs (sets * n_tables + padding,) float32, buckets the same int64, low and high
+    float32 as long as costs. Returns the number of probes.
     """
     n_sets, n_words, n_probes, n_buckets, chosen = parent.shape[0], codes.shape[1], probes.shape[1], 1 << n_bits, 0
     projection, code, above, last = pointer(projections), pointer(codes), pointer(parent), pointer(rank)
