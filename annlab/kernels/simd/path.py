@@ -112,16 +112,23 @@ class entry:
 
     The function's first parameter must be called `path`; callers leave it out. Arrays must be C-contiguous (Numba
     would otherwise compile a kernel of its own for the other layout) and writeable (the same).
+
+    What belongs together travels as a NamedTuple, whose class is the parameter's annotation (no other is annotated).
+    Numba takes a microsecond and more to see through one, so it is handed over as the plain tuple that it is, and a
+    kernel begins by giving the parts their names again: `Rows(*rows)`, or `pointers(Rows(*rows))` for the addresses.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if function.__code__.co_varnames[:1] != ("path",):
             raise TypeError(f"the first parameter of the kernel {function.__name__} must be `path`")
         self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self._takes_tuples = bool(function.__annotations__)
         try:
             self.compiled = numba.njit(nogil=True, cache=True)(function)
         except RuntimeError:  # no place on disk is writeable: compile in every process
             self.compiled = numba.njit(nogil=True)(function)
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.compiled(PATH, *arguments)
+        if not self._takes_tuples:
+            return self.compiled(PATH, *arguments)
+        return self.compiled(PATH, *[tuple(one) if isinstance(one, tuple) else one for one in arguments])

@@ -57,6 +57,28 @@ def pointer(typing_context: Any, array: Any) -> Any:
     return Pointer(array.dtype)(array), codegen
 
 
+@intrinsic
+def pointers(typing_context: Any, values: Any) -> Any:
+    """A NamedTuple with the addresses of its arrays in their place; what is no array stays as it is."""
+    if not isinstance(values, (types.NamedTuple, types.NamedUniTuple)):
+        return None
+    elements = [Pointer(each.dtype) if isinstance(each, types.Array) else each for each in values]
+    if any(isinstance(each, types.Array) and each.layout != "C" for each in values):
+        return None
+    result = types.NamedTuple(elements, values.instance_class)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        parts = []
+        for place, each in enumerate(sig.args[0]):
+            part = builder.extract_value(args[0], place)
+            if isinstance(each, types.Array):
+                part = context.make_array(each)(context, builder, part).data
+            parts.append(part)
+        return context.make_tuple(builder, result, parts)
+
+    return result(values), codegen
+
+
 def _loader(lanes: int | None) -> Any:
     @intrinsic
     def load(typing_context: Any, address: Any) -> Any:

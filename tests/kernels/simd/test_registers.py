@@ -1,11 +1,14 @@
 """Every vector operation against NumPy, on the SIMD path of this process (test_paths.py runs them on the others)."""
 
+from typing import Any, NamedTuple
+
 import numba
 import numpy as np
 import pytest
 
 from annlab.kernels.simd import byte_vectors as simd_bytes
 from annlab.kernels.simd import registers as simd
+from annlab.kernels.simd.path import entry
 from annlab.kernels.simd.registers import LANES
 
 ELEMENTS = [np.float32, np.float64, np.int32, np.int8]
@@ -23,6 +26,27 @@ def _lanes(dtype):
 
 def _bits(mask, lanes):
     return [bool(mask >> lane & 1) for lane in range(lanes)]
+
+
+class _Parts(NamedTuple):
+    floats: Any
+    integers: Any
+    factor: Any
+
+
+@entry
+def _of_parts(path, parts: _Parts, out):
+    named = _Parts(*parts)
+    at = simd.pointers(named)
+    for i in range(named.floats.shape[0]):
+        out[i] = at.factor * at.floats[i] + at.integers[i]
+
+
+def test_arrays_travel_together_and_become_addresses():
+    out = np.zeros(3)
+    for floats in (np.arange(3, dtype=np.float32), np.arange(3.0)):
+        _of_parts(_Parts(floats, np.array([10, 20, 30]), 0.5), out)
+        assert out.tolist() == [10.0, 20.5, 31.0]
 
 
 @numba.njit
