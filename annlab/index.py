@@ -423,11 +423,32 @@ class Index:
         return self._metric.name
 
     @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The element type of the vectors; None while there are none, for the first ones choose it."""
+        state = self._state
+        return None if state is None or not state.n_rows else state.tail.array.dtype
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """What the index was made with: `type(index)(**index.parameters)` makes an empty one like it."""
         own = {"metric": self.metric, "dim": self._dim, "seed": self._seed, "auto_compact": self._auto_compact}
         known = validation.parameter_names(type(self).__init__)
         return {name: value for name, value in (own | self._params).items() if name in known}
+
+    def branch(self) -> Self:
+        """A second index with this one's content: what is written to one of them is not seen by the other.
+
+        It costs nothing but an object, since states never change and are shared.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._write_lock, other._compact_lock = threading.RLock(), threading.RLock()
+        return other
+
+    def content_hash(self) -> str:
+        """SHA-256 of everything that a file of this index would hold: equal where two indexes are equal bit by bit."""
+        parameters = {name: value for name, value in self.parameters.items() if name != "dim"}
+        return snapshot.content_hash(self._state, kind=type(self).__name__, parameters=parameters)
 
     def memory(self) -> dict[str, int]:
         """Bytes by part; "total" is what is held in memory, "mapped" what lies in a file and is read when needed."""

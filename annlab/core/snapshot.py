@@ -1,5 +1,7 @@
 """A state as named arrays and back: what `save` writes, and what `load` believes only after checking it."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +90,15 @@ def save(state: State, path: str | os.PathLike[str], **about: Any) -> None:
         "vectors": state.n_live,
     }
     storage.write(path, manifest, arrays, bulk)
+
+
+def content_hash(state: State | None, **about: Any) -> str:
+    """SHA-256 of a state and of what is said `about` its index: kind and parameters."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, array in sorted(to_arrays(state)[0].items()) if state is not None else ():
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 class Stored(NamedTuple):
