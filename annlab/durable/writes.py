@@ -11,23 +11,38 @@ dropped, the database takes its rows back, and nothing has happened.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from annlab.common import validation
-from annlab.durable.log import Head
+from annlab.durable.database import Database
+from annlab.durable.log import Head, Log
 from annlab.durable.operations import LARGEST, Operation, request_digest
 from annlab.index import Index
 
-if TYPE_CHECKING:
-    from annlab.durable.durable import DurableIndex
+
+class Owner(Protocol):
+    """What a transaction needs of a `DurableIndex`."""
+
+    name: str
+    database: Database
+    _log: Log
+    _index: Index
+    _head: Head
+    _behind: bool
+
+    def _writing(self) -> AbstractContextManager[None]: ...
+
+    def _publish(self, index: Index, head: Head, ops: int, n_bytes: int) -> None: ...
+
+    def _snapshot_if_due(self) -> None: ...
 
 
 @contextmanager
-def transaction(*indexes: "DurableIndex") -> Iterator[tuple["Writes", ...]]:
+def transaction(*indexes: Owner) -> Iterator[tuple["Writes", ...]]:
     """Begin a transaction over indexes that live in one database; committed at the end, dropped by an exception.
 
     Yields one `Writes` an index, in the order given; `writes.connection` is the connection of the transaction, the same
@@ -67,7 +82,7 @@ class Writes:
         That of the transaction, for rows that shall be committed together with the vectors.
     """
 
-    def __init__(self, index: "DurableIndex", connection: Any) -> None:
+    def __init__(self, index: Owner, connection: Any) -> None:
         self.connection = connection
         self._owner = index
         self._branch: Index = index._index.branch()
