@@ -5,7 +5,8 @@
     annlab evaluate e.npy                                       MRR, recall, precision, mAP and nDCG
 
 Results go to stdout, progress and complaints to stderr; the exit status is 0, 1 for what went wrong, 2 for a command
-that makes no sense, 130 when interrupted. Everything heavy is imported by the command that needs it, so that
+that makes no sense, 130 when interrupted. No file is replaced without --overwrite, and nothing that a failed command
+leaves is in the way of the corrected one. Everything heavy is imported by the command that needs it, so that
 `annlab --help` answers at once.
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGES_HELP = (
-    "a folder (its sub-folders are the classes), a .npy file of uint8 images, fashion-mnist-test (packaged), or "
+    "a folder (the folders in it are the classes), a .npy file of uint8 images, fashion-mnist-test (packaged), or "
     "fashion-mnist-train (from the folder that ANNLAB_DATA names, or downloaded)"
 )
 
@@ -58,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "its extra is installed",
     )
     encode.add_argument("--out", required=True, metavar="FILE.npy", help="where the embeddings go")
-    encode.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    encode.add_argument(
+        "--overwrite", action="store_true", help="replace FILE.npy, and FILE.json and FILE.skipped.txt beside it"
+    )
     encode.add_argument("--threads", type=int, default=1, help="threads of the encoder (default: %(default)s)")
     encode.set_defaults(run=_encode)
 
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=int, help="passes over the images (default: that of the training code)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
+    train.add_argument("--overwrite", action="store_true", help="replace the encoder or unfinished training in FOLDER")
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="retrieval metrics of embeddings", description=_evaluate.__doc__)
@@ -88,13 +92,14 @@ def _parser() -> argparse.ArgumentParser:
         help="for example: mrr recall@10 precision@10 map ndcg@10, which is the default",
     )
     evaluate.add_argument("--json", metavar="FILE", help="write the means there, too")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace the file of --json")
     evaluate.set_defaults(run=_evaluate)
     return parser
 
 
 def _encode(options: argparse.Namespace) -> int:
     """Embed images. A run that was stopped goes on when the same command is given again."""
-    from annlab.encoders.embedding_job import FASHION_TEST, FASHION_TRAIN, embed_images, open_images
+    from annlab.encoders.embedding_job import FASHION_TEST, FASHION_TRAIN, embed_images, open_images, outputs_of
     from annlab.encoders.pretrained import default_name, load_encoder
 
     images = open_images(options.images)
@@ -102,12 +107,16 @@ def _encode(options: argparse.Namespace) -> int:
     if name is None:
         name = "fashion-mnist" if options.images in (FASHION_TEST, FASHION_TRAIN) else default_name()
     _say(f"{len(images)} images from {images.name}; encoder {name}")
+    for note in images.notes:
+        _say(note)
     encoder = load_encoder(name, options.threads)
     skipped = embed_images(images, encoder, options.out, options.overwrite, _Progress())
     print(f"{options.out}: {len(images) - skipped} x {encoder.dim} float32, encoder {encoder.fingerprint}")
-    if skipped:
-        listed = Path(options.out).with_suffix(".skipped.txt")
-        print(f"{skipped} of {len(images)} images could not be read; {listed} lists them with the reasons")
+    unread = skipped + len(images.left_out)
+    if unread:
+        of_all = len(images) + len(images.left_out)
+        listed = outputs_of(options.out)[1]
+        print(f"{unread} of {of_all} images could not be read; {listed} lists them with the reasons")
     return 0
 
 
@@ -133,6 +142,7 @@ def _train(options: argparse.Namespace) -> int:
         threads=options.threads,
         command=command,
         say=_say,
+        overwrite=options.overwrite,
     )
     print(f"{options.out}: dimension {encoder.dim}, fingerprint {encoder.fingerprint}")
     return 0
@@ -146,18 +156,40 @@ def _evaluate(options: argparse.Namespace) -> int:
     from annlab.evaluation import from_embeddings
 
     path = Path(options.embeddings)
+    if options.json:
+        _refuse_report(Path(options.json), [path, *([Path(options.labels)] if options.labels else [])], options)
     embeddings = np.load(path, allow_pickle=False)
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
         raise ValueError(f"{path} holds {embeddings.dtype} of shape {embeddings.shape}, not (n, dim) floats")
     labels = _read_labels(options.labels) if options.labels else _stored_labels(path)
     if len(labels) != len(embeddings):
         raise ValueError(f"there are {len(embeddings)} embeddings but {len(labels)} labels")
+    labelled = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), dtype=np.bool_)
+    if not labelled.all():
+        _say(f"left out: {np.count_nonzero(~labelled)} images without a label")
+        embeddings, labels = embeddings[labelled], labels[labelled]
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"all {len(labels)} labels are the same: there is nothing to tell apart")
     measures = {"measures": options.measures} if options.measures else {}
     result = from_embeddings(embeddings, labels, embeddings, labels, exclude_self=True, **measures)
     print(result)
     if options.json:
-        Path(options.json).write_text(json.dumps({"queries": len(result), **result.means()}, indent=2) + "\n")
+        from annlab.encoders.outputs import write_json
+
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+        write_json(Path(options.json), {"queries": len(result), **result.means()}, indent=2)
     return 0
+
+
+def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Namespace) -> None:
+    """Raise if the report would replace a file that is there, unless told so; what the command reads stays anyway."""
+    from annlab.encoders.embedding_job import outputs_of
+    from annlab.encoders.outputs import refuse_existing
+
+    for path in [*inputs, *outputs_of(options.embeddings)]:
+        if report.absolute() == path.absolute() or (report.exists() and path.exists() and report.samefile(path)):
+            raise FileExistsError(f"--json {report} belongs to {options.embeddings}: name another file for the report")
+    refuse_existing([report], options.overwrite)
 
 
 def _read_labels(path: str) -> NDArray[Any]:
@@ -170,15 +202,20 @@ def _read_labels(path: str) -> NDArray[Any]:
 
 
 def _stored_labels(path: Path) -> NDArray[Any]:
+    """The labels beside embeddings, as annlab encode wrote them; "" for a row that has none."""
     import numpy as np
 
     beside = path.with_suffix(".json")
-    labels = json.loads(beside.read_text()).get("labels") if beside.is_file() else None
-    if labels is None:
+    described = json.loads(beside.read_text()) if beside.is_file() else None
+    labels = described.get("labels") if isinstance(described, dict) else None
+    if not isinstance(labels, list):
         raise ValueError(
             f"no labels are known for {path}: give --labels FILE.npy, or encode a folder with one sub-folder per class"
         )
-    return np.array(labels)
+    numbers = all(isinstance(label, int) and not isinstance(label, bool) for label in labels)
+    if not numbers and not all(label is None or isinstance(label, str) for label in labels):
+        raise ValueError(f"the labels in {beside} must be all integers, or all names: give --labels FILE.npy")
+    return np.array(labels if numbers else ["" if label is None else label for label in labels])
 
 
 class _Progress:

@@ -97,6 +97,48 @@ def test_evaluate_says_what_does_not_fit(
     assert reason in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["[]", '"text"', "{}", '{"labels": null}', '{"labels": 3}'])
+def test_evaluate_beside_a_json_file_of_something_else(
+    clusters: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    clusters.with_suffix(".json").write_text(content)
+    assert main(["evaluate", str(clusters)]) == 1
+    assert "no labels are known" in capsys.readouterr().err
+
+
+def test_evaluate_leaves_out_what_has_no_label(clusters: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clusters.with_suffix(".json").write_text(json.dumps({"labels": ["a", "a", "b", "b", None]}))
+    assert main(["evaluate", str(clusters), "--measures", "map"]) == 0
+    output = capsys.readouterr()
+    assert "left out: 1 images without a label" in output.err and "4 queries" in output.out
+    for labels, reason in ((["a"] * 5, "all 5 labels are the same"), ([1, "a", 2, 3, 4], "all integers, or all names")):
+        clusters.with_suffix(".json").write_text(json.dumps({"labels": labels}))
+        assert main(["evaluate", str(clusters)]) == 1
+        assert reason in capsys.readouterr().err
+
+
+def test_a_report_replaces_nothing_without_being_asked(
+    clusters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "labels.npy", np.array([0, 0, 1, 1, 0]))
+    (tmp_path / "link.json").symlink_to(clusters.with_suffix(".json"))
+    (tmp_path / "mine.json").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    command = ["evaluate", str(clusters), "--labels", str(tmp_path / "labels.npy"), "--measures", "map", "--json"]
+    for name in ("e.json", "e.npy", "labels.npy", "link.json", "e.skipped.txt"):
+        for extra in ([], ["--overwrite"]):
+            assert main([*command, str(tmp_path / name), *extra]) == 1
+            assert "name another file for the report" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "mine.json")]) == 1
+    assert "mine.json exists already" in capsys.readouterr().err
+    assert main([*command, str(tmp_path)]) == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert main([*command, str(tmp_path / "mine.json"), "--overwrite"]) == 0
+    assert main([*command, str(tmp_path / "new" / "report.json")]) == 0
+    report = json.loads((tmp_path / "mine.json").read_text())
+    assert report == json.loads((tmp_path / "new" / "report.json").read_text()) == {"queries": 5, "map": 1.0}
+
+
 # ---------------------------------------------------------------- encode
 
 
@@ -132,6 +174,17 @@ def test_encode_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(command) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+    (tmp_path / "pics" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "pics" / "notes.txt").touch()
+    (tmp_path / "photos.json").write_text("mine")
+    (tmp_path / "photos.skipped.txt").write_text("mine")
+    capsys.readouterr()
+    assert main([*command[:-1], str(tmp_path / "photos.npy")]) == 1
+    assert "photos.json and " in (complaint := capsys.readouterr().err) and "photos.skipped.txt exist" in complaint
+    assert "left out: gone.png: a link to " in complaint and "not images: 1 files (1 .txt)" in complaint
+    assert (tmp_path / "photos.json").read_text() == (tmp_path / "photos.skipped.txt").read_text() == "mine"
+    assert main([*command[:-1], str(tmp_path / "other.npy")]) == 0
+    assert "2 of 8 images could not be read" in capsys.readouterr().out
 
 
 def test_encode_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

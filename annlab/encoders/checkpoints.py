@@ -18,9 +18,13 @@ import numpy as np
 
 from annlab.encoders._torch import torch
 
-__all__ = ["load_checkpoint", "optimizer_tensors", "restore_optimizer", "save_checkpoint"]
+__all__ = ["CheckpointError", "load_checkpoint", "optimizer_tensors", "restore_optimizer", "save_checkpoint"]
 
 FORMAT_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be gone on from: damaged, of another format, or of another run."""
 
 
 def save_checkpoint(
@@ -46,7 +50,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
 
     Raises
     ------
-    ValueError
+    CheckpointError
         If the file is damaged, no checkpoint, or of another format version (names both versions).
     """
     try:
@@ -60,10 +64,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as error:
-        raise ValueError(f"{path} is damaged or not a checkpoint of annlab: {error}") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint of annlab: {error}") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
-        raise ValueError(f"{path} has checkpoint format {version}, this annlab reads format {FORMAT_VERSION}")
+        raise CheckpointError(f"{path} has checkpoint format {version}, this annlab reads format {FORMAT_VERSION}")
     return tensors, manifest
 
 

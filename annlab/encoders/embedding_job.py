@@ -6,24 +6,25 @@
     embeddings.json           which image each row is, labels where known, and which encoder made them
     embeddings.skipped.txt    the images that could not be read, each with the reason; only where there are any
 
-While it runs, `embeddings.npy.partial/` holds the rows so far and how far that is. The rows are synced to the disk
-before the count that includes them is, and blocks are always the same: so a run that was killed goes on where it
-stopped, and ends with the same bytes as one that was not. It goes on only for the same images (names, sizes and
-modification times) and the same encoder; anything else is refused.
+None of the three may be there already, unless they are to be overwritten. While it runs, `embeddings.npy.partial/`
+holds the rows so far and how far that is. The rows are synced to the disk before the count that includes them is, and
+blocks are always the same: so a run that was killed goes on where it stopped, and ends with the same bytes as one that
+was not. It goes on only for the same images (names, sizes and modification times) and the same encoder; anything else
+is refused.
 
-An image outside the encoder's domain stops the job: it says that the encoder is the wrong one.
+An image outside the encoder's domain stops the job: it says that the encoder is the wrong one. A job that fails in
+this way would fail again, so it clears its folder away, and the corrected command finds nothing in its way.
 
 Memory: one block of preprocessed images. Cost: decoding and the encoder; the bookkeeping is one fsync per block.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,76 +32,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annlab.encoders.encoder import DomainError, Encoder
-from annlab.encoders.images import SUFFIXES, ImageSource
+from annlab.encoders.image_sets import FASHION_TEST, FASHION_TRAIN, ImageSet, open_images
+from annlab.encoders.outputs import publish, refuse_existing, write_json, write_text
+
+__all__ = ["BLOCK", "FASHION_TEST", "FASHION_TRAIN", "ImageSet", "embed_images", "open_images", "outputs_of"]
 
 BLOCK = 64
-FASHION_TEST, FASHION_TRAIN = "fashion-mnist-test", "fashion-mnist-train"
+_ROWS, _STATE = "rows.f32", "state.json"
+_ESCAPED = {9: "\\t", 10: "\\n", 13: "\\r"}  # in names of files: the list has one line for each
+_STAGED = ("embeddings.json", "skipped.txt", "embeddings.npy")  # the embeddings last, so that what they need is there
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Images to embed or to train on, and what is known of them.
-
-    Attributes
-    ----------
-    name : str
-        The folder, file or data set.
-    images : sequence or array
-        Paths, or an array (n, height, width[, channels]).
-    items : list of str
-        What each image is called: its path relative to the folder, or its row.
-    labels : array of shape (n,), or None
-        Class numbers, or the names of the sub-folders that the images lie in.
-    identity : str
-        A hash; two sets with the same one hold the same images.
-    """
-
-    name: str
-    images: Sequence[ImageSource] | NDArray[Any]
-    items: list[str]
-    labels: NDArray[Any] | None
-    identity: str
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-
-def open_images(source: str | os.PathLike[str]) -> ImageSet:
-    """Find images.
-
-    Parameters
-    ----------
-    source : str or path
-        "fashion-mnist-test" (packaged), "fashion-mnist-train" (found or downloaded by `annlab.datasets.load`), a folder
-        of image files (searched with its sub-folders, whose names become the labels), or a .npy file of uint8 images.
-
-    Raises
-    ------
-    ValueError
-        The folder holds no image, or the source is none of the above.
-    """
-    if source == FASHION_TEST:
-        from annlab.datasets import fashion_mnist
-
-        images, labels, _ = fashion_mnist()
-        return _array_set(FASHION_TEST, images, labels, "packaged")
-    if source == FASHION_TRAIN:
-        from annlab.datasets import load
-
-        dataset = load("fashion-mnist-784-euclidean")
-        pixels = dataset.train.astype(np.uint8).reshape(-1, 28, 28)
-        return _array_set(FASHION_TRAIN, pixels, dataset.train_labels, hashlib.sha256(pixels.tobytes()).hexdigest())
-    path = Path(source)
-    if path.is_dir():
-        return _folder_set(path)
-    if path.is_file() and path.suffix == ".npy":
-        status = path.stat()
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-        if images.ndim not in (3, 4):
-            raise ValueError(f"{path} has shape {images.shape}, not (n, height, width) or (n, height, width, channels)")
-        return _array_set(str(path), images, None, f"{status.st_size} {status.st_mtime_ns}")
-    known = f"a folder, a .npy file, or one of {FASHION_TEST}, {FASHION_TRAIN}"
-    raise ValueError(f"there are no images at {str(source)!r}: name {known}")
+def outputs_of(out: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+    """The description, the list of what was skipped, and the embeddings, for a file of embeddings."""
+    target = Path(out)
+    return target.with_suffix(".json"), target.with_suffix(".skipped.txt"), target
 
 
 def embed_images(
@@ -119,7 +65,7 @@ def embed_images(
     out : path
         Ends in .npy; the other files are named after it.
     overwrite : bool
-        Replace a finished file, and give up an unfinished one of another job.
+        Replace finished files, and give up an unfinished one of another job.
     progress : callable, optional
         Called after each block with the numbers of images done, images in all, and images skipped.
 
@@ -131,7 +77,7 @@ def embed_images(
     Raises
     ------
     FileExistsError
-        The file exists, or an unfinished one of another job does.
+        One of the files exists, or an unfinished one of another job does.
     DomainError
         An image is outside the encoder's domain; names it.
     ValueError
@@ -140,22 +86,26 @@ def embed_images(
     target = Path(out)
     if target.suffix != ".npy":
         raise ValueError(f"the file of embeddings must end in .npy, not {str(target)!r}")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists already: name another file, or overwrite it with --overwrite")
     if len(images) == 0:
         raise ValueError(f"there are no images in {images.name}")
     work = _Work(Path(f"{target}.partial"), _job_key(images, encoder), encoder.dim, overwrite)
+    if work.done < len(images):  # else only the last step is missing, and what it finds may be its own
+        refuse_existing(outputs_of(target), overwrite)
     if progress is not None and work.done:
         progress(work.done, len(images), len(work.skipped))
-    while work.done < len(images):
-        stop = min(work.done + BLOCK, len(images))
-        work.append(*_embed_block(images, encoder, work.done, stop))
-        if progress is not None:
-            progress(stop, len(images), len(work.skipped))
-    if len(work.skipped) == len(images):
-        reason = work.skipped[0][1]
-        raise ValueError(f"none of the {len(images)} images in {images.name} could be read; the first: {reason}")
-    _finish(work, images, encoder, target)
+    try:
+        while work.done < len(images):
+            stop = min(work.done + BLOCK, len(images))
+            work.append(*_embed_block(images, encoder, work.done, stop))
+            if progress is not None:
+                progress(stop, len(images), len(work.skipped))
+        if len(work.skipped) == len(images):
+            reason = work.skipped[0][1]
+            raise ValueError(f"none of the {len(images)} images in {images.name} could be read; the first: {reason}")
+    except ValueError:
+        work.clear()
+        raise
+    _finish(work, images, encoder, target, overwrite)
     return len(work.skipped)
 
 
@@ -187,23 +137,16 @@ class _Work:
         self.folder, self.key, self.dim = folder, key, dim
         self.done = 0
         self.skipped: list[tuple[int, str]] = []
-        state = self._read_state()
-        if state is not None and state["key"] != key:
+        self._refuse_strange()
+        try:
+            self._resume(overwrite)
+        except ValueError:
             if not overwrite:
-                raise FileExistsError(
-                    f"{folder} belongs to an unfinished job with other images or another encoder: name another file, "
-                    "or give that job up with --overwrite"
-                )
-            state = None
-        if state is not None:
-            self.done = state["done"]
-            self.skipped = [(number, reason) for number, reason in state["skipped"]]
-            if not self.rows_path.is_file() or self.rows_path.stat().st_size < self.n_bytes:
-                raise ValueError(f"{self.rows_path} is damaged: delete {folder} to start over")
+                raise
 
     @property
     def rows_path(self) -> Path:
-        return self.folder / "rows.f32"
+        return self.folder / _ROWS
 
     @property
     def n_bytes(self) -> int:
@@ -219,10 +162,49 @@ class _Work:
             os.fsync(file.fileno())
         self.done = done
         self.skipped += skipped
-        _write_json(self.folder / "state.json", {"key": self.key, "done": done, "skipped": self.skipped})
+        write_json(self.folder / _STATE, {"key": self.key, "done": done, "skipped": self.skipped})
+
+    def clear(self) -> None:
+        """Remove the folder, and in it only what jobs leave there."""
+        for path in self._own_files():
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, or somebody has put something into it
+            self.folder.rmdir()
+
+    def _own_files(self) -> list[Path]:
+        temporary = [*self.folder.glob(".*.tmp")] if self.folder.is_dir() else []
+        return [*(self.folder / name for name in (_STATE, _ROWS, *_STAGED)), *temporary]
+
+    def _refuse_strange(self) -> None:
+        """Raise if what stands in the folder's place was not made by a job."""
+        if not os.path.lexists(self.folder):
+            return
+        if not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is in the way: the unfinished job needs a folder of this name")
+        strange = sorted(path.name for path in self.folder.iterdir() if path not in self._own_files())
+        if strange:
+            raise FileExistsError(f"{self.folder} holds {strange[0]!r}, which no job of annlab made: move it away")
+
+    def _resume(self, overwrite: bool) -> None:
+        """Take up the state that an earlier run left, if it is of this job."""
+        state = self._read_state()
+        if state is None:
+            return
+        if state["key"] != self.key:
+            if overwrite:
+                return
+            raise FileExistsError(
+                f"{self.folder} belongs to an unfinished job with other images or another encoder: name another file, "
+                "or give that job up with --overwrite"
+            )
+        skipped = [(number, reason) for number, reason in state["skipped"]]
+        n_bytes = (state["done"] - len(skipped)) * self.dim * 4
+        if not self.rows_path.is_file() or self.rows_path.stat().st_size < n_bytes:
+            raise ValueError(f"{self.rows_path} is damaged: delete {self.folder} to start over")
+        self.done, self.skipped = state["done"], skipped
 
     def _read_state(self) -> dict[str, Any] | None:
-        path = self.folder / "state.json"
+        path = self.folder / _STATE
         if not path.is_file():
             return None
         try:
@@ -235,16 +217,17 @@ class _Work:
         return dict(state)
 
 
-def _finish(work: _Work, images: ImageSet, encoder: Encoder, target: Path) -> None:
-    """Turn the rows into the final files; the embeddings come last, so that what they need is there."""
+def _finish(work: _Work, images: ImageSet, encoder: Encoder, target: Path, overwrite: bool) -> None:
+    """Turn the rows into the final files."""
     unread = {number for number, _ in work.skipped}
     read = [number for number in range(len(images)) if number not in unread]
+    description_path, skipped_path, embeddings_path = (work.folder / name for name in _STAGED)
     rows = np.memmap(work.rows_path, dtype="<f4", mode="r", shape=(len(read), encoder.dim))
-    temporary = work.folder / "embeddings.npy"
-    with temporary.open("wb") as file:
+    with embeddings_path.open("wb") as file:
         np.save(file, rows)
         file.flush()
         os.fsync(file.fileno())
+    del rows
     description = {
         "source": images.name,
         "encoder": encoder.name,
@@ -252,51 +235,27 @@ def _finish(work: _Work, images: ImageSet, encoder: Encoder, target: Path) -> No
         "domain": encoder.domain.description,
         "dim": encoder.dim,
         "items": [images.items[number] for number in read],
-        "labels": None if images.labels is None else images.labels[read].tolist(),
+        "labels": _labels(images, read),
     }
-    _write_json(target.with_suffix(".json"), description)
-    skipped_path = target.with_suffix(".skipped.txt")
-    skipped_path.unlink(missing_ok=True)
-    if work.skipped:
-        lines = [f"{images.items[number]}\t{' '.join(reason.split())}\n" for number, reason in work.skipped]
-        skipped_path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, target)
-    del rows
-    shutil.rmtree(work.folder)
+    write_json(description_path, description)
+    unreadable = [(images.items[number], reason) for number, reason in work.skipped] + images.left_out
+    lines = [f"{item.translate(_ESCAPED)}\t{' '.join(reason.split())}\n" for item, reason in unreadable]
+    write_text(skipped_path, "".join(lines))
+    staged = dict(zip((description_path, skipped_path, embeddings_path), outputs_of(target), strict=True))
+    if not lines:
+        of_earlier_run = staged.pop(skipped_path)
+        if overwrite:
+            of_earlier_run.unlink(missing_ok=True)
+    publish(staged, overwrite)
+    work.clear()
 
 
-def _folder_set(folder: Path) -> ImageSet:
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not _hidden(path.relative_to(folder))
-    )
-    if not paths:
-        raise ValueError(f"there is no image in {folder} or its sub-folders: looked for {', '.join(SUFFIXES)}")
-    items = [path.relative_to(folder).as_posix() for path in paths]
-    classes = [path.parent.name if path.parent != folder else "" for path in paths]
-    labels = np.array(classes) if len(set(classes)) > 1 else None
-    listing = [f"{item} {path.stat().st_size} {path.stat().st_mtime_ns}" for item, path in zip(items, paths)]
-    digest = hashlib.sha256("\n".join(listing).encode(errors="surrogateescape")).hexdigest()
-    return ImageSet(str(folder), paths, items, labels, digest)
-
-
-def _array_set(name: str, images: NDArray[Any], labels: NDArray[Any] | None, identity: str) -> ImageSet:
-    return ImageSet(name, images, [str(row) for row in range(len(images))], labels, f"{name} {identity}")
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _labels(images: ImageSet, rows: list[int]) -> list[Any] | None:
+    """Labels as JSON: None for an image that lies in no class's folder, and None altogether where nothing is known."""
+    if images.labels is None:
+        return None
+    return [None if label == "" else label for label in images.labels[rows].tolist()]
 
 
 def _job_key(images: ImageSet, encoder: Encoder) -> str:
     return hashlib.sha256(f"{encoder.fingerprint} {BLOCK} {len(images)} {images.identity}".encode()).hexdigest()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annlab.encoders.images import ImageSource, array_batch, decode_image
+from annlab.encoders.images import ImageSource, array_batch, decode_image, is_single_image
 from annlab.encoders.preprocess import Step, output_shape, preprocess, steps_from_json, steps_to_json
 
 FORMAT = "annlab-encoder"
@@ -196,7 +196,7 @@ class Encoder:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if isinstance(images, str | bytes | os.PathLike):
+        if is_single_image(images):
             raise TypeError("images must be an array or a list of images: pass [image] for a single one")
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), batch_size):

@@ -5,24 +5,28 @@ Whatever comes in (a path, the bytes of an upload, a Pillow image, an array), `d
 
 - the EXIF rotation is applied, so a phone's portrait stands upright;
 - transparency is composited on white. Dropping the alpha channel instead would show the colours hidden under it;
-- 16-bit samples are scaled by 255 / 65535. A plain conversion clips them, and turns most such images white;
+- 16-bit samples are scaled by 255 / 65535, in either byte order. A plain conversion clips them, and turns most such
+  images white;
 - 1-bit, palette and CMYK images become 8-bit grayscale or RGB;
-- of an animation the first frame is taken, and a warning says so.
+- of an animation or of several pages the first is taken, and a warning says so.
 
-Uploads are hostile until shown otherwise. A picture's header is checked before its pixels are decoded: more than
-`MAX_PIXELS` are refused (49 kB of PNG can hold 400 million), as are formats other than `FORMATS`. A file that is empty,
-truncated or corrupt raises a `ValueError` that names the file and the reason.
+Uploads are hostile until shown otherwise. A picture's header is checked before its pixels are decoded: formats other
+than `FORMATS` are refused, and so are more than `MAX_PIXELS`, since 49 kB of PNG can hold 400 million. Only JPEG may
+claim more, up to `MAX_PHOTOGRAPH`: its decoder skips the fine detail, and reads a photograph of 108 or 200 megapixels
+at a half or a quarter of its size, in the memory of a small one. A file that is empty, truncated or corrupt raises a
+`ValueError` that names the file and the reason.
 
 Cost: that of Pillow's decoder. Needs Pillow; no torch.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +34,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | Image.Image"
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | NDArray[Any] | Image.Image"
+)
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
-MAX_PIXELS = 50_000_000
+# HEIF only where the package pillow-heif is installed: Pillow has no decoder of its own.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "HEIF")
+MAX_PIXELS = 2**26  # 67 million: a phone's 50 megapixels (8192 x 6144), and 200 MB of memory in colour
+MAX_PHOTOGRAPH = 2**28  # JPEG, decoded at a smaller scale
 
 
 def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uint8]:
@@ -42,9 +49,10 @@ def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uin
 
     Parameters
     ----------
-    source : path, bytes, PIL.Image.Image or numpy.ndarray
-        An array is (height, width) or (height, width, channels) with 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA)
-        channels, of uint8, uint16 or bool.
+    source : path, bytes, binary file, PIL.Image.Image or numpy.ndarray
+        Bytes may be any bytes-like object; a file (`io.BytesIO`, `open(..., "rb")`) is read from its start. An array
+        is (height, width) or (height, width, channels) with 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA) channels,
+        of uint8, uint16 or bool.
     name : str, optional
         What error messages call the image; by default its path or "image".
 
@@ -71,29 +79,46 @@ def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uin
     image_module = _pillow()
     if isinstance(source, image_module.Image):
         return _pixels(source, name or "image")
-    if isinstance(source, bytes):
-        name = name or "image"
-        if not source:
-            raise ValueError(f"{name} is empty (0 bytes)")
-        return _decode_stream(io.BytesIO(source), name)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        name = name or str(path)
         if path.is_dir():
-            raise ValueError(f"{name} is a folder, not an image")
+            raise ValueError(f"{name or path} is a folder, not an image")
         with path.open("rb") as stream:
-            if os.fstat(stream.fileno()).st_size == 0:
-                raise ValueError(f"{name} is empty (0 bytes)")
-            return _decode_stream(stream, name)
+            return _decode_stream(stream, name or str(path))
+    return _decode_stream(_as_stream(source), name or "image")
 
-    raise TypeError(f"an image is a path, bytes, an array or a Pillow image, not {type(source).__name__}")
+
+def is_single_image(images: object) -> bool:
+    """Whether this is one image that is no array: people forget to put it into a list."""
+    return (
+        isinstance(images, str | bytes | bytearray | memoryview | os.PathLike)
+        or hasattr(images, "read")
+        or hasattr(images, "getexif")
+    )
+
+
+def _as_stream(source: Any) -> IO[bytes]:
+    """A seekable binary file of bytes, of any object that lends its bytes, or of a binary file."""
+    if hasattr(source, "read") and not isinstance(source, memoryview):
+        if isinstance(source, io.TextIOBase):
+            raise TypeError(f'an image is read from a binary file, not from {type(source).__name__}: open it with "rb"')
+        seekable = getattr(source, "seekable", None)
+        stream: IO[bytes] = source if seekable is not None and seekable() else io.BytesIO(source.read())
+        stream.seek(0)
+        return stream
+    try:
+        return io.BytesIO(memoryview(source).tobytes())
+    except TypeError:
+        raise TypeError(
+            f"an image is a path, bytes, a binary file, an array or a Pillow image, not {type(source).__name__}"
+        ) from None
 
 
 def eight_bit(samples: NDArray[Any], name: str = "images") -> NDArray[np.uint8]:
     """Scale uint16 and bool samples to the full range of uint8; leave uint8 as it is; refuse all else."""
     if samples.dtype == np.uint8:
         return samples
-    if samples.dtype == np.uint16:
+    if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:  # in either byte order
         return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if samples.dtype == np.bool_:
         return samples.astype(np.uint8) * np.uint8(255)
@@ -116,7 +141,7 @@ def array_batch(images: NDArray[Any]) -> NDArray[np.uint8]:
     ValueError
         The shape is that of a single image, or no shape of images at all.
     """
-    if images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (3, 4)):
+    if looks_single(images.shape):
         raise ValueError(f"an array of shape {images.shape} looks like one image, not a batch: pass [image]")
     if images.ndim not in (3, 4):
         raise ValueError(
@@ -128,6 +153,11 @@ def array_batch(images: NDArray[Any]) -> NDArray[np.uint8]:
     if batch.shape[1] == 0 or batch.shape[2] == 0:
         raise ValueError(f"images of shape {images.shape} have no pixels")
     return _without_alpha(eight_bit(batch))
+
+
+def looks_single(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is one image, (height, width[, 1, 3 or 4 channels]), rather than a batch."""
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
 def _with_channels(image: NDArray[Any], name: str) -> NDArray[Any]:
@@ -154,22 +184,97 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _decode_stream(stream: Any, name: str) -> NDArray[np.uint8]:
+def _decode_stream(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
     image_module = _pillow()
+    head = stream.read(32)
+    stream.seek(0)
+    if not head:
+        raise ValueError(f"{name} is empty (0 bytes)")
+    kind = format_of(head)
     try:
-        image = image_module.open(stream, formats=FORMATS)  # reads the header; the pixels wait for load()
+        image = _open(stream, kind)  # reads the header; the pixels wait for load()
         # An MPO is a photograph with its preview; asking a GIF makes it read on to its second frame.
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
-    except image_module.UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a readable image of the formats {', '.join(FORMATS)}") from error
+    except (image_module.UnidentifiedImageError, SyntaxError) as error:
+        if kind == "HEIF":
+            raise ValueError(f"{name} is HEIC: pip install pillow-heif to read it, or convert it to JPEG") from error
+        raise ValueError(f"{name} is not a readable image of the formats {', '.join(_formats())}") from error
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
         raise ValueError(f"{name} is refused: {error} (the limit here is {MAX_PIXELS} pixels)") from error
-    except Exception as error:  # parsers raise whatever they trip over: OSError, struct.error, SyntaxError, ...
+    except Exception as error:  # parsers raise whatever they trip over: OSError, struct.error, KeyError, ...
         raise ValueError(f"{name} is truncated or corrupt: {error}") from error
     with image:
         if animated:
-            warnings.warn(f"{name} is animated: only its first frame is used", stacklevel=3)
+            what = "has several pages" if image.format == "TIFF" else "is animated"
+            warnings.warn(f"{name} {what}: only its first frame is used", stacklevel=3)
+        _draft(image)
         return _pixels(image, name)
+
+
+def _open(stream: IO[bytes], kind: str | None) -> Image.Image:
+    """Read the header. JPEG goes past the guard of `Image.open` against large images: `_draft` makes them small."""
+    if kind == "JPEG":
+        from PIL import JpegImagePlugin
+
+        photograph: Image.Image = JpegImagePlugin.jpeg_factory(stream)
+        return photograph
+    if kind == "HEIF":
+        _register_heif()
+    opened: Image.Image = _pillow().open(stream, formats=_formats())
+    return opened
+
+
+def _draft(image: Image.Image) -> None:
+    """Let the decoder halve a large JPEG until it fits. Not a progressive one: all of it is in memory at once."""
+    width, height = image.size
+    if image.format not in ("JPEG", "MPO") or width * height > MAX_PHOTOGRAPH or "progressive" in image.info:
+        return
+    scale = next((s for s in (1, 2, 4, 8) if -(-width // s) * -(-height // s) <= MAX_PIXELS), 1)
+    if scale > 1:
+        image.draft(None, (width // scale, height // scale))
+
+
+def format_of(head: bytes) -> str | None:
+    """The name that Pillow has for the format of a file with these first 32 bytes, if it is one of `FORMATS`."""
+    if head[4:8] == b"ftyp":
+        brands = head[8:]
+        return "AVIF" if b"avif" in brands or b"avis" in brands else "HEIF" if _is_heif(brands) else None
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else None
+    starts = {
+        b"\x89PNG\r\n\x1a\n": "PNG",
+        b"\xff\xd8\xff": "JPEG",
+        b"GIF87a": "GIF",
+        b"GIF89a": "GIF",
+        b"BM": "BMP",
+        b"II*\0": "TIFF",
+        b"MM\0*": "TIFF",
+        b"\xff\x4f\xff\x51": "JPEG2000",
+        b"\0\0\0\x0cjP  ": "JPEG2000",
+    }
+    return next((kind for start, kind in starts.items() if head.startswith(start)), None)
+
+
+def _is_heif(brands: bytes) -> bool:
+    return any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"))
+
+
+def _register_heif() -> None:
+    """Teach Pillow HEIC where the package for it is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+    _formats.cache_clear()
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow has a reader for."""
+    image_module = _pillow()
+    image_module.init()
+    return tuple(name for name in FORMATS if name in image_module.OPEN)
 
 
 def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from annlab.encoders.images import ImageSource, _pillow, array_batch, decode_image
+from annlab.encoders.images import ImageSource, _pillow, array_batch, decode_image, is_single_image
 
 MAX_SIDE = 4096
 
@@ -206,7 +206,7 @@ def preprocess(steps: Sequence[Step], images: NDArray[Any] | Iterable[ImageSourc
     (1, 1, 4, 4)
     """
     shape = output_shape(steps)
-    if isinstance(images, str | bytes):
+    if is_single_image(images):
         raise TypeError("images must be an array or a list of images: pass [image] for a single one")
     if isinstance(images, np.ndarray):
         batch = _run(steps, array_batch(images))

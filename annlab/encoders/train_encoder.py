@@ -5,12 +5,18 @@ hold the statistics that training measured. Together they are the steps that the
 repeats exactly what training saw.
 
 A run that was killed leaves `training.npz` in the encoder's folder, and goes on from there when it is started again.
+One that failed for good (no finite loss, collapsed embeddings) takes it away. The folder may hold other files; those
+that are named as an encoder's are not replaced without being asked.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +24,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annlab.encoders.embedding_job import ImageSet
 from annlab.encoders.encoder import Encoder, learn_domain
+from annlab.encoders.image_sets import ImageSet
 from annlab.encoders.images import decode_image
+from annlab.encoders.outputs import publish, refuse_existing
 from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, Step, ZScore
 
 if TYPE_CHECKING:
+    from annlab.encoders.pairs import PairSource
     from annlab.encoders.trained import Trained
+    from annlab.encoders.training_config import TrainConfig
 
 DEFAULT_SIDE = 32
+PARTS = ("model.onnx", "MODEL_CARD.md", "encoder.json")  # the manifest last: it says that the rest is there
+CHECKPOINT = "training.npz"
 
 
 def train_encoder(
@@ -40,6 +51,7 @@ def train_encoder(
     threads: int = 2,
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
+    overwrite: bool = False,
 ) -> Encoder:
     """Train a thin CNN on images, export it, and write the encoder's folder.
 
@@ -52,7 +64,7 @@ def train_encoder(
     positives : "augmentation" or "labels"
         What counts as similar. Without "labels" no label is looked at, not even to choose the best epoch.
     labels : array of shape (n,), optional
-        Integers or names.
+        Integers or names. Images whose name of a class is "" have none, and are left out where labels are used.
     size : int, optional
         Side of the square that images are scaled to; None: 32 for files, their own size for an array.
     epochs : int, optional
@@ -62,27 +74,29 @@ def train_encoder(
         For the model card.
     say : callable
         Receives a line of progress.
+    overwrite : bool
+        Replace an encoder in the folder, and give up an unfinished training of other images or settings.
 
     Raises
     ------
     FileExistsError
-        The folder holds a finished encoder.
+        The folder holds a finished encoder, or a file where a part of one belongs.
     ValueError
-        There are no labels to train with, or no image could be read.
+        There are no labels to train with, no image could be read, or the folder holds an unfinished training of other
+        images or settings.
     TrainingError
         The loss is not finite, or the embeddings collapse.
     """
     folder = Path(out)
-    if (folder / "encoder.json").exists():
-        raise FileExistsError(f"{folder} holds a finished encoder: name another folder, or delete it to start over")
+    _refuse_folder(folder, overwrite)
     if positives == "labels" and labels is None:
         raise ValueError("there are no labels to learn from: give --labels FILE.npy, or --positives augmentation")
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"there are {len(images)} images but {len(labels)} labels")
+    _refuse_without_export()
     import torch  # the extra's absence is explained by the modules below
 
     from annlab.encoders.pairs import LabelPairs
-    from annlab.encoders.training import train
     from annlab.encoders.training_config import TrainConfig
 
     torch.set_num_threads(threads)
@@ -90,19 +104,100 @@ def train_encoder(
     config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
     codes, source = None, None
     if positives == "labels" and labels is not None:
-        codes = np.unique(labels[read], return_inverse=True)[1]
+        pixels, codes = _labelled(pixels, labels[read], say)
         source = LabelPairs(codes)
     say(f"training on {len(pixels)} images of {pixels.shape[1:]}, positives from {positives}, {config.epochs} epochs")
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "training.npz"
-    trained = train(pixels, source, config, labels=codes, checkpoint=checkpoint, progress=lambda row: say(_line(row)))
+    trained = _trained(folder, pixels, source, config, codes, say, overwrite)
     height, width, channels = pixels.shape[1:]
     kind = "grayscale" if channels == 1 else "colour"
     domain = learn_domain(pixels, f"{height}x{width} {kind} images like those of {Path(images.name).name}")
     encoder = encoder_of(trained, geometry, folder.name, domain)
-    encoder.save(folder, _card(encoder, trained, images, command, positives, len(pixels)))
-    checkpoint.unlink(missing_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".encoder-", dir=folder))
+    try:
+        encoder.save(staging, _card(encoder, trained, images, command, positives, len(pixels)))
+        publish({staging / part: folder / part for part in PARTS}, overwrite)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    _forget(folder / CHECKPOINT)
     return encoder
+
+
+def _refuse_folder(folder: Path, overwrite: bool) -> None:
+    """Raise before the work begins if the folder is none, or holds what the encoder's files would replace."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise FileExistsError(f"{folder} is not a folder: name another one for the encoder")
+    if not overwrite and os.path.lexists(folder / "encoder.json"):
+        raise FileExistsError(
+            f"{folder} holds a finished encoder: name another folder, or replace the encoder with --overwrite"
+        )
+    # Beside a checkpoint the other parts may be this training's own, of a run that was killed while it wrote them.
+    parts = [] if (folder / CHECKPOINT).is_file() else [folder / part for part in PARTS]
+    refuse_existing(parts, overwrite)
+
+
+def _refuse_without_export() -> None:
+    """Raise before hours of training if what has to follow them is not installed."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f'an encoder cannot be written without {", ".join(missing)}: pip install "annlab[encoders]"')
+
+
+def _labelled(
+    pixels: NDArray[np.uint8], labels: NDArray[Any], say: Callable[[str], None]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The images that have a class, and its number: (n,)."""
+    known = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), dtype=np.bool_)
+    if not known.all():
+        say(f"left out: {np.count_nonzero(~known)} images that lie in no class's folder")
+    names, codes = np.unique(labels[known], return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(
+            f"the images are of {len(names)} class(es), {', '.join(map(str, names))}: labels teach what is different "
+            "from two on; without them use --positives augmentation"
+        )
+    return pixels[known], codes
+
+
+def _trained(
+    folder: Path,
+    pixels: NDArray[np.uint8],
+    source: PairSource | None,
+    config: TrainConfig,
+    codes: NDArray[np.int64] | None,
+    say: Callable[[str], None],
+    overwrite: bool,
+) -> Trained:
+    """Train with a checkpoint in the folder, which is made for it, and taken away if the training can never end."""
+    from annlab.encoders.checkpoints import CheckpointError
+    from annlab.encoders.training import TrainingError, train
+
+    checkpoint, existed = folder / CHECKPOINT, folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def run() -> Trained:
+        return train(pixels, source, config, labels=codes, checkpoint=checkpoint, progress=lambda row: say(_line(row)))
+
+    try:
+        try:
+            return run()
+        except CheckpointError as error:
+            if not overwrite:
+                raise ValueError(f"{error}, which --overwrite does") from error
+            _forget(checkpoint)
+            return run()
+    except TrainingError:
+        _forget(checkpoint)
+        raise
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _forget(checkpoint: Path) -> None:
+    """Remove a checkpoint, and what kills have left of its predecessors."""
+    for path in [checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.*.tmp")]:
+        path.unlink(missing_ok=True)
 
 
 def encoder_of(trained: Trained, geometry: list[Step], name: str, domain: Any, compact: bool = False) -> Encoder:
@@ -128,6 +223,8 @@ def read_pixels(
     if size is not None or not isinstance(images.images, np.ndarray):
         side = size or DEFAULT_SIDE
         resize = Resize(side, side, "crop")
+    for note in images.notes:
+        say(note)
     rows: list[NDArray[np.uint8]] = []
     read: list[int] = []
     for number in range(len(images)):

@@ -32,7 +32,13 @@ import numpy.typing as npt
 
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
-from annlab.encoders.checkpoints import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from annlab.encoders.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
 from annlab.encoders.cnn import Projection, ThinCNN
 from annlab.encoders.losses import (
     contrastive_loss,
@@ -190,8 +196,7 @@ class _Run:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the loss is {value} at epoch {number + 1}, step {step + 1}: lower learning_rate (now "
-                    f"{self.config.learning_rate:g}) or raise temperature (now {self.temperature:g}); the last "
-                    f"checkpoint holds the state after epoch {number}"
+                    f"{self.config.learning_rate:g}) or raise temperature (now {self.temperature:g})"
                 )
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -316,7 +321,7 @@ class _Run:
             if theirs.get(name) != ours[name]
         ]
         if different:
-            raise ValueError(
+            raise CheckpointError(
                 f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another path, "
                 f"or delete the file to start over"
             )

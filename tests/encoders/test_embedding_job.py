@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from annlab.encoders import embedding_job
 from annlab.encoders.embedding_job import BLOCK, ImageSet, embed_images, open_images
 from annlab.encoders.encoder import Domain, DomainError, Encoder
 from tests.encoders.helpers import linear_encoder, pictures
@@ -136,6 +138,106 @@ def test_a_finished_file_is_kept_unless_told_otherwise(folder: Path, encoder: En
     assert outputs(target) == before
     embed_images(open_images(folder), encoder, target, overwrite=True)
     assert sorted(outputs(target)) == ["e.json", "e.npy"]  # nothing was skipped this time, so no stale list stays
+
+
+@pytest.mark.parametrize("name", ["e.json", "e.skipped.txt", "e.npy"])
+def test_no_file_beside_the_embeddings_is_touched_without_being_asked(
+    folder: Path, encoder: Encoder, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=rf"{re.escape(name)} exists already.*--overwrite"):
+        embed_images(open_images(folder), encoder, tmp_path / "e.npy")
+    assert [(path.name, path.read_text()) for path in tmp_path.glob("e.*")] == [(name, "mine")]
+    embed_images(open_images(folder), encoder, tmp_path / "e.npy", overwrite=True)
+    assert sorted(outputs(tmp_path / "e.npy")) == ["e.json", "e.npy", "e.skipped.txt"]
+
+
+def test_a_file_that_appears_while_the_job_runs_stays_and_the_work_is_not_lost(
+    folder: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    def meanwhile(done: int, *_: int) -> None:
+        (tmp_path / "e.json").write_text("mine")
+
+    with pytest.raises(FileExistsError, match=r"e\.json has appeared in the meantime"):
+        embed_images(open_images(folder), encoder, tmp_path / "e.npy", progress=meanwhile)
+    assert (tmp_path / "e.json").read_text() == "mine" and not (tmp_path / "e.npy").exists()
+    (tmp_path / "e.json").unlink()
+    seen: list[int] = []
+    embed_images(open_images(folder), encoder, tmp_path / "e.npy", progress=lambda done, *_: seen.append(done))
+    assert seen == [N]  # all was done
+    assert sorted(outputs(tmp_path / "e.npy")) == ["e.json", "e.npy", "e.skipped.txt"]
+
+
+@pytest.mark.parametrize("n_published", [0, 1, 2, 3])
+def test_a_run_killed_between_its_files_is_completed_by_the_same_command(
+    folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_published: int
+) -> None:
+    whole = tmp_path / "whole.npy"
+    embed_images(open_images(folder), encoder, whole)
+    publish = embedding_job.publish
+
+    def killed(staged: dict[Path, Path], overwrite: bool) -> None:
+        publish(dict(list(staged.items())[:n_published]), overwrite)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(embedding_job, "publish", killed)
+        embed_images(open_images(folder), encoder, tmp_path / "e.npy")
+    assert (tmp_path / "e.npy.partial").is_dir()
+    embed_images(open_images(folder), encoder, tmp_path / "e.npy")
+    for suffix in (".npy", ".json", ".skipped.txt"):
+        assert (tmp_path / f"e{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert not (tmp_path / "e.npy.partial").exists()
+
+
+def test_a_failed_job_leaves_nothing_that_blocks_the_corrected_one(folder: Path, tmp_path: Path) -> None:
+    picky, target = linear_encoder(domain=Domain("gray things", max_chroma=5))[0], tmp_path / "e.npy"
+    Image.new("RGB", (9, 9), "red").save(folder / "dog" / "red.png")  # the last one: three blocks are done by then
+    with pytest.raises(DomainError):
+        embed_images(open_images(folder), picky, target)
+    assert not list(tmp_path.glob("e.*"))
+    embed_images(open_images(folder), linear_encoder()[0], target)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "1.png").write_bytes(b"bad")
+    with pytest.raises(ValueError, match="none of the 1 images"):
+        embed_images(open_images(bad), picky, tmp_path / "f.npy")
+    assert not list(tmp_path.glob("f.*"))
+
+
+def test_a_folder_that_no_job_made_is_left_alone(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
+    partial = tmp_path / "e.npy.partial"
+    partial.mkdir()
+    (partial / "diary.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=r"holds 'diary.txt', which no job of annlab made"):
+            embed_images(open_images(folder), encoder, tmp_path / "e.npy", overwrite)
+    (partial / "diary.txt").unlink()
+    (partial / "rows.f32").write_bytes(b"of a run that was killed before its first count")
+    embed_images(open_images(folder), encoder, tmp_path / "e.npy")
+    assert not partial.exists()
+    (tmp_path / "f.npy.partial").touch()
+    with pytest.raises(FileExistsError, match=r"f\.npy\.partial is in the way"):
+        embed_images(open_images(folder), encoder, tmp_path / "f.npy")
+
+
+def test_root_files_have_no_label_and_unreadable_things_are_listed(
+    folder: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    Image.fromarray(pictures(1)[0, ..., 0]).save(folder / "root.jfif", "JPEG")
+    (folder / "cat" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "cat" / "raw\nname.cr2").touch()
+    images = open_images(folder)
+    assert embed_images(images, encoder, tmp_path / "e.npy") == 2
+    described = json.loads((tmp_path / "e.json").read_text())
+    labels = dict(zip(described["items"], described["labels"], strict=True))
+    assert labels["root.jfif"] is None and labels["cat/0002.png"] == "cat"
+    lines = (tmp_path / "e.skipped.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == [
+        *("cat/0001.png", "dog/0150.png", "cat/gone.png", "cat/raw\\nname.cr2"),
+    ]
+    assert "does not exist" in lines[2] and ".cr2 is not read here" in lines[3]
+    assert "not images: 1 files (1 .txt)" in images.notes
 
 
 @pytest.mark.parametrize("damage", ["state", "numbers", "rows"])

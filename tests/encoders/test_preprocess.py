@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import io
 import json
+import mmap
 import struct
 import zlib
 from pathlib import Path
@@ -50,10 +52,12 @@ def photo(height: int = 40, width: int = 60, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("format", "tolerance"),
-    [("PNG", 0), ("BMP", 0), ("JPEG", 6), ("WEBP", 8), ("GIF", 40)],
+    [("PNG", 0), ("BMP", 0), ("TIFF", 0), ("PPM", 0), ("JPEG", 6), ("WEBP", 8), ("GIF", 40), ("AVIF", 8)],
     ids=lambda value: str(value),
 )
 def test_each_format_gives_the_pixels_that_went_in(format: str, tolerance: int) -> None:
+    if format not in images._formats():
+        pytest.skip(f"this Pillow reads no {format}")
     pixels = photo()
     decoded = decode_image(encoded(Image.fromarray(pixels), format))
     assert decoded.shape == (40, 60, 3) and decoded.dtype == np.uint8
@@ -66,6 +70,33 @@ def test_path_bytes_array_and_pillow_image_give_the_same(tmp_path: Path) -> None
     (tmp_path / "a.png").write_bytes(data)
     for source in (tmp_path / "a.png", str(tmp_path / "a.png"), data, pixels, Image.fromarray(pixels)):
         np.testing.assert_array_equal(decode_image(source), pixels)
+
+
+def test_every_bytes_like_object_and_binary_file_is_read(tmp_path: Path) -> None:
+    pixels = photo()
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")  # stands at its end
+    data = written.getvalue()
+    (tmp_path / "a").write_bytes(data)
+
+    class Pipe(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:
+            return io.BytesIO.readinto(source_of_pipe, buffer)
+
+    source_of_pipe = io.BytesIO(data)
+    with (tmp_path / "a").open("rb") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            sources = [bytearray(data), memoryview(data), memoryview(data + b"x")[:-1], written, file, mapped, Pipe()]
+            for source in [*sources, array.array("B", data)]:
+                np.testing.assert_array_equal(decode_image(source), pixels)
+    for nothing in (bytearray(), memoryview(b""), io.BytesIO()):
+        with pytest.raises(ValueError, match="upload is empty"):
+            decode_image(nothing, "upload")
+    with pytest.raises(TypeError, match='open it with "rb"'):
+        decode_image(io.StringIO("text"))
 
 
 def test_exif_rotation_is_applied() -> None:
@@ -110,6 +141,20 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
     assert decode_image(wide)[0, :, 0].tolist() == expected
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bits_are_read_in_either_byte_order(order: str) -> None:
+    wide = np.array([[0, 257, 32896, 65280, 65535]], dtype=f"{order}u2")
+    expected = [0, 1, 128, 254, 255]
+    assert decode_image(wide)[0, :, 0].tolist() == expected
+    assert preprocess([ColorMode("grayscale"), Resize(1, 5)], wide[np.newaxis])[0, 0, 0].tolist() == expected
+    mode = "I;16" if order == "<" else "I;16B"
+    gray = Image.frombytes(mode, (5, 1), wide.tobytes())
+    assert decode_image(gray)[0, :, 0].tolist() == expected
+    assert decode_image(encoded(gray, "TIFF"))[0, :, 0].tolist() == expected
+    netpbm = b"P5 5 1 65535\n" + wide.astype(">u2").tobytes()
+    assert decode_image(netpbm)[0, :, 0].tolist() == expected
+
+
 def test_one_bit_and_cmyk() -> None:
     bits = np.array([[True, False, True]])
     assert decode_image(encoded(Image.fromarray(bits), "PNG"))[0, :, 0].tolist() == [255, 0, 255]
@@ -142,7 +187,9 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "empty": (b"", "is empty"),
         "text": (b"I am not an image at all", "not a readable image"),
         "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable image"),
-        "tiff": (encoded(Image.fromarray(photo()), "TIFF"), "not a readable image"),
+        "icon": (encoded(Image.fromarray(photo()), "ICO"), "not a readable image"),
+        "truncated tiff": (encoded(Image.fromarray(photo()), "TIFF")[:3000], "truncated or corrupt|not a readable"),
+        "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(90), "HEIC|truncated or corrupt"),
         "truncated png": (png[: len(png) // 2], "truncated or corrupt"),
         "truncated jpeg": (jpeg[: len(jpeg) // 2], "truncated or corrupt"),
         "header only": (png[:20], "not a readable image|truncated or corrupt"),
@@ -168,7 +215,7 @@ def test_mutated_files_give_pixels_or_a_value_error(full: bool) -> None:
     picture, wide = Image.fromarray(photo()), Image.fromarray(photo()[..., 0].astype(np.uint16) * 257)
     frames = {"save_all": True, "append_images": [Image.new("RGB", (60, 40), "red")]}
     seeds = [encoded(picture, format, exif=exif.tobytes()) for format in ("PNG", "JPEG", "WEBP")]
-    seeds += [encoded(picture, format) for format in ("BMP", "GIF")] + [encoded(wide, "PNG")]
+    seeds += [encoded(picture, format) for format in ("BMP", "GIF", "TIFF", "PPM")] + [encoded(wide, "PNG")]
     seeds += [encoded(picture, format, **frames) for format in ("GIF", "PNG", "WEBP")]
     seeds += [encoded(picture.convert("CMYK"), "JPEG"), encoded(picture.convert("P"), "PNG", transparency=3)]
     rng = np.random.default_rng(0)
@@ -219,10 +266,59 @@ def png_claiming(width: int, height: int) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("side", [8_000, 11_000, 60_000])  # above our limit, where Pillow warns, where Pillow raises
+@pytest.mark.parametrize("side", [8_200, 11_000, 60_000])  # above our limit, where Pillow warns, where Pillow raises
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side: int) -> None:
-    with pytest.raises(ValueError, match=r"bomb.*50000000"):
+    with pytest.raises(ValueError, match=r"bomb.*67108864"):
         decode_image(png_claiming(side, side), name="bomb")
+
+
+def jpeg_claiming(width: int, height: int, **options: object) -> bytes:
+    """A small JPEG whose header says that it is large: what is missing at its end is gray."""
+    data = bytearray(encoded(Image.fromarray(photo(16, 16)[..., 0]), "JPEG", **options))
+    at = data.index(b"\xff\xc2" if "progressive" in options else b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("side", [20_000, 65_000])
+def test_a_jpeg_of_too_many_pixels_is_refused_before_it_is_decoded(side: int, options: dict) -> None:
+    with pytest.raises(ValueError, match=r"bomb.*67108864"):
+        decode_image(jpeg_claiming(side, side, **options), name="bomb")
+
+
+def test_a_large_photograph_is_decoded_at_a_smaller_scale_and_a_large_drawing_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert 8192 * 6144 <= images.MAX_PIXELS < images.MAX_PHOTOGRAPH and 16384 * 12288 <= images.MAX_PHOTOGRAPH
+    monkeypatch.setattr(images, "MAX_PIXELS", 400)
+    monkeypatch.setattr(images, "MAX_PHOTOGRAPH", 2400)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow would refuse twice as many
+    picture = Image.fromarray(photo())
+    decoded = decode_image(encoded(picture, "JPEG", quality=95))
+    assert decoded.shape == (10, 15, 3)  # of 40 x 60: a half would still be too large
+    small = np.asarray(picture.resize((15, 10), Image.Resampling.BOX))
+    assert np.abs(decoded.astype(int) - small).mean() < 4
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    assert decode_image(encoded(picture, "JPEG", exif=turned.tobytes())).shape == (15, 10, 3)
+    with pytest.raises(ValueError, match="40 = 2400 pixels; at most 400"):
+        decode_image(encoded(picture, "JPEG", progressive=True))
+    for format in ("PNG", "WEBP", "TIFF"):
+        with pytest.raises(ValueError, match=r"at most 400|the limit here is 400"):
+            decode_image(encoded(picture, format))
+    monkeypatch.setattr(images, "MAX_PHOTOGRAPH", 2399)
+    with pytest.raises(ValueError, match="60 x 40 = 2400 pixels; at most 400"):
+        decode_image(encoded(picture, "JPEG"))
+
+
+def test_a_photograph_of_50_megapixels_is_read_whole() -> None:
+    gradient = np.repeat(np.linspace(0, 255, 8192).astype(np.uint8)[np.newaxis], 6144, axis=0)
+    decoded = decode_image(encoded(Image.fromarray(gradient), "JPEG"))
+    assert (
+        decoded.shape == (6144, 8192, 1)
+        and np.abs(decoded[::999, ::99, 0].astype(int) - gradient[::999, ::99]).max() < 5
+    )
 
 
 def test_the_limit_holds_for_arrays_and_pillow_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +352,7 @@ def test_bad_arrays(array: np.ndarray, reason: str) -> None:
         decode_image(array)
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3), (5,), (2, 8, 8, 5), (2, 0, 8)])
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (28, 28, 3), (28, 28, 4), (5,), (2, 8, 8, 5), (2, 0, 8)])
 def test_an_array_that_is_no_batch_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"pass \[image\]|must have|no pixels"):
         preprocess(GRAY, np.zeros(shape, np.uint8))
@@ -366,8 +462,13 @@ def test_output_is_float32_channels_first_and_contiguous() -> None:
 
 
 def test_a_single_image_is_not_taken_for_a_list() -> None:
+    picture = Image.fromarray(photo())
+    for single in ("photo.png", Path("photo.png"), b"data", bytearray(b"data"), memoryview(b"data"), picture):
+        with pytest.raises(TypeError, match=r"pass \[image\]"):
+            preprocess(GRAY, single)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"pass \[image\]"):
-        preprocess(GRAY, "photo.png")  # type: ignore[arg-type]
+        preprocess(GRAY, io.BytesIO(encoded(picture, "PNG")))
+    assert preprocess(GRAY, [photo()[..., :1]]).shape == (1, 1, 28, 28)  # (height, width, 1) is one image
 
 
 @pytest.mark.parametrize(

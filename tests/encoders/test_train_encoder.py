@@ -77,8 +77,10 @@ def test_the_domain_is_learned_from_the_images_with_room() -> None:
     assert learn_domain(photographs, "photographs") == Domain("photographs", None, None)
 
 
-def run(images: Any, out: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int = 99) -> dict[str, np.ndarray]:
-    """Train for three epochs with a stand-in for the export, stopped after some; return the weights."""
+def run(
+    images: Any, out: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int = 99, epochs: int = 3, **options: Any
+) -> dict[str, np.ndarray]:
+    """Train for a few epochs with a stand-in for the export, stopped after some; return the weights."""
     weights: dict[str, np.ndarray] = {}
 
     def exported(trained: Any, *_: Any) -> Any:
@@ -90,7 +92,7 @@ def run(images: Any, out: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "encoder_of", exported)
-    module.train_encoder(images, out, "labels", images.labels, epochs=3, threads=1, say=say)
+    module.train_encoder(images, out, "labels", images.labels, epochs=epochs, threads=1, say=say, **options)
     return weights
 
 
@@ -114,3 +116,89 @@ def test_a_class_of_one_image_trains_and_a_stopped_run_ends_with_the_same_weight
     assert whole.keys() == resumed.keys() and len(whole) > 10
     for name in whole:
         np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "MODEL_CARD.md", "encoder.json"])
+def test_no_file_in_the_folder_is_replaced_without_being_asked(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    (out / "diary.txt").write_text("mine")
+    images = open_images(folder)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        run(images, out, monkeypatch, epochs=1)
+    assert sorted(path.name for path in out.iterdir()) == sorted([name, "diary.txt"])
+    assert (out / name).read_text() == "mine"
+    run(images, out, monkeypatch, epochs=1, overwrite=True)
+    expected = ["MODEL_CARD.md", "diary.txt", "encoder.json", "model.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == expected
+    assert (out / name).read_bytes() != b"mine" and (out / "diary.txt").read_text() == "mine"
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="is not a folder"):
+        run(images, tmp_path / "file", monkeypatch)
+
+
+def test_an_unfinished_training_of_other_settings_is_kept_unless_given_up(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    images, out = open_images(folder), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(images, out, monkeypatch, stop_after=1)
+    before = (out / "training.npz").read_bytes()
+    with pytest.raises(ValueError, match=r"epochs is 3, this run's is 2.*--overwrite"):
+        run(images, out, monkeypatch, epochs=2)
+    assert (out / "training.npz").read_bytes() == before
+    (out / "training.npz.4711.tmp").touch()  # a kill left it
+    run(images, out, monkeypatch, epochs=2, overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == ["MODEL_CARD.md", "encoder.json", "model.onnx"]
+
+
+def test_a_failed_training_leaves_nothing_that_blocks_the_corrected_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from annlab.encoders import training
+
+    validate = training._Run._validate
+
+    def failing(self: Any) -> Any:
+        if len(self.history) == 1:
+            raise training.TrainingError("collapsed")
+        return validate(self)
+
+    images, out = open_images(folder), tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(training._Run, "_validate", failing)
+        with pytest.raises(training.TrainingError):
+            run(images, out, monkeypatch)
+    assert not out.exists()
+    run(images, out, monkeypatch, epochs=1)
+    assert (out / "encoder.json").is_file()
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"without onnx, onnxscript, onnxruntime: pip install"):
+        run(images, tmp_path / "other", monkeypatch)
+    assert not (tmp_path / "other").exists()
+
+
+def test_images_in_no_class_teach_no_labels(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    Image.new("L", (20, 20), 99).save(folder / "root.png")
+    said: list[str] = []
+    pixels, codes = module._labelled(np.zeros((4, 8, 8, 1), np.uint8), np.array(["a", "", "b", "a"]), said.append)
+    assert (
+        len(pixels) == 3
+        and codes.tolist() == [0, 1, 0]
+        and said == ["left out: 1 images that lie in no class's folder"]
+    )
+    with pytest.raises(ValueError, match=r"of 1 class\(es\), a: labels teach"):
+        module._labelled(np.zeros((2, 8, 8, 1), np.uint8), np.array(["a", ""]), said.append)
+    run(open_images(folder), tmp_path / "out", monkeypatch, epochs=1)
+    assert "7 images from" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
