@@ -27,6 +27,7 @@ _HOMES = {
     "Neighbors": "common.results",
     "RadiusNeighbors": "common.results",
     "SearchStats": "common.statistics",
+    "RecallWarning": "core.heldout",
     "CorruptIndexError": "core.storage",
     "col": "core.conditions",
     "collision_probability": "hashing.theory",

@@ -3,6 +3,7 @@ from annlab.common.results import Neighbors as Neighbors
 from annlab.common.results import RadiusNeighbors as RadiusNeighbors
 from annlab.common.statistics import SearchStats as SearchStats
 from annlab.core.conditions import col as col
+from annlab.core.heldout import RecallWarning as RecallWarning
 from annlab.core.storage import CorruptIndexError as CorruptIndexError
 from annlab.core.structure import Structure as Structure
 from annlab.distances import pairwise as pairwise
