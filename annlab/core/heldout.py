@@ -117,7 +117,7 @@ class HeldOut:
                        self.metric)  # fmt: skip
 
     def recall(self, candidates: np.ndarray, k: int | None = None) -> np.ndarray:
-        """The share (q,) of the k nearest of every query that scoring its candidates (q, m), -1 for none, would find."""
+        """The share (q,) of every query's k nearest that scoring its candidates (q, m), -1 for none, finds."""
         k = min(k or self.rows.shape[1], self.rows.shape[1])
         there = np.isfinite(self.distances[:, :k]).sum(axis=1)
         found, _ = _scored(self.queries, self.vectors, candidates, k, self.metric)

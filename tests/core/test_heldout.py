@@ -16,9 +16,9 @@ def test_neighbours_are_the_nearest_of_the_rows_that_are_left(metric: str) -> No
     vectors = rng.standard_normal((300, 5)).astype(np.float32)
     vectors[200:250] = vectors[:50]  # copies
     vectors[7] = 0.0
-    held_out = HeldOut.of_rows(vectors, get_metric(metric), np.arange(40), 6)
+    held_out = HeldOut.of_rows(vectors, get_metric(metric), np.arange(30), 6)
     left = rowsets.unpack(held_out.alive, 300)
-    assert np.flatnonzero(~left).tolist() == [*range(40), *range(200, 207), *range(208, 240)]  # 7 is another one now
+    assert np.flatnonzero(~left).tolist() == [*range(30), *range(200, 207), *range(208, 230)]  # 7 is another one now
     distances = pairwise(held_out.queries, vectors, metric)
     distances[:, ~left] = np.inf
     np.testing.assert_array_equal(held_out.distances, np.sort(distances, axis=1)[:, :6])
