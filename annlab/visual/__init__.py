@@ -1,0 +1,17 @@
+"""The visual search system: images in, ranked similar images out.
+
+    schema.py        the tables of the catalog, their columns and rules
+    catalog.py       Catalog: opening one, and its images: what was discovered and what became of it
+    interactions.py  who was shown what, and what was clicked
+    judging.py       graded judgements, and qrels
+    people.py        users: one person's own data, and forgetting a person everywhere
+    exchange.py      CSV and Parquet, in and out, for all tables
+    migrations.py    a catalog that an earlier version wrote
+
+Needs `pip install "annlab[visual]"`.
+"""
+
+try:
+    import sqlalchemy as _sqlalchemy  # noqa: F401
+except ImportError as error:
+    raise ImportError('annlab.visual needs SQLAlchemy: pip install "annlab[visual]"') from error

@@ -1,0 +1,117 @@
+"""Who was shown what, and what was clicked: the material of click-through rates, of experiments and of training.
+
+A search that was answered is a *result list*: the query image, the images in the order in which they were shown, and the
+ranker that made it. Each image of the list is an interaction of the kind `impression`, and becomes one more of the kind
+`click` when it is clicked. Both are written in one transaction, so that no click is without its impression and no rate
+is above 1.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, insert, select
+
+from annlab.visual.catalog import Catalog, CatalogError
+from annlab.visual.schema import interactions, result_lists
+
+
+class Place(NamedTuple):
+    """Where a person is, in degrees; it is rounded to a tenth of a degree when it is stored."""
+
+    latitude: float
+    longitude: float
+
+
+class InteractionArrays(NamedTuple):
+    """All interactions as arrays of one length, without anything personal; -1 stands for an unknown user or list."""
+
+    user_ids: np.ndarray
+    query_ids: np.ndarray
+    displayed_ids: np.ndarray
+    positions: np.ndarray
+    clicked: np.ndarray
+    result_list_ids: np.ndarray
+
+
+def log_results(catalog: Catalog, query_image_id: int, displayed: Sequence[int], *, ranker: str,
+                user_id: int | None = None, encoder: str | None = None, place: Place | None = None,
+                details: Mapping[str, Any] | None = None, connection: Connection | None = None) -> int:  # fmt: skip
+    """Remember what was shown, with an impression of every image; the id of the result list.
+
+    Parameters
+    ----------
+    query_image_id : int
+        An image of the catalog or a query (`Catalog.add_query`).
+    displayed : sequence of int
+        The images from the first position on, each once.
+    ranker : str
+        What made the list: the name of an encoder, an experiment's arm.
+    details : mapping, optional
+        What an experiment wants to know later: propensities, parameters. No personal data.
+    """
+    shown = [int(id) for id in displayed]
+    if len(set(shown)) < len(shown):
+        raise CatalogError(f"a list of {len(shown)} images shows only {len(set(shown))} different ones: each once")
+    now = catalog.now()
+    head = {"user_id": user_id, "query_image_id": query_image_id, "made_at": now}
+    more = {"ranker": ranker, "encoder": encoder, "images": shown, "details": dict(details) if details else None}
+    with catalog.writing(connection) as active:
+        list_id = int(active.scalars(insert(result_lists).returning(result_lists.c.id), {**head, **more}).one())
+        if shown:
+            row = _row(list_id, user_id, query_image_id, place, now)
+            rows = [
+                {**row, "kind": "impression", "displayed_image_id": id, "position": p} for p, id in enumerate(shown, 1)
+            ]
+            active.execute(insert(interactions), rows)
+    return list_id
+
+
+def log_click(catalog: Catalog, result_list_id: int, displayed_image_id: int, *, place: Place | None = None,
+              connection: Connection | None = None) -> None:  # fmt: skip
+    """Remember a click on an image of a result list; a second click on the same one changes nothing.
+
+    Raises
+    ------
+    KeyError
+        There is no such list.
+    CatalogError
+        The list did not show the image.
+    """
+    with catalog.writing(connection) as active:
+        found = active.execute(select(result_lists).where(result_lists.c.id == result_list_id)).mappings().first()
+        if found is None:
+            raise KeyError(f"result list {result_list_id} is not in the catalog")
+        if displayed_image_id not in found["images"]:
+            raise CatalogError(
+                f"result list {result_list_id} did not show image {displayed_image_id}: no click on it counts"
+            )
+        clicks = interactions.c.kind == "click"
+        same = (interactions.c.result_list_id == result_list_id) & (
+            interactions.c.displayed_image_id == displayed_image_id
+        )
+        if active.scalar(select(interactions.c.id).where(clicks, same)) is None:
+            row = _row(result_list_id, found["user_id"], found["query_image_id"], place, catalog.now())
+            position = found["images"].index(displayed_image_id) + 1
+            row |= {"kind": "click", "displayed_image_id": displayed_image_id, "position": position}
+            active.execute(insert(interactions), row)
+
+
+def read_interactions(catalog: Catalog, *, ranker: str | None = None) -> InteractionArrays:
+    """All interactions, or those with the lists of one ranker, in the order in which they happened."""
+    c = interactions.c
+    columns = (c.user_id, c.query_image_id, c.displayed_image_id, c.position, c.kind == "click", c.result_list_id)
+    query = select(*columns).order_by(c.id)
+    if ranker is not None:
+        query = query.join(result_lists, c.result_list_id == result_lists.c.id).where(result_lists.c.ranker == ranker)
+    with catalog.database.reading() as connection:
+        rows: Iterable[Any] = connection.execute(query).all()
+    table = np.array([[-1 if value is None else int(value) for value in row] for row in rows], np.int64).reshape(-1, 6)
+    user, query_ids, displayed, position, clicked, lists = table.T.copy()
+    return InteractionArrays(user, query_ids, displayed, position, clicked.astype(bool), lists)
+
+
+def _row(list_id: int, user_id: int | None, query: int, place: Place | None, at: Any) -> dict[str, Any]:
+    latitude, longitude = place if place is not None else (None, None)
+    return {"result_list_id": list_id, "user_id": user_id, "query_image_id": query, "latitude": latitude,
+            "longitude": longitude, "at": at}  # fmt: skip
