@@ -1,9 +1,9 @@
 """Who was shown what, and what was clicked: the material of click-through rates, of experiments and of training.
 
-A search that was answered is a *result list*: the query image, the images in the order in which they were shown, and the
-ranker that made it. Each image of the list is an interaction of the kind `impression`, and becomes one more of the kind
-`click` when it is clicked. Both are written in one transaction, so that no click is without its impression and no rate
-is above 1.
+A search that was answered is a *result list*: the query image, the images in the order in which they were shown, and
+the ranker that made it. The list and an interaction of the kind `impression` for each of its images are written in one
+transaction. A click is one more interaction, for an image that the list did show, once: so no click is without its
+impression, and no rate is above 1.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,10 +60,8 @@ def log_results(catalog: Catalog, query_image_id: int, displayed: Sequence[int],
         list_id = int(active.scalars(insert(result_lists).returning(result_lists.c.id), {**head, **more}).one())
         if shown:
             row = _row(list_id, user_id, query_image_id, place, now)
-            rows = [
-                {**row, "kind": "impression", "displayed_image_id": id, "position": p} for p, id in enumerate(shown, 1)
-            ]
-            active.execute(insert(interactions), rows)
+            places = [{"displayed_image_id": id, "position": position} for position, id in enumerate(shown, 1)]
+            active.execute(insert(interactions), [{**row, "kind": "impression", **each} for each in places])
     return list_id
 
 
@@ -86,11 +84,9 @@ def log_click(catalog: Catalog, result_list_id: int, displayed_image_id: int, *,
             raise CatalogError(
                 f"result list {result_list_id} did not show image {displayed_image_id}: no click on it counts"
             )
-        clicks = interactions.c.kind == "click"
-        same = (interactions.c.result_list_id == result_list_id) & (
-            interactions.c.displayed_image_id == displayed_image_id
-        )
-        if active.scalar(select(interactions.c.id).where(clicks, same)) is None:
+        c = interactions.c
+        same = (c.result_list_id == result_list_id) & (c.displayed_image_id == displayed_image_id) & (c.kind == "click")
+        if active.scalar(select(c.id).where(same)) is None:
             row = _row(result_list_id, found["user_id"], found["query_image_id"], place, catalog.now())
             position = found["images"].index(displayed_image_id) + 1
             row |= {"kind": "click", "displayed_image_id": displayed_image_id, "position": position}
