@@ -1,15 +1,16 @@
 """Index: what every index of this library can do, whatever algorithm finds the neighbours.
 
 An index is a dictionary from ids to vectors that can be asked for the entries nearest to a vector. The algorithm is a
-`Structure` (core/structure.py); this class composes it with the rooms that all algorithms share:
+`Structure` (core/structure.py); this class composes it with what all algorithms share, and keeps the locks:
 
-    common/validation.py   what users hand in is checked at the door
-    core/state.py        one immutable state; searches read it, writers publish the next one
-    core/ids.py          the users' ids
-    core/filters.py      allowed, excluded, where
-    core/writes.py      the next state after rows were added
-    core/compaction.py   when added rows are taken into the structure, and removed ones dropped
-    core/search.py    candidates and their scoring, over threads (common/pool.py)
+    common/validation.py  what users hand in is checked at the door
+    core/state.py         one immutable state; searches read it, writers publish the next one
+    core/ids.py           the users' ids
+    core/filters.py       allowed, excluded, where
+    core/builder.py       structures are made
+    core/writes.py        the next state after rows were added
+    core/compaction.py    when added rows are taken into the structure, and removed ones dropped
+    core/search.py        candidates and their scoring, over threads (common/pool.py)
     core/snapshot.py, core/storage.py     files
 
 A new index is one file: its structure, and a subclass of `Index` that names the parameters.
@@ -30,11 +31,12 @@ from annlab.common import pool, validation
 from annlab.common.progress import as_progress
 from annlab.common.results import Neighbors, RadiusNeighbors
 from annlab.common.statistics import SearchStats
-from annlab.core import compaction, search, snapshot, writes
+from annlab.core import compaction, snapshot, writes
 from annlab.core.attributes import as_columns
 from annlab.core.builder import Builder
 from annlab.core.conditions import Condition
 from annlab.core.filters import Filter, Selection, to_ids
+from annlab.core.search import Search
 from annlab.core.state import State
 from annlab.core.structure import Structure
 from annlab.distances import get_metric
@@ -288,9 +290,9 @@ class Index:
             If anything handed in is unusable.
         """
         k = validation.as_integer("k", k, 1, 2**31 - 1)
-        state, array, single, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
-        found = min(k, max(state.n_live, 1))
-        distances, ids = search.search(state, array, found, selection, search_params, _threads(threads), stats)
+        search, single = self._prepared(queries, (allowed, excluded, where), threads, params)
+        distances, ids = search.nearest(min(k, max(search.state.n_live, 1)))
+        search.report(stats)
         if distances.shape[1] < k:
             more = ((0, 0), (0, k - distances.shape[1]))
             distances, ids = np.pad(distances, more, constant_values=np.inf), np.pad(ids, more, constant_values=-1)
@@ -351,11 +353,17 @@ class Index:
         """
         number = validation.as_number("radius", radius)
         limit = None if limit is None else validation.as_integer("limit", limit, 1)
-        state, array, _, selection, search_params = self._prepare(queries, allowed, excluded, where, params)
-        return search.search_radius(state, array, number, limit, selection, search_params, _threads(threads), stats)
+        search, _ = self._prepared(queries, (allowed, excluded, where), threads, params)
+        found = search.within(number, limit)
+        search.report(stats)
+        return found
 
-    def _prepare(self, queries: Any, allowed: Any, excluded: Any, where: Any, params: dict[str, Any]) -> Any:
-        """The state to search, and everything handed in, checked."""
+    def _prepared(self, queries: Any, chosen: tuple[Any, Any, Any], threads: int | None,
+                  params: dict[str, Any]) -> tuple[Search, bool]:  # fmt: skip
+        """A search of the present state, everything handed in being checked, and whether it is for one 1-d query.
+
+        `chosen` is what was given as allowed, excluded and where.
+        """
         search_params = self._search_params(params)
         state = self._state
         if state is None:
@@ -364,7 +372,8 @@ class Index:
             state = State.empty(self._metric, self._dim, np.float32)
         dtype = state.tail.array.dtype
         array, single = validation.as_queries(queries, state.tail.array.shape[1], dtype)
-        return state, array, single, Selection(state, len(array), allowed, excluded, where), search_params
+        selection = Selection(state, len(array), *chosen)
+        return Search(state, array, selection, search_params, _threads(threads)), single
 
     def _search_params(self, given: dict[str, Any]) -> dict[str, Any]:
         """All search parameters: as given, else as the index was made. Nobody changes what this returns."""
