@@ -4,9 +4,12 @@ At the root, not in tests/, so that it also holds for the doctests of annlab/.
 """
 
 import importlib.util
+import os
 
 import hypothesis
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that ask by themselves whether ONNX Runtime is there
 
 # Quick: a few examples, the same every time. Full: many, other ones every time; a failure prints how to repeat it.
 hypothesis.settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)

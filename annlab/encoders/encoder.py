@@ -9,7 +9,8 @@ An encoder is a folder of three files:
     model.onnx        (n, channels, height, width) float32 -> (n, dim) float32
     MODEL_CARD.md     for people: data, training, measured quality, licence (where there is one)
 
-Inference is ONNX Runtime's, on the threads the caller asks for; torch is not needed, nor imported.
+Inference is ONNX Runtime's, on the threads the caller asks for; torch is not needed, nor imported. The runtime's
+telemetry, which its official builds switch on, is switched off.
 
 *Fingerprint.* Embeddings of two encoders must never meet in one index: their distances mean nothing, and nothing would
 raise. So each encoder has a fingerprint, a hash over its weights, its preprocessing and the format version, that
@@ -318,11 +319,24 @@ class Encoder:
         return int(shape[1])
 
 
-def _session(model: bytes, threads: int) -> Any:
+def _runtime() -> Any:
+    """ONNX Runtime, which reports its use to its makers unless told otherwise *before* it is imported.
+
+    Whoever wants that sets ORT_DISABLE_TELEMETRY=0. Where the runtime was imported before, or knows no such variable,
+    the events that can still be stopped are.
+    """
+    wanted = os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1") in ("0", "")
     try:
         import onnxruntime
     except ImportError as error:
         raise ImportError('running an encoder needs ONNX Runtime: pip install "annlab[onnx]"') from error
+    if not wanted:
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def _session(model: bytes, threads: int) -> Any:
+    onnxruntime = _runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

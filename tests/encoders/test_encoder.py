@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from annlab.encoders import encoder as encoder_module
 from annlab.encoders.encoder import Domain, DomainError, Encoder
 from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, ZScore
 from tests.encoders.helpers import ANYTHING, STEPS, linear_encoder, linear_model, pictures
@@ -239,3 +242,29 @@ def test_inference_imports_no_torch(saved: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("chosen", "off"), [(None, True), ("1", True), ("0", False)])
+def test_the_runtimes_telemetry_is_off_before_it_is_imported(tmp_path: Path, chosen: str | None, off: bool) -> None:
+    """A stand-in for the runtime writes down what it finds at its import, and what it is told then."""
+    (tmp_path / "onnxruntime.py").write_text(
+        "import os\n"
+        "print('imported with', os.environ['ORT_DISABLE_TELEMETRY'])\n"
+        "def disable_telemetry_events(): print('events off')\n"
+        "def SessionOptions(): raise SystemExit\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {} if chosen is None else {"ORT_DISABLE_TELEMETRY": chosen}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    code = "from annlab.encoders import load_encoder; load_encoder('fashion-mnist')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert found.stdout.splitlines() == [f"imported with {chosen or '1'}", *(["events off"] if off else [])]
+
+
+def test_nothing_else_imports_the_runtime() -> None:
+    """The one place that switches the telemetry off is the only one that may."""
+    package = Path(encoder_module.__file__).parents[1]
+    importing = [
+        path for path in package.rglob("*.py") if re.search(r"^\s*(import|from) onnxruntime", path.read_text(), re.M)
+    ]
+    assert importing == [Path(encoder_module.__file__)]

@@ -25,6 +25,19 @@ from numba.extending import NativeValue, models, register_model, typeof_impl, un
 
 config: Any = numba.config
 
+
+def refuse_disabled_compiler(disabled: bool) -> None:
+    """Raise if Numba is told to run functions as plain Python: kernels read memory by address, and would crash."""
+    if disabled:
+        raise RuntimeError(
+            "annlab needs Numba's compiler, which NUMBA_DISABLE_JIT turns off: its kernels use pointers and SIMD "
+            "registers, which plain Python does not have. Unset NUMBA_DISABLE_JIT (or numba.config.DISABLE_JIT). To "
+            "debug or measure the coverage of your own compiled functions, call their py_func instead"
+        )
+
+
+refuse_disabled_compiler(bool(config.DISABLE_JIT))
+
 REGISTER_BYTES_OF = {"avx512": 64, "avx2": 32, "generic": 16, "wide": 64}
 
 

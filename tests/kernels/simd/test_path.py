@@ -120,3 +120,11 @@ def test_an_unknown_path_is_refused():
     program = "import annlab; annlab.ExactIndex"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode != 0 and "ANNLAB_SIMD='avx1024' is not a SIMD path: use one of avx512, avx2" in done.stderr
+
+
+def test_without_a_compiler_it_says_what_it_needs():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    program = "import annlab; print('imported'); annlab.ExactIndex"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stdout == "imported\n"
+    assert "RuntimeError: annlab needs Numba's compiler, which NUMBA_DISABLE_JIT turns off" in done.stderr
