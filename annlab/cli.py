@@ -153,12 +153,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     each measure with a 95% bootstrap interval."""
     import numpy as np
 
+    from annlab.encoders.image_sets import read_array
     from annlab.evaluation import from_embeddings
 
     path = Path(options.embeddings)
     if options.json:
         _refuse_report(Path(options.json), [path, *([Path(options.labels)] if options.labels else [])], options)
-    embeddings = np.load(path, allow_pickle=False)
+    embeddings = read_array(path)
     if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
         raise ValueError(f"{path} holds {embeddings.dtype} of shape {embeddings.shape}, not (n, dim) floats")
     labels = _read_labels(options.labels) if options.labels else _stored_labels(path)
@@ -193,9 +194,9 @@ def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Names
 
 
 def _read_labels(path: str) -> NDArray[Any]:
-    import numpy as np
+    from annlab.encoders.image_sets import read_array
 
-    labels = np.load(path, allow_pickle=False)
+    labels = read_array(path)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU":
         raise ValueError(f"{path} holds {labels.dtype} of shape {labels.shape}, not one integer or name per image")
     return labels

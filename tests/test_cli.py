@@ -106,6 +106,21 @@ def test_evaluate_beside_a_json_file_of_something_else(
     assert "no labels are known" in capsys.readouterr().err
 
 
+def test_files_that_are_no_arrays_are_named(clusters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "text.npy").write_text("no array")
+    np.savez(tmp_path / "many.npz", a=np.zeros(5))
+    (tmp_path / "many.npz").rename(tmp_path / "many.npy")
+    np.save(tmp_path / "objects.npy", np.array([None] * 5))
+    for name in ("empty.npy", "text.npy", "many.npy", "objects.npy"):
+        file = str(tmp_path / name)
+        for command in (["evaluate", file], ["evaluate", str(clusters), "--labels", file]):
+            assert main(command) == 1
+            assert file in capsys.readouterr().err
+        assert main(["encode", file, "--encoder", "fashion-mnist", "--out", str(tmp_path / "o.npy")]) == 1
+        assert file in capsys.readouterr().err
+
+
 def test_evaluate_leaves_out_what_has_no_label(clusters: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clusters.with_suffix(".json").write_text(json.dumps({"labels": ["a", "a", "b", "b", None]}))
     assert main(["evaluate", str(clusters), "--measures", "map"]) == 0

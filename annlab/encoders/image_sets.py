@@ -83,7 +83,7 @@ def open_images(source: str | os.PathLike[str]) -> ImageSet:
         return _folder_set(path)
     if path.is_file() and path.suffix == ".npy":
         status = path.stat()
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        images = read_array(path, mapped=True)
         if images.ndim not in (3, 4):
             raise ValueError(f"{path} has shape {images.shape}, not (n, height, width) or (n, height, width, channels)")
         identity = f"{status.st_size} {status.st_mtime_ns}"
@@ -93,6 +93,17 @@ def open_images(source: str | os.PathLike[str]) -> ImageSet:
         return _array_set(str(path), images, None, identity)
     known = f"a folder, a .npy file, or one of {FASHION_TEST}, {FASHION_TRAIN}"
     raise ValueError(f"there are no images at {str(source)!r}: name {known}")
+
+
+def read_array(path: str | os.PathLike[str], mapped: bool = False) -> NDArray[Any]:
+    """The array in a .npy file; a ValueError says what else the file is. No pickle is loaded."""
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{path} holds no array that can be read: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} is an archive of several arrays, not a .npy file of one")
+    return array
 
 
 def _folder_set(folder: Path) -> ImageSet:
