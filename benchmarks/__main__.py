@@ -3,6 +3,8 @@
 A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` and `QUICK_SETS` (synthetic sets to run
 beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
 budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen.
+
+``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`).
 """
 
 import argparse
@@ -14,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from annlab.datasets import Dataset
-from benchmarks import environment, exact, ivf, lsh, report, trees
+from benchmarks import environment, exact, ivf, lsh, measured, report, trees
 from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
 from benchmarks.peers import PEERS
@@ -107,6 +109,8 @@ def measure(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Parent and child share the command line."""
+    if arguments and arguments[0] == "measured":
+        return measured.main()
     options = parser().parse_args(arguments)
     return measure(options) if environment.is_child() else environment.run_child(arguments)
 
