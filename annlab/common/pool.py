@@ -4,18 +4,29 @@ Numba's own parallel layers abort or hang when several threads or a forked proce
 serial and this module splits the work: a batch's queries, or the rows of a scan. The pool is made at its first use and
 forgotten in a forked child (its threads do not exist there). Small work, and work asked for by a thread of the pool,
 runs where it is called. No global setting of Numba, BLAS or OpenMP is touched.
+
+Ctrl-C
+------
+Python answers it between two steps of the main thread, and a kernel is one step. So long work is done by `portions`, of
+about a twentieth of a second each, whoever does it; where it is cut depends on the time that it takes, so it may be cut
+only where that changes no result. Once the caller of `run` is interrupted, the threads that work for it give up before
+their next portion, and it waits until they have.
 """
 
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from annlab.common import validation
 
 T = TypeVar("T")
+
+_PORTION_SECONDS = 0.05
+_FIRST_PORTION = 2.0**25  # multiply-adds: some milliseconds of a fast kernel, a tenth of a second of a slow one
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -51,33 +62,85 @@ def split(start: int, stop: int, parts: int, multiple: int = 1) -> list[tuple[in
     return list(itertools.pairwise(cuts))
 
 
+class _Call:
+    """One call of `run`: whether what is left of it is still wanted."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+
+
+class Unwanted(BaseException):
+    """Ends work in a thread of the pool that nobody waits for any more. It never leaves this module."""
+
+
+def check() -> None:
+    """Give up if this thread works for a call that was interrupted; to be called between parts of long work."""
+    call = getattr(_inside, "call", None)
+    if call is not None and not call.wanted:
+        raise Unwanted
+
+
+def portions(start: int, stop: int, cost: float, multiple: int = 1) -> Iterator[tuple[int, int]]:
+    """Ranges that make up start..stop, cut at multiples (counted from start), each for about a twentieth of a second.
+
+    cost: about how many multiply-adds one unit of the range takes, by which the first portion is chosen; the length of
+    each further one follows from the time that passed until it was asked for.
+    """
+    length = _FIRST_PORTION / max(cost, 1.0)
+    while start < stop:
+        check()
+        end = min(stop, start + max(multiple, int(length) // multiple * multiple))
+        began = time.perf_counter()
+        yield start, end
+        length = (end - start) * min(8.0, _PORTION_SECONDS / max(time.perf_counter() - began, 1e-9))
+        start = end
+
+
 def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], threads: int) -> list[T]:
     """Call function(*task) for every task, over at most `threads` threads; results in the order of the tasks.
 
-    If calls raise, the error of the first of them is raised, after all have ended.
+    If calls raise, the error of the first of them is raised, after all have ended. If the caller is interrupted, what
+    is left is dropped.
     """
     if threads <= 1 or len(tasks) <= 1 or getattr(_inside, "worker", False):
-        return [function(*task) for task in tasks]
+        results: list[Any] = []
+        for task in tasks:
+            check()
+            results.append(function(*task))
+        return results
     lanes: list[list[int]] = [list(range(i, len(tasks), threads)) for i in range(min(threads, len(tasks)))]
+    call, futures = _Call(), list[Future[list[T]]]()
 
     def work(lane: list[int]) -> list[T]:
-        _inside.worker = True
         try:
-            return [function(*tasks[i]) for i in lane]
+            _inside.worker, _inside.call = True, call
+            done = []
+            for i in lane:
+                check()
+                done.append(function(*tasks[i]))
+            return done
         finally:
-            _inside.worker = False
+            _inside.worker, _inside.call = False, None
 
-    with _lock:  # a pool that another call replaces takes no more work
-        pool = _get_pool(threads)
-        futures = [pool.submit(work, lane) for lane in lanes[1:]]
-    results: list[Any] = [None] * len(tasks)
-    error: BaseException | None = None
-    for lane, outcome in zip(lanes, [lambda: work(lanes[0]), *(f.result for f in futures)], strict=True):
-        try:
-            for i, value in zip(lane, outcome(), strict=True):
-                results[i] = value
-        except BaseException as failure:
-            error = error or failure
+    results = [None] * len(tasks)
+    error: Exception | None = None
+    try:
+        with _lock:  # a pool that another call replaces takes no more work
+            pool = _get_pool(threads)
+            for lane in lanes[1:]:
+                futures.append(pool.submit(work, lane))
+        for lane, outcome in zip(lanes, [lambda: work(lanes[0]), *(f.result for f in futures)], strict=True):
+            try:
+                for i, value in zip(lane, outcome(), strict=True):
+                    results[i] = value
+            except Exception as failure:
+                error = error or failure
+    except BaseException:
+        call.wanted = False
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
     if error is not None:
         raise error
     return results
@@ -97,7 +160,7 @@ def _get_pool(threads: int) -> ThreadPoolExecutor:
 def _forget_pool() -> None:
     global _pool, _pool_size, _lock
     _lock, _pool, _pool_size = threading.Lock(), None, 0
-    _inside.worker = False
+    _inside.worker, _inside.call = False, None
 
 
 if hasattr(os, "register_at_fork"):

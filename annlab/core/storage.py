@@ -12,20 +12,22 @@ The manifest says of every array its dtype, shape, offset and SHA-256, and wheth
 which a wrong value may give a wrong answer but cannot lead a kernel out of its memory. A full load verifies
 everything; a mapped load verifies the manifest, the sizes and all other arrays, and bulk only when asked to.
 
-A file is written beside its final place, synced, and renamed over it: it is there whole or not at all, and whoever has
-the old file mapped keeps it.
+`docs/format.md` lists the arrays of every kind of index. How a file comes to be there whole or not at all, `atomic.py`
+says.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-import secrets
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+
+from annlab.common import atomic
 
 MAGIC = b"\x93ANNLAB\n"
 FORMAT_VERSION = 1
@@ -50,10 +52,7 @@ class CorruptIndexError(ValueError):
 
 def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
           bulk: Collection[str]) -> None:  # fmt: skip
-    """Write an index file, durably and atomically."""
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; an index is one file")
+    """Write an index file, durably and atomically (see `atomic.py`); an OSError where there can be none."""
     contents = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     contents = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in contents.items()}
     entries = {
@@ -72,19 +71,10 @@ def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays: Map
         offset += _aligned(array.nbytes)
     text = json.dumps({**manifest, "arrays": entries}, allow_nan=False).encode()
     header = _HEADER.pack(MAGIC, FORMAT_VERSION, 0, len(text), hashlib.sha256(text).digest())
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            _write_padded(file, header + text)
-            for array in contents.values():
-                _write_padded(file, array.reshape(-1).view(np.uint8).data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    with atomic.replacing(path, MAGIC) as file:
+        _write_padded(file, header + text)
+        for array in contents.values():
+            _write_padded(file, _bytes_of(array).data)
 
 
 def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -93,31 +83,52 @@ def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> tuple
     `verify` None verifies everything when reading, and all but bulk when mapping.
     """
     source = Path(path)
-    size = source.stat().st_size
-    with open(source, "rb") as file:
+    with _opened(source) as (file, size):  # opened once: whoever replaces the file meanwhile does not disturb
         manifest, start = _read_manifest(file, size, source)
-    entries = _check_entries(manifest.pop("arrays", None), size - start, source)
-    arrays: dict[str, np.ndarray] = {}
-    mapped = np.memmap(source, np.uint8, mode="c") if mmap and size else None
-    for name, (dtype, shape, offset, digest, bulk) in entries.items():
-        if mapped is not None:
-            n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            raw = np.asarray(mapped)[start + offset : start + offset + n_bytes]
-            array = raw.view(dtype).reshape(shape)
-        else:
-            array = np.fromfile(source, dtype, int(np.prod(shape, dtype=object)), offset=start + offset).reshape(shape)
-        if verify or (verify is None and not (bulk and mmap)):
-            if _hash(array) != digest:
+        entries = _check_entries(manifest.pop("arrays", None), size - start, source)
+        mapped = np.asarray(np.memmap(file, np.uint8, mode="c")) if mmap else None
+        arrays: dict[str, np.ndarray] = {}
+        for name, entry in entries.items():
+            check = bool(verify) or (verify is None and not (entry.bulk and mmap))
+            if mapped is not None:
+                raw = mapped[start + entry.offset : start + entry.offset + entry.n_bytes]
+                digest = _hash(raw) if check else entry.sha256
+            else:
+                raw = np.empty(entry.n_bytes, np.uint8)
+                file.seek(start + entry.offset)
+                digest = _read_into(file, raw, check, source)
+            if check and digest != entry.sha256:
                 raise CorruptIndexError(f"{source}: the content of array {name!r} does not match its SHA-256")
-        arrays[name] = array
+            if check and entry.dtype == np.bool_ and raw.max(initial=0) > 1:
+                raise CorruptIndexError(f"{source}: array {name!r} holds {raw.max()}, which is neither true nor false")
+            arrays[name] = raw.view(entry.dtype).reshape(entry.shape)
     return manifest, arrays
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of an index file alone."""
-    source = Path(path)
+    with _opened(Path(path)) as (file, size):
+        return _read_manifest(file, size, Path(path))[0]
+
+
+@contextlib.contextmanager
+def _opened(source: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """An ordinary file and its size. What is none is refused before it is opened: a pipe would wait for a writer."""
+    atomic.refuse_other_kinds(source, os.stat(source))
     with open(source, "rb") as file:
-        return _read_manifest(file, source.stat().st_size, source)[0]
+        yield file, os.fstat(file.fileno()).st_size
+
+
+def _read_into(file: BinaryIO, raw: np.ndarray, check: bool, source: Path) -> str:
+    """Fill an array of bytes from a file, by chunks, and return the hash of what was read, if it is to be checked."""
+    digest = hashlib.sha256()
+    for start in range(0, len(raw), _CHUNK):
+        some = raw[start : start + _CHUNK].data
+        if file.readinto(some) != len(some):  # type: ignore[attr-defined]
+            raise CorruptIndexError(f"{source} became shorter while it was read")
+        if check:
+            digest.update(some)
+    return digest.hexdigest()
 
 
 def _read_manifest(file: BinaryIO, size: int, source: Path) -> tuple[dict[str, Any], int]:
@@ -141,15 +152,36 @@ def _read_manifest(file: BinaryIO, size: int, source: Path) -> tuple[dict[str, A
     if hashlib.sha256(text).digest() != digest:
         raise CorruptIndexError(f"{source}: the manifest does not match its SHA-256")
     try:
-        manifest = json.loads(text)
+        manifest = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise CorruptIndexError(f"{source}: the manifest is no JSON ({error})") from None
+        raise CorruptIndexError(f"{source}: the manifest is no JSON of ours ({error})") from None
     if not isinstance(manifest, dict):
         raise CorruptIndexError(f"{source}: the manifest is no JSON object")
     return manifest, _aligned(_HEADER.size + length)
 
 
-_Entry = tuple[np.dtype[Any], tuple[int, ...], int, str, bool]
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which a key that is given twice would silently hide a value."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return result
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+class _Entry(NamedTuple):
+    """What the manifest says of an array, checked."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    n_bytes: int
+    sha256: str
+    bulk: bool
 
 
 def _check_entries(entries: Any, size: int, source: Path) -> dict[str, _Entry]:
@@ -177,7 +209,12 @@ def _check_entries(entries: Any, size: int, source: Path) -> dict[str, _Entry]:
                 f"{source}: array {name!r} of {n_bytes} bytes at offset {offset} does not fit into {size} bytes: "
                 "the file was truncated or its manifest is wrong"
             )
-        checked[name] = dtype, tuple(shape), offset, digest, bulk
+        checked[name] = _Entry(dtype, tuple(shape), offset, n_bytes, digest, bulk)
+    end = 0
+    for name, one in sorted(checked.items(), key=lambda item: (item[1].offset, item[1].n_bytes)):
+        if one.offset < end and one.n_bytes:
+            raise CorruptIndexError(f"{source}: array {name!r} begins within another one")
+        end = max(end, one.offset + one.n_bytes)
     return checked
 
 
@@ -186,26 +223,17 @@ def _aligned(length: int) -> int:
 
 
 def _write_padded(file: BinaryIO, data: bytes | memoryview) -> None:
-    file.write(data)
+    for start in range(0, len(data), _CHUNK):  # one call for all of it would not answer Ctrl-C
+        file.write(data[start : start + _CHUNK])
     file.write(bytes(_aligned(len(data)) - len(data)))
 
 
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
+
+
 def _hash(array: np.ndarray) -> str:
-    digest, flat = hashlib.sha256(), array.reshape(-1).view(np.uint8)
+    digest, flat = hashlib.sha256(), _bytes_of(array)
     for start in range(0, len(flat), _CHUNK):
         digest.update(flat[start : start + _CHUNK].data)
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -104,6 +105,69 @@ def test_deep_json(path):
     path.write_bytes(HEADER.pack(storage.MAGIC, 1, 0, len(text), hashlib.sha256(text).digest()) + text)
     with pytest.raises(CorruptIndexError, match="no JSON"):
         storage.read(path, False, None)
+
+
+@pytest.mark.parametrize("key", [b'"kind": "x"', b'"dtype": "float32"', b'"a": {'])
+def test_a_key_that_is_given_twice_hides_nothing(path, key):
+    data = path.read_bytes()
+    length = HEADER.unpack(data[: HEADER.size])[3]
+    text = data[HEADER.size : HEADER.size + length]
+    again = key + b"}, " if key.endswith(b"{") else key + b", "
+    text = text.replace(key, again + key, 1)
+    path.write_bytes(HEADER.pack(storage.MAGIC, 1, 0, len(text), hashlib.sha256(text).digest()) + text)
+    name = key.split(b'"')[1].decode()
+    with pytest.raises(CorruptIndexError, match=f"the key '{name}' is given twice"):
+        storage.read(path, False, None)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_is_no_number_in_json_is_refused(path, number):
+    text = b'{"kind": "x", "n": ' + number + b', "arrays": {}}'
+    path.write_bytes(HEADER.pack(storage.MAGIC, 1, 0, len(text), hashlib.sha256(text).digest()) + text)
+    with pytest.raises(CorruptIndexError, match=f"{number.decode()} is no number"):
+        storage.read(path, False, None)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_arrays_that_overlap_are_refused(path, mmap):
+    manifest, arrays = take_apart(path.read_bytes())
+    manifest["arrays"]["bytes"]["offset"] = manifest["arrays"]["a"]["offset"]
+    path.write_bytes(put_together(manifest, arrays))
+    with pytest.raises(CorruptIndexError, match="array 'bytes' begins within another one"):
+        storage.read(path, mmap, False)
+
+
+def test_a_bool_is_true_or_false(path):
+    manifest, arrays = take_apart(path.read_bytes())
+    arrays["bits"][1] = 2
+    path.write_bytes(put_together(manifest, arrays))
+    with pytest.raises(CorruptIndexError, match="array 'bits' holds 2"):
+        storage.read(path, False, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_ordinary_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (lambda p: storage.read(p, False, None), storage.read_manifest):
+        with pytest.raises(OSError, match="pipe is a named pipe"):
+            read(tmp_path / "pipe")
+        with pytest.raises(IsADirectoryError):
+            read(tmp_path)
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "nothing")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(path, monkeypatch):
+    check = storage._check_entries
+
+    def replaced_meanwhile(*arguments):
+        storage.write(path, {"kind": "y"}, {name: array[::-1] for name, array in ARRAYS.items()}, set())
+        return check(*arguments)
+
+    monkeypatch.setattr(storage, "_check_entries", replaced_meanwhile)
+    manifest, arrays = storage.read(path, True, True)
+    assert manifest["kind"] == "x"
+    np.testing.assert_array_equal(arrays["a"], ARRAYS["a"])
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):

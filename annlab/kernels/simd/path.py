@@ -23,6 +23,8 @@ from numba import types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
 
+from annlab.kernels.simd.cache import cache_of
+
 config: Any = numba.config
 
 
@@ -136,10 +138,11 @@ class entry:
             raise TypeError(f"the first parameter of the kernel {function.__name__} must be `path`")
         self.__doc__, self.__name__ = function.__doc__, function.__name__
         self._takes_tuples = bool(function.__annotations__)
-        try:
-            self.compiled = numba.njit(nogil=True, cache=True)(function)
-        except RuntimeError:  # no place on disk is writeable: compile in every process
-            self.compiled = numba.njit(nogil=True)(function)
+        compiled: Any = numba.njit(nogil=True)
+        self.compiled = compiled(function)
+        cache = cache_of(function)
+        if cache is not None:
+            self.compiled._cache = cache
 
     def __call__(self, *arguments: Any) -> Any:
         if not self._takes_tuples:
