@@ -9,8 +9,8 @@ metric     distance of a row x and a query q       notes
 `ip`       -sum x_i q_i                            the negated inner product: may be negative, is no metric
 =========  ======================================  ==========================================================
 
-The arithmetic itself stands once, in `kernels/distance.py`: float64 sums in a fixed order, rounded to the element type
-of the index at the end.
+The arithmetic itself stands once, in `kernels/distance.py`: float64 sums in a fixed order. Rows are ranked by them, and
+what is returned is rounded to the element type of the index.
 """
 
 from dataclasses import dataclass
@@ -69,11 +69,10 @@ def pairwise(queries: np.ndarray, vectors: np.ndarray, metric: str = "l2") -> np
     [[5.0, 1.0]]
     """
     code = get_metric(metric).code
-    vectors = validation.as_vectors(vectors, name="vectors")
-    queries = validation.as_vectors(queries, dim=vectors.shape[1], name="queries")
+    vectors = validation.as_vectors(vectors, name="vectors", metric=metric)
+    queries = validation.as_vectors(queries, dim=vectors.shape[1], name="queries", metric=metric)
     dtype = np.result_type(vectors, queries)
     vectors, queries = vectors.astype(dtype, copy=False), queries.astype(dtype, copy=False)
     result = np.empty((len(queries), len(vectors)), dtype)
-    for query, row in zip(queries, result, strict=True):
-        kernels.pair_distances(vectors, np.tile(query, (len(vectors), 1)), code, row)
+    kernels.all_distances(queries, vectors, code, result)
     return result

@@ -3,6 +3,7 @@
 Two judges. `distances` is written from the definitions in words, in float64, and shares nothing with the package: it
 says what a distance is, up to rounding. `nearest` orders by `annlab.pairwise`, the package's own numbers: it says which
 ids an exact index has to return, to the last tie, and is right if `pairwise` agrees with `distances` (which is tested).
+Rows are ranked in float64, whatever the type of the vectors; only what is returned is rounded to it.
 """
 
 import numpy as np
@@ -34,18 +35,24 @@ def rounding(queries, vectors, metric, dtype):
     return (4 * np.finfo(dtype).eps * size + np.finfo(dtype).tiny)[:, None]
 
 
+def in_float64(queries, vectors, metric):
+    """The distances (q, n) that rank: the package's own, before they are rounded to the type of the vectors."""
+    return annlab.pairwise(np.asarray(queries, np.float64), np.asarray(vectors, np.float64), metric)
+
+
 def nearest(queries, ids, vectors, metric, k, allowed=None):
     """The k nearest by (distance, id), padded with inf and -1; `allowed` is a mask (n,) or (q, n)."""
     ids = np.asarray(ids, np.int64)
     dtype = np.asarray(vectors).dtype
     found = np.full((len(queries), k), np.inf, dtype), np.full((len(queries), k), -1, np.int64)
     if len(ids) and len(queries):
-        everything = annlab.pairwise(np.asarray(queries, dtype), vectors, metric)
+        everything = in_float64(np.asarray(queries, dtype), vectors, metric)
         allowed = np.broadcast_to(True if allowed is None else allowed, everything.shape)
         for i, row in enumerate(everything):
             places = np.flatnonzero(allowed[i])
             order = places[np.lexsort((ids[places], row[places]))][:k]
-            found[0][i, : len(order)], found[1][i, : len(order)] = row[order], ids[order]
+            with np.errstate(under="ignore"):
+                found[0][i, : len(order)], found[1][i, : len(order)] = row[order], ids[order]
     return found
 
 

@@ -129,7 +129,7 @@ class HeldOut:
 def _scored(queries: np.ndarray, vectors: np.ndarray, candidates: np.ndarray, k: int,
             metric: Metric) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Distances and rows (q, k) of the nearest candidates (q, m)."""
-    distances, rows = np.full((len(queries), k), np.inf, queries.dtype), np.full((len(queries), k), -1, np.int64)
+    distances, rows = np.full((len(queries), k), np.inf), np.full((len(queries), k), -1, np.int64)
     if candidates.size:
         candidates = np.ascontiguousarray(candidates)
         scoring.score(queries, vectors, vectors[:0], np.arange(len(vectors)), candidates, metric.code,

@@ -3,6 +3,8 @@
     queries --> blocks over threads --> structure.search  --+
                                         tail scan         --+--> candidates --> score --> (distances, ids)
 
+Distances are float64, by which rows are ranked, and rounded to the type of the index when all is merged.
+
 Filters and tombstones become bits of rows that the structure honours while it searches. A filter that leaves no more
 rows than a search would look at anyway is answered by scanning exactly these rows.
 """
@@ -63,8 +65,8 @@ class Search:
         """The k nearest of every query: (q, k), padded with inf and -1."""
         q, state = len(self.queries), self.state
         if q == 1 and not self.selection.restricts and state.all_alive:
-            return self._nearest_of_one(k)
-        result = _nothing_found(q, k, self.queries.dtype)
+            return self._rounded(self._nearest_of_one(k))
+        result = _nothing_found(q, k)
         each = k + (state.n_rows // _FILTER_COST if self.selection.per_query else 0)
         block = max(16, _BLOCK_ENTRIES // max(each, 1))
         many = q >= _MANY_QUERIES * self.threads
@@ -79,13 +81,13 @@ class Search:
             self._nearest_of_block(0, 1, self.threads, result)
         else:
             pool.run(work, pool.split(0, q, 1 if whole else self.threads, 12 if many else 1), self.threads)
-        return result
+        return self._rounded(result)
 
     def _nearest_of_one(self, k: int) -> Neighbors:
         """One query, where all rows are alive and allowed: the most frequent search, and on small sets most of its time
         would be spent between kernels. A short tail is scored as it is."""
         state, query, counters = self.state, self.queries, self.counters
-        result = _nothing_found(1, k, query.dtype)
+        result = _nothing_found(1, k)
         if len(state.tail.array):
             rows = state.tail_rows
             if rows.shape[1] > _SHORT_TAIL:
@@ -98,7 +100,7 @@ class Search:
         if state.structure is not None and state.n_sealed:
             found = state.structure.search(query, k, self._request(0, 1, None, self.threads))
             if not isinstance(found, Scored):
-                scored = _nothing_found(1, k, query.dtype)
+                scored = _nothing_found(1, k)
                 _score(state, query, found, *scored)
                 found = Scored(*scored)
             if len(state.tail.array):
@@ -206,19 +208,28 @@ class Search:
             counters = self.counters[i : i + 1]
             rows.append(state.tail_scanner.search_radius(query, radius, tail, n_threads, counters)[1] + state.n_sealed)
         candidates = np.concatenate(rows) if rows else np.empty(0, np.int64)
-        distances, ids = _nothing_found(1, len(candidates), query.dtype)
+        distances, ids = _nothing_found(1, len(candidates))
         if len(candidates):
             vectors = state.gather(candidates)
             each = np.arange(len(vectors))[None, :]
             kernels.score(query, vectors, vectors[:0], state.by_row.array[candidates], each, state.metric.code,
                           kernels.scratch(each), distances, ids)  # fmt: skip
-        stop = int(np.searchsorted(distances[0].astype(np.float64), radius, side="right"))
-        stop = min(stop, int(np.count_nonzero(ids[0] >= 0)), stop if limit is None else limit)
-        return distances[0, :stop], ids[0, :stop]
+        (distances,), (ids,) = self._rounded(Neighbors(distances, ids))
+        stop = int(np.searchsorted(distances.astype(np.float64), radius, side="right"))
+        stop = min(stop, int(np.count_nonzero(ids >= 0)), stop if limit is None else limit)
+        return distances[:stop], ids[:stop]
+
+    def _rounded(self, result: Neighbors) -> Neighbors:
+        """Distances in the type of the index; by a kernel, for which underflow is no error."""
+        if self.queries.dtype == np.float64:
+            return result
+        distances = np.empty(result.distances.shape, self.queries.dtype)
+        kernels.round_distances(result.distances, distances)
+        return Neighbors(distances, result.ids)
 
 
-def _nothing_found(q: int, k: int, dtype: Any) -> Neighbors:
-    distances, ids = np.empty((q, k), dtype), np.empty((q, k), np.int64)
+def _nothing_found(q: int, k: int) -> Neighbors:
+    distances, ids = np.empty((q, k)), np.empty((q, k), np.int64)
     distances.fill(np.inf)
     ids.fill(-1)
     return Neighbors(distances, ids)

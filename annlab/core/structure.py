@@ -78,8 +78,8 @@ class Request(NamedTuple):
 class Scored(NamedTuple):
     """Results in place of candidates, from a structure that measured its candidates by `kernels/distance.py` itself.
 
-    distances (q, k) and ids (q, k): the k nearest among the structure's rows, sorted by (distance, id), padded with inf
-    and -1.
+    distances (q, k) float64, not rounded, and ids (q, k): the k nearest among the structure's rows, sorted by
+    (distance, id), padded with inf and -1.
     """
 
     distances: np.ndarray

@@ -56,7 +56,7 @@ class HeldOut:
         keys = np.arange(n)
         found = Scanner(vectors, metric).search(self.queries, k + 1, None, keys, 1, counters)
         found[found == chosen[:, None]] = -1
-        distances = np.full((len(chosen), max(k, 1)), np.inf, vectors.dtype)
+        distances = np.full((len(chosen), max(k, 1)), np.inf)
         self.neighbors = np.full(distances.shape, -1, np.int64)
         scoring.score(self.queries, vectors, vectors[:0], keys, np.ascontiguousarray(found), metric.code,
                       scoring.scratch(found), distances, self.neighbors)  # fmt: skip

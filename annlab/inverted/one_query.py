@@ -35,7 +35,7 @@ class OneQuery(NamedTuple):
     longs: np.ndarray
     rows: np.ndarray
     distances: np.ndarray
-    """(1, k): the result, as well as ids."""
+    """(1, k) float64: the result, as well as ids."""
     ids: np.ndarray
     row_bytes: int
     """Bytes that the scan reads for a row."""
@@ -64,7 +64,7 @@ class OneQuery(NamedTuple):
             centroids.half_norms, offsets, n_probes, keep, _NO_WORDS if alive is None else alive.ravel(),
             alive is not None, request.keys, vectors, np.empty(n_floats, np.float32),
             np.empty(n_probes + keep, np.int64),
-            np.empty(capacity_for(keep), np.int32), np.empty((1, k), query.dtype), np.empty((1, k), np.int64),
+            np.empty(capacity_for(keep), np.int32), np.empty((1, k)), np.empty((1, k), np.int64),
             row_bytes, request.counters,
         )  # fmt: skip
 

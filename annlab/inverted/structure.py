@@ -144,7 +144,7 @@ class IVFStructure(Structure):
         candidates = self._scanner.search(queries, k + 1, None, keys, threads, counters)
         if own is not None:
             candidates[candidates == own[:, None]] = -1
-        distances, truth = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
+        distances, truth = np.full((q, k), np.inf), np.full((q, k), -1, np.int64)
         scoring.score(queries, self.vectors, self.vectors[:0], keys, np.ascontiguousarray(candidates), metric.code,
                       scoring.scratch(candidates), distances, truth)  # fmt: skip
         if own is None or metric.code == INNER_PRODUCT:

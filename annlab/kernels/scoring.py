@@ -12,8 +12,7 @@ magnitudes: dim / LANES additions in every lane, then the lanes, and the product
     ip       s = -x.y, off by g |x| |y|
     cosine   s = 1 - x.y / |x| |y|, off by 2 g: the product by g, the length of x by half of that
 
-The 20 leaves room for rounding the interval itself, and for distances that differ by less than the type they are
-rounded to, which ids decide. Lengths so small or large that squares would leave the range of float32 are not judged.
+The 20 leaves room for rounding the interval itself, and for the rounding of the definition. Lengths so small or large that squares would leave the range of float32 are not judged.
 """
 
 import math
@@ -117,7 +116,7 @@ def _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate,
         if row < 0 or lower[j] > bound:
             continue
         x = _place(sealed_rows, n_sealed, tail_rows, dim, row)
-        size = push(best, best_ids, size, k, queries.dtype.type(distance(x, q, scale, dim, metric)), key[row])
+        size = push(best, best_ids, size, k, distance(x, q, scale, dim, metric), key[row])
     sort_heap(best, best_ids, size)
     return size
 
@@ -162,7 +161,8 @@ def score(path, queries, sealed, tail, ids, candidates, metric, space, distances
     """The k best candidates of every query by (distance, id).
 
     queries (q, dim); sealed (s, dim) and tail (t, dim) hold rows 0..s-1 and s..s+t-1; ids (s + t,); candidates (q, m)
-    rows, -1 where there is none; space: `scratch`; distances and result (q, k) come filled with inf and -1.
+    rows, -1 where there is none; space: `scratch`; distances (q, k), always float64, and result (q, k) come filled with
+    inf and -1.
     """
     k, dim, m = distances.shape[1], queries.shape[1], candidates.shape[1]
     best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
@@ -172,10 +172,19 @@ def score(path, queries, sealed, tail, ids, candidates, metric, space, distances
 
 
 @entry
+def round_distances(path, distances, rounded):
+    """rounded (q, k), in the type that users see: the distances (q, k) float64 by which rows were ranked."""
+    for i in range(distances.shape[0]):
+        for j in range(distances.shape[1]):
+            rounded[i, j] = distances[i, j]
+
+
+@entry
 def merge(path, distances, ids, more, more_ids, best, best_ids):
     """The k best of two results for every query by (distance, id), in best and best_ids (q, k).
 
-    Both are sorted, with ids of -1 behind what there is; distances and ids (q, j), more and more_ids (q, m).
+    Distances are float64, not yet rounded. Both are sorted, with ids of -1 behind what there is; distances and ids
+    (q, j), more and more_ids (q, m).
     """
     n, m, k = distances.shape[1], more.shape[1], best.shape[1]
     for q in range(best.shape[0]):
@@ -192,4 +201,4 @@ def merge(path, distances, ids, more, more_ids, best, best_ids):
                 best[q, place], best_ids[q, place] = more[q, j], more_ids[q, j]
                 j += 1
             else:
-                best[q, place], best_ids[q, place] = _INFINITY, -1
+                best[q, place], best_ids[q, place] = np.inf, -1

@@ -32,7 +32,7 @@ Rounding, with u = 2^-24:
     h (1 - 16u), |e| as (|e| + 16u |x|) (1 + 16u), |t y - m| as |t y - m| (1 + 16u), and |q| / t_q is rounded up: the
     computed v is below the true one. The integer bound of the tile has 2^-21 of itself and 2 to spare.
 (d) U takes the same margins upwards, three integer units for the roundings to integers, and another 2^-20 of itself
-    and of |q|^2 for the last rounding of a distance to float32, in which rows at slightly different R may tie.
+    and of |q|^2 to spare.
 
 A query that is almost the center keeps a step that leaves room for h (`smallest_step`) and is nearly all rest. One
 whose survivors overflow its buffer goes to the float32 scan, alone.

@@ -15,14 +15,16 @@ and scaled x and q, with D their distance. Rounding x and q to float32, h to flo
 most c (|x|^2/2 + |q||x|). As |x| <= |q| + D, this is at most c (2.5 |q|^2 + 1.5 D^2) = c (4 |q|^2 + 3 R): rows far away
 from the query, whose error is large, need not be considered, because they are far away. So the k rows with the smallest
 s, of which t is the largest, all have R <= (t + 4c|q|^2) / (1 - 3c), and any row that is as near has s <= t + 9c |q|^2
-+ 7c |t| (for c <= 0.01, with room for the last rounding of the distance to float32, 2^-22 relative). That is the bound
-up to which rows are kept. Centring makes |q| small, so the bound is tight wherever the data lie; scaling by a power of
-two keeps everything in the range of float32 and is exact.
++ 7c |t| (for c <= 0.01, with 2^-22 relative to spare). That is the bound up to which rows are kept. Centring makes |q|
+small, so the bound is tight wherever the data lie; scaling by a power of two keeps everything in the range of float32
+and is exact.
 
 *Batches, ip*: R = -q.x errs by c |q| max|x|, so rows are kept up to t + 2c |q| max|x| + c |t|.
 
 *Single queries* (`kernels/scan/one.py`): l2 sums squared differences, whose error is relative: t (1 + 4c'). cosine errs
 by 2c' and ip by c' |q| max|x| on either side, c' = (dim + 16) u.
+
+*Radius*: as single queries, with 2^-22 relative more, since a radius is compared with distances rounded to float32.
 
 Where so many rows are tied within these bounds that they fill a query's buffer (half the data equal, say), the query is
 repeated with a larger buffer, and then scored row by row by the definition. The same happens to queries and data whose
@@ -215,7 +217,7 @@ class Scanner:
             rows = everything
             if masks is not None:
                 rows = rows[rowsets.unpack(masks[i], len(self.vectors))[rows]]
-            distances = np.empty((1, k), queries.dtype)
+            distances = np.empty((1, k))
             distance_kernels.nearest_by_definition(
                 queries[i : i + 1].copy(), self.vectors, rows, self.metric.code, distances, result[i : i + 1]
             )

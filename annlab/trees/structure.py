@@ -10,8 +10,8 @@
 Why no neighbour is lost
 ------------------------
 With u = 2^-24 and D the true distance, a leaf's scan gives s = D^2 up to a relative c = (dim + 8) u: differences are
-taken in the vectors' own type, then rounded, squared and summed in float32. A returned distance is rounded to its type,
-another 2 u at most of its square. A bound's square errs by c too, and boxes are exact or widened. So all rows that are
+taken in the vectors' own type, then rounded, squared and summed in float32. A radius is compared with a distance that
+is rounded to its type, another 2 u at most of its square. A bound's square errs by c too, and boxes are exact or widened. So all rows that are
 as near as the k-th have s <= s_k (1 + 6 c + 2^-21), where s_k is the k-th smallest s, and no child that holds one of
 them has a larger bound: this is the limit of a search (`loosened` in kernels/trees/collect.py). For `cosine` rows and
 query are first scaled to length 1, by which each moves by at most 5 u, so the square of a distance changes by at most
@@ -186,7 +186,7 @@ class TreeStructure(Structure):
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> Scored:
         q, budget = len(queries), request.params["max_leaves"] if self._in_range else 0
-        distances, ids = np.full((q, k), np.inf, queries.dtype), np.full((q, k), -1, np.int64)
+        distances, ids = np.full((q, k), np.inf), np.full((q, k), -1, np.int64)
         statuses, scratch = np.zeros(q, np.int64), self._scratch(queries)
         counters, counted = np.zeros((q, 2), np.int64), np.zeros((q, 2), np.int64)
         for order, alive, occupied in self._filters(queries, request):

@@ -33,7 +33,8 @@ def check_valid(distances, numbers, queries, ids, vectors, metric, allowed=None)
         if n:
             query = np.asarray(queries[i : i + 1], row.dtype)
             np.testing.assert_array_equal(row[:n], annlab.pairwise(query, vectors[places], metric)[0])
-            assert (np.lexsort((found[:n], row[:n])) == np.arange(n)).all(), "not sorted by (distance, id)"
+            ranks = oracle.in_float64(query, vectors[places], metric)[0]
+            assert (np.lexsort((found[:n], ranks)) == np.arange(n)).all(), "not sorted by (distance, id)"
 
 
 def recall(found, queries, ids, vectors, metric, k):

@@ -54,6 +54,34 @@ def test_recall_at_default_parameters(entry, metric):
     assert recall(found, queries, ids, vectors, metric, 10) >= entry.recall
 
 
+NEARLY_ONE = 4e-6 * np.arange(60)[::-1]
+EQUAL_WHEN_ROUNDED = {
+    "l2": (np.stack([np.ones(60), NEARLY_ONE], axis=1), [0.0, 0.0]),
+    "cosine": (np.stack([NEARLY_ONE / 1e4, np.ones(60)], axis=1), [-1.0, 0.0]),
+    "ip": (np.stack([np.ones(60), -NEARLY_ONE / 1e4], axis=1), [-1.0, 1.0]),
+}
+
+
+def test_rows_are_ranked_before_they_are_rounded(entry, metric):
+    """In float32 all distances are 1: the truly nearer row comes first, also where its id is the larger one."""
+    vectors, query = (np.asarray(array, np.float32) for array in EQUAL_WHEN_ROUNDED[metric])
+    index = entry.make(metric).fit(vectors[:40])
+    index.add(vectors[40:])
+    (distances,), (ids,) = oracle.nearest(query[None], np.arange(60), vectors, metric, 60)
+    assert (distances == 1).all() and ids.tolist() == list(range(60))[::-1], "this is what is tested"
+    for k in (1, 3, 11, 30, 60):
+        batch = index.search(np.tile(query, (30, 1)), k, **entry.exhaustive)
+        check_neighbors(batch, np.tile(query, (30, 1)), np.arange(60), vectors, metric, k, entry.judged_exactly)
+        same(index.search(query, k, **entry.exhaustive), (batch.distances[0], batch.ids[0]))
+    if entry.judged_exactly:
+        same(index.search_radius(query, 1.0, **entry.exhaustive)[1:], (distances, ids))
+        assert len(index.search_radius(query, np.nextafter(1.0, 0), **entry.exhaustive).ids) == 0
+        pairs = oracle.in_float64(vectors, vectors, metric)
+        np.fill_diagonal(pairs, np.inf)
+        nearest = [np.lexsort((np.arange(60), row))[:2].tolist() for row in pairs]
+        assert index.neighbors(2, **entry.exhaustive).ids.tolist() == nearest
+
+
 def test_agrees_with_the_textbook(entry, metric):
     """The oracle of the other tests orders by `pairwise`; here a float64 formula of its own is the judge."""
     for name in ("ordinary", "float64", "some zero rows", "far from the origin", "many dimensions", "tiny"):

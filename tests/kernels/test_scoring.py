@@ -23,14 +23,14 @@ def test_score_takes_the_best_of_both_parts():
         for k in (1, 7, 50):
             candidates = np.array([rng.permutation(60)[:33] for _ in queries])
             candidates[:, ::5] = -1
-            distances, found = np.full((4, k), np.inf, np.float32), np.full((4, k), -1)
+            distances, found = np.full((4, k), np.inf), np.full((4, k), -1)
             sealed, tail = vectors[:split].copy(), vectors[split:].copy()
             scoring.score(queries, sealed, tail, ids, candidates, L2, scoring.scratch(candidates), distances, found)
             for i, some in enumerate(candidates):
                 rows = some[some >= 0]
                 expected = oracle.nearest(queries[i : i + 1], ids[rows], vectors[rows], "l2", k)
                 np.testing.assert_array_equal(found[i], expected[1][0])
-                np.testing.assert_array_equal(distances[i], expected[0][0])
+                np.testing.assert_array_equal(distances[i].astype(np.float32), expected[0][0])
 
 
 @entry
@@ -48,10 +48,10 @@ def check(vectors: np.ndarray, queries: np.ndarray, metric: str, k: int, seed: i
     candidates = np.full((len(queries), n + 7), -1)
     for some in candidates:
         some[rng.permutation(n + 7)[:n]] = rng.permutation(n)
-    distances, found = np.full((len(queries), k), np.inf, vectors.dtype), np.full((len(queries), k), -1)
+    distances, found = np.full((len(queries), k), np.inf), np.full((len(queries), k), -1)
     scoring.score(queries, vectors[:split].copy(), vectors[split:].copy(), ids, candidates, CODES[metric],
                   scoring.scratch(candidates), distances, found)  # fmt: skip
-    true = annlab.pairwise(queries, vectors, metric)
+    true = oracle.in_float64(queries, vectors, metric)
     for i in range(len(queries)):
         order = np.lexsort((ids, true[i]))[:k]
         np.testing.assert_array_equal(distances[i], true[i][order])
@@ -110,12 +110,12 @@ def test_screening_leaves_little_to_measure(dim: int, metric: str) -> None:
 def test_merged_results_are_those_of_all(seed: int, k: int, n: int, m: int) -> None:
     rng = np.random.default_rng(seed)
     values, ids = (
-        rng.integers(0, 4, size=(3, n + m)).astype(np.float32),
+        rng.integers(0, 4, size=(3, n + m)).astype(np.float64),
         rng.permuted(np.tile(np.arange(n + m), (3, 1)), axis=1),
     )
 
     def part(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        distances, numbers = np.full((3, k), np.inf, np.float32), np.full((3, k), -1)
+        distances, numbers = np.full((3, k), np.inf), np.full((3, k), -1)
         for i in range(3):
             order = np.lexsort((ids[i, start:stop], values[i, start:stop]))[:k]
             distances[i, : len(order)], numbers[i, : len(order)] = (
@@ -124,7 +124,7 @@ def test_merged_results_are_those_of_all(seed: int, k: int, n: int, m: int) -> N
             )
         return distances, numbers
 
-    best, best_ids = np.empty((3, k), np.float32), np.empty((3, k), np.int64)
+    best, best_ids = np.empty((3, k)), np.empty((3, k), np.int64)
     scoring.merge(*part(0, n), *part(n, n + m), best, best_ids)
     expected = part(0, n + m)
     np.testing.assert_array_equal(best, expected[0])

@@ -71,7 +71,7 @@ def end(query, metric, vectors, keys, keep, n_lists, n_probes, longs, values, ro
     size = nearest_of(query, 0, x, vectors.shape[0], x, dim, pointer(keys), candidates, length, k, metric, best,
                       best_ids, values)  # fmt: skip
     for i in range(size, k):
-        best[i], best_ids[i] = query.dtype.type(_INFINITY), -1
+        best[i], best_ids[i] = _INFINITY, -1
     counters[0, _DISTANCES] += looked_at + n_lists
     counters[0, _VISITED] += n_probes
     counters[0, _BYTES] += looked_at * row_bytes + n_lists * 4 * dim

@@ -137,16 +137,6 @@ def pointer_at(typing_context: Any, address: Any, like: Any) -> Any:
 
 
 @intrinsic
-def rounded_like(typing_context: Any, address: Any, number: Any) -> Any:
-    """A number in the element type of a pointer."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return context.cast(builder, args[1], sig.args[1], sig.return_type)
-
-    return address.element(address, number), codegen
-
-
-@intrinsic
 def pair_sums(typing_context: Any, a: Any, b: Any) -> Any:
     """a0 + a1, a2 + a3, ..., b0 + b1, b2 + b3, ...: repeated, it sums the lanes of many vectors at once."""
 

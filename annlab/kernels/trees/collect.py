@@ -26,7 +26,6 @@ from annlab.kernels.simd.wide import (
     load_sixteen,
     lowest_lane,
     minimum,
-    rounded_like,
     select,
     shift_up,
     splat_sixteen,
@@ -85,7 +84,7 @@ class Best(NamedTuple):
     slope: Any  # see `loosened`
     linear: Any
     floor: Any
-    best: Any  # (k,) distances
+    best: Any  # (k,) distances, float64
     best_ids: Any  # (k,)
     keys: Any  # (n,) the ids of the rows
     state: Any  # [0] entries of the heap, [1] distances computed, [2] nodes visited
@@ -143,7 +142,7 @@ def measure(tree, probe, collector, slot):
     value = distance(tree.vectors + slot * tree.dim, probe.raw, probe.inverse_norm, tree.dim, tree.metric)
     best, best_ids, size = collector.best, collector.best_ids, collector.state[0]
     key = collector.keys[row_of(tree, slot)]
-    collector.state[0] = push(best, best_ids, size, collector.k, rounded_like(best, value), key)
+    collector.state[0] = push(best, best_ids, size, collector.k, value, key)
 
 
 @inlined
@@ -177,7 +176,7 @@ def offer_to_heap(tree, probe, collector, slot, mask, found, limit):
         mask &= mask - 1
     if collector.state[0] < collector.k:
         return limit
-    worst = np.float64(collector.best[0])
+    worst = collector.best[0]
     squared = min(2.0 * worst if tree.metric == COSINE else worst * worst, np.float64(_LARGEST))
     return min(limit, lowest_lane(loosened(splat_sixteen(np.float32(squared)), collector)))
 

@@ -32,7 +32,6 @@ from annlab.kernels.simd.wide import (
     load_sixteen,
     minimum,
     pointer_at,
-    rounded_like,
     select,
     splat_sixteen,
     square_roots,
@@ -269,7 +268,7 @@ def finish_list(table, scratch, places, probe, collector, limit, dim, metric):
         if table[number, ROWS] != 0:
             row = np.int64(pointer_at(table[number, ROWS], pointer(places))[slot])
         exact = distance(x, probe.raw, probe.inverse_norm, dim, metric)
-        size = insert_sorted(collector, size, rounded_like(collector.best, exact), collector.keys[row])
+        size = insert_sorted(collector, size, exact, collector.keys[row])
     return DONE
 
 
