@@ -76,7 +76,7 @@ class HeldOut:
         What is searched.
     alive : (words,) uint64, or None
         Bits of the rows that a search may find, see `rowsets`; None: all.
-    distances : (q, k)
+    distances : (q, k) float64
         Of the true neighbours, nearest first; infinite where there are no more.
     rows : (q, k) int64
         The true neighbours; -1 where there are no more.
