@@ -9,7 +9,8 @@ class Neighbors(NamedTuple):
     """What a search returns: `distances, ids = index.search(...)`, each (q, k), or (k,) for a 1-d query.
 
     Sorted by (distance, id), where rows count as equally far only if they are so in float64: what is returned is
-    rounded to the type of the index, so equal numbers may stand before each other for a reason. Where fewer than k were found, inf and -1 fill the row; `valid` says where not.
+    rounded to the type of the index, so equal numbers may stand before each other for a reason. Where fewer than k were
+    found, inf and -1 fill the row; `valid` says where not.
     """
 
     distances: np.ndarray

@@ -12,7 +12,8 @@ magnitudes: dim / LANES additions in every lane, then the lanes, and the product
     ip       s = -x.y, off by g |x| |y|
     cosine   s = 1 - x.y / |x| |y|, off by 2 g: the product by g, the length of x by half of that
 
-The 20 leaves room for rounding the interval itself, and for the rounding of the definition. Lengths so small or large that squares would leave the range of float32 are not judged.
+The 20 leaves room for rounding the interval itself, and for the rounding of the definition. Lengths so small or large
+that squares would leave the range of float32 are not judged.
 """
 
 import math

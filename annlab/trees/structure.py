@@ -9,14 +9,15 @@
 
 Why no neighbour is lost
 ------------------------
-With u = 2^-24 and D the true distance, a leaf's scan gives s = D^2 up to a relative c = (dim + 8) u: differences are
-taken in the vectors' own type, then rounded, squared and summed in float32. A radius is compared with a distance that
-is rounded to its type, another 2 u at most of its square. A bound's square errs by c too, and boxes are exact or widened. So all rows that are
-as near as the k-th have s <= s_k (1 + 6 c + 2^-21), where s_k is the k-th smallest s, and no child that holds one of
-them has a larger bound: this is the limit of a search (`loosened` in kernels/trees/collect.py). For `cosine` rows and
-query are first scaled to length 1, by which each moves by at most 5 u, so the square of a distance changes by at most
-20 u D + 100 u^2. What passes is measured by the definition, and ties go to the smaller id. A floor of dim 2^-140 covers
-what underflows. Data or queries beyond 10^15, where squares would overflow, are measured row by row.
+With u = 2^-24 and D the true distance, a leaf's scan gives s = D^2 up
+to a relative c = (dim + 8) u: differences are taken in the vectors' own type, then rounded, squared and summed in
+float32. A radius is compared with a distance that is rounded to its type, another 2 u at most of its square. A bound's
+square errs by c too, and boxes are exact or widened. So all rows that are as near as the k-th have s <= s_k (1 + 6 c +
+2^-21), where s_k is the k-th smallest s, and no child that holds one of them has a larger bound: this is the limit of a
+search (`loosened` in kernels/trees/collect.py). For `cosine` rows and query are first scaled to length 1, by which each
+moves by at most 5 u, so the square of a distance changes by at most 20 u D + 100 u^2. What passes is measured by the
+definition, and ties go to the smaller id. A floor of dim 2^-140 covers what underflows. Data or queries beyond 10^15,
+where squares would overflow, are measured row by row.
 """
 
 from collections.abc import Iterator, Sequence
