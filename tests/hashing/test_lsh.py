@@ -11,6 +11,7 @@ from annlab.hashing.keys import CrossPolytopeKeys, HyperplaneKeys, cheapest_pair
 from annlab.hashing.structure import BUCKETS, SCAN, LSHStructure
 from annlab.lsh import pick_parameters
 from tests import oracle
+from tests.building import building_of
 
 EVERYTHING = {"scan": {"rerank": 2**31 - 1}, "buckets": {"rerank": 2**31 - 1, "n_probes": 2**31 - 1}}
 
@@ -262,7 +263,7 @@ def test_auto_measures_both_modes_of_large_data_and_keeps_the_cheaper_one(monkey
     monkeypatch.setattr("annlab.hashing.structure.BUCKETS_FROM", 3000)
     index = LSHIndex().fit(vectors[:2900])
     assert [made.settings.mode for made in built] == [SCAN]
-    assert index._state.structure.absorb(vectors[2900:], np.random.default_rng(0)) is None  # now there is a choice
+    assert index._state.structure.absorb(vectors[2900:], building_of(index)) is None  # now there is a choice
     index.fit(vectors)
     assert [made.settings.mode for made in built[1:]] == [SCAN, BUCKETS]
     cheaper = min(built[1:], key=lambda made: made.nanoseconds())
@@ -271,7 +272,7 @@ def test_auto_measures_both_modes_of_large_data_and_keeps_the_cheaper_one(monkey
         monkeypatch.setattr("annlab.hashing.structure._BYTE_NANOSECONDS", factor)
         structure = LSHIndex().fit(vectors)._state.structure
         assert structure.settings.mode == (SCAN if factor < 1 else BUCKETS)
-        grown, _ = structure.absorb(vectors[:50], np.random.default_rng(0))
+        grown, _ = structure.absorb(vectors[:50], building_of(index))
         assert grown.settings.mode == structure.settings.mode
 
 

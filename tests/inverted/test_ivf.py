@@ -15,6 +15,7 @@ from annlab.inverted.flat_lists import FlatLists
 from annlab.inverted.structure import IVFStructure
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 from annlab.scan.centroids import Centroids, Conversion, group_by_label
+from tests.building import building_of
 from tests.inverted.list_scans import answered, parts_of, scan_one
 
 STORAGES = ("flat", "sq8", "pq4")
@@ -160,7 +161,7 @@ def test_merged_lists_are_those_of_all_rows(storage: str, metric: str, dtype: st
     data.train[5] = 0  # at cosine distance 1 from everything
     index = IVFIndex(storage=storage, metric=metric).fit(data.train[:2000])
     old = index._structure
-    grown, order = old.absorb(data.train[2000:], np.random.default_rng(0))
+    grown, order = old.absorb(data.train[2000:], building_of(index))
     vectors = np.concatenate([old.vectors, data.train[2000:]])[order]
     np.testing.assert_array_equal(grown.vectors, vectors)
     conversion, centroids = old.lists.conversion, old.centroids.array
