@@ -125,7 +125,12 @@ def _means(
     offsets, order = group_by_label(labels, k)
     sums, sizes = np.empty(centroids.shape), np.diff(offsets)
     parts = pool.split(0, k, n_threads)
-    pool.run(lambda start, stop: kernels.cluster_sums(points, offsets, order, start, stop, sums), parts, n_threads)
+
+    def work(start: int, stop: int) -> None:
+        for first, last in pool.portions(start, stop, 8 * points.size / k):
+            kernels.cluster_sums(points, offsets, order, first, last, sums)
+
+    pool.run(work, parts, n_threads)
     means = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
     empty = np.flatnonzero(sizes == 0)
     if len(empty):

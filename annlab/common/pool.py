@@ -17,7 +17,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -80,12 +80,19 @@ def check() -> None:
         raise Unwanted
 
 
-def portions(start: int, stop: int, cost: float, multiple: int = 1) -> Iterator[tuple[int, int]]:
+def portions(start: int, stop: int, cost: float, multiple: int = 1) -> Iterable[tuple[int, int]]:
     """Ranges that make up start..stop, cut at multiples (counted from start), each for about a twentieth of a second.
 
     cost: about how many multiply-adds one unit of the range takes, by which the first portion is chosen; the length of
     each further one follows from the time that passed until it was asked for.
     """
+    if 0 < (stop - start) * cost <= _FIRST_PORTION:  # most searches are short, and should not wait for this
+        check()
+        return ((start, stop),)
+    return _timed(start, stop, cost, multiple)
+
+
+def _timed(start: int, stop: int, cost: float, multiple: int) -> Iterator[tuple[int, int]]:
     length = _FIRST_PORTION / max(cost, 1.0)
     while start < stop:
         check()

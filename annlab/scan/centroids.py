@@ -117,8 +117,9 @@ class Centroids:
         def work(start: int, stop: int) -> None:
             packed = np.empty((points.shape[1], QUERIES_IN_TILE), np.float32)
             values, places = np.empty(LANES, np.float32), np.empty(LANES, np.int32)
-            kernels.nearest_centroids(points, self.panels, self.half_norms, start, stop, packed, values, places, labels,
-                                      surrogates)  # fmt: skip
+            for first, last in pool.portions(start, stop, self.array.size, QUERIES_IN_TILE):
+                kernels.nearest_centroids(points, self.panels, self.half_norms, first, last, packed, values, places,
+                                          labels, surrogates)  # fmt: skip
 
         pool.run(work, pool.split(0, len(points), n_threads, QUERIES_IN_TILE), n_threads)
         return labels, surrogates

@@ -113,11 +113,12 @@ class ByteScanner(Scanner):
 
     def _quantize(self, mean: np.ndarray, start: int, stop: int) -> None:
         dim, quads = self.vectors.shape[1], self.codes.shape[1]
-        int8_kernels.quantize_rows(
-            self.vectors, start, stop, self.metric.code, self.byte_center, self.byte_scale, self.exact_step,
-            (mean - self.byte_center) * self.byte_scale, np.empty((_STORED, dim), np.float32),
-            np.zeros(4 * quads, np.int8), self.codes, self.half_norms, self.limits,
-        )  # fmt: skip
+        for first, last in pool.portions(start, stop, 8 * dim, _STORED):
+            int8_kernels.quantize_rows(
+                self.vectors, first, last, self.metric.code, self.byte_center, self.byte_scale, self.exact_step,
+                (mean - self.byte_center) * self.byte_scale, np.empty((_STORED, dim), np.float32),
+                np.zeros(4 * quads, np.int8), self.codes, self.half_norms, self.limits,
+            )  # fmt: skip
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
@@ -171,18 +172,20 @@ class ByteScanner(Scanner):
         rows = np.empty((padded, capacity + PADDING), np.int32)
         low = np.empty(capacity + 2 * PADDING, np.float32)
         high, sums = np.empty_like(low), np.empty(tile.ACCUMULATORS * LANES, np.int32)
-        data = self.codes, self.half_norms, self.limits, len(self.vectors), first_panel, last_panel
-        each = packed.spans, packed.ratios, packed.offsets, packed.ties
-        if packed.group > 1:
-            most = np.empty(tile.QUERIES_IN_TILE + LANES, np.int32)
-            int8_kernels.scan_bytes(packed.codes, q, *data, alive.reshape(-1), words_each, k, triggers,
-                                  packed.inverse_steps, *each, bounds, lengths, values, rows, sums, most, low,
-                                  high)  # fmt: skip
-        else:
+        data, each = (self.codes, self.half_norms, self.limits, len(self.vectors)), (
+            packed.spans, packed.ratios, packed.offsets, packed.ties)  # fmt: skip
+        most, panel_bytes = np.empty(tile.QUERIES_IN_TILE + LANES, np.int32), self.codes[:1].nbytes
+        at_once = max(1, int8_kernels.BLOCK_BYTES // panel_bytes)
+        for panels in pool.portions(first_panel, last_panel, q * panel_bytes / 4, at_once):
+            if packed.group > 1:
+                int8_kernels.scan_bytes(packed.codes, q, *data, *panels, alive.reshape(-1), words_each, k, triggers,
+                                        packed.inverse_steps, *each, bounds, lengths, values, rows, sums, most, low,
+                                        high)  # fmt: skip
+                continue
             for i in range(q):
                 own = [some[i:] for some in (packed.inverse_steps, *each, bounds, lengths, values, rows)]
-                int8_kernels.scan_bytes_one(packed.codes[i:], *data, alive[i] if words_each else alive, k, triggers[i:],
-                                          *own, sums, low, high)  # fmt: skip
+                int8_kernels.scan_bytes_one(packed.codes[i:], *data, *panels, alive[i] if words_each else alive, k,
+                                            triggers[i:], *own, sums, low, high)  # fmt: skip
         int8_kernels.finish_bytes(self.half_norms, self.limits, q, k, packed.inverse_steps, packed.spans, packed.ratios,
                                 packed.group, packed.ties, lengths, values, rows, low, high)  # fmt: skip
         usable = packed.usable & (lengths[:q] != batch.OVERFLOWED)

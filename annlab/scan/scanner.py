@@ -50,6 +50,7 @@ _U = 2.0**-24
 _LARGEST = np.finfo(np.float32).max
 _LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
+_AT_ONCE = 2**28  # coordinates that one call of a kernel reads for single queries, so that Ctrl-C is answered soon
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
 _NO_ROWS = np.empty(0, np.int32)
 _NO_WORDS = np.empty(0, np.uint64)
@@ -82,7 +83,8 @@ class Scanner:
         if n <= max(k, LANES):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
         capacity = max(8 * k, 256) + tile.PANEL_ROWS
-        if len(queries) == 1 and n_threads == 1:  # splitting and stacking would take longer than scanning a few rows
+        few = len(queries) == 1 and n_threads == 1 and n * self.vectors.shape[1] <= _AT_ONCE
+        if few:  # splitting and stacking would take longer than scanning a few rows
             found, answered = self._scan_single(queries, k, numbers, masks, 0, n, capacity)
             if answered[0]:
                 return found
@@ -100,7 +102,8 @@ class Scanner:
         open_queries = np.arange(len(queries))
         one_by_one = len(queries) < _TILE_FROM
         scan_range = self._scan_single if one_by_one else self._scan_batch
-        ranges = pool.split(0, n, n_threads, 64)
+        work = len(queries) * n * self.vectors.shape[1]
+        ranges = pool.split(0, n, max(n_threads, work // _AT_ONCE) if one_by_one else n_threads, 64)
         for size in (capacity, 16 * capacity):
             some_masks = None if masks is None else masks[open_queries]
             tasks = [(queries[open_queries], k, numbers, some_masks, *ends, size) for ends in ranges]
@@ -145,15 +148,16 @@ class Scanner:
         values = np.empty((padded, capacity + PADDING), np.float32)
         rows = np.empty((padded, capacity + PADDING), np.int32)
         n_panels = max(1, min(batch.BLOCK_BYTES // (4 * dim * tile.PANEL_ROWS), -(-(stop - start) // tile.PANEL_ROWS)))
-        low = np.empty(capacity + 2 * PADDING, np.float32)
-        batch.scan_batch(
-            packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
-            self.extent.center, self.scale, self._own_center(),
-            np.empty((q, 0), np.uint64) if masks is None else masks, k, first_triggers(padded, k, capacity),
-            slacks, slopes, bounds, lengths, values, rows, converted,
-            np.empty((n_panels, dim, tile.PANEL_ROWS), np.float32), np.empty(n_panels * tile.PANEL_ROWS, np.float32),
-            np.empty(tile.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
-        )  # fmt: skip
+        low, triggers = np.empty(capacity + 2 * PADDING, np.float32), first_triggers(padded, k, capacity)
+        panels = np.empty((n_panels, dim, tile.PANEL_ROWS), np.float32)
+        half_norms, own_center = np.empty(n_panels * tile.PANEL_ROWS, np.float32), self._own_center()
+        for first, last in pool.portions(start, stop, q * dim, len(half_norms)):  # buffers and bounds go on
+            batch.scan_batch(
+                packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, first, last, self.metric.code,
+                self.extent.center, self.scale, own_center, np.empty((q, 0), np.uint64) if masks is None else masks, k,
+                triggers, slacks, slopes, bounds, lengths, values, rows, converted, panels, half_norms,
+                np.empty(tile.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
+            )  # fmt: skip
         usable &= lengths[:q] != batch.OVERFLOWED
         return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
 
@@ -214,6 +218,7 @@ class Scanner:
         if not (ordered[1:] > ordered[:-1]).all():
             everything = everything[np.argsort(ordered)]
         for i in open_queries:
+            pool.check()
             rows = everything
             if masks is not None:
                 rows = rows[rowsets.unpack(masks[i], len(self.vectors))[rows]]
