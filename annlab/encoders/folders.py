@@ -64,9 +64,11 @@ class Found:
 
 def find_images(root: Path) -> Found:
     """Walk a folder and its sub-folders."""
-    found = Found()
-    real_root = root.resolve()
-    _walk(root, root, real_root, {real_root}, found)
+    found, entered = Found(), {root.resolve()}
+    folders = [root]
+    while folders:  # a stack, since folders nest deeper than Python's calls
+        below = _scan(folders.pop(), root, entered, found)
+        folders += reversed(below)
     found.images.sort()
     found.left_out.sort()
     return found
@@ -89,48 +91,59 @@ def described(found: Found) -> list[str]:
     return lines
 
 
-def _walk(folder: Path, root: Path, real_root: Path, entered: set[Path], found: Found) -> None:
-    """Add what lies in a folder. `entered` holds the real paths of all folders that links have led to so far."""
+def _scan(folder: Path, root: Path, entered: set[Path], found: Found) -> list[Path]:
+    """Add the files of a folder, and return the folders in it that are to be read, too.
+
+    `entered` holds the real path of the root, and of all folders outside it that links have led to so far.
+    """
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries)
     except OSError as error:
         found.left_out.append((_item(folder, root), f"the folder cannot be read: {error.strerror}"))
-        return
+        return []
+    below: list[Path] = []
     for name in names:
         path = folder / name
         if name.startswith(".") or name in SYSTEM_FOLDERS:
             found.n_hidden += 1
-        elif path.is_symlink() and not path.exists():
-            found.left_out.append((_item(path, root), _broken_link(path)))
-        elif not path.is_dir():
-            _add_file(path, root, found)
-        elif not path.is_symlink():
-            _walk(path, root, real_root, entered, found)
-        else:
-            real = path.resolve()
-            if real.is_relative_to(real_root) or real_root.is_relative_to(real):
-                found.left_out.append((_item(path, root), f"a link to {real}, which is read anyway or holds this link"))
-            elif any(real.is_relative_to(other) or other.is_relative_to(real) for other in entered - {real_root}):
-                found.left_out.append((_item(path, root), f"a link to {real}, where another link has led already"))
-            else:
-                entered.add(real)
-                _walk(path, root, real_root, entered, found)
+            continue
+        try:
+            reason = _add(path, entered, found, below)
+        except (OSError, RuntimeError) as error:  # names beyond the system's limit, files deleted since, circles
+            reason = f"cannot be opened: {getattr(error, 'strerror', None) or error}"
+        if reason is not None:
+            found.left_out.append((_item(path, root), reason))
+    return below
 
 
-def _add_file(path: Path, root: Path, found: Found) -> None:
+def _add(path: Path, entered: set[Path], found: Found, below: list[Path]) -> str | None:
+    """Put a path where it belongs; the reason if it is to be left out."""
+    is_link = path.is_symlink()
+    if is_link and not path.exists():
+        return _broken_link(path)
+    if not path.is_dir():
+        return _add_file(path, found)
+    if is_link:
+        real = path.resolve()
+        if any(real.is_relative_to(other) or other.is_relative_to(real) for other in entered):
+            return f"a link to {real}, which is read anyway, or holds what is being read"
+        entered.add(real)
+    below.append(path)
+    return None
+
+
+def _add_file(path: Path, found: Found) -> str | None:
     suffix = path.suffix.lower()
-    try:
-        if not path.is_file():
-            found.left_out.append((_item(path, root), "neither a file nor a folder"))
-        elif suffix in UNREAD:
-            found.left_out.append((_item(path, root), f"{suffix} is not read here: convert it to JPEG or PNG"))
-        elif suffix in SUFFIXES or _begins_like_an_image(path):
-            found.images.append(path)
-        else:
-            found.others[suffix] += 1
-    except OSError as error:
-        found.left_out.append((_item(path, root), f"cannot be opened: {error.strerror}"))
+    if not path.is_file():
+        return "neither a file nor a folder"
+    if suffix in UNREAD:
+        return f"{suffix} is not read here: convert it to JPEG or PNG"
+    if suffix in SUFFIXES or _begins_like_an_image(path):
+        found.images.append(path)
+    else:
+        found.others[suffix] += 1
+    return None
 
 
 def _begins_like_an_image(path: Path) -> bool:

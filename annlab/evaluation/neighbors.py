@@ -117,7 +117,7 @@ def ann_recall(
     # A mistaken metric shows at every distance, so this check can afford the rounding at 0: under a root an error of
     # `floor` at the k-th distance stands for a larger one there. Without the vectors, magnitude 1 is assumed.
     at_zero = np.sqrt(floor * (floor + 2 * np.abs(kth)))
-    usual = 2 * math.sqrt(max(eps, np.finfo(np.float64).eps)) * max(1.0, float(largest.max(initial=0.0)))
+    usual = 2 * _ULPS * math.sqrt(max(eps, np.finfo(np.float64).eps)) * max(1.0, float(largest.max(initial=0.0)))
     slack = np.maximum(_BLUNDER * np.abs(kth), np.maximum(at_zero, usual))
     _refuse_nearer_than_exact(np.where(present, distances, np.inf), exact, slack)
     tolerance = rtol * np.abs(kth) + floor  # |kth|: inner-product distances are negative
@@ -208,7 +208,8 @@ def _refuse_nearer_than_exact(
         row, rank = (int(i) for i in np.argwhere(nearer)[0])
         raise ValueError(
             f"query {row}: the result at rank {rank + 1} is at distance {np.sort(distances[row])[rank]:.6g}, nearer "
-            f"than the exact {exact[row, rank]:.6g}: not the same metric or gallery"
+            f"than the exact {exact[row, rank]:.6g}: not the same metric or gallery (or, where both should be 0, the "
+            "rounding of large vectors: pass atol=rounding_floor(...))"
         )
 
 
