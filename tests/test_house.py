@@ -47,6 +47,7 @@ MAY: dict[str, tuple[str, ...]] = {
 NOBODY_IMPORTS = {"demo": (), "visual": ("cli", "visual"), "cli": ()}
 """Rooms that nobody imports, but for those named."""
 
+
 def modules() -> dict[str, Path]:
     """Every module of the package by its name within it; packages by their folder's."""
     found = {}
@@ -118,7 +119,7 @@ def test_no_import_goes_round_in_a_circle():
     def visit(name: str, way: tuple[str, ...]) -> None:
         if state.get(name) == 2:
             return
-        assert state.get(name) != 1, f"a circle: {' -> '.join((*way[way.index(name):], name))}"
+        assert state.get(name) != 1, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
         state[name] = 1
         for other in sorted(IMPORTS.get(name, ())):
             if other in MODULES and other != name:

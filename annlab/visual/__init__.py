@@ -6,6 +6,8 @@
     judging.py       graded judgements, and qrels
     people.py        users: one person's own data, and forgetting a person everywhere
     exchange.py      CSV and Parquet, in and out, for all tables
+    upsert.py        rows that take the place of others
+    paths.py         names of files as text
     migrations.py    a catalog that an earlier version wrote
 
 Needs `pip install "annlab[visual]"`.

@@ -206,7 +206,7 @@ images = Table(
     _words("images", "reason"),
     Column("attempts", Integer, nullable=False, default=0),
     Column("retry_at", Moment),
-    _image("duplicate_of", index=True),
+    Column("duplicate_of", BigInteger, ForeignKey("images.id", deferrable=True, initially="DEFERRED"), index=True),
     Column("expires_at", Moment),
     _rule("images_status", "(kind = 'query' AND status = 'query') OR (kind = 'image' AND status IN "
           "('pending', 'indexed', 'duplicate', 'failed'))", "status is none of pending, indexed, duplicate, failed"),

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import random
-import select
 import signal
 import struct
 import sys
@@ -27,7 +26,8 @@ from annlab import ExactIndex
 from annlab.durable import DurableIndex
 from tests.durable.helpers import DIM, random_write
 
-LONGEST = 0.3  # seconds that a child may live after it has started
+MOST = 8  # writes that a child may do
+MOMENT = 0.03  # seconds, at random, within which a child is killed after its last message that counts
 
 
 class InMemory:
@@ -102,11 +102,8 @@ def child(folder, pipe, first_seed, unsure):
         tell(done=seed)
 
 
-def drained(pipe):
-    """All whole messages that a child could write."""
-    content = b""
-    while chunk := os.read(pipe, 2**20):
-        content += chunk
+def messages_in(content):
+    """All whole messages in what a child wrote."""
     messages, at = [], 0
     while at + 4 <= len(content):
         (length,) = struct.unpack_from("<I", content, at)
@@ -115,6 +112,18 @@ def drained(pipe):
         messages.append(json.loads(content[at + 4 : at + 4 + length]))
         at += 4 + length
     return messages
+
+
+def killed(pid, pipe, n_messages):
+    """Kill a child a moment after it has written so many messages; all that it wrote, and how it ended."""
+    content = b""
+    while len(messages_in(content)) < n_messages and (chunk := os.read(pipe, 2**16)):
+        content += chunk
+    time.sleep(random.random() * MOMENT)
+    os.kill(pid, signal.SIGKILL)
+    while chunk := os.read(pipe, 2**16):
+        content += chunk
+    return messages_in(content), os.waitpid(pid, 0)[1]
 
 
 def main(folder, kills, seed):
@@ -133,13 +142,9 @@ def main(folder, kills, seed):
                 child(folder, writing, (round + 1) * 10**6, unsure)
             os._exit(1)
         os.close(writing)
-        if random.random() < 0.8:
-            select.select([reading], [], [], 30)  # until it has started; else it may be killed before
-        time.sleep(random.random() * LONGEST)
-        os.kill(pid, signal.SIGKILL)
-        messages = drained(reading)
+        n_messages = random.randrange(2 * MOST) if random.random() < 0.85 else 0  # none: killed while it starts
+        messages, status = killed(pid, reading, n_messages)
         os.close(reading)
-        _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status), f"round {round}: the child ended by itself"
         for message in messages:
             if "found" in message:
