@@ -84,7 +84,7 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as a whole or not at all, replacing what is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".annlab-{os.getpid()}.tmp")  # short, whatever the length of the final name
     try:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)

@@ -26,6 +26,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +119,12 @@ def efficientnet_lite0(resolution: int = 224, head: torch.nn.Module | None = Non
         return _export(f"{name}-projected", resolution, head, threads)
     folder = _cached(name)
     if (folder / "encoder.json").is_file():
-        return Encoder.load(folder, threads)
+        try:
+            return Encoder.load(folder, threads)
+        except ValueError as error:  # what is in a cache can be made again
+            warnings.warn(f"{error}: it is made anew", stacklevel=2)
     encoder = _export(name, resolution, None, threads)
+    shutil.rmtree(folder, ignore_errors=True)  # damaged, or half of one
     _publish(encoder, folder)
     return encoder
 

@@ -64,6 +64,26 @@ def test_two_processes_that_fill_the_cache_at_once_leave_one_whole_encoder(tmp_p
     assert Encoder.load(folder).fingerprint == encoder.fingerprint
 
 
+@pytest.mark.parametrize("lost", ["model.onnx", "encoder.json"])
+def test_a_damaged_encoder_in_the_cache_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setenv("ANNLAB_CACHE", str(tmp_path))
+    encoder, _ = linear_encoder()
+    monkeypatch.setattr(pretrained, "_export", lambda *_: encoder)
+    folder = pretrained._cached("efficientnet-lite0")
+    encoder.save(folder)
+    if lost == "encoder.json":
+        (folder / lost).unlink()
+        assert pretrained.efficientnet_lite0().fingerprint == encoder.fingerprint
+    else:
+        (folder / lost).write_bytes(b"half")
+        with pytest.warns(UserWarning, match=r"model\.onnx is damaged.*made anew"):
+            assert pretrained.efficientnet_lite0().fingerprint == encoder.fingerprint
+    assert Encoder.load(folder).fingerprint == encoder.fingerprint
+    assert [path.name for path in folder.parent.iterdir()] == ["efficientnet-lite0"]
+
+
 @pytest.mark.parametrize("resolution", [0, 100, -32])
 def test_resolutions_that_do_not_divide_are_refused(resolution: int) -> None:
     with pytest.raises(ValueError, match=f"multiple of 32, not {resolution}"):
