@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab import __version__
-from annlab.common import pool, validation
+from annlab.common import pool, slices, validation
 from annlab.common.progress import as_progress
 from annlab.common.results import Neighbors, RadiusNeighbors
 from annlab.common.statistics import SearchStats
@@ -117,14 +117,15 @@ class Index:
         ValueError, TypeError
             If anything handed in is unusable; the index is then unchanged.
         """
-        given = validation.as_array(vectors, "vectors")
+        sliced = slices.is_sliced(vectors)
+        given = vectors if sliced else validation.as_array(vectors, "vectors")
         array = validation.as_vectors(given, dim=self._dim)
         if not len(array):
             raise ValueError(f"fit needs a vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
         numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
         validation.no_duplicates(numbers)
         columns = as_columns(attributes or {}, len(array))
-        owned = not np.may_share_memory(array, given)
+        owned = sliced or not np.may_share_memory(array, given)
         structure, order = self._builder.build(
             array, columns, pool.resolve(threads), as_progress(progress), owned=owned
         )

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from annlab.common import slices
+
 MAX_ROWS = 2**31 - 2**16  # kernels count rows in int32
 _FEW = 4096  # values: more are not worth a second way, and BLAS might start threads
 _SAFE_SQUARE = 1e38  # values of at most 1e19: squares, products and distances stay in range at any dimension
@@ -89,6 +91,8 @@ def as_vectors(
     hold are refused, and so are magnitudes whose distances by the metric the type cannot represent. An error names the
     first bad row.
     """
+    if slices.is_sliced(vectors):
+        return slices.joined(vectors, lambda part, what: as_vectors(part, name=what, dim=dim, dtype=dtype))
     array = as_array(vectors, name)
     if array.dtype == object or array.dtype.kind not in "fiub":
         hint = ""

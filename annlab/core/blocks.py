@@ -3,8 +3,9 @@
 An iterator can be read only once, but building needs the vectors three times (a sample to train on, an assignment to
 lists, a place in the list). So blocks are written to a file as they come, which is then mapped as one array: an exact
 random sample can be drawn from it, and an index built from blocks is the same, bit for bit, as one built from the whole
-array. It costs the disk space of the vectors, until the index is built. An array that is there already (in memory or
-mapped) is not copied, only checked, block by block too.
+array. It costs the disk space of the vectors, until the index is built. What hands out slices (a dataset in an HDF5
+file) is read in the same way. An array that is there already (in memory or mapped) is not copied, only checked, block
+by block too.
 
 An error names the block and the row in it. Nothing is kept of what was read before it.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from annlab.common import validation
+from annlab.common import slices, validation
 from annlab.common.memory import rows_at_once
 from annlab.common.progress import Progress
 from annlab.core.attributes import as_columns
@@ -48,16 +49,18 @@ def read(vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, dim: int 
     beside = _Beside(ids, attributes or {})
     if are_blocks(vectors):
         array = _spilled(_checked(vectors, dim, beside, progress), folder)
+    elif slices.is_sliced(vectors):
+        array = _spilled(_checked(slices.parts(vectors), dim, beside, progress, name=_slice_name), folder)
     else:
         given = validation.as_array(vectors, "vectors")
         usable = given.dtype in (np.float32, np.float64) and given.flags.c_contiguous and given.ndim == 2
-        slices = _checked(_slices(given), dim, beside, progress, name=_slice_name)
+        pieces = _checked(_slices(given), dim, beside, progress, name=_slice_name)
         if usable:
-            for _ in slices:
+            for _ in pieces:
                 pass
             array = given
         else:
-            array = _spilled(slices, folder)
+            array = _spilled(pieces, folder)
     n = len(array)
     if not n:
         raise ValueError("fit needs a vector, but there is none in any block")

@@ -193,3 +193,24 @@ def test_building_stays_within_its_memory(dim: int, storage: str, limit: int) ->
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) <= limit * 2**20
+
+
+class Dataset:
+    """A matrix that exists in slices only, as in a file; the largest that was asked for is noted."""
+
+    def __init__(self, n, dim):
+        self.shape, self.dtype, self.largest = (n, dim), np.dtype(np.float64), 0
+
+    def __getitem__(self, key):
+        start, stop, _ = key.indices(self.shape[0])
+        self.largest = max(self.largest, stop - start)
+        return np.random.default_rng(0).random((stop, 8))[start:].repeat(self.shape[1] // 8, axis=1)
+
+
+def test_a_dataset_of_slices_keeps_the_limit(tmp_path):
+    dataset = Dataset(9000, 256)
+    index = annlab.IVFIndex(storage="pq4", seed=1).fit(dataset, max_memory="200MB", path=tmp_path / "index")
+    assert dataset.largest == 4096 and index.memory()["mapped"] >= 9000 * 256 * 8
+    whole = annlab.IVFIndex(storage="pq4", seed=1).fit(dataset[:9000])
+    for one, other in zip(index.search(whole.vectors([3, 4, 5]), 4), whole.search(whole.vectors([3, 4, 5]), 4)):
+        np.testing.assert_array_equal(one, other)
