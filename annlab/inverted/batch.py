@@ -5,8 +5,8 @@
 
 A list is read from memory once and met by all queries that probe it. If threads divided the queries, nearly every list
 would be read by every thread, and reading is what a batch waits for. So threads divide the lists, each keeps the best
-rows of *its* lists for every query, and these are put together at the end. What is kept are the smallest by
-(surrogate, key), whoever has met them, so the answer does not depend on the number of threads.
+rows of *its* lists for every query, and these are put together at the end. What is kept of them does not depend on who
+has met them (`kernels/inverted/candidates.py`), so the answer does not depend on the number of threads.
 
 Only the bounds are shared, above which rows are dropped: a thread profits from what another one has found. Nobody waits
 for anybody: a bound that is out of date, or a new one that is lost because two threads write at once, is merely larger
@@ -15,45 +15,58 @@ than it could be, and what lies above *any* bound that a query ever had is not a
 Threads wait for each other at the end of every step, so lists that stay in a common cache are not shared out (see
 `IVFStructure.takes_batches`): there every thread takes some of the queries from their beginning to their end.
 
-The three storages of an IVFIndex differ only in the kernel that scans some lists; the rest is here.
+The three storages of an IVFIndex differ only in the kernels behind; the rest is here.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from annlab.common import pool
-from annlab.kernels.inverted.candidates import FIRST_BOUND, capacity_for, finish, scratch_width
-from annlab.scan.centroids import group_by_label
+from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FIRST_BOUND, capacity_for, most_of, scratch_width
+from annlab.kernels.inverted.loops import Parts, Queries, Room, Share
+from annlab.kernels.simd.registers import LANES
+from annlab.scan.centroids import group_by_label, padded_dim
 
 _READING = 4  # queries that a row can be compared with in the time that it takes to come from memory
 _FEWEST_PAIRS = 256  # for a thread: less is not worth starting one
 
 
-class Share(NamedTuple):
-    """The lists first..last-1, the pairs query * n_probes + rank that probe them, and where to keep what is found.
+class Batch(NamedTuple):
+    """Queries, and the lists that they probe.
 
-    pairs[pair_offsets[i]:pair_offsets[i + 1]] are those of list first + i. Per query: bounds (q,) float32, which all
-    shares have in common, lengths (q,) int64, values float32 and rows int32 (q, capacity), see
-    `kernels/inverted/candidates.py`; low and high are scratch.
+    Attributes
+    ----------
+    queries : (q, dim)
+        As they were given, in the element type of the vectors.
+    points : (q, dim) float32
+        Converted, and blurs (q,) float64: how far each may be from the true one.
+    probes : (q, p) int64
+        And coarse (q, p) float32, the surrogates of their centroids.
+    vectors : (n, dim)
+        And keys (n,) int64, the ids of the rows.
+    alive : (words,) or (q, words) uint64, or None
+        Bits of the rows that may be returned.
+    threads : int
     """
 
-    first: int
-    last: int
-    pair_offsets: np.ndarray
-    pairs: np.ndarray
-    bounds: np.ndarray
-    lengths: np.ndarray
-    values: np.ndarray
-    rows: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    queries: np.ndarray
+    points: np.ndarray
+    blurs: np.ndarray
+    probes: np.ndarray
+    coarse: np.ndarray
+    vectors: np.ndarray
+    keys: np.ndarray
+    alive: np.ndarray | None = None
+    threads: int = 1
 
-    @property
-    def most_pairs(self) -> int:
-        """The largest number of pairs of a list."""
-        return int(np.diff(self.pair_offsets).max(initial=0))
+
+class Operands(NamedTuple):
+    """What a kernel makes of a query that probes a list: elements, their number, and how many pairs share a tile."""
+
+    dtype: Any
+    stride: int
+    in_tile: int
 
 
 def words_of(alive: np.ndarray | None) -> tuple[np.ndarray, int, bool]:
@@ -63,28 +76,49 @@ def words_of(alive: np.ndarray | None) -> tuple[np.ndarray, int, bool]:
     return alive.ravel(), alive.shape[1] if alive.ndim == 2 else 0, True
 
 
-def scan_lists(scan: Callable[[Share], None], offsets: np.ndarray, probes: np.ndarray, keep: int, keys: np.ndarray,
-               n_threads: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The `keep` best rows (q, keep) of the probed lists (q, p), -1 padded, and their number (q,); `scan` a share."""
-    q, capacity = len(probes), capacity_for(keep)
-    pair_offsets, pairs = group_by_label(probes.ravel().astype(np.int32), len(offsets) - 1)
-    cuts = _cut(np.diff(offsets), np.diff(pair_offsets), max(1, min(n_threads, len(pairs) // _FEWEST_PAIRS)))
+def scan(storage: Any, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows (q, m) of a `Storage` that are worth scoring for every query, -1 padded, and their number (q,)."""
+    cells, (q, n_probes), dim = storage.cells, batch.probes.shape, batch.points.shape[1]
+    if not q:
+        return np.empty((0, 0), np.int64), np.zeros(0, np.int64)
+    wanted = keep + storage.loose[batch.probes].sum(axis=1)
+    capacity, most = capacity_for(int(wanted.max())), int(wanted.max())
+    pair_offsets, pairs = group_by_label(batch.probes.ravel().astype(np.int32), cells.n_lists)
+    n_pairs = np.diff(pair_offsets)
+    cuts = _cut(cells.sizes, n_pairs, max(1, min(batch.threads, len(pairs) // _FEWEST_PAIRS)))
     n = len(cuts) - 1
+    queries = Queries(batch.queries, batch.points, batch.blurs, batch.coarse, wanted, n_probes,
+                      cells.conversion.metric.code, *words_of(batch.alive), batch.keys, batch.vectors)  # fmt: skip
+    lists, width = storage.asked(batch.points), most_of(most)
+    bounds, errors = np.full(q, FIRST_BOUND), np.zeros((n, q), np.float32)
+    lengths, result = np.zeros((n, q), np.int64), np.full((q, width), -1, np.int64)
     values, rows = np.empty((n, q, capacity), np.float32), np.empty((n, q, capacity), np.int32)
-    lengths, bounds, result = np.zeros((n, q), np.int64), np.full(q, FIRST_BOUND), np.empty((q, keep), np.int64)
-    scratch = np.empty((n, 2, scratch_width(capacity)), np.float32)
+    rooms = [
+        _room(storage.operands(), dim, int(n_pairs[cuts[i] : cuts[i + 1]].max(initial=0)), capacity) for i in range(n)
+    ]
 
     def work(i: int) -> None:
-        first, last = int(cuts[i]), int(cuts[i + 1])
-        scan(Share(first, last, pair_offsets[first : last + 1], pairs, bounds, lengths[i], values[i], rows[i],
-                   *scratch[i]))  # fmt: skip
+        share = Share(int(cuts[i]), int(cuts[i + 1]), pair_offsets, pairs, bounds, errors[i], lengths[i], values[i],
+                      rows[i], capacity)  # fmt: skip
+        storage.kernels.scan_lists(lists, queries, share, rooms[i])
 
     def end(i: int, start: int, stop: int) -> None:
-        finish(start, stop, lengths, values, rows, keep, keys, *scratch[i], result)
+        parts = Parts(n, q, capacity, dim, errors, lengths, values, rows, width)
+        storage.finish(queries, parts, start, stop, rooms[i], result)
 
     pool.run(work, [(i,) for i in range(n)], n)
     pool.run(end, [(i, *part) for i, part in enumerate(pool.split(0, q, n))], n)
-    return result, lengths[0]
+    return result[:, : max(int(lengths[0].max()), 1)], lengths[0]
+
+
+def _room(operands: Operands, dim: int, most_pairs: int, capacity: int) -> Room:
+    """Scratch for lists that at most so many queries probe."""
+    places, width = most_pairs + operands.in_tile, scratch_width(capacity)
+    numbers = np.empty((3, places), np.float32)
+    return Room(np.zeros((places, operands.stride), operands.dtype), operands.stride, *numbers,
+                np.empty(places, np.int32), np.empty(padded_dim(dim) + LANES, np.float32),
+                np.empty((places, CHUNK_WIDTH), np.float32), np.empty(width, np.float32), np.empty(width, np.float32),
+                np.empty(2 * capacity), np.empty(capacity, np.int64))  # fmt: skip
 
 
 def _cut(sizes: np.ndarray, n_pairs: np.ndarray, parts: int) -> np.ndarray:

@@ -25,10 +25,9 @@ from annlab.core.structure import Building
 from annlab.inverted.byte_lists import MAX_DIM, ByteLists
 from annlab.inverted.coded_lists import CodedLists
 from annlab.inverted.flat_lists import FlatLists
+from annlab.inverted.storage import Cells, Storage
 from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import Centroids, Conversion, group_by_label
-
-Lists = FlatLists | ByteLists | CodedLists
 
 SMALL = 4 * LANES  # rows: fewer are all candidates
 _TRAINING_POINTS = 100  # per list: more hardly move a centroid
@@ -50,7 +49,7 @@ class Parts:
     vectors: np.ndarray
     centroids: np.ndarray
     offsets: np.ndarray
-    lists: Lists
+    lists: Storage
     order: np.ndarray
     held_out: np.ndarray
 
@@ -65,14 +64,14 @@ def build(vectors: np.ndarray, building: Building) -> Parts:
     labels = assign(vectors, Centroids(centroids), conversion, threads, progress)
     ordered, offsets, order = _sorted_by_list(vectors, labels, n_lists, workspace, progress)
     del labels
-    lists: Lists
+    cells = Cells(conversion, centroids, offsets)
     progress("encoding", 0.0)
+    storage: type[Storage] = FlatLists
     if params["storage"] == "pq4" and n >= SMALL:
-        lists = CodedLists.of(ordered, conversion, centroids, offsets, rng, threads, progress)
+        storage = CodedLists
     elif params["storage"] == "sq8" and vectors.shape[1] <= MAX_DIM:
-        lists = ByteLists.of(ordered, conversion)
-    else:
-        lists = FlatLists.of(ordered, conversion, workspace=workspace)
+        storage = ByteLists
+    lists = storage.of(ordered, cells, rng, threads, progress, workspace)
     progress("encoding", 1.0)
     is_held_out = np.zeros(n, bool)
     is_held_out[held_out] = True

@@ -2,129 +2,169 @@
 
 The scan reads the stored vectors themselves; half a number per row (h, and for cosine w, see
 `kernels/inverted/flat.py`) is all that is added. Only where float32 sums over the vectors as they are would be poor
-(float64 data, data far from the origin or of extreme magnitude) a centred, scaled float32 copy is made and scanned in
-their place.
+(float64 data, data far from the origin or of extreme magnitude) residuals about the lists' centroids are stored and
+scanned in their place.
+
+Why no neighbour is lost
+------------------------
+A scan keeps all rows that can be among the k nearest of the probed lists, given how it rounds. For a pair of a query
+and a list, let d = |y| be the distance of the query from the centroid, R the length of the longest residual, and A what
+|c| + |m| is at most (0 where residuals are scanned). A row's value V = |y|^2 / 2 + y.(c + m) + |r|^2 / 2 - y.x is
+computed in float32, with u = 2^-24 and g = (dim / LANES + 20) u, which bounds the error of a sum of dim products for
+each unit of their magnitudes (dim / LANES additions in every lane, then the lanes, and the products themselves). As
+|x| <= A + R, it is off by less than
+
+    E1 = g (d^2 / 2 + d (2 A + R) + R^2 / 2).
+
+The y that is used is not the true one: the query was converted to float32 (it is off by `blur`, which the conversion
+reports), y is rounded by u d, and a stored residual by u R. With b = blur + 2 u d + u R the distance of query and row
+is off by b at most, and lies below d + R, so that half its square is off by less than
+
+    E2 = b (d + R + b).
+
+So the true value of a row lies in V - E .. V + E, E = E1 + E2 and what underflows, and so it does for cosine, where x
+is the normalised row. The scan works with V - E. The k-th smallest of these, and twice the largest E among them, bounds
+k true values, so rows above it are not among the k nearest (`kernels/inverted/candidates.py`). `ip` errs by
+g |q| (A + R), with R the longest row as it is scanned, and A = |c| for residuals, where -q.c is a sum of its own.
+
+About a centroid all these numbers are as small as the list. A query of which too little is known (it was so far away
+that it had to be shortened, or is a zero vector for cosine) gets an E that lets every row pass.
 """
 
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from annlab.common.memory import IN_MEMORY, Workspace, joined, rows_at_once
-from annlab.inverted.batch import Share, scan_lists, words_of
-from annlab.inverted.one_query import OneQuery
+from annlab.common.progress import Progress
+from annlab.inverted.storage import (
+    Cells,
+    Operands,
+    Storage,
+    blocks_of,
+    checked,
+    checked_numbers,
+    is_zero,
+    nothing,
+)
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.inverted import flat as kernels
-from annlab.kernels.inverted.candidates import CHUNK_WIDTH
 from annlab.scan.centroids import Conversion, half_squared_norms, padded_dim
 
 _FAR = 100.0  # times the spread: data whose center is farther away from the origin are centred
 _NO_NUMBERS = np.empty(0, np.float32)
+_UP = 1 + 1e-6  # so that a rounded bound is none too small
 
 
-class FlatLists:
+class FlatLists(Storage):
     """Rows sorted by list, ready to be scanned.
 
     Attributes
     ----------
     rows : (n, dim) float32
-        The vectors, or a copy: centred and scaled for l2 and ip, normalised for cosine.
+        The vectors, or (`copied`) their residuals.
     halves, scales : (n,) float32
-        h and w of every row; scales are empty unless the metric is cosine.
+        h and w of every row; scales are empty unless the metric is cosine and rows are vectors.
+    reach : (n_lists,) float32
+        The longest residual of every list; for ip the longest row as it is scanned.
     """
 
-    def __init__(self, conversion: Conversion, rows: np.ndarray, copied: bool, halves: np.ndarray,
-                 scales: np.ndarray) -> None:  # fmt: skip
-        self.conversion, self.rows, self.copied = conversion, rows, copied
-        self.halves, self.scales = halves, scales
+    kernels: ClassVar[Any] = kernels
+    finish: ClassVar[Any] = kernels.finish
+    loss: ClassVar[float] = 0.0
+
+    def __init__(self, cells: Cells, rows: np.ndarray, copied: bool, halves: np.ndarray, scales: np.ndarray,
+                 reach: np.ndarray) -> None:  # fmt: skip
+        self.cells, self.rows, self.copied = cells, rows, copied
+        self.halves, self.scales, self.reach = halves, scales, reach
+        self.loose = np.zeros(cells.n_lists, np.int64)
+        conversion, lengths = cells.conversion, np.sqrt(2.0 * half_squared_norms(cells.centroids))
+        is_product, center = conversion.metric.code == INNER_PRODUCT, conversion.center * conversion.scale
+        if copied == is_product:  # what a sum that is not about the centroid has as its terms
+            away = lengths if is_product else lengths + float(np.linalg.norm(center))
+        else:
+            away = np.zeros(cells.n_lists)
+        self._away = (away * _UP).astype(np.float32)
+        self._center = np.zeros(len(center), np.float32) if copied else center.astype(np.float32)
 
     @classmethod
-    def of(cls, vectors: np.ndarray, conversion: Conversion, copied: bool | None = None,
-           workspace: Workspace = IN_MEMORY) -> Self:  # fmt: skip
-        """Measure the vectors, and copy them if need be (or as `copied` says)."""
-        code, n = conversion.metric.code, len(vectors)
-        if copied is None:
-            copied = vectors.dtype != np.float32 or conversion.scale != 1.0 or _needs_copy(vectors, conversion)
+    def of(cls, vectors: np.ndarray, cells: Cells, rng: np.random.Generator | None = None, threads: int = 1,
+           progress: Progress = nothing, workspace: Workspace = IN_MEMORY) -> Self:  # fmt: skip
+        """Measure the vectors, and take residuals of them if need be."""
+        conversion = cells.conversion
+        copied = vectors.dtype != np.float32 or conversion.scale != 1.0 or _needs_copy(vectors, conversion)
+        return cls._measured(vectors, cells, None, copied, workspace)
+
+    @classmethod
+    def _measured(cls, vectors: np.ndarray, cells: Cells, labels: np.ndarray | None, copied: bool,
+                  workspace: Workspace = IN_MEMORY) -> Self:  # fmt: skip
+        """Of vectors in lists of these labels, or (None) sorted by list."""
+        conversion, n = cells.conversion, len(vectors)
+        code, scaled = conversion.metric.code, conversion.metric.code == COSINE and not copied
         rows = workspace.empty(vectors.shape, np.float32) if copied else vectors
-        halves = np.zeros(n, np.float32)
-        scales = np.ones(n, np.float32) if code == COSINE else _NO_NUMBERS
-        at_once = rows_at_once(vectors.shape[1])
-        for start in range(0, n, at_once):
-            some = slice(start, start + at_once)
-            points = conversion.rows(vectors[some])
+        halves, reach = np.zeros(n, np.float32), np.zeros(cells.n_lists)
+        scales = np.ones(n, np.float32) if scaled else _NO_NUMBERS
+        for some in blocks_of(n, vectors.shape[1]):
+            lists = cells.labels(some) if labels is None else labels[some]
+            residuals = cells.residuals(vectors[some], lists)
+            own = half_squared_norms(residuals) + 0.5 * is_zero(vectors[some], conversion)
             if copied:
-                rows[some] = points + conversion.center if code == COSINE else points
+                rows[some] = residuals
+            if code == INNER_PRODUCT and not copied:
+                own = half_squared_norms(vectors[some])
             if code != INNER_PRODUCT:
-                halves[some] = half_squared_norms(points)
-            if code == COSINE:
+                halves[some] = own
+            np.maximum.at(reach, lists, np.sqrt(2.0 * own))
+            if scaled:
                 norms = np.sqrt(2.0 * half_squared_norms(vectors[some]))
-                zero = norms == 0  # at distance 1 from everything, half a square more than the formula says
-                halves[some][zero] += np.float32(0.5)
-                scales[some] = np.where(zero, 0.0, 1.0 if copied else 1.0 / np.where(zero, 1.0, norms))
-        return cls(conversion, rows, copied, halves, scales)
+                scales[some] = np.where(norms > 0, 1.0 / np.where(norms > 0, norms, 1.0), 0.0)
+        return cls(cells, rows, copied, halves, scales, (reach * _UP).astype(np.float32))
 
-    def scan(
-        self,
-        y: np.ndarray,
-        offsets: np.ndarray,
-        probes: np.ndarray,
-        coarse: np.ndarray,
-        keep: int,
-        alive: np.ndarray | None,
-        keys: np.ndarray,
-        n_threads: int = 1,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The `keep` best rows (q, keep) of the probed lists for converted queries, -1 padded, and their number (q,).
+    def shortlist(self, k: int, factor: float) -> int:
+        """The k nearest, and what cannot be told from them."""
+        return k
 
-        probes (q, p) and coarse, the surrogates of their centroids; alive: words (w,) for all or (q, w).
-        """
-        stride, (words, words_each, has_alive) = padded_dim(y.shape[1]), words_of(alive)
+    def asked(self, points: np.ndarray) -> kernels.Flat:
+        n, dim = self.rows.shape
+        cells, scaled = self.cells, len(self.scales) > 0
+        return kernels.Flat(self.rows, self.halves, self.scales, self.reach, self._away, cells.centroids, self._center,
+                            cells.offsets, self.copied, scaled, dim, n)  # fmt: skip
 
-        def scan(share: Share) -> None:
-            most = share.most_pairs + kernels.QUERIES_IN_GROUP
-            kernels.scan_lists(
-                y, self.rows, self.halves, self.scales, self.conversion.metric.code,
-                offsets[share.first : share.last + 1], share.pair_offsets, share.pairs, probes.shape[1], words,
-                words_each, has_alive, keep, keys, share.bounds, share.lengths, share.values, share.rows,
-                np.empty((most, stride), np.float32), np.empty((most, CHUNK_WIDTH), np.float32), share.low, share.high,
-            )  # fmt: skip
-
-        return scan_lists(scan, offsets, probes, keep, keys, n_threads)
-
-    def search_one(self, one: OneQuery) -> int:
-        """Answer one query; returns how many rows were re-ranked."""
-        found: int = kernels.search_lists_one(*one, self.rows, self.halves, self.scales)
-        return found
+    def operands(self) -> Operands:
+        return Operands(np.float32, padded_dim(self.rows.shape[1]), kernels.QUERIES_IN_GROUP)
 
     def row_bytes(self) -> int:
-        """Bytes that a scan reads for a row."""
         return 4 * (self.rows.shape[1] + 1) + 4 * bool(len(self.scales))
 
-    def merged(self, vectors: np.ndarray, order: np.ndarray, together: np.ndarray, workspace: Workspace) -> "FlatLists":
-        """These rows and those of `vectors` behind them, in another order; `together` are all vectors in it."""
-        more = FlatLists.of(vectors, self.conversion, self.copied)
+    def merged(self, vectors: np.ndarray, labels: np.ndarray, order: np.ndarray, offsets: np.ndarray,
+               together: np.ndarray, workspace: Workspace) -> "FlatLists":  # fmt: skip
+        more = FlatLists._measured(vectors, self.cells, labels, self.copied)
         rows = joined(self.rows, more.rows, order, workspace) if self.copied else together
         scales = np.concatenate([self.scales, more.scales])[order] if len(self.scales) else _NO_NUMBERS
-        halves = np.concatenate([self.halves, more.halves])[order]
-        return FlatLists(self.conversion, rows, self.copied, halves, scales)
+        halves, reach = np.concatenate([self.halves, more.halves])[order], np.maximum(self.reach, more.reach)
+        return FlatLists(self.cells.over(offsets), rows, self.copied, halves, scales, reach)
+
+    def over(self, vectors: np.ndarray) -> "FlatLists":
+        if self.copied:
+            return self
+        return FlatLists(self.cells, vectors, False, self.halves, self.scales, self.reach)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What to store besides the vectors."""
-        return {"halves": self.halves, "scales": self.scales} | ({"rows": self.rows} if self.copied else {})
+        own = {"halves": self.halves, "scales": self.scales, "reach": self.reach}
+        return own | ({"rows": self.rows} if self.copied else {})
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], conversion: Conversion) -> "FlatLists":
-        """From `arrays`; raises a ValueError where their shapes do not fit the vectors."""
-        vectors, halves, scales = arrays["vectors"], arrays["halves"], arrays["scales"]
-        rows = arrays.get("rows", vectors)
-        expected = len(vectors) if conversion.metric.code == COSINE else 0
-        if rows.shape != vectors.shape or rows.dtype != np.float32:
-            raise ValueError(f"rows {rows.dtype} {rows.shape} do not fit vectors {vectors.shape}")
-        if halves.shape != (len(vectors),) or halves.dtype != np.float32:
-            raise ValueError(f"halves {halves.dtype} {halves.shape} do not fit {len(vectors)} vectors")
-        if scales.shape != (expected,) or scales.dtype != np.float32:
-            raise ValueError(f"scales {scales.dtype} {scales.shape}, but {expected} are needed")
-        return cls(conversion, rows, "rows" in arrays, halves, scales)
+    def from_arrays(cls, arrays: dict[str, np.ndarray], cells: Cells) -> "FlatLists":
+        vectors = arrays["vectors"]
+        copied = "rows" in arrays
+        if "reach" not in arrays:  # of a version that measured rows about the center of all data
+            return cls._measured(vectors, cells, None, copied)
+        scaled = cells.conversion.metric.code == COSINE and not copied
+        rows = checked(arrays, "rows" if copied else "vectors", np.float32, vectors.shape)
+        halves = checked(arrays, "halves", np.float32, (len(vectors),))
+        scales = checked(arrays, "scales", np.float32, (len(vectors) if scaled else 0,))
+        reach = checked_numbers(arrays, "reach", (cells.n_lists,), 0.0)
+        return cls(cells, rows, copied, halves, scales, reach)
 
 
 def _needs_copy(vectors: np.ndarray, conversion: Conversion) -> bool:
@@ -134,7 +174,5 @@ def _needs_copy(vectors: np.ndarray, conversion: Conversion) -> bool:
         norms = np.sqrt((some * some).sum(axis=1))
         norms = norms[norms > 0]
         return bool(len(norms)) and not 1e-10 < norms.min() <= norms.max() < 1e10
-    if conversion.metric.code == INNER_PRODUCT:
-        return False
     spread = float(np.sqrt(((some - conversion.center) ** 2).mean()))
     return float(np.abs(conversion.center).max()) > _FAR * spread

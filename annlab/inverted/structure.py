@@ -17,7 +17,6 @@ What is scanned are the vectors themselves (storage "flat", `inverted/flat_lists
 Whoever probes all lists gets an exact scan.
 """
 
-import math
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -29,12 +28,14 @@ from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.structure import Building, Request, Scored, Structure
 from annlab.distances import Metric
 from annlab.inverted import build, calibration
-from annlab.inverted.build import SMALL, Lists
+from annlab.inverted.batch import Batch
+from annlab.inverted.build import SMALL
 from annlab.inverted.byte_lists import ByteLists
 from annlab.inverted.calibration import Calibration, Calibrations
 from annlab.inverted.coded_lists import CodedLists
 from annlab.inverted.flat_lists import FlatLists
-from annlab.inverted.one_query import OneQuery
+from annlab.inverted.one_query import one_query
+from annlab.inverted.storage import Cells, Storage
 from annlab.kernels import scoring
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import nearest_lists as kernels
@@ -45,7 +46,6 @@ from annlab.scan.scanner import Scanner
 
 _QUERIES_AT_ONCE = 2048
 CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
-_MARGIN = 2  # more candidates than asked for, since surrogates are rounded
 
 
 class IVFStructure(Structure):
@@ -54,7 +54,7 @@ class IVFStructure(Structure):
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales", "codes", "terms"})
     builds_in_files: ClassVar[bool] = True
 
-    def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Lists,
+    def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Storage,
                  calibrations: Calibrations, n_trained: int) -> None:  # fmt: skip
         self.vectors, self.offsets, self.lists = vectors, offsets, lists
         self.calibrations, self.n_trained = calibrations, n_trained
@@ -103,24 +103,24 @@ class IVFStructure(Structure):
             if k == 1 or k < len(self.vectors):
                 some = slice(len(y) if k <= 10 else calibration.FEWER_QUERIES)
                 rows = None if own is None else own[some]
-                each.append(self._calibrated_for(k, y[some], rows, truth[some, :k], ranks[some, :k], target))
+                each.append(self._calibrated_for(k, queries[some], rows, truth[some, :k], ranks[some, :k], target))
         return self.with_calibrations(Calibrations(tuple(each)))
 
-    def _calibrated_for(self, k: int, y: np.ndarray, own: np.ndarray | None, truth: np.ndarray, ranks: np.ndarray,
-                        target: float) -> Calibration:  # fmt: skip
-        """Parameters for k neighbours: converted queries (q, dim), their true neighbours and ranks of lists (q, k)."""
+    def _calibrated_for(self, k: int, queries: np.ndarray, own: np.ndarray | None, truth: np.ndarray,
+                        ranks: np.ndarray, target: float) -> Calibration:  # fmt: skip
+        """Parameters for k neighbours: queries (q, dim), their true neighbours and ranks of lists (q, k)."""
         n = len(self.vectors)
-        if isinstance(self.lists, FlatLists):
+        if not self.lists.loss:
             n_probes, recalls = calibration.choose_probes(ranks, target, self.n_lists)
             factor = 1.0
         else:  # probes lose a part of what may be lost, and codes the other
             wanted = 1 - (1 - target) * (1 - self.lists.loss)
             n_probes, reached = calibration.choose_probes(ranks, wanted, self.n_lists)
-            probed, coarse = self.probes(y, n_probes)
+            batch = self.batch(queries, *self.lists.conversion.blurred(queries), n_probes, np.arange(n))
 
             def search(factor: float) -> np.ndarray:
                 keep = min(n, self._keep(k, factor) + (own is not None))
-                found = self.lists.scan(y, self.offsets, probed, coarse, keep, None, np.arange(n))[0]
+                found = self.lists.scan(batch, keep)[0]
                 if own is not None:
                     found[found == own[:, None]] = -1
                 return found
@@ -131,7 +131,7 @@ class IVFStructure(Structure):
             factor, recalls = calibration.choose_rerank(search, sorted(factors.values()), truth, target,
                                                         calibration.lower_bound(reached))  # fmt: skip
         bound = calibration.lower_bound(recalls)
-        return Calibration(n_probes, factor, target, float(recalls.mean()), bound, len(y), k)
+        return Calibration(n_probes, factor, target, float(recalls.mean()), bound, len(queries), k)
 
     def _truth(self, queries: np.ndarray, own: np.ndarray | None,
                threads: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:  # fmt: skip
@@ -181,6 +181,12 @@ class IVFStructure(Structure):
         pool.run(work, pool.split(0, len(y), n_threads, QUERIES_IN_TILE), n_threads)
         return probes, values
 
+    def batch(self, queries: np.ndarray, points: np.ndarray, blurs: np.ndarray, n_probes: int, keys: np.ndarray,
+              alive: np.ndarray | None = None, threads: int = 1) -> Batch:  # fmt: skip
+        """Queries, and what `Conversion.blurred` made of them, with their nearest lists."""
+        probes, coarse = self.probes(points, n_probes, threads)
+        return Batch(queries, points, blurs, probes, coarse, self.vectors, keys, alive, threads)
+
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
         n, n_probes, keep = len(self.vectors), *self._settings(k, request.params)
         if n <= max(SMALL, k) or n_probes == self.n_lists:
@@ -200,9 +206,8 @@ class IVFStructure(Structure):
 
     def _search_one(self, query: np.ndarray, k: int, keep: int, n_probes: int, request: Request) -> Scored | None:
         """One query (1, dim) in one call of a kernel; None if, because of a filter, too few rows were found."""
-        one = OneQuery.of(query, k, self.lists.conversion, self.centroids, self.offsets, n_probes, keep, self.vectors,
-                          self.lists.row_bytes(), request)  # fmt: skip
-        if self.lists.search_one(one) < k:
+        one = one_query(query, k, self.lists, self.centroids, n_probes, keep, self.vectors, request)
+        if self.lists.search_one(one, query) < k:
             return None
         return Scored(one.distances, one.ids)
 
@@ -221,19 +226,20 @@ class IVFStructure(Structure):
                       first: int) -> np.ndarray:  # fmt: skip
         """Search some queries; those that found too few, because of a filter, look into four times as many lists."""
         some = slice(first, first + len(queries))
-        y, alive = self.lists.conversion.queries(queries), request.alive
+        (y, blurs), alive = self.lists.conversion.blurred(queries), request.alive
         if alive is not None and alive.ndim == 2:
             alive = alive[some]
         there = len(self.vectors) if alive is None else np.bitwise_count(alive).sum(axis=-1)
         wanted = np.full(len(queries), np.minimum(k, there))
-        result, still = np.empty((len(queries), keep), np.int64), np.arange(len(queries))
+        result, still = np.empty((len(queries), 0), np.int64), np.arange(len(queries))
         while True:
-            probes, coarse = self.probes(y[still], n_probes, request.threads)
             words = alive[still] if alive is not None and alive.ndim == 2 else alive
-            found, lengths = self.lists.scan(y[still], self.offsets, probes, coarse, keep, words, request.keys,
-                                             request.threads)  # fmt: skip
-            self._count(probes, request.counters[some], still)
-            result[still] = found
+            batch = self.batch(queries[still], y[still], blurs[still], n_probes, request.keys, words, request.threads)
+            found, lengths = self.lists.scan(batch, keep)
+            self._count(batch.probes, request.counters[some], still)
+            width = max(found.shape[1], result.shape[1])
+            result = _widened(result, width)
+            result[still] = _widened(found, width)
             still = still[lengths < wanted[still]]
             if not len(still):
                 return result
@@ -241,7 +247,7 @@ class IVFStructure(Structure):
             if n_probes >= self.n_lists:
                 words = alive[still] if alive is not None and alive.ndim == 2 else alive
                 found = self.scan_all(queries[still], k, words, request)
-                width = max(found.shape[1], keep)
+                width = max(found.shape[1], result.shape[1])
                 result = _widened(result, width)
                 result[still] = _widened(found, width)
                 return result
@@ -275,26 +281,18 @@ class IVFStructure(Structure):
         n = len(self.vectors) + len(vectors)
         if n > 2 * self.n_trained:
             return None
-        conversion, centroids, old = self.lists.conversion, self.centroids.array, self.offsets
+        conversion, centroids = self.lists.conversion, self.centroids.array
         labels = np.repeat(np.arange(self.n_lists, dtype=np.int32), self._sizes)
         new = build.assign(vectors, Centroids(centroids), conversion, building.threads, building.progress)
         offsets, order = group_by_label(np.concatenate([labels, new]), self.n_lists)
         workspace = Workspace.in_files() if is_mapped(self.vectors) else IN_MEMORY
         together = joined(self.vectors, vectors, order, workspace)
-        lists: Lists
-        if isinstance(self.lists, FlatLists):
-            lists = self.lists.merged(vectors, order, together, workspace)
-        elif isinstance(self.lists, ByteLists):
-            lists = self.lists.merged(vectors, order)
-        else:
-            lists = self.lists.merged(vectors, new, order, old, offsets, centroids)
+        lists = self.lists.merged(vectors, new, order, offsets, together, workspace)
         return type(self)(together, centroids, offsets, lists, self.calibrations, self.n_trained), order
 
     def with_vectors(self, vectors: np.ndarray) -> Self:
         """This structure over another array of the same vectors, one that is mapped from a file, say."""
-        lists = self.lists
-        if isinstance(lists, FlatLists) and not lists.copied:
-            lists = FlatLists(lists.conversion, vectors, False, lists.halves, lists.scales)
+        lists = self.lists.over(vectors)
         return type(self)(vectors, self.centroids.array, self.offsets, lists, self.calibrations, self.n_trained)
 
     def imbalance(self) -> float:
@@ -317,11 +315,8 @@ class IVFStructure(Structure):
 
     def _keep(self, k: int, rerank: Any) -> int:
         """How many candidates to return for k neighbours."""
-        if isinstance(self.lists, FlatLists):
-            factor = 1.0
-        else:
-            factor = self.calibrations.at(k, self.n_lists)[1] if rerank == "auto" else rerank
-        return max(math.ceil(factor * k), k + _MARGIN + k // 16)
+        factor = self.calibrations.at(k, self.n_lists)[1] if rerank == "auto" else rerank
+        return self.lists.shortlist(k, factor)
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         """Rows of the probed lists; where they are scanned by codes, as many vectors as have so many bytes."""
@@ -357,8 +352,9 @@ class IVFStructure(Structure):
             raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {len(centroids)} lists")
         if offsets[0] != 0 or offsets[-1] != len(arrays["vectors"]) or (offsets[1:] < offsets[:-1]).any():
             raise ValueError(f"list_offsets do not rise from 0 to {len(arrays['vectors'])}")
-        stored: type[Lists] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
-        lists = stored.from_arrays(arrays, Conversion(metric, center, float(numbers[0])))
+        stored: type[Storage] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
+        cells = Cells(Conversion(metric, center, float(numbers[0])), centroids, offsets)
+        lists = stored.from_arrays(arrays, cells)
         calibrated = Calibrations.from_array(arrays["calibration"], len(centroids))
         return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, int(numbers[1]))
 

@@ -12,12 +12,12 @@ from annlab.common import pool
 from annlab.common.memory import rows_at_once
 from annlab.distances import Metric
 from annlab.kernels import kmeans as kernels
-from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
+from annlab.kernels.distance import COSINE, L2
 from annlab.kernels.inverted import nearest_lists
 from annlab.kernels.simd.registers import LANES
 from annlab.kernels.tile import PANEL_ROWS, QUERIES_IN_TILE
 
-_SAMPLE = 65536  # rows that the center is the mean of
+_FEWEST = 64  # rows that the center is the median of
 LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
 
 
@@ -25,8 +25,8 @@ LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
 class Conversion:
     """From the user's vectors to the points that clusters are made of: normalised for cosine, less a common center.
 
-    Distances between points do not depend on the center; float32 sums are more precise around it. `ip` has none, since
-    inner products depend on it.
+    Neither distances between points nor the order of inner products depend on the center (for `ip` queries are not
+    centred, which takes the same number off all inner products); float32 sums are more precise around it.
     """
 
     metric: Metric
@@ -37,19 +37,15 @@ class Conversion:
 
     @classmethod
     def of(cls, vectors: np.ndarray, metric: Metric) -> "Conversion":
-        """Centred at the mean of (a sample of) the vectors."""
+        """Centred at the median of (a sample of) the vectors, which no single row can move far."""
         zero, scale = np.zeros(vectors.shape[1]), 1.0
         if metric.code != COSINE:
             largest = max(float(vectors.max()), -float(vectors.min()))
             if largest > 0 and not 1e-10 < largest < 1e10:
                 scale = float(2.0 ** -np.frexp(largest)[1])
-        if metric.code == INNER_PRODUCT:
-            return cls(metric, zero, scale)
-        bare, sums = cls(metric, zero), zero.copy()
-        some = vectors[:: max(1, len(vectors) // _SAMPLE)]
-        for start in range(0, len(some), rows_at_once(some.shape[1])):
-            sums += bare.rows(some[start : start + rows_at_once(some.shape[1])]).sum(axis=0)
-        return cls(metric, sums / len(some), scale)
+        bare, at_once = cls(metric, zero), max(_FEWEST, rows_at_once(vectors.shape[1]) // 8)
+        some = bare.rows(vectors[:: max(1, len(vectors) // at_once)])
+        return cls(metric, np.median(some, axis=0), scale)
 
     def rows(self, vectors: np.ndarray) -> np.ndarray:
         """The points of some vectors, in float64."""
@@ -57,8 +53,7 @@ class Conversion:
         if self.metric.code == COSINE:
             norms = np.sqrt((rows * rows).sum(axis=1))
             rows *= (1.0 / np.where(norms > 0, norms, 1.0))[:, None]
-        if self.metric.code != INNER_PRODUCT:
-            rows -= self.center
+        rows -= self.center
         return rows if self.scale == 1.0 else rows * self.scale
 
     def points(self, vectors: np.ndarray) -> np.ndarray:
@@ -73,10 +68,14 @@ class Conversion:
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
         """Queries as points (q, dim) float32; their length is limited, since far away only the direction matters."""
-        points = np.empty(queries.shape, np.float32)
+        return self.blurred(queries)[0]
+
+    def blurred(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Queries as points, and how far each may be from the true one (q,) float64: infinite where nobody knows."""
+        points, blurs = np.empty(queries.shape, np.float32), np.empty(len(queries))
         some = np.ascontiguousarray(queries)
-        nearest_lists.convert_queries(some, self.metric.code, self.center, self.scale, LONGEST, points)
-        return points
+        nearest_lists.convert_queries(some, self.metric.code, self.center, self.scale, LONGEST, points, blurs)
+        return points, blurs
 
 
 def padded_dim(dim: int) -> int:

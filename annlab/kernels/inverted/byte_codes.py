@@ -1,23 +1,60 @@
-"""Searching inverted lists through 8-bit codes: `scan_lists` of `flat.py` with bytes in place of floats.
+"""Comparing the 8-bit codes of inverted lists with queries.
 
-A row is low + step * code, coordinate by coordinate, so x.y = low.y + sum (step_i y_i) code_i. The first part is the
-same for all rows of a query and drops out; step_i y_i is rounded to signed bytes in steps of t for each query, and the
-surrogate is h - t (code.z): four multiplications in every int32 lane at once, and exact, from a quarter of the bytes.
+A row in the list of centroid c is c + r. Its residual r stands, coordinate by coordinate, as s_l w_i (code_i - 128):
+w are the widths of all residuals, and s_l is the step of its list, so that codes are as fine as a list is small. For a
+query q, with y = q - c,
+
+    |y - r|^2 / 2                   =  |y|^2 / 2              +  |r|^2 / 2         -  y.r
+    |q - c - r|^2 / 2 - |q|^2 / 2   =  (|c|^2 / 2 - c.q)      +  |r|^2 / 2 + c.r   -  q.r
+
+The first form is for lists that are small beside the distances between them: it is as precise as the list is small, but
+y has to be rounded to bytes for every pair. The second form rounds a query once, and |c|^2 / 2 - c.q is known from
+finding the lists. `ip` is -c.q - q.r.
+
+y_i w_i (or q_i w_i) is rounded to signed bytes z in steps of t, and y.r is s_l t (code.z - 128 sum z): four
+multiplications in every int32 lane at once, and exact, from a quarter of the bytes.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.inverted.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer
-from annlab.kernels.inverted.flat import PAIRS_IN_GROUP, PARTS_IN_GROUP, QUERIES_IN_GROUP
-from annlab.kernels.inverted.one_query import begin, end, parts
+from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_key
+from annlab.kernels.inverted.flat import (
+    PAIRS_IN_GROUP,
+    PARTS_IN_GROUP,
+    QUERIES_IN_GROUP,
+    about_centroid,
+)
+from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, list_by_list, merging, one_by_one
+from annlab.kernels.inverted.one_query import OneQuery, answering
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, ints_to_floats
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, int_registers, load, pointer, prefetch, splat, store
+from annlab.kernels.simd.registers import LANES, int_registers, load, pointer, pointers, prefetch, splat, store
 
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path
+MIDDLE = 128  # the code of a residual of zero
 _AHEAD = 4096
-_ZERO, _NOUGHT = np.int32(0), np.float32(0.0)
+_ZERO, _NOUGHT, _HALF = np.int32(0), np.float32(0.0), np.float32(0.5)
+
+
+class Bytes(NamedTuple):
+    """The lists of a storage: arrays for the door of a kernel, pointers inside."""
+
+    codes: Any  # (n, stride) uint8
+    halves: Any  # (n,) float32: |r|^2 / 2, and c.r in the second form; zeros for ip
+    widths: Any  # (dim,) float32: w
+    steps: Any  # (n_lists,) float32: s
+    centroids: Any  # (n_lists, dim) float32
+    offsets: Any  # (n_lists + 1,)
+    rounded: Any  # (q, stride) int8: queries in the second form; for one query scratch, as those that follow
+    units: Any  # (q,) float32: t of these
+    sums: Any  # (q,) int32: 128 times the sum of these
+    framed: bool  # the first form
+    dim: int
+    stride: int
+    n: int
 
 
 @inlined
@@ -56,93 +93,116 @@ def byte_row_by_row(block, sums, x, query, stride):
 
 
 @kernel
-def quantize_query(query, dim, row_steps, out, stride):
-    """out (stride,) int8: step_i y_i in steps of t, which is returned."""
-    largest = _NOUGHT
+def quantize_query(query, dim, widths, out, stride):
+    """out (stride,) int8: query_i w_i in steps of t. Returns t and 128 times the sum of out."""
+    largest, total = _NOUGHT, 0
     for i in range(dim):
-        largest = max(largest, abs(query[i] * row_steps[i]))
+        largest = max(largest, abs(query[i] * widths[i]))
     step = max(largest / np.float32(LARGEST_SIGNED), np.float32(1e-30))
-    for i in range(stride):
-        out[i] = np.int8(np.rint(query[i] * row_steps[i] / step)) if i < dim else np.int8(0)
-    return step
+    inverse = np.float32(1.0) / step
+    for i in range(dim):
+        level = np.int32(np.rint(min(max(query[i] * widths[i] * inverse, np.float32(-LARGEST_SIGNED)),
+                                     np.float32(LARGEST_SIGNED))))  # fmt: skip
+        out[i] = np.int8(level)
+        total += level
+    for i in range(dim, stride):
+        out[i] = np.int8(0)
+    return step, np.int32(MIDDLE * total)
 
 
 @entry
-def quantize_queries(path, queries, row_steps, out, steps):
-    """`quantize_query` for all queries (q, dim): out (q, stride), steps (q,)."""
+def quantize_queries(path, queries, widths, out, units, sums):
+    """`quantize_query` for all queries (q, dim): out (q, stride), units and sums (q,)."""
     dim, stride = queries.shape[1], out.shape[1]
-    y, row_step, z = pointer(queries), pointer(row_steps), pointer(out)
+    y, width, z = pointer(queries), pointer(widths), pointer(out)
     for i in range(queries.shape[0]):
-        steps[i] = quantize_query(y + i * dim, dim, row_step, z + i * stride, stride)
+        units[i], sums[i] = quantize_query(y + i * dim, dim, width, z + i * stride, stride)
 
 
-@entry
-def scan_byte_lists(path, queries, steps, codes, halves, list_offsets, pair_offsets, pairs, n_probes, alive, words_each,
-                    has_alive, keep, keys, bounds, lengths, values, rows, group, found, low, high):  # fmt: skip
-    """Offer the rows of every list, by their codes, to the queries that probe it.
+@kernel
+def prepare(lists, queries, label, pair, room, place):
+    """The bytes of a pair, and the base of its values."""
+    dim, stride, q, operand = lists.dim, lists.stride, pair // queries.n_probes, room.operands + place * room.stride
+    if lists.framed:
+        centroid = lists.centroids + label * dim
+        square, _ = about_centroid(queries.points + q * dim, centroid, centroid, dim, room.frame)
+        unit, room.sums[place] = quantize_query(room.frame, dim, lists.widths, operand, stride)
+        room.bases[place] = _HALF * square
+    else:
+        for i in range(0, stride, REGISTER_BYTES):
+            store(operand + i, load(lists.rounded + q * stride + i))
+        unit, room.sums[place] = lists.units[q], lists.sums[q]
+        room.bases[place] = queries.coarse[pair]
+    room.factors[place] = unit * lists.steps[label]
+    room.errors[place] = _NOUGHT
 
-    queries (q, stride) int8 in steps (q,); codes (n, stride) uint8, n >= LANES; halves (n,); the rest as in
-    `scan_lists`.
-    """
-    n, stride, capacity = codes.shape[0], codes.shape[1], values.shape[1]
-    z, step, x, half = pointer(queries), pointer(steps), pointer(codes), pointer(halves)
-    pair, bit, bound, length = pointer(pairs), pointer(alive), pointer(bounds), pointer(lengths)
-    value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    member, out = pointer(group), pointer(found) + FRONT
+
+@inlined
+def _values(room, place, products, halves):
+    """The values of LANES rows for a pair."""
+    product = ints_to_floats(products - splat(room.sums[place])) * splat(room.factors[place])
+    return splat(room.bases[place]) + (halves - product)
+
+
+@inlined
+def _tile_of_batch(lists, label, row, start, room, n_groups):
+    """Values of LANES rows from `row` on (or of the last ones) for all prepared pairs."""
+    stride = lists.stride
     block, sums = int_registers(PAIRS_IN_GROUP), int_registers(PARTS_IN_GROUP)
-    for label in range(list_offsets.shape[0] - 1):
-        p, n_pairs = pair + pair_offsets[label], pair_offsets[label + 1] - pair_offsets[label]
-        if n_pairs == 0:
-            continue
-        for j in range(-(-n_pairs // QUERIES_IN_GROUP) * QUERIES_IN_GROUP):
-            own = z + p[min(j, n_pairs - 1)] // n_probes * stride
-            for i in range(0, stride, REGISTER_BYTES):
-                store(member + j * stride + i, load(own + i))
-        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
-            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
-            for r in range(start, stop, LANES):
-                s = min(r, n - LANES)
-                for i in range(0, LANES * stride, 64):
-                    prefetch(x + s * stride + i + _AHEAD)
-                for g in range(0, n_pairs, QUERIES_IN_GROUP):
-                    byte_tile(block, sums, x + s * stride, member + g * stride, QUERIES_IN_GROUP, stride)
-                    for j in range(QUERIES_IN_GROUP):
-                        own = splat(step[p[min(g + j, n_pairs - 1)] // n_probes])
-                        store(out + (g + j) * CHUNK_WIDTH + (s - start),
-                              load(half + s) - ints_to_floats(sums[j * QUARTER]) * own)  # fmt: skip
-            for j in range(n_pairs):
-                q = p[j] // n_probes
-                lower, length[q] = offer(
-                    out + j * CHUNK_WIDTH, stop - start, start, bit + q * words_each, has_alive, bound[q], length[q],
-                    value + q * capacity, row + q * capacity, capacity, keep, key, a, b,
-                )  # fmt: skip
-                if lower < bound[q]:  # threads share the bounds, so write them seldom
-                    bound[q] = lower
+    s = min(row, lists.n - LANES)
+    for i in range(0, LANES * stride, 64):
+        prefetch(lists.codes + (s * stride + i + _AHEAD))
+    for g in range(n_groups):
+        first = g * QUERIES_IN_GROUP
+        byte_tile(block, sums, lists.codes + s * stride, room.operands + first * stride, QUERIES_IN_GROUP, stride)
+        out = room.found + (first * CHUNK_WIDTH + FRONT + (s - start))
+        for j in range(QUERIES_IN_GROUP):
+            store(out + j * CHUNK_WIDTH, _values(room, first + j, sums[j * QUARTER], load(lists.halves + s)))
+
+
+@inlined
+def _tile_of_one(lists, label, row, start, room):
+    """Values of LANES rows from `row` on (or of the last ones) for one query."""
+    block, sums = int_registers(LANES), int_registers(QUARTER)
+    s = min(row, lists.n - LANES)
+    byte_row_by_row(block, sums, lists.codes + s * lists.stride, room.operands, lists.stride)
+    store(room.found + (FRONT + s - start), _values(room, 0, sums[0], load(lists.halves + s)))
+
+
+@inlined
+def _fetch(lists, label):
+    """Ask for the beginning of a list."""
+    place = lists.codes + lists.offsets[label] * lists.stride
+    for ahead in range(0, 1024, 64):
+        prefetch(place + ahead)
+
+
+@inlined
+def _make_ready(lists, y):
+    """In the second form, round the query."""
+    if not lists.framed:
+        lists.units[0], lists.sums[0] = quantize_query(y, lists.dim, lists.widths, lists.rounded, lists.stride)
+
+
+_scan = list_by_list(LANES, QUERIES_IN_GROUP, prepare, _tile_of_batch, settle_by_key)
+_answer = answering(_make_ready, one_by_one(LANES, prepare, _tile_of_one, _fetch, settle_by_key), settle_by_key)
+_merge = merging(settle_by_key)
 
 
 @entry
-def search_byte_lists_one(path, query, metric, center, scale, longest, panels, half_norms, list_offsets, n_probes,
-                          keep, alive, has_alive, keys, vectors, floats, longs, rows, distances, ids, row_bytes,
-                          counters, row_steps, quantized, codes, halves):  # fmt: skip
-    """`lists.search_lists_one` by codes; quantized (stride,) int8 is scratch."""
-    n, stride, capacity, bit, key = codes.shape[0], codes.shape[1], rows.shape[0], pointer(alive), pointer(keys)
-    z, x, half, row = pointer(quantized), pointer(codes), pointer(halves), pointer(rows)
-    y, probes, _, _, free = begin(query, metric, center, scale, longest, panels, half_norms, list_offsets.shape[0] - 1,
-                                  n_probes, floats, longs)  # fmt: skip
-    step = quantize_query(y, row_steps.shape[0], pointer(row_steps), z, stride)
-    value, out, a, b = parts(free, capacity)
-    block, sums = int_registers(LANES), int_registers(QUARTER)
-    bound, length, looked_at = FIRST_BOUND, 0, 0
-    for probe in range(n_probes):
-        label = probes[probe]
-        looked_at += list_offsets[label + 1] - list_offsets[label]
-        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
-            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
-            for r in range(start, stop, LANES):
-                s = min(r, n - LANES)
-                byte_row_by_row(block, sums, x + s * stride, z, stride)
-                store(out + (s - start), load(half + s) - ints_to_floats(sums[0]) * splat(step))
-            bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
-                                  key, a, b)  # fmt: skip
-    return end(query, metric, vectors, keys, keep, list_offsets.shape[0] - 1, n_probes, longs, value, row, length, a, b,
-               distances, ids, looked_at, row_bytes, counters)  # fmt: skip
+def scan_lists(path, lists: Bytes, queries: Queries, share: Share, room: Room):
+    """Offer the rows of the share's lists, by their codes, to the queries that probe them."""
+    _scan(pointers(Bytes(*lists)), pointers(Queries(*queries)), pointers(Share(*share)), pointers(Room(*room)))
+
+
+@entry
+def finish(path, queries: Queries, parts: Parts, start, stop, room: Room, result):
+    """Put what was found for the queries start..stop-1 together: see `merging`."""
+    _merge(pointers(Queries(*queries)), pointers(Parts(*parts)), start, stop, pointers(Room(*room)), pointer(result))
+
+
+@entry
+def search_one(path, lists: Bytes, one: OneQuery, query, operands):
+    """The nearest vectors to one query, found by codes: see `answering`. operands: scratch, int8 (stride,)."""
+    bytes_of, asked = pointers(Bytes(*lists)), pointers(OneQuery(*one))
+    return _answer(bytes_of, asked, query, pointer(operands), operands.shape[0])

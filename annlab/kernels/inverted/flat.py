@@ -1,32 +1,70 @@
-"""Scanning the rows of inverted lists.
+"""Comparing the vectors of inverted lists with queries.
 
-The surrogate of a row x for a query is `h - w (x.y)`, with y the converted query, and smaller is nearer: h is
-|x - m|^2 / 2 for `l2` (the query less the center m is y, so that what all rows of a query have in common drops out), w
-is 1 / |x| for `cosine`, and both are trivial for `ip`.
+The query of a pair is taken about the list's centroid c: y = q - c, with q the converted query. A row x of the list is
+c + r (about the center of all data), and half its squared distance from the query is
 
-Lists are contiguous rows, as they are in memory: nothing is packed. A batch goes list by list, not query by query: all
-queries that probe a list meet while it is in the cache, QUERIES_IN_GROUP of them at a time. A tile is LANES rows
-against these. Every pair of row and query has a register of partial sums, which are folded together until one register
-holds the sums of a query. One query alone reads memory from one end to the other, since that is what it waits for.
-Either way a pair's sum has the same terms in the same order, so that the answer does not depend on what else is in the
-batch.
+    |y - r|^2 / 2  =  |y|^2 / 2 + |r|^2 / 2 - y.r        (for cosine of normalised x and q: the cosine distance itself)
+
+all of whose terms are as small as the list, so that float32 tells rows apart that lie near each other, wherever that
+is. What is scanned are residuals r, or the stored vectors as they are: then y.r = w y.x - y.(c + m), with m the center
+of all data and w = 1 / |x| for cosine, and the second part is the same for all rows of a pair. `ip` is -q.x, or for
+residuals -q.c - q.r. `inverted/flat_lists.py` derives how far such a value may be from the true one.
+
+A tile is LANES rows against QUERIES_IN_GROUP queries. Every pair of row and query has a register of partial sums, which
+are folded together until one register holds the sums of a query. One query alone goes row by row. Either way a sum has
+the same terms in the same order.
 """
+
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.distance import COSINE
-from annlab.kernels.inverted.candidates import CHUNK_ROWS, CHUNK_WIDTH, FIRST_BOUND, FRONT, offer
-from annlab.kernels.inverted.one_query import begin, end, parts
+from annlab.kernels.distance import INNER_PRODUCT
+from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_distance
+from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, list_by_list, merging, one_by_one
+from annlab.kernels.inverted.one_query import OneQuery, answering
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.simd.path import entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, float_registers, fma, load, load_first, pointer, prefetch, splat, store
+from annlab.kernels.simd.registers import (
+    LANES,
+    float_registers,
+    fma,
+    load,
+    load_first,
+    pointer,
+    pointers,
+    prefetch,
+    splat,
+    store,
+    total,
+)
 
 QUERIES_IN_GROUP = 6 if LANES == 16 else 3  # 4 sums each, and a register: 30 of 32, or 15 of 16
 PAIRS_IN_GROUP, PARTS_IN_GROUP = 4 * QUERIES_IN_GROUP, QUARTER * QUERIES_IN_GROUP
 _AHEAD = 8192 // 4  # elements to ask for ahead of their use
-AHEAD_OF_LIST = 4096  # bytes of the next list to ask for
+_AHEAD_OF_LIST = 4096  # bytes of the next list to ask for
 _LINE = 16  # elements that arrive together
-_ZERO = np.float32(0.0)
+_ZERO, _NOUGHT = np.float32(0.0), 0.0
+_UNDERFLOW = 2.0**-120  # of a term, all that is rounded to zero included
+UNSURE = np.float32(1e30)  # the error of a pair that nothing is known about: all its rows pass
+
+
+class Flat(NamedTuple):
+    """The lists of a storage: arrays for the door of a kernel, pointers inside."""
+
+    rows: Any  # (n, dim) float32
+    halves: Any  # (n,) float32: |r|^2 / 2, zeros for ip
+    scales: Any  # (n,) float32: w, read for cosine if the rows are not residuals
+    reach: Any  # (n_lists,) float32: the longest residual of a list; for ip the longest row as it is scanned
+    away: Any  # (n_lists,) float32: |c| + |m|, by which products with the rows are longer; zeros for residuals
+    centroids: Any  # (n_lists, dim) float32
+    center: Any  # (dim,) float32: m, zeros for residuals
+    offsets: Any  # (n_lists + 1,): where lists begin
+    residual: bool
+    scaled: bool  # whether scales are to be read
+    dim: int
+    n: int
 
 
 @inlined
@@ -84,107 +122,150 @@ def row_by_row(block, sums, x, query, dim):
 
 
 @kernel
+def about_centroid(y, centroid, center, dim, out):
+    """out = y - centroid in whole registers, zeros behind dim; |out|^2 and out.(centroid + center), in float32."""
+    square, along, i = splat(_ZERO), splat(_ZERO), 0
+    while i < dim:
+        if i + LANES <= dim:
+            c, m, own = load(centroid + i), load(center + i), load(y + i)
+        else:
+            c, m, own = load_first(centroid + i, dim - i), load_first(center + i, dim - i), load_first(y + i, dim - i)
+        own = own - c
+        store(out + i, own)
+        square, along = fma(own, own, square), fma(own, c + m, along)
+        i += LANES
+    return total(square), total(along)
+
+
+@kernel
+def squared_length(y, dim):
+    """|y|^2 in float32."""
+    square, i = splat(_ZERO), 0
+    while i < dim:
+        own = load(y + i) if i + LANES <= dim else load_first(y + i, dim - i)
+        square = fma(own, own, square)
+        i += LANES
+    return total(square)
+
+
+@kernel
 def arrange(query, dim, out):
     """A query (dim,) in whole registers, the last one with its last coordinates, zeros in place of repeated ones."""
     whole = dim - dim % LANES
-    for i in range(whole):
-        out[i] = query[i]
+    for i in range(0, whole, LANES):
+        store(out + i, load(query + i))
     if whole < dim:
         start = max(0, dim - LANES)
         for lane in range(LANES):
             out[whole + lane] = query[start + lane] if whole <= start + lane < dim else _ZERO
 
 
+@inlined
+def rounding_of(dim):
+    """How far float32 sums of dim products may be off, for each unit of their magnitudes."""
+    return (dim / LANES + 20.0) * 2.0**-24
+
+
 @kernel
-def gather(queries, dim, stride, pairs, n_probes, n, group):
-    """Arrange the queries of n pairs one behind the other, up to whole groups."""
-    for j in range(-(-n // QUERIES_IN_GROUP) * QUERIES_IN_GROUP):
-        arrange(queries + pairs[min(j, n - 1)] // n_probes * dim, dim, group + j * stride)
+def error_of(length, reach, away, blur, dim, residual, is_product):
+    """Half the interval that holds the true value of every row of a pair: see `inverted/flat_lists.py`."""
+    rounding = rounding_of(dim)
+    if is_product:
+        return rounding * length * (away + reach) + dim * _UNDERFLOW
+    own = blur + 2.0**-23 * length + (2.0**-24 * reach if residual else 0.0)
+    of_sums = length * (0.5 * length + 2.0 * away + reach) + 0.5 * reach * reach
+    return rounding * of_sums + own * (length + reach + own) + dim * _UNDERFLOW
 
 
-@entry
-def scan_lists(path, queries, vectors, halves, scales, metric, list_offsets, pair_offsets, pairs, n_probes, alive,
-               words_each, has_alive, keep, keys, bounds, lengths, values, rows, group, found, low, high):  # fmt: skip
-    """Offer the rows of every list to the queries that probe it.
+@kernel
+def prepare(lists, queries, label, pair, room, place):
+    """The query of a pair about the list's centroid; the base of its values and their error."""
+    dim, q, metric = lists.dim, pair // queries.n_probes, queries.metric
+    y, operand = queries.points + q * dim, room.operands + place * room.stride
+    if metric == INNER_PRODUCT:
+        square, base = squared_length(y, dim), queries.coarse[pair] if lists.residual else _ZERO
+        arrange(y, dim, operand)
+    else:
+        square, along = about_centroid(y, lists.centroids + label * dim, lists.center, dim, room.frame)
+        base = np.float32(0.5) * square + (_ZERO if lists.residual else along)
+        arrange(room.frame, dim, operand)
+    error = error_of(math.sqrt(np.float64(square)), np.float64(lists.reach[label]), np.float64(lists.away[label]),
+                     queries.blurs[q], dim, lists.residual, metric == INNER_PRODUCT)  # fmt: skip
+    if not error < UNSURE:
+        for i in range(room.stride):
+            operand[i] = _ZERO
+        base, error = _ZERO, np.float64(UNSURE)
+    room.errors[place] = np.float32(1.000001 * error)
+    room.bases[place] = base - np.float32(1.000002 * error)
 
-    queries (q, dim) converted; vectors (n, dim), n >= LANES; halves (n,) h and scales (n,) w, read for cosine only; the
-    rows of list l are list_offsets[l]..list_offsets[l + 1] - 1, and the pairs query * n_probes + rank that probe it
-    pairs[pair_offsets[l]:pair_offsets[l + 1]]. Scratch: group (as many rows as a list has pairs, in whole groups,
-    stride), found (as many, CHUNK_WIDTH). The rest as in `offer`.
-    """
-    dim, n, capacity, stride = vectors.shape[1], vectors.shape[0], values.shape[1], group.shape[1]
-    y, x, half, scale = pointer(queries), pointer(vectors), pointer(halves), pointer(scales)
-    pair, bit, bound, length = pointer(pairs), pointer(alive), pointer(bounds), pointer(lengths)
-    value, row, key, a, b = pointer(values), pointer(rows), pointer(keys), pointer(low), pointer(high)
-    member, out = pointer(group), pointer(found) + FRONT
+
+@inlined
+def _tile_of_batch(lists, label, row, start, room, n_groups):
+    """Values of LANES rows from `row` on (or of the last ones) for all prepared pairs."""
+    dim, stride = lists.dim, room.stride
     block, members = float_registers(PAIRS_IN_GROUP), float_registers(QUERIES_IN_GROUP)
     sums = float_registers(PARTS_IN_GROUP)
-    for label in range(list_offsets.shape[0] - 1):
-        p, n_pairs = pair + pair_offsets[label], pair_offsets[label + 1] - pair_offsets[label]
-        if n_pairs == 0:
-            continue
-        gather(y, dim, stride, p, n_probes, n_pairs, member)
-        n_groups = -(-n_pairs // QUERIES_IN_GROUP)
-        share = -(-LANES * dim // (_LINE * n_groups)) * _LINE  # of the rows ahead, asked for by a tile
-        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
-            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
-            for r in range(start, stop, LANES):
-                s = min(r, n - LANES)  # the last tile may begin before the chunk
-                ahead = x + s * dim + _AHEAD
-                for g in range(n_groups):
-                    for i in range(0, share, _LINE):
-                        prefetch(ahead + i)
-                    ahead += share
-                    tile(block, members, sums, x + s * dim, member + g * QUERIES_IN_GROUP * stride, QUERIES_IN_GROUP,
-                         dim, stride)  # fmt: skip
-                    place = out + g * QUERIES_IN_GROUP * CHUNK_WIDTH + (s - start)
-                    for j in range(QUERIES_IN_GROUP):
-                        total = sums[j * QUARTER]
-                        if metric == COSINE:
-                            total = total * load(scale + s)
-                        store(place + j * CHUNK_WIDTH, load(half + s) - total)
-            for j in range(n_pairs):
-                q = p[j] // n_probes
-                lower, length[q] = offer(
-                    out + j * CHUNK_WIDTH, stop - start, start, bit + q * words_each, has_alive, bound[q], length[q],
-                    value + q * capacity, row + q * capacity, capacity, keep, key, a, b,
-                )  # fmt: skip
-                if lower < bound[q]:  # threads share the bounds, so write them seldom
-                    bound[q] = lower
+    s = min(row, lists.n - LANES)  # the last tile may begin before the chunk
+    share = -(-LANES * dim // (_LINE * n_groups)) * _LINE  # of the rows ahead, asked for by a group
+    ahead = lists.rows + s * dim + _AHEAD
+    for g in range(n_groups):
+        for i in range(0, share, _LINE):
+            prefetch(ahead + i)
+        ahead += share
+        first = g * QUERIES_IN_GROUP
+        tile(block, members, sums, lists.rows + s * dim, room.operands + first * stride, QUERIES_IN_GROUP, dim, stride)
+        place = room.found + (first * CHUNK_WIDTH + FRONT + (s - start))
+        for j in range(QUERIES_IN_GROUP):
+            product = sums[j * QUARTER]
+            if lists.scaled:
+                product = product * load(lists.scales + s)
+            store(place + j * CHUNK_WIDTH, splat(room.bases[first + j]) + (load(lists.halves + s) - product))
+
+
+@inlined
+def _tile_of_one(lists, label, row, start, room):
+    """Values of LANES rows from `row` on (or of the last ones) for one query."""
+    block, sums = float_registers(LANES), float_registers(QUARTER)
+    s = min(row, lists.n - LANES)
+    row_by_row(block, sums, lists.rows + s * lists.dim, room.operands, lists.dim)
+    product = sums[0]
+    if lists.scaled:
+        product = product * load(lists.scales + s)
+    store(room.found + (FRONT + s - start), splat(room.bases[0]) + (load(lists.halves + s) - product))
+
+
+@inlined
+def _fetch(lists, label):
+    """Ask for the beginning of a list."""
+    place = lists.rows + lists.offsets[label] * lists.dim
+    for ahead in range(0, _AHEAD_OF_LIST // 4, _LINE):
+        prefetch(place + ahead)
+
+
+@inlined
+def _make_ready(lists, y):
+    """Nothing is done once for a query."""
+
+
+_scan = list_by_list(LANES, QUERIES_IN_GROUP, prepare, _tile_of_batch, settle_by_distance)
+_loop = one_by_one(LANES, prepare, _tile_of_one, _fetch, settle_by_distance)
+_answer = answering(_make_ready, _loop, settle_by_distance)
+_merge = merging(settle_by_distance)
 
 
 @entry
-def search_lists_one(path, query, metric, center, scale, longest, panels, half_norms, list_offsets, n_probes, keep,
-                     alive, has_alive, keys, vectors, floats, longs, rows, distances, ids, row_bytes, counters, points,
-                     halves, scales):  # fmt: skip
-    """The nearest vectors to one query, among the `keep` best rows of its lists: see `inverted/one_query.py`.
+def scan_lists(path, lists: Flat, queries: Queries, share: Share, room: Room):
+    """Offer the rows of the share's lists to the queries that probe them."""
+    _scan(pointers(Flat(*lists)), pointers(Queries(*queries)), pointers(Share(*share)), pointers(Room(*room)))
 
-    points (n, dim): the rows as they are scanned, halves and scales as in `scan_lists`.
-    Returns how many rows were kept.
-    """
-    dim, n, capacity, bit, key = points.shape[1], points.shape[0], rows.shape[0], pointer(alive), pointer(keys)
-    x, half, scaling, row = pointer(points), pointer(halves), pointer(scales), pointer(rows)
-    converted, probes, _, y, free = begin(query, metric, center, scale, longest, panels, half_norms,
-                                          list_offsets.shape[0] - 1, n_probes, floats, longs)  # fmt: skip
-    arrange(converted, dim, y)
-    value, out, a, b = parts(free, capacity)
-    block, sums = float_registers(LANES), float_registers(QUARTER)
-    bound, length, looked_at = FIRST_BOUND, 0, 0
-    for probe in range(n_probes):
-        label, following = probes[probe], list_offsets[probes[min(probe + 1, n_probes - 1)]]
-        for ahead in range(0, AHEAD_OF_LIST // 4, _LINE):
-            prefetch(x + following * dim + ahead)
-        looked_at += list_offsets[label + 1] - list_offsets[label]
-        for start in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
-            stop = min(start + CHUNK_ROWS, list_offsets[label + 1])
-            for r in range(start, stop, LANES):
-                s = min(r, n - LANES)
-                row_by_row(block, sums, x + s * dim, y, dim)
-                total = sums[0]
-                if metric == COSINE:
-                    total = total * load(scaling + s)
-                store(out + (s - start), load(half + s) - total)
-            bound, length = offer(out, stop - start, start, bit, has_alive, bound, length, value, row, capacity, keep,
-                                  key, a, b)  # fmt: skip
-    return end(query, metric, vectors, keys, keep, list_offsets.shape[0] - 1, n_probes, longs, value, row, length, a, b,
-               distances, ids, looked_at, row_bytes, counters)  # fmt: skip
+
+@entry
+def finish(path, queries: Queries, parts: Parts, start, stop, room: Room, result):
+    """Put what was found for the queries start..stop-1 together: see `merging`."""
+    _merge(pointers(Queries(*queries)), pointers(Parts(*parts)), start, stop, pointers(Room(*room)), pointer(result))
+
+
+@entry
+def search_one(path, lists: Flat, one: OneQuery, query, operands):
+    """The nearest vectors to one query: see `answering`."""
+    return _answer(pointers(Flat(*lists)), pointers(OneQuery(*one)), query, pointer(operands), operands.shape[0])

@@ -92,31 +92,39 @@ def smallest(surrogates, length, n, low, high, values, places):
 def convert_query(query, dim, metric, center, scale, longest, out, stride):
     """out (stride,) float32, zeros behind dim: a query as rows are converted, with no coordinate above `longest`.
 
-    For ip it is scaled by a power of two to a largest coordinate below 1.
+    For ip it keeps its direction only: it is scaled by a power of two to a largest coordinate below 1, and not centred,
+    which changes the inner products with all rows alike. Returns how far the rounded query may be from the true one:
+    infinite if it had to be shortened, or is a zero vector where only directions count.
     """
-    factor, largest, shrunk = scale, 0.0, 1.0
+    factor, largest, shrunk, given, squared = scale, 0.0, 1.0, 0.0, 0.0
+    middle, blur = 0.0 if metric == INNER_PRODUCT else scale, 0.0
     if metric == COSINE:
         inverse = inverse_norm(query, dim)
         factor = inverse if inverse > 0.0 else 1.0
+        blur = 0.0 if inverse > 0.0 else np.inf
     for i in range(dim):
-        largest = max(largest, abs(query[i] * factor - center[i] * scale))
+        largest = max(largest, abs(query[i] * factor - center[i] * middle))
+        given = max(given, abs(query[i] * factor) + abs(center[i] * middle))
     if metric == INNER_PRODUCT:
         shrunk = math.ldexp(1.0, -math.frexp(largest)[1])
     elif largest > longest:
-        shrunk = longest / largest
+        shrunk, blur = longest / largest, np.inf
     for i in range(dim):
-        out[i] = np.float32((query[i] * factor - center[i] * scale) * shrunk)
+        value = (query[i] * factor - center[i] * middle) * shrunk
+        out[i] = np.float32(value)
+        squared += value * value
     for i in range(dim, stride):
         out[i] = _ZERO
+    return blur + 2.0**-23 * math.sqrt(squared) + 2.0**-48 * math.sqrt(np.float64(dim)) * given
 
 
 @entry
-def convert_queries(path, queries, metric, center, scale, longest, out):
-    """`convert_query` for all queries (q, dim)."""
+def convert_queries(path, queries, metric, center, scale, longest, out, blurs):
+    """`convert_query` for all queries (q, dim): out (q, dim), and what it returns in blurs (q,)."""
     dim, stride = queries.shape[1], out.shape[1]
     q, middle, result = pointer(queries), pointer(center), pointer(out)
     for i in range(queries.shape[0]):
-        convert_query(q + i * dim, dim, metric, middle, scale, longest, result + i * stride, stride)
+        blurs[i] = convert_query(q + i * dim, dim, metric, middle, scale, longest, result + i * stride, stride)
 
 
 @entry

@@ -1,78 +1,130 @@
 """One query of an inverted file in a single call: convert it, find its lists, scan them, score the best rows.
 
 For one query on a small set, what Python does between kernels takes longer than they do, and finds its own data gone
-from the caches. So all of it is one kernel: `begin` and `end` here, and between them the scan of a storage
-(`inverted/flat.py`, `inverted/byte_codes.py`, `inverted/product_codes.py`), which also holds the entry that Python
-calls. Entries begin with the same arguments, those of `begin` and `end`, as `OneQuery` in `inverted.py` puts them
-together.
-
-Scratch: floats (float_scratch(...),), longs (n_probes + keep,) int64, rows (capacity_for(keep),) int32.
+from the caches. So all of it is one kernel, put together here from the loop and the tiles of a storage.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, capacity_for, scratch_width, take_out
+from annlab.kernels.inverted.candidates import CHUNK_WIDTH, Buffer, Measuring, finishing, scratch_width
+from annlab.kernels.inverted.loops import Queries, Room
 from annlab.kernels.inverted.nearest_lists import centroid_surrogates_one, convert_query, smallest
 from annlab.kernels.scoring import nearest_of
 from annlab.kernels.simd.path import kernel
-from annlab.kernels.simd.registers import LANES, float_registers, pointer
+from annlab.kernels.simd.registers import LANES, float_registers
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS
 
 _INFINITY = np.inf
+_NUMBERS = LANES  # room for the numbers of a pair
 _DISTANCES, _VISITED, _BYTES = 0, 1, 2  # columns of the counters, see common/statistics.py
 
 
-def float_scratch(stride: int, n_panels: int, n_probes: int, keep: int) -> int:
+class OneQuery(NamedTuple):
+    """A query, what is needed to find its lists, and room for what is found: arrays for the door, pointers inside."""
+
+    query: Any  # (1, dim), of the element type of the vectors
+    metric: int
+    center: Any  # (dim,) float64
+    scale: float
+    longest: float  # coordinate of a converted query
+    panels: Any  # of the centroids, and
+    half_norms: Any
+    n_panels: int
+    n_lists: int
+    n_probes: int
+    k: int
+    keep: int  # rows that the scan keeps, to be scored by the vectors
+    loose: Any  # (n_lists,) int64: rows of a list that are kept besides
+    capacity: int  # of the buffer
+    alive: Any  # (words,) of the rows that may be returned, read if has_alive
+    has_alive: bool
+    keys: Any  # (n,) int64: the ids of the rows
+    vectors: Any
+    n: int
+    floats: Any  # scratch: float_scratch(...)
+    longs: Any  # scratch: long_scratch(...)
+    doubles: Any  # scratch: double_scratch(...)
+    rows: Any  # scratch: int32 (capacity + 1,)
+    distances: Any  # (1, k): the result, as well as ids
+    ids: Any
+    row_bytes: int  # that the scan reads for a row
+    counters: Any  # (1, N_COUNTERS) int64, added to
+
+
+def float_scratch(stride: int, n_panels: int, n_probes: int, capacity: int) -> int:
     """Floats of scratch for a query of `stride` coordinates, whole registers of them."""
-    capacity = capacity_for(keep)
-    probing, scanning = 3 * n_panels * PANEL_ROWS + 4 * LANES, capacity + CHUNK_WIDTH + 2 * scratch_width(capacity)
-    return 2 * stride + n_probes + max(probing, scanning)
+    probing, scoring = 3 * n_panels * PANEL_ROWS + 4 * LANES, 4 * capacity + 8 * LANES
+    return 2 * stride + LANES + n_probes + _NUMBERS + CHUNK_WIDTH + 2 * scratch_width(capacity) + max(probing, scoring)
+
+
+def long_scratch(n_probes: int, capacity: int) -> int:
+    """Integers of scratch: the lists, how many rows to keep, candidates, and keys of the best."""
+    return n_probes + 1 + 2 * capacity
+
+
+def double_scratch(capacity: int) -> int:
+    """Numbers of scratch: the query's blur, and distances."""
+    return 1 + 2 * capacity
 
 
 @kernel
-def begin(query, metric, center, scale, longest, panels, half_norms, n_lists, n_probes, floats, longs):
-    """Convert a query (1, dim) and find its lists.
+def _room_in(one, operands, stride, padded):
+    """The scratch of a scan, in that of a query; and what is left of it."""
+    width = max(one.capacity, CHUNK_WIDTH) + 2 * LANES
+    numbers = one.floats + (2 * padded + LANES + one.n_probes)
+    found = numbers + _NUMBERS
+    low = found + CHUNK_WIDTH
+    room = Room(operands, stride, numbers, numbers + 1, numbers + 2, one.rows + one.capacity,
+                one.floats + (padded + one.n_probes), found, low, low + width, one.doubles + 1,
+                one.longs + (one.n_probes + 1 + one.capacity))  # fmt: skip
+    return room, low + 2 * width
 
-    center (dim,), scale and longest as in `convert_query`; panels and half_norms of the centroids. Returns, as places
-    in the scratch, the converted query, the lists and their surrogates, nearest first, room for another query and for
-    the scan.
+
+def answering(make_ready: Callable[..., Any], scan: Callable[..., Any],
+              settle: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
+    """One query from its beginning to its end, with the loop `scan` of a storage.
+
+    `make_ready` is given the lists and the converted query before these are scanned.
     """
-    dim, n_panels, width = query.shape[1], panels.shape[0], panels.shape[0] * PANEL_ROWS
-    stride = -(-dim // LANES) * LANES
-    y, probes, free = pointer(floats), pointer(longs), pointer(floats) + 2 * stride + n_probes
-    coarse, block = y + 2 * stride, float_registers(ACCUMULATORS)
-    convert_query(pointer(query), dim, metric, pointer(center), scale, longest, y, stride)
-    centroid_surrogates_one(y, pointer(panels), pointer(half_norms), n_panels, dim, block, free)
-    smallest(free, n_lists, n_probes, free + width, free + 2 * width + 2 * LANES, coarse, probes)
-    return y, probes, coarse, y + stride, free
+    take_out = finishing(settle)
 
+    @kernel
+    def answer(lists, one, query, operands, stride):
+        """Fill distances and ids with the nearest of the rows that the scan keeps; inf and -1 behind.
 
-@kernel
-def parts(free, capacity):
-    """Values (capacity,), found (its row 0 behind FRONT), low and high, in the room for the scan."""
-    low = free + capacity + CHUNK_WIDTH
-    width = max(capacity, CHUNK_WIDTH) + 2 * LANES
-    return free, free + capacity + FRONT, low, low + width
+        query (1, dim) is that of `one`, as an array; operands: scratch for what `prepare` makes, stride each.
+        Counted as in `SearchStats`: the rows that were looked at and the centroids. Returns how many rows were kept.
+        """
+        dim, width, n_probes, k = lists.dim, one.n_panels * PANEL_ROWS, one.n_probes, one.k
+        padded = -(-dim // LANES) * LANES
+        room, free = _room_in(one, operands, stride, padded)
+        y, coarse = one.floats, one.floats + padded
+        probes, wanted, candidates = one.longs, one.longs + n_probes, one.longs + (n_probes + 1)
+        block = float_registers(ACCUMULATORS)
+        one.doubles[0] = convert_query(one.query, dim, one.metric, one.center, one.scale, one.longest, y, padded)
+        make_ready(lists, y)
+        centroid_surrogates_one(y, one.panels, one.half_norms, one.n_panels, dim, block, free)
+        smallest(free, one.n_lists, n_probes, free + width, free + (2 * width + 2 * LANES), coarse, probes)
+        wanted[0] = one.keep
+        for probe in range(n_probes):
+            wanted[0] += one.loose[probes[probe]]
+        queries = Queries(one.query, y, one.doubles, coarse, wanted, n_probes, one.metric, one.alive, 0, one.has_alive,
+                          one.keys, one.vectors)  # fmt: skip
+        measuring = Measuring(one.query, one.vectors, one.keys, dim, one.metric, room.distances, room.best_keys)
+        buffer = Buffer(free, one.rows, one.capacity, wanted[0], np.float32(0.0), room.low, room.high)
+        length, error, looked_at = scan(lists, queries, probes, buffer, measuring, room)
+        last = Buffer(free, one.rows, one.capacity, wanted[0], error, room.low, room.high)
+        length = take_out(last, length, measuring, candidates)
+        size = nearest_of(query, 0, one.vectors, one.n, one.vectors, dim, one.keys, candidates, length, k, one.metric,
+                          one.distances, one.ids, free)  # fmt: skip
+        for i in range(size, k):
+            one.distances[i], one.ids[i] = _INFINITY, -1
+        one.counters[_DISTANCES] += looked_at + one.n_lists
+        one.counters[_VISITED] += n_probes
+        one.counters[_BYTES] += looked_at * one.row_bytes + one.n_lists * 4 * dim
+        return length
 
-
-@kernel
-def end(query, metric, vectors, keys, keep, n_lists, n_probes, longs, values, rows, length, low, high, distances, ids,
-        looked_at, row_bytes, counters):  # fmt: skip
-    """Fill distances and ids (1, k) with the nearest of the `keep` best rows of a scan's buffer; inf and -1 behind.
-
-    Scoring uses the buffer anew. Counted as in `SearchStats`: the rows that were looked at, of row_bytes each, and the
-    centroids.
-
-    Returns how many rows the buffer held, `keep` at most.
-    """
-    candidates, k, dim = pointer(longs) + n_probes, distances.shape[1], query.shape[1]
-    length = take_out(values, rows, length, keep, pointer(keys), low, high, candidates)
-    x, best, best_ids = pointer(vectors), pointer(distances), pointer(ids)
-    size = nearest_of(query, 0, x, vectors.shape[0], x, dim, pointer(keys), candidates, length, k, metric, best,
-                      best_ids, values)  # fmt: skip
-    for i in range(size, k):
-        best[i], best_ids[i] = _INFINITY, -1
-    counters[0, _DISTANCES] += looked_at + n_lists
-    counters[0, _VISITED] += n_probes
-    counters[0, _BYTES] += looked_at * row_bytes + n_lists * 4 * dim
-    return length
+    return answer

@@ -1,15 +1,13 @@
 """Scanning 4-bit product codes: table lookups inside registers (F. Andre, A.-M. Kermarrec, N. Le Scouarnec, "Cache
 Locality Is Not Enough: High-Performance Nearest Neighbor Search with Product Quantization Fast Scan", VLDB 2015).
 
-A row in the list of centroid c is c + r, its residual r is stored as one of 16 codewords for every two dimensions, and
-for a query y (as converted, see `kernels/inverted/flat.py`)
+A row in the list of centroid c is c + r. Its residual r is s_l times a vector of codewords, one of 16 for every two
+dimensions, and s_l is the size of its list. A query q is compared with it in one of the two forms that
+`kernels/inverted/byte_codes.py` explains: by y = q - c, pair by pair, or by q itself.
 
-    |c + r - y|^2 / 2  -  |y|^2 / 2   =   (|c|^2 / 2 - c.y)  +  (|r|^2 / 2 + c.r)  -  r.y
-                                          found with the probes   the row's term     a sum of table entries
-
-The table of a query holds -r.y of every codeword, and does not depend on the list. It is rounded down to 7 bits:
-entries less their smallest, in steps that all subquantizers share, so that a sum of bytes is the sum of the entries in
-steps, less about half a step for each, which is the same for all rows.
+The table of a query holds -y.w (or -q.w) for every codeword w. It is rounded down to 7 bits: entries less their
+smallest, in steps that all subquantizers share, so that a sum of bytes is the sum of the entries in steps, less about
+half a step for each, which is the same for all rows.
 
 Layout. Blocks of 16 rows; eight subquantizers take 64 bytes, 16 for every four: byte 16 i + r belongs to row r and has
 subquantizer i in its lower and i + 4 in its upper half. So a register of codes meets a register of tables, 16 bytes
@@ -18,10 +16,14 @@ as bytes; bytes are added up in 16 bits, those of even and of odd rows apart (th
 as they are, with the odd ones above them, which are subtracted at the end). Two queries share every load of codes.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from annlab.kernels.inverted.candidates import CHUNK_ROWS, FIRST_BOUND, offer
-from annlab.kernels.inverted.one_query import begin, end, parts
+from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_key
+from annlab.kernels.inverted.flat import about_centroid
+from annlab.kernels.inverted.loops import Queries, Room, Share, list_by_list, one_by_one
+from annlab.kernels.inverted.one_query import OneQuery, answering
 from annlab.kernels.simd.byte_vectors import (
     as_elements,
     as_shorts,
@@ -32,7 +34,7 @@ from annlab.kernels.simd.byte_vectors import (
     sixteen_sums,
 )
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, fma, larger, load, pointer, prefetch, splat, store
+from annlab.kernels.simd.registers import LANES, fma, larger, load, pointer, pointers, prefetch, splat, store
 from annlab.kernels.simd.wide import load_sixteen, lowest_lane, minimum, splat_sixteen
 
 BLOCK_ROWS = 16
@@ -46,7 +48,28 @@ _ACCUMULATORS = 4 * BLOCKS_AT_ONCE
 _AHEAD = 4096  # bytes of codes
 _NIBBLE = np.uint8(15)
 _LARGEST_ENTRY, _LARGEST_SUM = np.float32(127.0), np.float32(65_500.0)
-_ZERO, _ONE, _NO_SUM = np.float32(0.0), np.float32(1.0), np.int16(0)
+_ZERO, _HALF, _ONE, _NO_SUM = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.int16(0)
+
+
+class Codes(NamedTuple):
+    """The lists of a storage: arrays for the door of a kernel, pointers inside."""
+
+    codes: Any  # (n_blocks + PADDING_BLOCKS, groups, 64) uint8
+    terms: Any  # (n + PADDING_TERMS,) float32: |r|^2 / 2, and c.r in the second form; zeros for ip
+    codebooks: Any  # (n_sub, sub_dim, 16) float32
+    sizes: Any  # (n_lists,) float32: s
+    centroids: Any  # (n_lists, dim) float32
+    offsets: Any  # (n_lists + 1,): where lists begin
+    blocks: Any  # (n_lists + 1,): and their blocks
+    tables: Any  # (q, padded, 16) uint8 of queries in the second form; for one query scratch, as those that follow
+    units: Any  # (q,) float32: a sum of entries s of a table stands for start + unit * s
+    starts: Any  # (q,) float32
+    entries: Any  # (n_sub, 16) float32: scratch
+    framed: bool  # the first form
+    dim: int
+    n_sub: int
+    sub_dim: int
+    n_groups: int
 
 
 @kernel
@@ -109,94 +132,95 @@ def code_tile(sums, codes, block_bytes, tables, table_bytes, n_queries, n_blocks
         codes, tables = codes + 64, tables + 128
 
 
+@kernel
+def prepare(lists, queries, label, pair, room, place):
+    """The table of a pair (or the number of that of its query), and the base of its values."""
+    dim, q, operand = lists.dim, pair // queries.n_probes, room.operands + place * room.stride
+    if lists.framed:
+        centroid = lists.centroids + label * dim
+        square, _ = about_centroid(queries.points + q * dim, centroid, centroid, dim, room.frame)
+        unit, start = fill_table(room.frame, lists.codebooks, lists.n_sub, lists.sub_dim, dim, lists.entries, operand)
+        base, table = _HALF * square, place
+    else:
+        unit, start, base, table = lists.units[q], lists.starts[q], queries.coarse[pair], q
+    room.sums[place] = table
+    room.bases[place] = base + lists.sizes[label] * start
+    room.factors[place] = lists.sizes[label] * unit
+    room.errors[place] = _ZERO
+
+
 @inlined
-def write_sums(sums, place, step, base, terms, out):
-    """The surrogates of the 16 rows of a block for one query."""
-    value = fma(sixteen_sums(sums[place], sums[place + 1]), splat_sixteen(step), load_sixteen(terms))
+def _write(sums, place, unit, base, terms, out):
+    """The values of the 16 rows of a block for one query."""
+    value = fma(sixteen_sums(sums[place], sums[place + 1]), splat_sixteen(unit), load_sixteen(terms))
     store(out, value + splat_sixteen(base))
 
 
-@entry
-def scan_codes(path, tables, steps, starts, codes, terms, list_offsets, block_offsets, pair_offsets, pairs,
-               coarse, n_probes, alive, words_each, has_alive, keep, keys, bounds, lengths, values, rows, found, low,
-               high):  # fmt: skip
-    """Offer the rows of every list, by their codes, to the queries that probe it.
+@inlined
+def _tile_of_batch(lists, label, row, start, room, n_groups):
+    """Values of the blocks from `row` on for all prepared pairs."""
+    sums, block_bytes = short_registers(_ACCUMULATORS), lists.n_groups * 64
+    block = lists.codes + (lists.blocks[label] + (row - lists.offsets[label]) // BLOCK_ROWS) * block_bytes
+    tables = room.operands if lists.framed else lists.tables
+    for g in range(n_groups):
+        table, other = np.int64(room.sums[2 * g]), np.int64(room.sums[2 * g + 1])
+        code_tile(sums, block, block_bytes, tables + table * room.stride, (other - table) * room.stride, 2,
+                  BLOCKS_AT_ONCE, lists.n_groups)  # fmt: skip
+        for k in range(BLOCKS_AT_ONCE):
+            out, terms = room.found + (2 * g * CHUNK_WIDTH + FRONT + row - start + k * BLOCK_ROWS), lists.terms + row
+            for j in range(2):
+                _write(sums, 4 * k + 2 * j, room.factors[2 * g + j], room.bases[2 * g + j], terms + k * BLOCK_ROWS,
+                       out + j * CHUNK_WIDTH)  # fmt: skip
 
-    tables (q, padded, 16), steps and starts (q,) as by `fill_tables`; codes (n_blocks + PADDING_BLOCKS, groups, 64)
-    uint8; terms (n + PADDING_TERMS,); list l has the rows from list_offsets[l] and the blocks from block_offsets[l] on;
-    coarse: the surrogate of a pair's centroid; found (2, CHUNK_WIDTH). The rest as in `lists.scan_lists`.
+
+@inlined
+def _tile_of_one(lists, label, row, start, room):
+    """Values of the blocks from `row` on for one query."""
+    sums, block_bytes = short_registers(_ACCUMULATORS), lists.n_groups * 64
+    block = lists.codes + (lists.blocks[label] + (row - lists.offsets[label]) // BLOCK_ROWS) * block_bytes
+    table = room.operands if lists.framed else lists.tables
+    code_tile(sums, block, block_bytes, table, 0, 1, BLOCKS_OF_ONE, lists.n_groups)
+    for k in range(BLOCKS_OF_ONE):
+        place = row + k * BLOCK_ROWS
+        _write(sums, 2 * k, room.factors[0], room.bases[0], lists.terms + place, room.found + (FRONT + place - start))
+
+
+@inlined
+def _fetch(lists, label):
+    """Ask for the beginning of a list."""
+    place = lists.codes + lists.blocks[label] * lists.n_groups * 64
+    for ahead in range(0, _AHEAD, 64):
+        prefetch(place + ahead)
+    prefetch(lists.terms + lists.offsets[label])
+
+
+@inlined
+def _make_ready(lists, y):
+    """In the second form, make the table of the query."""
+    if not lists.framed:
+        lists.units[0], lists.starts[0] = fill_table(y, lists.codebooks, lists.n_sub, lists.sub_dim, lists.dim,
+                                                     lists.entries, lists.tables)  # fmt: skip
+
+
+_scan = list_by_list(BLOCK_ROWS * BLOCKS_AT_ONCE, 2, prepare, _tile_of_batch, settle_by_key)
+_loop = one_by_one(BLOCK_ROWS * BLOCKS_OF_ONE, prepare, _tile_of_one, _fetch, settle_by_key)
+_answer = answering(_make_ready, _loop, settle_by_key)
+
+
+@entry
+def scan_lists(path, lists: Codes, queries: Queries, share: Share, room: Room):
+    """Offer the rows of the share's lists, by their codes, to the queries that probe them.
+
+    The operands of the room are tables, filled with zeros behind the last subquantizer.
     """
-    n_groups, capacity, width = codes.shape[1], values.shape[1], found.shape[1]
-    size, block_bytes = tables.shape[1] * CODEWORDS, n_groups * 64
-    table, step, start, code, term = pointer(tables), pointer(steps), pointer(starts), pointer(codes), pointer(terms)
-    pair, value_of, bit, bound = pointer(pairs), pointer(coarse), pointer(alive), pointer(bounds)
-    length, value, row, key = pointer(lengths), pointer(values), pointer(rows), pointer(keys)
-    a, b, out = pointer(low), pointer(high), pointer(found)
-    sums = short_registers(_ACCUMULATORS)
-    for label in range(list_offsets.shape[0] - 1):
-        p, last = pair_offsets[label], pair_offsets[label + 1]
-        for first in range(list_offsets[label], list_offsets[label + 1] if p < last else 0, CHUNK_ROWS):
-            n = min(CHUNK_ROWS, list_offsets[label + 1] - first)
-            block = code + (block_offsets[label] + (first - list_offsets[label]) // BLOCK_ROWS) * block_bytes
-            for i in range(p, last, 2):
-                q, other = pair[i] // n_probes, pair[min(i + 1, last - 1)] // n_probes
-                base, other_base = value_of[pair[i]] + start[q], value_of[pair[min(i + 1, last - 1)]] + start[other]
-                for r in range(0, n, BLOCK_ROWS * BLOCKS_AT_ONCE):
-                    code_tile(sums, block + r // BLOCK_ROWS * block_bytes, block_bytes, table + q * size,
-                              (other - q) * size, 2, BLOCKS_AT_ONCE, n_groups)  # fmt: skip
-                    for k in range(BLOCKS_AT_ONCE):
-                        place, own = r + k * BLOCK_ROWS, term + first + r + k * BLOCK_ROWS
-                        write_sums(sums, 4 * k, step[q], base, own, out + place)
-                        write_sums(sums, 4 * k + 2, step[other], other_base, own, out + width + place)
-                lower, length[q] = offer(
-                    out, n, first, bit + q * words_each, has_alive, bound[q], length[q], value + q * capacity,
-                    row + q * capacity, capacity, keep, key, a, b,
-                )  # fmt: skip
-                if lower < bound[q]:  # threads share the bounds, so write them seldom
-                    bound[q] = lower
-                if i + 1 < last:
-                    lower, length[other] = offer(
-                        out + width, n, first, bit + other * words_each, has_alive, bound[other], length[other],
-                        value + other * capacity, row + other * capacity, capacity, keep, key, a, b,
-                    )  # fmt: skip
-                    if lower < bound[other]:  # threads share the bounds, so write them seldom
-                        bound[other] = lower
+    _scan(pointers(Codes(*lists)), pointers(Queries(*queries)), pointers(Share(*share)), pointers(Room(*room)))
 
 
 @entry
-def search_codes_one(path, query, metric, center, scale, longest, panels, half_norms, list_offsets, n_probes, keep,
-                     alive, has_alive, keys, vectors, floats, longs, rows, distances, ids, row_bytes, counters,
-                     codebooks, entries, table, codes, terms, block_offsets):  # fmt: skip
-    """`lists.search_lists_one` by codes; entries and table (padded, 16), filled with zeros, are scratch as in
-    `fill_table`."""
-    n_groups, capacity, n_sub, sub_dim = codes.shape[1], rows.shape[0], codebooks.shape[0], codebooks.shape[1]
-    own, code, term, bit, row = pointer(table), pointer(codes), pointer(terms), pointer(alive), pointer(rows)
-    key, block_bytes = pointer(keys), n_groups * 64
-    y, probes, coarse, _, free = begin(query, metric, center, scale, longest, panels, half_norms,
-                                       list_offsets.shape[0] - 1, n_probes, floats, longs)  # fmt: skip
-    step, start = fill_table(y, pointer(codebooks), n_sub, sub_dim, query.shape[1], pointer(entries), own)
-    value, out, a, b = parts(free, capacity)
-    sums = short_registers(_ACCUMULATORS)
-    bound, length, looked_at = FIRST_BOUND, 0, 0
-    for probe in range(n_probes):
-        label, following = probes[probe], probes[min(probe + 1, n_probes - 1)]
-        for ahead in range(0, _AHEAD, 64):
-            prefetch(code + block_offsets[following] * block_bytes + ahead)
-        prefetch(term + list_offsets[following])
-        base = coarse[probe] + start
-        looked_at += list_offsets[label + 1] - list_offsets[label]
-        for first in range(list_offsets[label], list_offsets[label + 1], CHUNK_ROWS):
-            n = min(CHUNK_ROWS, list_offsets[label + 1] - first)
-            block = code + (block_offsets[label] + (first - list_offsets[label]) // BLOCK_ROWS) * block_bytes
-            for r in range(0, n, BLOCK_ROWS * BLOCKS_OF_ONE):
-                code_tile(sums, block + r // BLOCK_ROWS * block_bytes, block_bytes, own, 0, 1, BLOCKS_OF_ONE, n_groups)
-                for k in range(BLOCKS_OF_ONE):
-                    place = r + k * BLOCK_ROWS
-                    write_sums(sums, 2 * k, step, base, term + first + place, out + place)
-            bound, length = offer(out, n, first, bit, has_alive, bound, length, value, row, capacity, keep, key, a,
-                                  b)  # fmt: skip
-    return end(query, metric, vectors, keys, keep, list_offsets.shape[0] - 1, n_probes, longs, value, row, length, a, b,
-               distances, ids, looked_at, row_bytes, counters)  # fmt: skip
+def search_one(path, lists: Codes, one: OneQuery, query, operands):
+    """The nearest vectors to one query, found by codes: see `answering`. operands: scratch, zeros (padded * 16,)."""
+    codes, asked = pointers(Codes(*lists)), pointers(OneQuery(*one))
+    return _answer(codes, asked, query, pointer(operands), operands.shape[0])
 
 
 @entry

@@ -1,0 +1,181 @@
+"""The two loops over inverted lists, for a batch and for one query: storages differ in what they put into them.
+
+A batch goes list by list, not query by query: all queries that probe a list meet there while it is in the cache. One
+query alone reads its lists from one end to the other, since that is what it waits for. Either way
+
+- `prepare` brings a pair of query and list into the form that the storage's rows are compared with, and writes it, with
+  numbers that all rows of the pair have in common, to a place in the `Room`;
+- `tile` compares some rows with several prepared pairs (or with one) and writes their values to memory;
+- the values are offered to the queries' buffers, which `settle` keeps within their size (`inverted/candidates.py`).
+
+A pair's values do not depend on what else is in a batch, so neither does the answer.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from annlab.kernels.inverted.candidates import (
+    CHUNK_ROWS,
+    CHUNK_WIDTH,
+    FIRST_BOUND,
+    FRONT,
+    Buffer,
+    Chunk,
+    Measuring,
+    finishing,
+    joining,
+    offering,
+)
+from annlab.kernels.simd.path import kernel
+
+
+class Queries(NamedTuple):
+    """What is asked: arrays for the door of a kernel, pointers inside."""
+
+    raw: Any  # (q, dim) as given
+    points: Any  # (q, dim) float32, converted
+    blurs: Any  # (q,) float64: how far a converted query may be from the true one, infinite where nobody knows
+    coarse: Any  # (q, n_probes) float32, the surrogates of the probed centroids
+    wanted: Any  # (q,) int64: rows to keep for each
+    n_probes: int
+    metric: int
+    alive: Any  # bits of the rows that may be returned
+    words_each: int  # words of `alive` that each query has of its own, 0: all have the same
+    has_alive: bool
+    keys: Any  # (n,) the ids of the rows
+    vectors: Any  # (n, dim), in the type of the queries
+
+
+class Share(NamedTuple):
+    """The lists first .. last - 1 of a batch, the pairs query * n_probes + rank that probe them, and what was found."""
+
+    first: int
+    last: int
+    pair_offsets: Any  # (n_lists + 1,): those of list l are pairs[pair_offsets[l]:pair_offsets[l + 1]]
+    pairs: Any
+    bounds: Any  # (q,) float32, which all shares have in common
+    errors: Any  # (q,) float32: the largest error of an entry
+    lengths: Any  # (q,) int64: entries
+    values: Any  # (q, capacity) float32
+    rows: Any  # (q, capacity) int32
+    capacity: int
+
+
+class Room(NamedTuple):
+    """Scratch of a thread. The pairs of a list have places, whole groups of them."""
+
+    operands: Any  # (places, stride) prepared queries
+    stride: int
+    bases: Any  # (places,) float32: what all values of a pair begin with
+    factors: Any  # (places,) float32: what its products are multiplied by
+    errors: Any  # (places,) float32: half the interval that begins at a value
+    sums: Any  # (places,) int32, what is taken off products of bytes
+    frame: Any  # (dim + registers,) float32
+    found: Any  # (places, CHUNK_WIDTH) float32
+    low: Any
+    high: Any
+    distances: Any  # float64 (capacity + most wanted,)
+    best_keys: Any  # int64 (most wanted,)
+
+
+def list_by_list(rows_in_tile: int, queries_in_tile: int, prepare: Callable[..., Any], tile: Callable[..., Any],
+                 settle: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
+    """The loop over the lists of a share, for a batch."""
+    offer = offering(settle)
+
+    @kernel
+    def scan(lists, queries, share, room):
+        """Offer the rows of every list to the queries that probe it."""
+        dim, capacity, n_probes = lists.dim, share.capacity, queries.n_probes
+        for label in range(share.first, share.last):
+            pairs = share.pairs + share.pair_offsets[label]
+            n_pairs = share.pair_offsets[label + 1] - share.pair_offsets[label]
+            if n_pairs == 0:
+                continue
+            n_groups = -(-n_pairs // queries_in_tile)
+            for j in range(n_groups * queries_in_tile):
+                prepare(lists, queries, label, pairs[min(j, n_pairs - 1)], room, j)
+            for start in range(lists.offsets[label], lists.offsets[label + 1], CHUNK_ROWS):
+                stop = min(start + CHUNK_ROWS, lists.offsets[label + 1])
+                for row in range(start, stop, rows_in_tile):
+                    tile(lists, label, row, start, room, n_groups)
+                for j in range(n_pairs):
+                    q = pairs[j] // n_probes
+                    chunk = Chunk(room.found + (j * CHUNK_WIDTH + FRONT), stop - start, start, room.errors[j],
+                                  queries.alive + q * queries.words_each, queries.has_alive)  # fmt: skip
+                    buffer = Buffer(share.values + q * capacity, share.rows + q * capacity, capacity, queries.wanted[q],
+                                    share.errors[q], room.low, room.high)  # fmt: skip
+                    measuring = Measuring(queries.raw + q * dim, queries.vectors, queries.keys, dim, queries.metric,
+                                          room.distances, room.best_keys)  # fmt: skip
+                    bound = share.bounds[q]
+                    lower, share.lengths[q], share.errors[q] = offer(chunk, buffer, bound, share.lengths[q], measuring)
+                    if lower < bound:  # threads share the bounds, so write them seldom
+                        share.bounds[q] = lower
+
+    return scan
+
+
+def one_by_one(rows_in_tile: int, prepare: Callable[..., Any], tile: Callable[..., Any], fetch: Callable[..., Any],
+               settle: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
+    """The loop over the probed lists of one query; `fetch` asks for the list that follows."""
+    offer = offering(settle)
+
+    @kernel
+    def scan(lists, queries, probes, buffer, measuring, room):
+        """Offer the rows of the lists `probes`; returns the length, the largest error, and the rows looked at."""
+        bound, length, error, looked_at = FIRST_BOUND, 0, buffer.error, 0
+        for probe in range(queries.n_probes):
+            label = probes[probe]
+            fetch(lists, probes[min(probe + 1, queries.n_probes - 1)])
+            prepare(lists, queries, label, probe, room, 0)
+            looked_at += lists.offsets[label + 1] - lists.offsets[label]
+            for start in range(lists.offsets[label], lists.offsets[label + 1], CHUNK_ROWS):
+                stop = min(start + CHUNK_ROWS, lists.offsets[label + 1])
+                for row in range(start, stop, rows_in_tile):
+                    tile(lists, label, row, start, room)
+                chunk = Chunk(room.found + FRONT, stop - start, start, room.errors[0], queries.alive,
+                              queries.has_alive)  # fmt: skip
+                own = Buffer(buffer.values, buffer.rows, buffer.capacity, buffer.k, error, buffer.low, buffer.high)
+                bound, length, error = offer(chunk, own, bound, length, measuring)
+        return length, error, looked_at
+
+    return scan
+
+
+class Parts(NamedTuple):
+    """What the shares of a batch have found."""
+
+    n: int  # shares
+    n_queries: int
+    capacity: int
+    dim: int
+    errors: Any  # (n, q) float32
+    lengths: Any  # (n, q) int64
+    values: Any  # (n, q, capacity) float32
+    rows: Any  # (n, q, capacity) int32
+    width: int  # of the result: the most rows that a query keeps
+
+
+def merging(settle: Callable[..., Any]) -> Callable[..., Any]:
+    """How the parts that shares have found become candidates."""
+    take_out, put_together = finishing(settle), joining(settle)
+
+    @kernel
+    def merge(queries, parts, start, stop, room, result):
+        """result (q, width): the rows kept for the queries start..stop-1; their numbers go to the lengths of part 0."""
+        capacity = parts.capacity
+        for q in range(start, stop):
+            error, length = parts.errors[q], parts.lengths[q]
+            for part in range(1, parts.n):
+                error = max(error, parts.errors[part * parts.n_queries + q])
+            buffer = Buffer(parts.values + q * capacity, parts.rows + q * capacity, capacity, queries.wanted[q], error,
+                            room.low, room.high)  # fmt: skip
+            measuring = Measuring(queries.raw + q * parts.dim, queries.vectors, queries.keys, parts.dim, queries.metric,
+                                  room.distances, room.best_keys)  # fmt: skip
+            for part in range(1, parts.n):
+                other = part * parts.n_queries + q
+                length = put_together(buffer, length, parts.values + other * capacity, parts.rows + other * capacity,
+                                      parts.lengths[other], measuring)  # fmt: skip
+            parts.lengths[q] = take_out(buffer, length, measuring, result + q * parts.width)
+
+    return merge
