@@ -6,11 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from annlab import ProductQuantizer, ScalarQuantizer
-from annlab.distances import get_metric
-from annlab.inverted.coded_lists import CodedLists, block_offsets
-from annlab.kernels.inverted import product_codes as kernels
-from annlab.scan.centroids import Conversion, group_by_label
-from tests.inverted.list_scans import scan_one
+from annlab.inverted.coded_lists import block_offsets
 
 
 @hypothesis.given(n=st.integers(1, 50), dim=st.integers(1, 9), seed=st.integers(0, 99))
@@ -66,49 +62,6 @@ def test_errors() -> None:
         quantizer.decode(np.full((1, 3), 16, np.uint8))
     with pytest.raises(ValueError, match="not uint8"):
         quantizer.decode(np.zeros((1, 4), np.uint8))
-
-
-@hypothesis.given(
-    dim=st.integers(1, 40),
-    q=st.integers(1, 9),
-    seed=st.integers(0, 99),
-    metric=st.sampled_from(["l2", "ip"]),
-)
-@hypothesis.example(dim=1100, q=3, seed=0, metric="l2")  # so many tables that sums of 7 bits would exceed 16
-def test_code_scans_find_what_the_codes_say(dim: int, q: int, seed: int, metric: str) -> None:
-    rng = np.random.default_rng(seed)
-    n, n_lists, keep = 300, 5, 20
-    vectors = rng.normal(size=(n, dim)).astype(np.float32)
-    centroids = rng.normal(size=(n_lists, dim)).astype(np.float32)
-    labels = rng.integers(n_lists, size=n).astype(np.int32)
-    offsets, order = group_by_label(labels, n_lists)
-    vectors, labels = vectors[order], labels[order]
-    conversion = Conversion(get_metric(metric), np.zeros(dim))
-    lists = CodedLists.of(vectors, conversion, centroids, offsets, rng, 1)
-    y = conversion.queries(rng.normal(size=(q, dim)).astype(np.float32))
-    restored = centroids[labels] + lists.quantizer.decode(lists.quantizer.encode(vectors - centroids[labels]))
-    true = -y.astype(np.float64) @ restored.T + (0.5 * (restored**2).sum(axis=1) if metric == "l2" else 0.0)
-    coarse = -y @ centroids.T + (0.5 * (centroids**2).sum(axis=1) if metric == "l2" else 0.0)
-    probes = np.stack([rng.permutation(n_lists)[:3] for _ in range(q)])
-    values = np.take_along_axis(coarse, probes, axis=1).astype(np.float32)
-    alive = rng.random(n) < 0.8
-    words = np.packbits(np.pad(alive, (0, -n % 64)), bitorder="little").view(np.uint64)
-    found, lengths = lists.scan(y, offsets, probes, values, keep, words, np.arange(n))
-    tables = np.zeros((q, lists.codes.shape[1] * 8, 16), np.uint8)
-    steps, starts = np.empty(q, np.float32), np.empty(q, np.float32)
-    kernels.fill_tables(y, lists.quantizer.codebooks, np.empty(tables.shape[1:], np.float32), tables, steps, starts)
-    for i in range(q):
-        allowed = alive & np.isin(labels, probes[i])
-        expected = np.sort(true[i][allowed])
-        assert lengths[i] == min(keep, len(expected))
-        rows = found[i][found[i] >= 0]
-        assert len(set(rows.tolist())) == lengths[i] and allowed[rows].all()
-        # each table entry is rounded down, once: half a step around their mean
-        slack = 0.5 * float(steps[i]) * len(lists.quantizer.codebooks) + 1e-3
-        assert (np.sort(true[i][rows]) <= expected[: lengths[i]] + 2 * slack).all()
-    for i in range(q):
-        one = scan_one(lists, y[i], offsets, probes[i], values[i], keep, words, np.arange(n))
-        assert np.array_equal(np.sort(one), np.sort(found[i]))
 
 
 def test_blocks_of_lists() -> None:

@@ -9,22 +9,22 @@ from annlab.core import search
 from annlab.datasets import synthetic
 from annlab.distances import get_metric
 from annlab.inverted import batch, structure
+from annlab.inverted.batch import Batch
 from annlab.inverted.byte_lists import ByteLists
 from annlab.inverted.coded_lists import CodedLists
 from annlab.inverted.flat_lists import FlatLists
+from annlab.inverted.storage import Cells, Storage
+from annlab.kernels import scoring
 from annlab.scan.centroids import Conversion
 
 OFFSETS = np.array([0, 3, 3, 90, 400, 460, 600])
 
 
-def lists_of(storage: str, vectors: np.ndarray) -> FlatLists | ByteLists | CodedLists:
-    conversion = Conversion.of(vectors, get_metric("l2"))
-    if storage == "flat":
-        return FlatLists.of(vectors, conversion)
-    if storage == "sq8":
-        return ByteLists.of(vectors, conversion)
+def lists_of(storage: str, vectors: np.ndarray) -> Storage:
     centroids = np.zeros((len(OFFSETS) - 1, vectors.shape[1]), np.float32)
-    return CodedLists.of(vectors, conversion, centroids, OFFSETS, np.random.default_rng(0), 1)
+    cells = Cells(Conversion.of(vectors, get_metric("l2")), centroids, OFFSETS)
+    kind: type[Storage] = {"flat": FlatLists, "sq8": ByteLists, "pq4": CodedLists}[storage]
+    return kind.of(vectors, cells, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("storage", ["flat", "sq8", "pq4"])
@@ -39,20 +39,40 @@ def test_any_number_of_threads_keeps_the_same_rows(storage: str, filtered: str, 
     if tied:
         vectors = vectors[rng.integers(5, size=n)]
     lists, keys = lists_of(storage, vectors), rng.permutation(n)
-    y = lists.conversion.queries(vectors[rng.integers(n, size=q)] + np.float32(0.01))
+    queries = vectors[rng.integers(n, size=q)] + np.float32(0.01)
+    points, blurs = lists.conversion.blurred(queries)
     probes, coarse = np.stack([rng.permutation(6)[:4] for _ in range(q)]), np.zeros((q, 4), np.float32)
     words = rng.integers(2**63, size=(q, -(-n // 64)), dtype=np.uint64)
     words[0] = 0
     alive = {"no": None, "shared": words[1], "each": words}[filtered]
-    expected, n_expected = lists.scan(y, OFFSETS, probes, coarse, keep, alive, keys)
+    whole = Batch(queries, points, blurs, probes, coarse, vectors, keys, alive)
+    expected, n_expected = lists.scan(whole, keep)
+    distances, ids = scored(whole, expected)
     for n_threads in (2, 3, 7):
-        found, lengths = lists.scan(y, OFFSETS, probes, coarse, keep, alive, keys, n_threads)
-        assert np.array_equal(lengths, n_expected)
-        assert np.array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
+        found, lengths = lists.scan(whole._replace(threads=n_threads), keep)
+        if storage == "flat":  # what is kept beyond the nearest may differ
+            assert np.array_equal(scored(whole, found)[0], distances) and np.array_equal(scored(whole, found)[1], ids)
+        else:
+            assert np.array_equal(lengths, n_expected)
+            assert [set(row) - {-1} for row in found.tolist()] == [set(row) - {-1} for row in expected.tolist()]
     for i in range(q):  # and alone
         own = words[i] if filtered == "each" else alive
-        alone, _ = lists.scan(y[i : i + 1], OFFSETS, probes[i : i + 1], coarse[:1], keep, own, keys)
-        assert set(alone[0]) == set(expected[i])
+        one = Batch(queries[i : i + 1], points[i : i + 1], blurs[i : i + 1], probes[i : i + 1], coarse[:1], vectors,
+                    keys, own)  # fmt: skip
+        alone, _ = lists.scan(one, keep)
+        if storage == "flat":
+            assert np.array_equal(scored(one, alone)[1][0], ids[i])
+        else:
+            assert set(alone[0].tolist()) - {-1} == set(expected[i].tolist()) - {-1}
+
+
+def scored(batch: Batch, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 9 nearest of some candidates."""
+    distances, ids = np.full((len(rows), 9), np.inf), np.full((len(rows), 9), -1, np.int64)
+    rows = np.ascontiguousarray(rows)
+    scoring.score(batch.queries, batch.vectors, batch.vectors[:0], batch.keys, rows, 0, scoring.scratch(rows),
+                  distances, ids)  # fmt: skip
+    return distances, ids
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,22 +1,20 @@
 """IVFIndex beyond the contract suite: list scans against NumPy, calibration, growth, damage, estimates."""
 
-import hypothesis
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 
 import annlab
 from annlab import IVFIndex
+from annlab.common.statistics import N_COUNTERS
+from annlab.core.structure import Request
 from annlab.datasets import Dataset, synthetic
 from annlab.distances import get_metric
 from annlab.inverted.byte_lists import ByteLists
 from annlab.inverted.coded_lists import CodedLists
 from annlab.inverted.flat_lists import FlatLists
 from annlab.inverted.structure import IVFStructure
-from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
-from annlab.scan.centroids import Centroids, Conversion, group_by_label
+from annlab.scan.centroids import Centroids
 from tests.building import building_of
-from tests.inverted.list_scans import answered, parts_of, scan_one
 
 STORAGES = ("flat", "sq8", "pq4")
 
@@ -25,85 +23,6 @@ def recall(index: annlab.Index, data: Dataset, k: int = 10, **search: object) ->
     exact = annlab.ExactIndex(metric=data.metric).fit(data.train).search(data.test, k=k)
     found = index.search(data.test, k=k, **search)
     return float(np.mean(found.distances <= exact.distances[:, -1:]))
-
-
-@hypothesis.given(
-    dim=st.integers(1, 40),
-    q=st.integers(1, 9),
-    seed=st.integers(0, 99),
-    metric=st.sampled_from(["l2", "cosine", "ip"]),
-    dtype=st.sampled_from(["float32", "float64"]),
-    filtered=st.sampled_from(["no", "shared", "each"]),
-)
-def test_list_scans_find_the_nearest_of_the_probed(dim: int, q: int, seed: int, metric: str, dtype: str,
-                                                   filtered: str) -> None:  # fmt: skip
-    rng = np.random.default_rng(seed)
-    n, n_lists, keep = 200, 6, 7
-    labels = rng.integers(n_lists, size=n).astype(np.int32)
-    offsets, _ = group_by_label(labels, n_lists)
-    labels = np.sort(labels)
-    vectors = rng.normal(size=(n, dim)).astype(dtype) + 3
-    queries = (rng.normal(size=(q, dim)) + 3).astype(dtype)
-    lists = FlatLists.of(vectors, Conversion.of(vectors, get_metric(metric)))
-    assert lists.copied == (dtype == "float64")
-    probes = np.stack([rng.permutation(n_lists)[:3] for _ in range(q)])
-    alive = np.ones((q, n), bool) if filtered == "no" else rng.random((q, n)) < 0.7
-    alive[:] = alive[:1] if filtered == "shared" else alive
-    words = np.packbits(np.pad(alive, ((0, 0), (0, -n % 64))), axis=1, bitorder="little").view(np.uint64)
-    given = {"no": None, "shared": words[0], "each": words}[filtered]
-    y, coarse = lists.conversion.queries(queries), np.zeros((q, 3), np.float32)
-    found, lengths = lists.scan(y, offsets, probes, coarse, keep, given, np.arange(n))
-    distances = annlab.pairwise(queries.astype(np.float64), vectors.astype(np.float64), metric)
-    for i in range(q):
-        allowed = alive[i] & np.isin(labels, probes[i])
-        expected = np.sort(distances[i][allowed])[:keep]
-        rows = found[i][found[i] >= 0]
-        assert lengths[i] == len(expected) == len(set(rows.tolist())) and allowed[rows].all()
-        np.testing.assert_allclose(np.sort(distances[i][rows]), expected, rtol=1e-4, atol=2e-4)
-        own = given[i] if filtered == "each" else given
-        one = scan_one(lists, queries[i], offsets, probes[i], coarse[0], keep, own, np.arange(n))
-        assert np.array_equal(np.sort(one), np.sort(found[i]))
-
-
-@hypothesis.given(dim=st.integers(1, 140), q=st.integers(1, 9), seed=st.integers(0, 99))
-def test_byte_scans_rank_as_their_codes(dim: int, q: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n, keep, offsets = 200, 9, np.array([0, 3, 3, 90, 200])
-    vectors, queries = rng.normal(size=(n, dim)).astype(np.float32), rng.normal(size=(q, dim)).astype(np.float32)
-    lists = ByteLists.of(vectors, Conversion.of(vectors, get_metric("l2")))
-    points = vectors - lists.conversion.center
-    np.testing.assert_allclose(lists.halves, 0.5 * (points**2).sum(axis=1), rtol=1e-4)
-    restored = lists.quantizer.decode(lists.codes[:, :dim])
-    assert (np.abs(restored - points) <= 0.51 * lists.quantizer.step + 1e-5).all()
-    y, coarse = lists.conversion.queries(queries), np.zeros((q, 3), np.float32)
-    probes = np.stack([rng.permutation(4)[:3] for _ in range(q)])
-    found, lengths = lists.scan(y, offsets, probes, coarse, keep, None, np.arange(n))
-    weighted = y * lists.quantizer.step
-    steps = np.abs(weighted).max(axis=1, keepdims=True) / LARGEST_SIGNED
-    products = np.rint(weighted / steps) @ lists.codes[:, :dim].T.astype(np.float64) * steps
-    surrogates = lists.halves - products
-    labels = np.searchsorted(offsets, np.arange(n), side="right") - 1
-    for i in range(q):
-        expected = np.sort(surrogates[i][np.isin(labels, probes[i])])[:keep]
-        rows = found[i][found[i] >= 0]
-        assert lengths[i] == len(expected)
-        np.testing.assert_allclose(np.sort(surrogates[i][rows]), expected, rtol=1e-4, atol=1e-3)
-        one = scan_one(lists, queries[i], offsets, probes[i], coarse[0], keep, None, np.arange(n))
-        assert np.array_equal(np.sort(one), np.sort(found[i]))
-
-
-def test_ties_are_kept_by_key_whatever_the_batch() -> None:
-    rng = np.random.default_rng(0)
-    vectors = np.repeat(rng.normal(size=(4, 6)), 150, axis=0).astype(np.float32)
-    offsets, keys = np.array([0, 300, 600]), rng.permutation(600)
-    lists = FlatLists.of(vectors, Conversion.of(vectors, get_metric("l2")))
-    y, probes = lists.conversion.queries(vectors[::60]), np.tile([1, 0], (10, 1))
-    batch, _ = lists.scan(y, offsets, probes, np.zeros((10, 2), np.float32), 12, None, keys)
-    for i in range(10):
-        group = i * 60 // 150 * 150
-        assert set(batch[i]) == set((np.argsort(keys[group : group + 150])[:12] + group).tolist())
-        one = scan_one(lists, vectors[i * 60], offsets, probes[0], np.zeros(2, np.float32), 12, None, keys)
-        assert set(one) == set(batch[i])
 
 
 @pytest.mark.parametrize("n_lists", [1, 5, 70])
@@ -120,13 +39,6 @@ def test_probes_are_the_nearest_lists_and_ties_go_to_the_first(n_lists: int) -> 
         probes, values = structure.probes(queries, n_probes)
         np.testing.assert_array_equal(probes, expected)
         np.testing.assert_array_equal(values, np.take_along_axis(surrogates, expected, axis=1))
-        lists, empty = structure.lists, np.zeros(n_lists + 1, np.int64)
-        lists.conversion = Conversion(get_metric("l2"), np.ones(7))
-        for i in range(30):
-            one = answered(lists, queries[i] + 1, centroids, empty, n_probes, 3, None, np.arange(3))
-            own, own_values, _ = parts_of(one)
-            assert np.array_equal(own, probes[i]) and np.array_equal(own_values, values[i])
-            assert np.array_equal(one.floats[:7], queries[i])
 
 
 def test_more_probes_more_recall_and_statistics() -> None:
@@ -167,12 +79,13 @@ def test_merged_lists_are_those_of_all_rows(storage: str, metric: str, dtype: st
     conversion, centroids = old.lists.conversion, old.centroids.array
     labels, _ = Centroids(centroids).nearest(conversion.points(vectors))
     assert np.array_equal(labels, np.repeat(np.arange(old.n_lists), np.diff(grown.offsets)))
+    cells = old.lists.cells.over(grown.offsets)
     if storage == "flat":
-        fresh = FlatLists.of(vectors, conversion, old.lists.copied)
+        fresh = FlatLists.of(vectors, cells)
     elif storage == "sq8":
-        fresh = ByteLists.encoded(vectors, conversion, old.lists.quantizer)
+        fresh = ByteLists.encoded(vectors, cells, old.lists.widths, old.lists.steps, old.lists.framed, None)
     else:
-        fresh = CodedLists.encoded(vectors, conversion, old.lists.quantizer, centroids, grown.offsets)
+        fresh = CodedLists.encoded(vectors, cells, old.lists.quantizer, old.lists.lengths, old.lists.framed)
     for name, array in fresh.arrays().items():
         np.testing.assert_array_equal(grown.lists.arrays()[name], array, err_msg=name)
 
@@ -261,11 +174,12 @@ def test_damaged_arrays_are_refused(storage: str) -> None:
     bad += [good | {"calibration": rows} for rows in (good["calibration"][::-1], good["calibration"][:, 1:],
                                                       good["calibration"][:0], good["calibration"][0])]  # fmt: skip
     sizes = ["centroids", "list_offsets", "center", "numbers"]
-    sizes += {"flat": ["halves"], "sq8": ["halves", "codes", "levels"], "pq4": ["codes", "terms", "codebooks"]}[storage]
+    sizes += {"flat": ["halves", "reach"], "sq8": ["halves", "codes", "widths", "steps", "loose", "framed"],
+              "pq4": ["codes", "terms", "codebooks", "lengths", "loose", "framed"]}[storage]  # fmt: skip
     bad += [good | {name: good[name][:-1]} for name in sizes]
     bad += [good | {name: good[name].astype(np.float16)} for name in sizes if name != "numbers"]
     if storage != "flat":
-        bad.append(changed("codebooks" if storage == "pq4" else "levels", 0, np.nan))
+        bad.append(changed("codebooks" if storage == "pq4" else "steps", 0, np.nan))
     for arrays in bad:
         with pytest.raises((ValueError, TypeError)):
             build(arrays, metric=metric, params={}).check()
@@ -284,11 +198,11 @@ def test_unverified_bulk_may_hold_anything(storage: str) -> None:
     structure.check()
     for q in (1, 30):
         queries = rng.normal(size=(q, 12)).astype(np.float32)
-        y = structure.lists.conversion.queries(queries)
-        probes, coarse = structure.probes(y, 3)
-        found, _ = structure.lists.scan(y, structure.offsets, probes, coarse, 12, None, np.arange(2000))
-        one = scan_one(structure.lists, queries[0], structure.offsets, probes[0], coarse[0], 12, None, np.arange(2000))
-        assert min(found.min(), one.min()) >= -1 and max(found.max(), one.max()) < 2000
+        batch = structure.batch(queries, *structure.lists.conversion.blurred(queries), 3, np.arange(2000))
+        found, _ = structure.lists.scan(batch, 12)
+        assert found.min() >= -1 and found.max() < 2000
+        structure.search(queries, 5, Request(None, np.arange(2000), {"n_probes": 3, "rerank": 2.0}, 1,
+                                             np.zeros((q, N_COUNTERS), np.int64)))  # fmt: skip
 
 
 @pytest.mark.parametrize("storage", STORAGES)
