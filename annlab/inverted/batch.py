@@ -114,8 +114,8 @@ def scan(storage: Any, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]
 def _room(operands: Operands, dim: int, most_pairs: int, capacity: int) -> Room:
     """Scratch for lists that at most so many queries probe."""
     places, width = most_pairs + operands.in_tile, scratch_width(capacity)
-    numbers = np.empty((3, places), np.float32)
-    return Room(np.zeros((places, operands.stride), operands.dtype), operands.stride, *numbers,
+    bases, factors, errors = np.empty((3, places), np.float32)
+    return Room(np.zeros((places, operands.stride), operands.dtype), operands.stride, bases, factors, errors,
                 np.empty(places, np.int32), np.empty(padded_dim(dim) + LANES, np.float32),
                 np.empty((places, CHUNK_WIDTH), np.float32), np.empty(width, np.float32), np.empty(width, np.float32),
                 np.empty(2 * capacity), np.empty(capacity, np.int64))  # fmt: skip

@@ -193,7 +193,7 @@ def is_zero(vectors: np.ndarray, conversion: Conversion) -> np.ndarray:
     """Which vectors are at cosine distance 1 from everything: half a square more than the formula says."""
     if conversion.metric.code != COSINE:
         return np.zeros(len(vectors), bool)
-    return ~vectors.any(axis=1)
+    return np.asarray(~vectors.any(axis=1))
 
 
 def checked(arrays: dict[str, np.ndarray], name: str, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
