@@ -168,6 +168,16 @@ def test_a_file_that_appears_while_the_job_runs_stays_and_the_work_is_not_lost(
     assert sorted(outputs(tmp_path / "e.npy")) == ["e.json", "e.npy", "e.skipped.txt"]
 
 
+def test_a_list_that_appears_while_nothing_is_skipped_stays(encoder: Encoder, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", pictures(3))
+
+    def meanwhile(*_: int) -> None:
+        (tmp_path / "e.skipped.txt").write_text("mine")
+
+    embed_images(open_images(tmp_path / "a.npy"), encoder, tmp_path / "e.npy", progress=meanwhile)
+    assert (tmp_path / "e.skipped.txt").read_text() == "mine" and (tmp_path / "e.npy").is_file()
+
+
 @pytest.mark.parametrize("n_published", [0, 1, 2, 3])
 def test_a_run_killed_between_its_files_is_completed_by_the_same_command(
     folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_published: int

@@ -113,6 +113,16 @@ def test_exact_answers_near_distance_0_are_never_wrong_and_wrong_ones_are(metric
             assert (ann_recall(found, given, best) == 1).all(), (seed, magnitude)
 
 
+def test_the_floor_of_l2_falls_with_the_distance_and_that_of_a_sum_does_not():
+    points = np.random.default_rng(0).normal(size=(5, 16))
+    for metric in ("l2", "cosine", "ip"):
+        near, far = (rounding_floor(points, points, metric, [at] * 5, np.float32) for at in (0.0, 5.0))
+        if metric == "l2":
+            assert (near < 0.1).all() and (far < 1e-2 * near).all() and (far > 0).all()
+        else:
+            assert (near == far).all() and (near < 2e-4).all()
+
+
 def test_the_guessed_floor_is_that_of_float64_at_magnitude_1():
     assert ann_recall([[1], [2]], [[1e-16], [1e-12]], [[0.0], [-1e-16]]).tolist() == [1.0, 0.0]
     assert ann_recall([[1]], [[0.0]], [[1e-16]]).tolist() == [1.0]  # nearer than possible, by rounding
