@@ -91,7 +91,9 @@ class Judgements:
                 raise TypeError(f"relevant[{row}] must be ids or a mapping from id to grade, got {entry!r}")
             found = list(entry)
             ids.extend(found)
-            grades.extend(entry[i] for i in found) if isinstance(entry, Mapping) else grades.extend([1.0] * len(found))
+            grades.extend(_grade(entry[i]) for i in found) if isinstance(entry, Mapping) else grades.extend(
+                [1] * len(found)
+            )
             lengths.append(len(found))
         return cls(np.cumsum([0, *lengths]), ids, grades, query_ids)
 
@@ -156,6 +158,11 @@ class Judgements:
         table = np.zeros((len(self), int(lengths.max(initial=0))))
         table[np.arange(table.shape[1]) < lengths[:, None]] = self.grades
         return table
+
+
+def _grade(value: Any) -> Any:
+    """True and False are 1 and 0, as a grade; everything else is checked later."""
+    return int(value) if isinstance(value, bool | np.bool_) else value
 
 
 def is_relevant(grades: NDArray[Any], relevance_level: float | None) -> NDArray[np.bool_]:

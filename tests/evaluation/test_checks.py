@@ -101,3 +101,7 @@ def test_unsigned_and_signed_labels_meet_without_a_detour_over_floats():
     labels = np.array([2**62 + 1, 2**62], np.uint64)  # as floats they would be equal
     result = from_embeddings(ONE, labels, ONE, labels.astype(np.int64), exclude_self=True, measures=["mrr"])
     assert result.n_relevant.tolist() == [0, 0]
+
+
+def test_grades_may_be_yes_and_no():
+    assert Judgements.from_lists([{3: True, 4: False}, {5, 6}, {7: 2.5}]).grades.tolist() == [1, 0, 1, 1, 2.5]
