@@ -13,6 +13,7 @@ ANNLAB_TORCH_INDEX: address of the package index to take the CPU build of torch 
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ def main() -> int:
         return 0 if job in ("-h", "--help") else 2
     try:
         prepare(job)
+        if job == "test" and "--full" in arguments:
+            install_postgres()
         if job == "demo":
             return run("-m", "annlab.demo", *arguments)
         # pytest comes last: its closing line is the last one of the output.
@@ -117,6 +120,22 @@ def install_torch() -> None:
             return
         print(f"{TORCH_CPU_INDEX} has no {torch}, or is out of reach: the ordinary build is taken (large).", flush=True)
     # 3. The ordinary index, when annlab is installed.
+
+
+def install_postgres() -> None:
+    """Install a PostgreSQL server for the long tests, where apt-get may do so; without it these tests are skipped."""
+    if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb"):
+        return
+    if shutil.which("apt-get") is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        print("PostgreSQL is not installed: its tests are skipped.", flush=True)
+        return
+    print("Installing PostgreSQL", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-qq", "postgresql"]
+    for command in (install, ["apt-get", "update", "-qq"], install):  # the list of packages may be old, or missing
+        if subprocess.call(command, env=environment, stdout=subprocess.DEVNULL) == 0 and command is install:
+            return
+    print("PostgreSQL could not be installed: its tests are skipped.", flush=True)
 
 
 def pip_install(*arguments: str, required: bool = False) -> bool:

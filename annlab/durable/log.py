@@ -162,10 +162,9 @@ class Log:
         wanted = (operations.c.name == self.name) & (operations.c.seq > after)
         if until is not None:
             wanted &= operations.c.seq <= until
-        rows = connection.execution_options(stream_results=True).execute(
-            select(*columns).where(wanted).order_by(operations.c.seq)
-        )
-        for expected, row in enumerate(rows.mappings().yield_per(64), after + 1):
+        query = select(*columns).where(wanted).order_by(operations.c.seq)
+        rows = connection.execute(query.execution_options(stream_results=True, yield_per=64))
+        for expected, row in enumerate(rows.mappings(), after + 1):
             if row["seq"] != expected:
                 raise CorruptLogError(
                     f"{self.where}: operation {expected} is missing from the log; the next is {row['seq']}"

@@ -67,13 +67,13 @@ def export_table(catalog: Catalog, name: str, path: str | os.PathLike[str]) -> i
     if write is None:
         raise ValueError(f"{target} ends in neither .csv nor .parquet")
     columns = [column for column in table.c if not schema.is_personal(column)]
-    query = select(*columns).order_by(*table.primary_key)
+    query = select(*columns).order_by(*table.primary_key).execution_options(stream_results=True, yield_per=_AT_ONCE)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         with catalog.database.reading() as connection:
             secret = str(connection.scalar(select(schema.settings.c.value).where(schema.settings.c.name == "secret")))
             hidden = {column.name for column in columns if column.info.get("pseudonym")}
-            rows = connection.execution_options(stream_results=True, yield_per=_AT_ONCE).execute(query).mappings()
+            rows = connection.execute(query).mappings()
             n = write(temporary, columns, (_without_names(dict(row), hidden, secret) for row in rows))
         os.replace(temporary, target)
     finally:
@@ -194,7 +194,7 @@ def _table(name: str) -> Table:
 def _store(connection: Connection, table: Table, rows: list[dict[str, Any]], on_conflict: str, source: Path,
            before: int) -> None:  # fmt: skip
     """Insert rows; if one of them breaks a rule, find out which."""
-    defaults: dict[str, Any] = {c.name: getattr(c.default, "arg", None) for c in table.c}
+    defaults: dict[str, Any] = {c.name: getattr(c.default, "arg", None) for c in table.c if c.default is not None}
     now = datetime.datetime.now(datetime.UTC)
     defaults |= {c.name: now for c in table.c if isinstance(c.type, schema.Moment) and not c.nullable}
     names = {name for row in rows for name in row}

@@ -23,6 +23,7 @@ the column cannot hold more; columns marked as personal are left out by every re
 
 import datetime
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -288,7 +289,7 @@ def explain(message: str, table: str = "") -> str:
     """What a database says about a row that broke a rule, in words, without any value of the row."""
     first = message.strip().splitlines()[0]
     for name, means in _RULES.items():
-        if name in first:
+        if re.search(rf"\b{name}\b", first):
             return means
     if "images.path" in first or "images_one_path" in first:
         return "another image that was not deleted has this path"

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from sqlalchemy import inspect
 
 from annlab import ExactIndex
 from annlab.durable import Database
@@ -130,16 +131,16 @@ def test_encoders_and_their_roles(catalog):
     assert {row["fingerprint"]: row["role"] for row in catalog.encoders()} == {"enc": "current", "new": "previous"}
 
 
-def test_a_clock_that_went_back_is_told(catalog, tmp_path):
+def test_a_clock_that_went_back_is_told(catalog):
     from annlab.visual.interactions import log_results
 
     query = catalog.add_query(keep=datetime.timedelta(days=1))
     log_results(catalog, query, [], ranker="r")
     with pytest.warns(RuntimeWarning, match="set back"):
-        Catalog.open(tmp_path / "catalog.db", clock=Clock(NOON - datetime.timedelta(days=1))).close()
+        Catalog.open(catalog.address, clock=Clock(NOON - datetime.timedelta(days=1))).close()
 
 
-def test_a_catalog_of_an_earlier_version_is_brought_up_to_date(catalog, tmp_path):
+def test_a_catalog_of_an_earlier_version_is_brought_up_to_date(catalog):
     def add_colour(connection):
         connection.exec_driver_sql("ALTER TABLE images ADD COLUMN colour TEXT")
 
@@ -153,10 +154,10 @@ def test_a_catalog_of_an_earlier_version_is_brought_up_to_date(catalog, tmp_path
     with database.writing() as connection:
         migrations.bring_up_to_date(connection, "here", {start: add_colour}, start + 1)
         migrations.bring_up_to_date(connection, "here", {start: add_colour}, start + 1)  # changes nothing more
-        columns = [row[1] for row in connection.exec_driver_sql("PRAGMA table_info(images)")]
+        columns = [column["name"] for column in inspect(connection).get_columns("images")]
         assert "colour" in columns and "shape" not in columns
     with pytest.raises(ValueError, match=f"version {start + 1}; this annlab knows up to {start}: update annlab"):
-        Catalog.open(tmp_path / "catalog.db")
+        Catalog.open(catalog.address)
     with database.writing() as connection, pytest.raises(ValueError, match="no step leads"):
         migrations.bring_up_to_date(connection, "here", {}, start + 5)
 

@@ -56,7 +56,8 @@ def test_a_person_is_forgotten_everywhere(catalog, index, tmp_path):
     def on_disk():
         return b"".join(path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file())
 
-    assert all(secret in on_disk() for secret in (*SECRETS, needle))
+    on_this_disk = catalog.database.is_sqlite  # else the rows are the server's
+    assert all(secret in on_disk() for secret in (*SECRETS, needle)) or not on_this_disk
     with pytest.raises(CatalogError, match="give the index"):
         forget(catalog, person)
     others_before = [row for row in zip(*read_interactions(catalog)) if row[0] == other]
