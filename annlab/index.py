@@ -21,7 +21,8 @@ was current when it began. `compact` builds aside and then replays what happened
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -163,8 +164,8 @@ class Index:
             If anything handed in is unusable; nothing is added then.
         """
         validation.as_choice("on_duplicate", on_duplicate, ("raise", "replace"))
-        numbers = self._append(vectors, ids, attributes, on_duplicate)
-        self._tidy(threads)
+        with self._writing(threads):
+            numbers = self._append(vectors, ids, attributes, on_duplicate)
         return numbers
 
     def _append(self, vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, on_duplicate: str) -> np.ndarray:
@@ -185,13 +186,12 @@ class Index:
         KeyError
             If an id is not in the index; nothing is changed then.
         """
-        with self._write_lock:
+        with self._writing():
             numbers = validation.as_ids(ids)
             rows = self._rows_of(numbers)
             if attributes is None and self._state is not None:
                 attributes = {name: column.array[rows] for name, column in self._state.columns.items()}
             self._append(vectors, numbers, attributes, on_duplicate="replace")
-        self._tidy()
 
     def remove(self, ids: Any, missing: str = "raise") -> int:
         """Remove vectors by id; returns how many there were.
@@ -209,12 +209,11 @@ class Index:
         """
         validation.as_choice("missing", missing, ("raise", "ignore"))
         numbers = np.unique(validation.as_ids(ids))
-        with self._write_lock:
+        with self._writing():
             state = self._state
             rows = self._rows_of(numbers) if missing == "raise" else writes.rows_present(state, numbers)
             if state is not None and len(rows):
                 self._state = state.without(rows)
-        self._tidy()
         return len(rows)
 
     def compact(self, *, threads: int | None = None, progress: Any = None) -> None:
@@ -230,7 +229,22 @@ class Index:
             with self._write_lock:
                 self._state = new.replayed(before, self._require_state(), rows)
 
-    def _tidy(self, threads: int | None = None) -> None:
+    @contextmanager
+    def _writing(self, threads: int | None = None) -> Iterator[None]:
+        """Hold the lock for one write, and tidy up after it. If that is interrupted, the write has not happened."""
+        with self._write_lock:
+            before = self._state, self._dim
+            yield
+            after = self._state
+        try:
+            self._tidy(threads)
+        except BaseException:
+            with self._write_lock:
+                if self._state is after:  # otherwise others have written since, or it was done in time
+                    self._state, self._dim = before
+            raise
+
+    def _tidy(self, threads: int | None) -> None:
         """Take in the tail once scanning it costs as much as a search; drop the dead once they are most.
 
         A write that comes while another thread compacts does not wait for it: what is due then is found by the next

@@ -10,6 +10,7 @@ from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, rows_at_once
 from annlab.common.progress import Progress
 from annlab.core import blocks
 from annlab.core.attributes import criteria_values
+from annlab.core.snapshot import require_finite
 from annlab.core.state import State
 from annlab.core.structure import Building, Structure
 from annlab.distances import Metric
@@ -36,7 +37,9 @@ class Builder:
         """A structure of some rows of a state; in a file again if their vectors come from one."""
         columns = {name: column.array[rows] for name, column in state.columns.items()}
         if not (self.structure_class.builds_in_files and is_mapped(state.sealed_vectors)):
-            return self.build(state.gather(rows), columns, threads, progress, owned=True)
+            vectors = state.gather(rows)
+            require_finite("vectors", vectors)  # where they were mapped, nobody has looked at them yet
+            return self.build(vectors, columns, threads, progress, owned=True)
         workspace, dim = Workspace.in_files(), state.tail.array.shape[1]
         at_once = rows_at_once(dim)
         parts = (state.gather(rows[start : start + at_once]) for start in range(0, len(rows), at_once))
@@ -47,6 +50,7 @@ class Builder:
         """The structure of a state with the rows of its tail taken in; None where it has to be built anew."""
         if state.structure is None:
             return None
+        require_finite("tail", state.tail.array)
         columns = {name: column.array for name, column in state.columns.items()}
         building = self._building(columns, threads, lambda what, share: None, True, IN_MEMORY)
         return state.structure.absorb(state.tail.array, building)

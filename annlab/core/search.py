@@ -75,6 +75,7 @@ class Search:
 
         def work(start: int, stop: int) -> None:
             for first in range(start, stop, block):
+                pool.check()
                 self._nearest_of_block(first, min(stop, first + block), self.threads if whole else 1, result)
 
         if q == 1:
@@ -184,7 +185,11 @@ class Search:
         parts = pool.split(0, q, self.threads if q >= self.threads else 1)
 
         def work(start: int, stop: int) -> list[tuple[np.ndarray, np.ndarray]]:
-            return [self._within_of_one(i, radius, limit, inner) for i in range(start, stop)]
+            found = []
+            for i in range(start, stop):
+                pool.check()
+                found.append(self._within_of_one(i, radius, limit, inner))
+            return found
 
         found = [pair for part in pool.run(work, parts, self.threads) for pair in part]
         lims = np.zeros(q + 1, np.int64)
@@ -244,14 +249,23 @@ def _merge(scored: Scored, distances: np.ndarray, ids: np.ndarray) -> None:
 
 def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
     if candidates.size and distances.size:
-        kernels.score(queries, state.sealed_vectors, state.tail.array, state.by_row.array,
-                      np.ascontiguousarray(candidates), state.metric.code, kernels.scratch(candidates), distances,
-                      ids)  # fmt: skip
+        rows = state.sealed_vectors, state.tail.array, state.by_row.array
+        _score_rows(queries, *rows, state.metric.code, np.ascontiguousarray(candidates), distances, ids)
 
 
 def _score_tail(state: State, queries: np.ndarray, found: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
     """The same for candidates from the tail alone, numbered from its first row on."""
     if found.size and distances.size:
-        tail, keys = state.tail.array, state.by_row.array[state.n_sealed :]
-        kernels.score(queries, tail[:0], tail, keys, np.ascontiguousarray(found), state.metric.code,
-                      kernels.scratch(found), distances, ids)  # fmt: skip
+        rows = state.tail.array[:0], state.tail.array, state.by_row.array[state.n_sealed :]
+        _score_rows(queries, *rows, state.metric.code, np.ascontiguousarray(found), distances, ids)
+
+
+def _score_rows(queries: np.ndarray, sealed: np.ndarray, tail: np.ndarray, keys: np.ndarray, metric: int,
+                candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:  # fmt: skip
+    scratch = kernels.scratch(candidates)
+    if len(queries) == 1:
+        kernels.score(queries, sealed, tail, keys, candidates, metric, scratch, distances, ids)
+        return
+    for first, last in pool.portions(0, len(queries), 16 * candidates.shape[1] * queries.shape[1]):
+        own = slice(first, last)
+        kernels.score(queries[own], sealed, tail, keys, candidates[own], metric, scratch, distances[own], ids[own])

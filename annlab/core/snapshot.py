@@ -19,6 +19,7 @@ from annlab.core.structure import Structure
 from annlab.distances import Metric
 from annlab.scan.points import Extent
 
+_ROWS_AT_ONCE = 8192
 STRUCTURE, _ATTRIBUTE = "structure.", "attribute."  # beginnings of arrays' names
 
 
@@ -35,17 +36,24 @@ def to_arrays(state: State) -> tuple[dict[str, np.ndarray], set[str]]:
 
 
 def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: type[Structure],
-                params: dict[str, Any], dim: int, dtype: Any) -> State:  # fmt: skip
-    """The state of some arrays. Raises a ValueError (or KeyError, TypeError) wherever they do not fit together."""
+                params: dict[str, Any], dim: int, dtype: Any, look_at_vectors: bool = True) -> State:  # fmt: skip
+    """The state of some arrays. Raises a ValueError (or KeyError, TypeError) wherever they do not fit together.
+
+    Vectors that are mapped from a file are not looked at, for that would read all of it.
+    """
     ids, tail = arrays["ids"], arrays["tail"]
     inner = {name.removeprefix(STRUCTURE): a for name, a in arrays.items() if name.startswith(STRUCTURE)}
     _require("tail", tail, dtype, (len(tail), dim))
+    if look_at_vectors:
+        require_finite("tail", tail)
     structure, n_sealed = None, 0
     if inner:
         n_sealed = len(inner["vectors"])
         _require("vectors", inner["vectors"], dtype, (n_sealed, dim))
         if not n_sealed:
             raise ValueError("a structure without vectors")
+        if look_at_vectors:
+            require_finite("vectors", inner["vectors"])
         structure = structure_class.from_arrays(inner, metric=metric, params=params)
         structure.check()
     n = n_sealed + len(tail)
@@ -60,9 +68,25 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
         if name.startswith(_ATTRIBUTE):
             _require(name, values, values.dtype, (n,))
             columns[name.removeprefix(_ATTRIBUTE)] = Column(values)
+    absent = [name for name in structure_class.divides_by(params) if name not in columns]
+    if absent:
+        raise ValueError(f"rows are divided by attribute {absent[0]!r}, which is not there, only {sorted(columns)}")
     extent = Extent.of(tail, metric) if len(tail) else None
     id_map = IdMap.of_living(ids, alive)
-    return State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
+    state = State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
+    unknown = arrays.keys() - to_arrays(state)[0].keys()
+    if unknown:
+        raise ValueError(f"array {min(unknown)!r} is no part of such an index")
+    return state
+
+
+def require_finite(name: str, vectors: np.ndarray) -> None:
+    """Raise a ValueError if a value is not finite: no index holds such a vector, so a file is damaged."""
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        some = vectors[start : start + _ROWS_AT_ONCE]
+        if not (np.isfinite(some.min()) and np.isfinite(some.max())):
+            row = start + int(np.argmin(np.isfinite(some).all(axis=1)))
+            raise ValueError(f"array {name!r} must be finite, but row {row} is not: the file is damaged")
 
 
 def memory(state: State | None) -> dict[str, int]:
@@ -88,6 +112,7 @@ def save(state: State, path: str | os.PathLike[str], **about: Any) -> None:
         "dtype": state.tail.array.dtype.name,
         "rows": state.n_rows,
         "vectors": state.n_live,
+        "attributes": list(state.columns),
     }
     storage.write(path, manifest, arrays, bulk)
 
@@ -107,6 +132,7 @@ class Stored(NamedTuple):
     path: str | os.PathLike[str]
     manifest: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    look_at_vectors: bool
 
     def parameters(self, kind: str) -> dict[str, Any]:
         """The parameters of the index, which has to be of this kind."""
@@ -124,7 +150,12 @@ class Stored(NamedTuple):
         """The state of the file, for an index with these parameters."""
         manifest = self.manifest
         dtype = np.dtype(manifest["dtype"])
-        state = from_arrays(self.arrays, metric, structure_class, params, manifest["dim"], dtype)
+        state = from_arrays(
+            self.arrays, metric, structure_class, params, manifest["dim"], dtype, self.look_at_vectors
+        )
+        named = manifest.get("attributes", list(state.columns))  # older files do not name them
+        if not isinstance(named, list) or sorted(map(str, named)) != sorted(state.columns):
+            raise ValueError(f"the manifest names attributes {named!r}, the arrays are those of {list(state.columns)}")
         if (manifest["rows"], manifest["vectors"]) != (state.n_rows, state.n_live):
             raise ValueError(f"the manifest counts {manifest['rows']} rows, the arrays {state.n_rows}")
         return state
@@ -133,7 +164,7 @@ class Stored(NamedTuple):
 @contextmanager
 def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> Iterator[Stored]:
     """What a file holds; whatever is found wrong with it while it is used becomes a CorruptIndexError."""
-    stored = Stored(path, *storage.read(path, mmap, verify))
+    stored = Stored(path, *storage.read(path, mmap, verify), look_at_vectors=not mmap or bool(verify))
     try:
         yield stored
     except storage.CorruptIndexError:
