@@ -3,6 +3,8 @@
     annlab train IMAGES --out my-encoder                        learn an encoder from images
     annlab encode IMAGES --encoder my-encoder --out e.npy       images to embeddings, resumable
     annlab evaluate e.npy                                       MRR, recall, precision, mAP and nDCG
+    annlab index FOLDER --into photos.db                        a catalog of images and the index of their vectors
+    annlab status photos.db                                     what became of every image
 
 Results go to stdout, progress and complaints to stderr; the exit status is 0, 1 for what went wrong, 2 for a command
 that makes no sense, 130 when interrupted. No file is replaced without --overwrite, and nothing that a failed command
@@ -94,6 +96,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", metavar="FILE", help="write the means there, too")
     evaluate.add_argument("--overwrite", action="store_true", help="replace the file of --json")
     evaluate.set_defaults(run=_evaluate)
+
+    index = commands.add_parser("index", help="bring a catalog up to date with a folder", description=_index.__doc__)
+    index.add_argument("folder", metavar="FOLDER", help="images, with sub-folders")
+    index.add_argument("--into", required=True, metavar="CATALOG", help="a SQLite file, or an address postgresql://...")
+    index.add_argument("--encoder", help="as for annlab encode; default: that of the catalog")
+    index.add_argument("--index", default="auto", metavar="KIND", help="for a new catalog: auto, exact, ivf, lsh, ...")
+    index.add_argument("--index-folder", metavar="FOLDER", help="default: beside a catalog that is a file")
+    index.add_argument("--forget-missing", action="store_true", help="even if not one known image is there any more")
+    index.add_argument("--threads", type=int, default=1, help="threads of the encoder (default: %(default)s)")
+    index.add_argument("--json", action="store_true", help="print the result as JSON")
+    index.set_defaults(run=_index)
+
+    status = commands.add_parser("status", help="what became of every image", description=_status.__doc__)
+    status.add_argument("catalog", metavar="CATALOG")
+    status.add_argument("--failures", type=int, default=20, metavar="N", help="list so many (default: %(default)s)")
+    status.add_argument("--json", action="store_true", help="print the result as JSON")
+    status.set_defaults(run=_status)
     return parser
 
 
@@ -180,6 +199,49 @@ def _evaluate(options: argparse.Namespace) -> int:
         Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(options.json), {"queries": len(result), **result.means()}, indent=2)
     return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    """Find images that are new, changed, moved or gone, embed what is due, and write catalog and index together. A run
+    that was stopped goes on when the same command is given again."""
+    from annlab.common.progress import report
+    from annlab.visual.commands import index_folder
+
+    result = index_folder(
+        options.folder, options.into, encoder=options.encoder, kind=options.index, index_folder=options.index_folder,
+        forget_missing=options.forget_missing, threads=options.threads, progress=report, say=_say,
+    )  # fmt: skip
+    if options.json:
+        print(json.dumps(result))
+        return 0
+    _print_counts(result["catalog"])
+    if result["catalog"]["failed"]:
+        print(f"annlab status {options.into} lists the failures with their reasons")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Say how many images are indexed, duplicates, failed (with the reasons) and still to do."""
+    from annlab.visual.commands import status
+
+    result = status(options.catalog, failures=options.failures)
+    if options.json:
+        print(json.dumps(result))
+        return 0
+    _print_counts(result["catalog"])
+    for encoder in result["encoders"]:
+        print(f"encoder {encoder['name']}, {encoder['fingerprint']}, {encoder['dim']} dimensions: {encoder['role']}")
+    for failure in result["failures"]:
+        print(f"failed: {failure['path']}: {failure['reason']}")
+    more = result["catalog"]["failed"] - len(result["failures"])
+    if more > 0:
+        print(f"and {more} more: --failures {result['catalog']['failed']} lists all")
+    return 0
+
+
+def _print_counts(counts: dict[str, int]) -> None:
+    parts = " + ".join(f"{counts[name]} {name}" for name in ("indexed", "duplicate", "failed", "pending"))
+    print(f"{counts['discovered']} discovered = {parts}")
 
 
 def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Namespace) -> None:

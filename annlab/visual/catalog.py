@@ -208,7 +208,12 @@ class Catalog:
         with self.writing(connection) as active:
             self._mark(numbers, active, status=case((images.c.kind == "query", "query"), else_=PENDING), deleted=True,
                        reason=None, duplicate_of=None, retry_at=None)  # fmt: skip
-            for part in _parts(numbers):
+            self.release_duplicates(numbers, connection=active)
+
+    def release_duplicates(self, ids: Iterable[int], *, connection: Connection | None = None) -> None:
+        """The duplicates of these shall be looked at again, as when an image is gone or shows something else now."""
+        with self.writing(connection) as active:
+            for part in _parts(list(ids)):
                 orphans = images.c.duplicate_of.in_(part)
                 active.execute(update(images).where(orphans).values(status=PENDING, duplicate_of=None))
 

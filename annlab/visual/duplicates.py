@@ -1,0 +1,69 @@
+"""Duplicates in three grades: the same bytes, the same picture, and similar pictures.
+
+    same bytes      equal SHA-256 of the files: certain, and free
+    same picture    re-encoded, resized or slightly cropped (`pictures.py`); found when an image is indexed
+    similar         near each other for the encoder: two shirts of one cut. A matter of taste, so these are shown
+                    together where somebody asks for it, and never marked as duplicates
+
+A group has a *leader*, the image that was there first, and an image joins a group only if it shows the same picture as
+the leader. So no group has a diameter of more than twice what two files of one picture may differ by: a chain of a
+thousand pictures, each a little different from the one before, becomes many groups. An image without duplicates is in
+no group.
+
+What somebody decided is remembered (`Catalog.decide`, the table `decisions`) and stands above what pictures say.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from annlab.exact import ExactIndex
+from annlab.visual import pictures
+
+_LOOKED_AT = 3  # candidates for one picture
+
+
+class SamePictures:
+    """The sketches of all leaders, and the search for the one whose picture an image shows.
+
+    Parameters
+    ----------
+    thumbnail_of : function of an id
+        The thumbnail of a leader, read again from its file; None if that cannot be read any more.
+    decided : function of two ids
+        True or False where somebody has decided whether two images are duplicates, None where nobody has.
+    """
+
+    def __init__(self, thumbnail_of: Callable[[int], np.ndarray | None],
+                 decided: Callable[[int, int], bool | None] = lambda one, other: None) -> None:  # fmt: skip
+        self._thumbnail_of, self._decided = thumbnail_of, decided
+        self._index = ExactIndex(metric="l2", dim=pictures.SKETCH_DIM)
+
+    def add(self, sketches: Mapping[int, np.ndarray]) -> None:
+        """Make leaders known, by id; one that is known gets its new sketch."""
+        if sketches:
+            self._index.add(np.stack(list(sketches.values())), list(sketches), on_duplicate="replace")
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Forget leaders; those that are not there are left out."""
+        self._index.remove(list(ids), missing="ignore")
+
+    def leader_of(self, id: int, thumb: np.ndarray, sketch: np.ndarray) -> int | None:
+        """The leader whose picture an image shows, or None: then it is a picture of its own."""
+        if not len(self._index):
+            return None
+        found = self._index.search(sketch, k=min(_LOOKED_AT, len(self._index)))
+        for distance, leader in zip(found.distances.tolist(), found.ids.tolist(), strict=True):
+            if leader == id:
+                continue
+            said = self._decided(id, leader)
+            if said is not None:
+                if said:
+                    return int(leader)
+                continue
+            if distance > pictures.NEAR:
+                return None
+            known = self._thumbnail_of(leader)
+            if known is not None and pictures.difference(known, thumb) < pictures.SAME:
+                return int(leader)
+        return None

@@ -1,0 +1,283 @@
+"""The indexing pipeline: from files to rows of the catalog and vectors of the index, in step at every moment.
+
+    folder --discover--> pending rows --+--> read, hash    --> duplicate (same bytes)
+                                        +--> decode        --> failed, with the reason
+                                        +--> sketch        --> duplicate (same picture)
+                                        +--> embed         --> indexed: row and vector in one transaction
+
+A block of images is read, looked at and embedded; then one transaction writes what became of all of them. So a kill at
+any moment leaves each image either pending or done, and the next run goes on with what is pending; nothing is embedded
+twice but the block in hand. Memory holds one block of images and the sketches of all pictures (63 numbers each).
+
+No image stops the others. What cannot be read or embedded fails with a reason. An image that ends the whole process
+(a decoder that crashes, memory that runs out) is recognised by its count of attempts, which is raised *before* a block
+is tried: after two, images are tried one at a time, after four they fail.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import select, update
+
+from annlab.durable import DurableIndex, Writes
+from annlab.encoders.encoder import Encoder
+from annlab.encoders.images import decode_image
+from annlab.visual import pictures
+from annlab.visual.catalog import Catalog, CatalogError, Image
+from annlab.visual.duplicates import SamePictures
+from annlab.visual.paths import from_text
+from annlab.visual.schema import INDEXED, decisions, images
+
+BLOCK = 64  # images that are read, embedded and written together
+_ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
+_LARGEST_FILE = 2**30  # bytes
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass
+class Indexed:
+    """What a run did."""
+
+    indexed: int = 0
+    duplicate: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.indexed + self.duplicate + self.failed
+
+    def __str__(self) -> str:
+        return f"{self.indexed} indexed, {self.duplicate} duplicates, {self.failed} failed"
+
+
+@dataclass
+class _Outcome:
+    """What became of one image of a block, until it is written."""
+
+    image: Image
+    content_hash: str | None = None
+    pixels: np.ndarray | None = None
+    thumb: np.ndarray | None = None
+    sketch: np.ndarray | None = None
+    duplicate_of: int | None = None
+    reason: str | None = None
+    vector: np.ndarray | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it still has to be embedded."""
+        return self.reason is None and self.duplicate_of is None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What was learned of the file."""
+        facts: dict[str, object] = {}
+        if self.content_hash is not None:
+            facts["content_hash"] = self.content_hash
+        if self.pixels is not None and self.sketch is not None:
+            facts |= {"height": self.pixels.shape[0], "width": self.pixels.shape[1],
+                      "picture_hash": pictures.to_text(self.sketch)}  # fmt: skip
+        return facts
+
+
+@dataclass
+class Indexer:
+    """Embeds what is pending in a catalog, with one encoder, into one index.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    index : DurableIndex
+        Made by `catalog.index(...)`, so that rows and vectors share transactions.
+    encoder : Encoder
+        Made known to the catalog as the current one. A catalog whose images are by another encoder refuses it: vectors
+        of two encoders cannot be compared.
+    """
+
+    catalog: Catalog
+    index: DurableIndex
+    encoder: Encoder
+    _same: SamePictures = field(init=False)
+    _decided: dict[tuple[int, int], bool] = field(init=False, default_factory=dict)
+    _recent: dict[int, np.ndarray] = field(init=False, default_factory=dict)
+    """Thumbnails of the block in hand, whose files need not be read again."""
+
+    def __post_init__(self) -> None:
+        for row in self.catalog.encoders():
+            if row["role"] == "current" and row["fingerprint"] != self.encoder.fingerprint:
+                raise CatalogError(
+                    f"the images of this catalog are embedded by {row['name']} ({row['fingerprint']}), not by "
+                    f"{self.encoder.name} ({self.encoder.fingerprint}): vectors of two encoders cannot be compared"
+                )
+        self.catalog.add_encoder(self.encoder.fingerprint, self.encoder.name, self.encoder.dim)
+        self._same = SamePictures(self._thumbnail, self._decision)
+        self._read_decisions()
+        after = 0
+        while some := self.catalog.find(status=INDEXED, kind="image", after=after, limit=10_000):
+            self._same.add({i.id: pictures.from_text(i.picture_hash) for i in some if i.picture_hash})
+            after = some[-1].id
+
+    def run(self, *, progress: Progress = lambda what, share: None) -> Indexed:
+        """Do what is due until nothing is; may be stopped at any moment.
+
+        Raises
+        ------
+        StorageError
+            The catalog or the index cannot be written. What was written before stays.
+        """
+        result, after = Indexed(), 0
+        total = self.catalog.counts().pending
+        while due := self.catalog.due(BLOCK, after=after):
+            after = due[-1].id
+            careful = [image for image in due if image.attempts >= _ALONE_AFTER]
+            together = [image for image in due if image.attempts < _ALONE_AFTER]
+            for block in [together, *([image] for image in careful)]:
+                if block:
+                    self._do(block, result)
+                    progress("indexing", min(1.0, result.done / max(total, 1)))
+        progress("indexing", 1.0)
+        return result
+
+    def _do(self, block: Sequence[Image], result: Indexed) -> None:
+        self._begin([image.id for image in block])
+        outcomes = [_Outcome(image) for image in block]
+        for outcome in outcomes:
+            if outcome.image.attempts >= _FAIL_AFTER:
+                outcome.reason = f"reading it ended the process {outcome.image.attempts} times"
+            else:
+                self._look_at(outcome)
+        self._find_duplicates(outcomes)
+        self._embed([outcome for outcome in outcomes if outcome.open])
+        self._embed(_orphans(outcomes))
+        with self.index.transaction() as writes:
+            self._write(outcomes, writes)
+        for outcome in outcomes:
+            result.failed += outcome.reason is not None
+            result.duplicate += outcome.duplicate_of is not None
+            result.indexed += outcome.vector is not None
+        removed = [outcome.image.id for outcome in outcomes if outcome.vector is None]
+        self._same.remove(removed)
+        self._same.add({o.image.id: o.sketch for o in outcomes if o.vector is not None and o.sketch is not None})
+
+    def _begin(self, ids: Sequence[int]) -> None:
+        """Count an attempt, before anything can go wrong with it."""
+        with self.catalog.writing() as connection:
+            connection.execute(update(images).where(images.c.id.in_(ids)).values(attempts=images.c.attempts + 1))
+
+    def _look_at(self, outcome: _Outcome) -> None:
+        """Read, hash, decode and sketch one image."""
+        path = Path(from_text(outcome.image.path or ""))
+        try:
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ValueError(f"{path.stat().st_size} bytes are more than an image may have ({_LARGEST_FILE})")
+            data = path.read_bytes()
+            outcome.content_hash = hashlib.sha256(data).hexdigest()
+            outcome.pixels = decode_image(data, name="the image")
+            outcome.thumb = pictures.thumbnail(outcome.pixels)
+            outcome.sketch = pictures.sketch(outcome.thumb)
+        except MemoryError:
+            outcome.reason = "decoding it takes more memory than there is"
+        except (ValueError, OSError) as error:
+            outcome.reason = f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+    def _find_duplicates(self, outcomes: Sequence[_Outcome]) -> None:
+        """Same bytes, then same picture, among what is indexed and what comes earlier in the block."""
+        hashes = [outcome.content_hash for outcome in outcomes if outcome.open]
+        known = {i.content_hash: i.id for i in self.catalog.find(status=INDEXED, content_hash=hashes, kind="image")}
+        for outcome in outcomes:
+            if not outcome.open or outcome.sketch is None or outcome.thumb is None:
+                continue
+            own, twin = outcome.image.id, known.get(outcome.content_hash)
+            if twin is not None and twin != own and self._decision(own, twin) is not False:
+                outcome.duplicate_of = twin
+                continue
+            outcome.duplicate_of = self._same.leader_of(own, outcome.thumb, outcome.sketch)
+            if outcome.duplicate_of is None:
+                known.setdefault(outcome.content_hash, own)
+                self._same.add({own: outcome.sketch})
+                self._recent[own] = outcome.thumb
+        self._recent.clear()
+
+    def _embed(self, outcomes: Sequence[_Outcome]) -> None:
+        """Vectors for a block; where it is refused as a whole, for one image at a time, to find the one it is."""
+        if not outcomes:
+            return
+        try:
+            vectors = self.encoder.encode([o.pixels for o in outcomes if o.pixels is not None])
+        except ValueError as error:
+            if len(outcomes) == 1:
+                outcomes[0].reason = str(error)
+            else:
+                for outcome in outcomes:
+                    self._embed([outcome])
+            return
+        for outcome, vector in zip(outcomes, vectors, strict=True):
+            outcome.vector = vector
+
+    def _write(self, outcomes: Sequence[_Outcome], writes: Writes) -> None:
+        """What became of a block, in the transaction of `writes`."""
+        connection = writes.connection
+        for outcome in outcomes:
+            id = outcome.image.id
+            self.catalog.change_image(id, **{**outcome.facts, "attempts": 0}, connection=connection)
+            if outcome.reason is not None:
+                self.catalog.mark_failed(id, outcome.reason, connection=connection)
+            elif outcome.duplicate_of is not None:
+                self.catalog.mark_duplicate([id], outcome.duplicate_of, connection=connection)
+        done = [outcome for outcome in outcomes if outcome.vector is not None]
+        without = [outcome.image.id for outcome in outcomes if outcome.vector is None]
+        if without:
+            writes.remove(without, missing="ignore")  # of images that have changed
+            self.catalog.release_duplicates(without, connection=connection)
+        if done:
+            ids = [outcome.image.id for outcome in done]
+            self.catalog.mark_indexed(ids, self.encoder.fingerprint, connection=connection)
+            writes.add(np.stack([o.vector for o in done if o.vector is not None]), ids, on_duplicate="replace",
+                       attributes=attributes_of([outcome.image for outcome in done]))  # fmt: skip
+
+    def _thumbnail(self, id: int) -> np.ndarray | None:
+        if id in self._recent:
+            return self._recent[id]
+        try:
+            return pictures.thumbnail(decode_image(from_text(self.catalog.image(id).path or "")))
+        except (KeyError, ValueError, OSError):
+            return None
+
+    def _read_decisions(self) -> None:
+        with self.catalog.database.reading() as connection:
+            for row in connection.execute(select(decisions)).mappings():
+                self._decided[row["first_image_id"], row["second_image_id"]] = row["duplicates"]
+
+    def _decision(self, one: int, other: int) -> bool | None:
+        return self._decided.get((min(one, other), max(one, other)))
+
+
+def _orphans(outcomes: Sequence[_Outcome]) -> list[_Outcome]:
+    """Duplicates of images of the same block that failed: they are pictures of their own, then."""
+    failed = {outcome.image.id for outcome in outcomes if outcome.reason is not None}
+    orphans = [outcome for outcome in outcomes if outcome.duplicate_of in failed]
+    for outcome in orphans:
+        outcome.duplicate_of = None
+    return orphans
+
+
+def attributes_of(some: Sequence[Image]) -> dict[str, np.ndarray]:
+    """What searches filter by: owner (-1 for none), whether it is private, and the time of upload in seconds."""
+    return {
+        "owner": np.array([-1 if image.owner_id is None else image.owner_id for image in some], np.int64),
+        "private": np.array([image.private for image in some], bool),
+        "uploaded": np.array([image.uploaded_at.timestamp() for image in some], np.float64),
+    }
+
+
+def index_folder_of(catalog: str | os.PathLike[str]) -> Path:
+    """Where the index of a catalog lies if nothing is said: beside a SQLite file, with the suffix ``.index``."""
+    text = os.fspath(catalog)
+    if "://" in text:
+        raise ValueError(f"{text} is no file: say where its index goes with --index-folder")
+    return Path(text).with_suffix(".index")
