@@ -42,6 +42,7 @@ ImageSource: TypeAlias = (
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "HEIF")
 MAX_PIXELS = 2**26  # 67 million: a phone's 50 megapixels (8192 x 6144), and 200 MB of memory in colour
 MAX_PHOTOGRAPH = 2**28  # JPEG, decoded at a smaller scale
+_BLOCK = 2**20  # samples or pixels computed with at once
 
 
 def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uint8]:
@@ -119,7 +120,11 @@ def eight_bit(samples: NDArray[Any], name: str = "images") -> NDArray[np.uint8]:
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:  # in either byte order
-        return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        flat, scaled = samples.reshape(-1), np.empty(samples.size, dtype=np.uint8)
+        for start in range(0, len(flat), _BLOCK):  # the wide sums of a large picture would take gigabytes
+            block = slice(start, start + _BLOCK)
+            scaled[block] = (flat[block].astype(np.uint32) + 128) // 257
+        return scaled.reshape(samples.shape)
     if samples.dtype == np.bool_:
         return samples.astype(np.uint8) * np.uint8(255)
     raise ValueError(
@@ -179,9 +184,13 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Composite (..., 2) and (..., 4) pixels, whose last channel is alpha, on white."""
     if pixels.shape[-1] in (1, 3):
         return pixels
-    color = pixels[..., :-1].astype(np.uint32)
-    alpha = pixels[..., -1:].astype(np.uint32)
-    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    blended = np.empty((len(flat), flat.shape[1] - 1), dtype=np.uint8)
+    for start in range(0, len(flat), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        color, alpha = flat[block, :-1].astype(np.uint32), flat[block, -1:].astype(np.uint32)
+        blended[block] = (color * alpha + 255 * (255 - alpha) + 127) // 255
+    return blended.reshape(*pixels.shape[:-1], -1)
 
 
 def _decode_stream(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
@@ -302,10 +311,10 @@ def _samples(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ValueError("floating-point samples have no stated range")
     if image.mode.startswith("I"):  # 16-bit grayscale, which Pillow keeps in 16 or 32 bits
-        wide = np.asarray(image).astype(np.int64)
+        wide = np.asarray(image)  # uint16, or int32 in mode "I"
         if wide.min() < 0 or wide.max() > 65535:
             raise ValueError(f"samples from {wide.min()} to {wide.max()} do not fit 16 bits")
-        gray = eight_bit(wide.astype(np.uint16))[..., np.newaxis]
+        gray = eight_bit(wide.astype(np.uint16, copy=False))[..., np.newaxis]
         transparent = image.info.get("transparency")
         if transparent is None:
             return gray

@@ -155,6 +155,19 @@ def test_sixteen_bits_are_read_in_either_byte_order(order: str) -> None:
     assert decode_image(netpbm)[0, :, 0].tolist() == expected
 
 
+def test_large_pictures_are_computed_with_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 65536, (3, 5, 4, 1), dtype=np.uint16)
+    pictures = [wide, wide[:, ::2], rng.integers(0, 256, (3, 5, 4, 2), dtype=np.uint8)]
+    pictures += [rng.integers(0, 256, (5, 4, 4), dtype=np.uint8)]
+    convert = [images.array_batch, images.array_batch, images.array_batch, decode_image]
+    whole = [function(picture) for function, picture in zip(convert, pictures, strict=True)]
+    monkeypatch.setattr(images, "_BLOCK", 7)
+    for function, picture, expected in zip(convert, pictures, whole, strict=True):
+        np.testing.assert_array_equal(function(picture), expected)
+    np.testing.assert_array_equal(whole[0], np.rint(wide / 257))
+
+
 def test_one_bit_and_cmyk() -> None:
     bits = np.array([[True, False, True]])
     assert decode_image(encoded(Image.fromarray(bits), "PNG"))[0, :, 0].tolist() == [255, 0, 255]
