@@ -88,6 +88,9 @@ def embed_images(
         raise ValueError(f"the file of embeddings must end in .npy, not {str(target)!r}")
     if len(images) == 0:
         raise ValueError(f"there are no images in {images.name}")
+    for output in outputs_of(target):
+        if output.exists() and os.path.exists(images.name) and output.samefile(images.name):
+            raise FileExistsError(f"{output} holds the images themselves: name another file for the embeddings")
     work = _Work(Path(f"{target}.partial"), _job_key(images, encoder), encoder.dim, overwrite)
     if work.done < len(images):  # else only the last step is missing, and what it finds may be its own
         refuse_existing(outputs_of(target), overwrite)

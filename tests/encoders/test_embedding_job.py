@@ -168,6 +168,16 @@ def test_a_file_that_appears_while_the_job_runs_stays_and_the_work_is_not_lost(
     assert sorted(outputs(tmp_path / "e.npy")) == ["e.json", "e.npy", "e.skipped.txt"]
 
 
+def test_the_images_are_never_the_file_to_write(encoder: Encoder, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", pictures(3))
+    (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
+    before = (tmp_path / "a.npy").read_bytes()
+    for name in ("a.npy", "link.npy"):
+        with pytest.raises(FileExistsError, match="holds the images themselves"):
+            embed_images(open_images(tmp_path / "a.npy"), encoder, tmp_path / name, overwrite=True)
+    assert (tmp_path / "a.npy").read_bytes() == before
+
+
 def test_a_list_that_appears_while_nothing_is_skipped_stays(encoder: Encoder, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pictures(3))
 
