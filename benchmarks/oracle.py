@@ -4,8 +4,8 @@ A library can be fast by being wrong, and its own distances would not show it. S
 computes in float64 the distance of every returned row, and the distance of the true k-th neighbour, and counts a
 returned row as right when it is no farther than that. Rows at equal distance are therefore interchangeable (tie-aware
 recall), which matters on integer data and duplicates. The tolerance is relative, as an absolute one would inflate
-recall where distances are small. A row that is returned twice is an error, not two hits; -1 ("none found") is never a
-hit.
+recall where distances are small; below it there is the rounding of float64 alone. A row that is returned twice is an
+error, not two hits; -1 ("none found") is never a hit.
 
 Distances follow annlab's definitions: l2 is Euclidean, cosine is half the squared difference of the normalised vectors,
 ip is the negated inner product; the smaller, the nearer.
@@ -14,6 +14,7 @@ ip is the negated inner product; the smaller, the nearer.
 import numpy as np
 
 RELATIVE_TOLERANCE = 1e-6
+ULPS = 64  # units in the last place, of the magnitudes that are summed
 SPARE = 64  # candidates beyond k that the first, fused pass keeps for the exact second one
 BLOCK = 16_384
 
@@ -29,6 +30,17 @@ class Oracle:
         self.metric, self.k = metric, min(k, len(train))
         self.train, self.queries = train, queries
         self.distances, self.ids = self._neighbours()
+        self.rounding = self._rounding()
+
+    def _rounding(self) -> np.ndarray:
+        """How far apart two sums for one distance may lie, (q,): nothing in l2, where differences come first."""
+        if self.metric == "l2":
+            return np.zeros(len(self.queries))
+        eps = ULPS * np.finfo(np.float64).eps
+        if self.metric == "cosine":
+            return np.full(len(self.queries), eps)
+        longest = np.linalg.norm(self.train, axis=1).max(initial=0.0)
+        return eps * np.linalg.norm(self.queries, axis=1).astype(np.float64) * float(longest)
 
     def _neighbours(self) -> tuple[np.ndarray, np.ndarray]:
         """Sorted distances and ids, (q, k): candidates from a fused scan of centred data, then ranked by `of`."""
@@ -86,7 +98,7 @@ class Oracle:
         self._check(ids, k)
         k = min(k, self.k)
         farthest = self.distances[: len(ids), k - 1]
-        limit = farthest + RELATIVE_TOLERANCE * np.abs(farthest)
+        limit = farthest + RELATIVE_TOLERANCE * np.abs(farthest) + self.rounding[: len(ids)]
         hits = (self.of(ids) <= limit[:, None]).sum(axis=1)
         return float(np.minimum(hits, k).mean() / k)
 

@@ -71,6 +71,22 @@ def test_oracle_is_brute_force(metric: str, offset: float) -> None:
     assert oracle.recall(oracle.ids, 10) == 1.0
 
 
+@pytest.mark.parametrize("metric", ["cosine", "ip"])
+def test_a_sum_in_another_order_near_distance_0_is_no_other_distance(metric: str, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    queries = rng.normal(size=(20, 33)).astype(np.float32)
+    train = np.concatenate([queries, 3 * queries, 0.7 * queries])
+    if metric == "ip":  # at right angles, but for the rounding
+        train = train - (train @ queries[0])[:, None] / (queries[0] @ queries[0]) * queries[0]
+        queries = queries[:1]
+    oracle = Oracle(train, queries, metric, 3)
+    exact = Oracle.of
+    monkeypatch.setattr(Oracle, "of", lambda self, ids: exact(self, ids) + 2e-16 * (ids >= 0))
+    assert oracle.recall(oracle.ids, 3) == 1.0
+    far = np.argsort(-exact(oracle, np.tile(np.arange(len(train)), (len(queries), 1))), axis=1)[:, :3]
+    assert metric == "ip" or oracle.recall(far, 3) == 0.0
+
+
 def test_oracle_places_zero_vectors_at_cosine_distance_one() -> None:
     train = np.array([[0, 0], [1, 0], [-1, 0]], np.float32)
     oracle = Oracle(train, np.array([[2, 0], [0, 0]], np.float32), "cosine", 3)
