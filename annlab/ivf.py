@@ -42,11 +42,12 @@ from annlab.common import pool, validation
 from annlab.common.memory import Workspace, as_bytes
 from annlab.common.progress import as_progress
 from annlab.core import blocks, snapshot, storage
+from annlab.core.heldout import HeldOut
 from annlab.core.state import State
 from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.inverted.build import IDS_BYTES, check_limit, default_n_lists, row_bytes
-from annlab.inverted.calibration import Calibration
+from annlab.inverted.calibration import KS, Calibration
 from annlab.inverted.structure import IVFStructure
 
 STORAGES = ("flat", "sq8", "pq4")
@@ -217,9 +218,11 @@ class IVFIndex(Index):
     def calibration(self) -> Calibration:
         """The parameters that "auto" stands for at k = 10, the recall measured with them, and its confidence bound.
 
-        Other k have parameters of their own, measured for k = 1 and 100 too: see `annlab/inverted/calibration.py`.
+        Other k have parameters of their own, measured for k = 1, 100 and 1,000 too: `annlab/inverted/calibration.py`.
         """
-        return self._structure.calibration
+        structure, state = self._structure, self._require_state()
+        changed = state.n_rows - structure.age.n_measured + state.n_rows - state.n_live
+        return dataclasses.replace(structure.calibration, n_changed=changed)
 
     def calibrate(self, queries: Any, *, target_recall: float | None = None, threads: int | None = None) -> Calibration:
         """Measure on real queries, instead of rows of the index, how many lists "auto" must probe.
@@ -243,16 +246,20 @@ class IVFIndex(Index):
             array, _ = validation.as_queries(queries, self.dim, structure.vectors.dtype)
             if not len(array):
                 raise ValueError("calibrate needs at least one query")
-            structure = structure.calibrated(array, None, recall, pool.resolve(threads))
-            self._state = dataclasses.replace(self._require_state(), structure=structure)
-        return structure.calibration
+            state, n_threads = self._require_state(), pool.resolve(threads)
+            mixed = np.random.default_rng(self._seed).permutation(array)
+            held_out = HeldOut.of_queries(structure.vectors, self._metric, mixed, KS[2], threads=n_threads,
+                                          alive=state.living[0], scanner=structure.scanner)  # fmt: skip
+            structure = structure.calibrated(held_out, recall, n_threads)
+            self._state = dataclasses.replace(state, structure=structure)
+        return self.calibration
 
     def imbalance(self) -> float:
         """How many more rows a probe meets than if all lists were equally long: 1 is perfect, above 2 is poor.
 
         Growth by vectors from elsewhere than the first ones raises it; `retrain` brings it down.
         """
-        return self._structure.imbalance()
+        return self._structure.imbalance
 
     def retrain(self, *, threads: int | None = None, progress: Any = None) -> None:
         """Learn centroids anew from the living vectors, and measure the search parameters anew."""

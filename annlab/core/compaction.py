@@ -2,7 +2,7 @@
 
 Rows that were added lie in a tail that every search scans. The tail may grow until scanning it costs about as much as
 the structure's own search (`rows_touched`); then the structure absorbs it, which is cheap, or is built anew. Removed
-rows stay as tombstones until they are the majority.
+rows stay as tombstones until they are half of all.
 
 Nothing here takes locks or publishes: `Index` does. Building goes on beside searches and writes; what was written
 meanwhile is replayed (`State.replayed`) onto the new state before it is published.
@@ -34,7 +34,7 @@ def compacted(state: State, builder: Builder, threads: int, progress: Progress) 
 def mostly_dead(state: State) -> bool:
     """Whether removed rows are so many that the structure should be built anew without them."""
     dead = state.n_rows - state.n_live
-    return dead > max(_SMALL_TAIL, state.n_live)
+    return dead > _SMALL_TAIL and dead >= state.n_live
 
 
 def tail_is_long(state: State, params: dict[str, Any]) -> bool:

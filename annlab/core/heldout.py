@@ -16,7 +16,7 @@ confidence, and it is this bound that has to reach a target.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -38,15 +38,6 @@ _MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits without a pattern: 2^64 
 def n_held_out(n: int) -> int:
     """How many of n rows to hold out: enough for a standard error near half a percent, and never many."""
     return min(_MOST_QUERIES, n // 10)
-
-
-def hits(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """How many of the rows truth[i] are in found[i], for every i; -1 is none."""
-    size = 2 + max(int(truth.max(initial=0)), int(found.max(initial=0)))
-    first = np.arange(len(truth))[:, None] * size + 1  # all queries' rows become one ascending array
-    there = np.append((np.sort(found, axis=1) + first).ravel(), np.iinfo(np.int64).max)
-    wanted = truth + first
-    return ((there[np.searchsorted(there, wanted)] == wanted) & (truth >= 0)).sum(axis=1)
 
 
 class RecallWarning(UserWarning):
@@ -81,6 +72,8 @@ class HeldOut:
     rows : (q, k) int64
         The true neighbours; -1 where there are no more.
     metric : Metric
+    chosen : (q,) int64, or None
+        Which rows the queries are, if they are rows.
     """
 
     queries: np.ndarray
@@ -89,6 +82,7 @@ class HeldOut:
     distances: np.ndarray
     rows: np.ndarray
     metric: Metric
+    chosen: np.ndarray | None = None
 
     @classmethod
     def of_queries(cls, vectors: np.ndarray, metric: Metric, queries: np.ndarray, k: int, *, threads: int = 1,
@@ -109,12 +103,14 @@ class HeldOut:
         """
         chosen, hidden = _masked(vectors, metric, chosen)
         alive = None if hidden is None else rowsets.pack(~hidden)
-        return cls.of_queries(vectors, metric, vectors[chosen], k, threads=threads, alive=alive, scanner=scanner)
+        found = cls.of_queries(vectors, metric, vectors[chosen], k, threads=threads, alive=alive, scanner=scanner)
+        return replace(found, chosen=chosen)
 
     def first(self, q: int, k: int | None = None) -> "HeldOut":
         """The first q queries and their k nearest."""
-        return HeldOut(self.queries[:q], self.vectors, self.alive, self.distances[:q, :k], self.rows[:q, :k],
-                       self.metric)  # fmt: skip
+        chosen = None if self.chosen is None else self.chosen[:q]
+        return replace(self, queries=self.queries[:q], distances=self.distances[:q, :k], rows=self.rows[:q, :k],
+                       chosen=chosen)  # fmt: skip
 
     def recall(self, candidates: np.ndarray, k: int | None = None) -> np.ndarray:
         """The share (q,) of every query's k nearest that scoring its candidates (q, m), -1 for none, finds."""

@@ -29,6 +29,7 @@ from annlab.inverted.storage import Cells, Storage
 from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import Centroids, Conversion, group_by_label
 
+STORAGES: dict[str, type[Storage]] = {"flat": FlatLists, "sq8": ByteLists, "pq4": CodedLists}
 SMALL = 4 * LANES  # rows: fewer are all candidates
 _TRAINING_POINTS = 100  # per list: more hardly move a centroid
 _FEWEST_POINTS = 8  # per list, where memory is scarce

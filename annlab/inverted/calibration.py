@@ -1,34 +1,50 @@
 """From a target recall to search parameters, measured on the data themselves.
 
 How many lists must be probed depends on the data, hardly on anything one could guess: on how many dimensions they
-really have. So it is measured: some rows are held out of the training, their true neighbours are found by an exact
-scan, and for each neighbour it is noted how many lists are nearer to the query than the one that it lies in. The share
-of neighbours with a rank below p is the recall that p probes can reach, for all p at once, without a single search.
+really have. So it is measured, on rows that no centroid has seen and that searches may not find (`core/heldout.py`).
 
-The smallest p is taken whose recall, less what chance may have added, is at least the target: the mean over m queries
-less 1.645 standard errors, a lower bound that holds with 95 % confidence. Where rows are found through codes, the
-number of candidates that are re-ranked is measured in the same way, by searches.
+1. *Probes.* For each true neighbour it is noted how many lists are nearer to the query than the one that it lies in.
+   The share of neighbours with a rank below p is the recall that p probes can reach, for all p at once, without a
+   single search. The smallest p is taken whose recall, less what chance may have added, is at least the target.
+2. *Candidates.* Codes, and float32 sums, cannot tell near rows apart, so more candidates than k are re-ranked by the
+   vectors. How many is found by running the search itself with more and more of them, until its recall reaches the
+   target: so what is promised is what users get. Where a quarter of all rows would not do, every list is probed, which
+   is an exact scan, and a `RecallWarning` says so.
+3. *Far.* A filter may forbid the lists that a query would look into. What is left is far away, where one list looks as
+   near as the other: so for the nearest rows outside of a neighbourhood that is left out it is measured too how many
+   lists have to be seen (`filtered.py` says what for).
 
 The 100 nearest lie in more lists than the 10 nearest, and a single one needs more candidates for each neighbour that is
-asked for; so all this is measured for k = 1, 10 and 100, and a search for another k takes what lies between on
-logarithmic scales (beyond 100: as the last two go on).
-
-Exact duplicates of a held-out row do not count as its neighbours: they lie in its own list, so finding them is no
-achievement, and data that hold many would look easy to queries that are new.
+asked for; so probes and candidates are measured for k = 1, 10, 100 and 1,000, and a search for another k takes what
+lies between on logarithmic scales. Beyond, probes grow as k does: a ball of twice the rows meets at most twice the
+lists.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
-from annlab.core.heldout import hits, lower_bound
+from annlab.common.memory import rows_at_once
+from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
+from annlab.inverted.storage import Storage
+from annlab.kernels.distance import INNER_PRODUCT
+from annlab.scan.centroids import half_squared_norms
 
-KS = (1, 10, 100)  # numbers of neighbours that recall is measured on
-FEWER_QUERIES = 300  # for more than 10 neighbours, of which every query has many
-FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
+KS = (1, 10, 100, 1000)  # numbers of neighbours that recall is measured on
+_QUERIES = {1: 1000, 10: 1000, 100: 300, 1000: 100}  # of many neighbours a query tells more
+_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
+_REMEDIES = {
+    "flat": "Take ExactIndex",
+    "sq8": 'Take storage="flat", which scans the vectors themselves',
+    "pq4": 'Take storage="sq8", whose codes are finer, or "flat", which scans the vectors themselves',
+}
+_SCARCE = 4  # where k is more than one row in so many, searches are exact
+_LEAST_ROWS = 16  # for each of k neighbours, to measure what these need
+_FAR_QUERIES = 64
+_FAR_ROWS = 32_768  # a sample that stands for all rows where these are more
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class Calibration:
     ----------
     n_probes : int
     rerank : float
-        Candidates to re-rank, times k; 1 where rows are found by their vectors.
+        Candidates to re-rank, times k.
     target : float
     recall : float
         Mean recall@k of the queries that were measured.
@@ -49,6 +65,8 @@ class Calibration:
         0 where nothing was measured, because all lists are probed.
     k : int
         Neighbours that were asked for.
+    n_changed : int
+        How old this is: rows that were added or removed since. The index measures anew as it grows.
     """
 
     n_probes: int
@@ -58,38 +76,43 @@ class Calibration:
     bound: float
     n_queries: int
     k: int = 10
+    n_changed: int = 0
 
 
 @dataclass(frozen=True)
 class Calibrations:
-    """What was measured for several k, ascending."""
+    """What was measured for several k, ascending, and how many lists' worth of rows to see far away from a query."""
 
     each: tuple[Calibration, ...]
+    far: float
 
     @property
     def main(self) -> Calibration:
         """That of k = 10, or the nearest to it."""
         return min(self.each, key=lambda one: abs(one.k - 10))
 
-    def at(self, k: int, n_lists: int) -> tuple[int, float]:
-        """Probes and re-ranking factor for k neighbours: between those measured, or as the last two go on."""
-        if len(self.each) == 1 or k <= self.each[0].k:
+    def at(self, k: float, n_lists: int) -> tuple[int, float]:
+        """Probes and re-ranking factor for k neighbours."""
+        if k <= self.each[0].k:
             return self.each[0].n_probes, self.each[0].rerank
-        right = next((i for i, one in enumerate(self.each) if one.k >= k), len(self.each) - 1)
+        last = self.each[-1]
+        if k > last.k:
+            return int(min(np.ceil(last.n_probes * k / last.k), n_lists)), last.rerank
+        right = next(i for i, one in enumerate(self.each) if one.k >= k)
         low, high = self.each[right - 1], self.each[right]
         if k == high.k:  # so that one query does not wait for what follows
             return high.n_probes, high.rerank
         share = np.log(k / low.k) / np.log(high.k / low.k)
         n_probes = low.n_probes * (high.n_probes / low.n_probes) ** share
-        rerank = low.rerank * (high.rerank / low.rerank) ** min(share, 1.0)
+        rerank = low.rerank * (high.rerank / low.rerank) ** share
         return int(np.clip(np.ceil(n_probes - 1e-9), 1, n_lists)), float(rerank)
 
     def to_array(self) -> np.ndarray:
         """As an array to store, a row for each k."""
-        return np.array([astuple(one) for one in self.each], np.float64)
+        return np.array([astuple(one)[:7] for one in self.each], np.float64)
 
     @classmethod
-    def from_array(cls, array: np.ndarray, n_lists: int) -> Self:
+    def from_array(cls, array: np.ndarray, n_lists: int, far: float) -> Self:
         """From a stored array; raises a ValueError if it makes no sense."""
         if array.ndim != 2 or not 1 <= len(array) <= len(KS) or array.shape[1] != 7 or array.dtype != np.float64:
             raise ValueError(f"calibration {array.dtype} {array.shape} is not rows of seven numbers")
@@ -102,14 +125,37 @@ class Calibrations:
             each.append(Calibration(int(n_probes), rerank, target, recall, bound, int(n_queries), int(k)))
         if any(low.k >= high.k for low, high in pairwise(each)):
             raise ValueError(f"calibration for k = {[one.k for one in each]}, which do not rise")
-        return cls(tuple(each))
+        return cls(tuple(each), far)
 
 
+class Searched(Protocol):
+    """What is measured: an `IVFStructure`."""
+
+    vectors: np.ndarray
+    offsets: np.ndarray
+    lists: Storage
+
+    @property
+    def n_lists(self) -> int: ...
+
+    @property
+    def storage(self) -> str: ...
+
+    def probes(self, y: np.ndarray, n_probes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest lists (q, n_probes) of converted queries, nearest first, and their surrogates."""
+
+    def candidates(self, queries: np.ndarray, n_probes: int, keep: int, alive: np.ndarray | None,
+                   threads: int) -> np.ndarray:  # fmt: skip
+        """The `keep` best rows (q, keep) of the nearest lists, -1 padded."""
 
 
+def scarce(k: int, n: int) -> bool:
+    """Whether k is so large a share of n rows that an exact scan is no more work than probing."""
+    return _SCARCE * k > n
 
 
-def choose_probes(ranks: np.ndarray, target: float, n_lists: int) -> tuple[int, np.ndarray]:
+def choose_probes(ranks: np.ndarray, target: float, n_lists: int,
+                  groups: np.ndarray | None = None) -> tuple[int, np.ndarray]:  # fmt: skip
     """The fewest probes whose recall is at least the target, and each query's recall with them.
 
     ranks (q, k): how many lists are nearer than the one with the query's j-th neighbour; -1 where there is none.
@@ -118,21 +164,136 @@ def choose_probes(ranks: np.ndarray, target: float, n_lists: int) -> tuple[int, 
     low, high = 1, n_lists
     while low < high:
         middle = (low + high) // 2
-        if lower_bound(((ranks >= 0) & (ranks < middle)).sum(axis=1) / counted) >= target:
+        if lower_bound(((ranks >= 0) & (ranks < middle)).sum(axis=1) / counted, groups) >= target:
             high = middle
         else:
             low = middle + 1
     return low, ((ranks >= 0) & (ranks < low)).sum(axis=1) / counted
 
 
+def first_reaching(steps: Sequence[float], measure: Callable[[float], np.ndarray], target: float,
+                   groups: np.ndarray | None) -> tuple[float | None, np.ndarray]:  # fmt: skip
+    """The smallest step whose recalls (q,) reach the target, and these; None, and those of the last one.
+
+    Steps are tried 1, 2, 4, ... further up and then between: small ones are likelier, and cheaper.
+    """
+    known: dict[int, np.ndarray] = {}
+
+    def reaches(i: int) -> bool:
+        if i not in known:
+            known[i] = measure(steps[i])
+        return lower_bound(known[i], groups) >= target
+
+    low, high, stride = 0, 0, 1  # all steps below low are too small
+    while not reaches(high):
+        if high == len(steps) - 1:
+            return None, known[high]
+        low, high, stride = high + 1, min(high + stride, len(steps) - 1), 2 * stride
+    while low < high:
+        middle = (low + high) // 2
+        if reaches(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return steps[high], known[high]
 
 
-def choose_rerank(search: Callable[[float], np.ndarray], factors: Sequence[float], truth: np.ndarray, target: float,
-                  reachable: float) -> tuple[float, np.ndarray]:  # fmt: skip
-    """The smallest factor of candidates with which recall reaches the target; `search(factor)` gives rows (q, m)."""
-    recalls = np.zeros(len(truth))
-    for factor in factors:
-        recalls = hits(truth, search(factor)) / np.maximum((truth >= 0).sum(axis=1), 1)
-        if lower_bound(recalls) >= min(target, reachable):
-            return factor, recalls
-    return factors[-1], recalls
+def measured(structure: Searched, held_out: HeldOut, target: float, threads: int,
+             groups: np.ndarray | None = None) -> Calibrations:  # fmt: skip
+    """Parameters with which searches reach the target on held-out queries, on every one of their groups (q,)."""
+    n, n_lists, conversion = len(structure.vectors), structure.n_lists, structure.lists.conversion
+    y, each = conversion.queries(held_out.queries), []
+    for k in KS:
+        if k > 1 and n < _LEAST_ROWS * k:
+            break
+        q = _QUERIES[k]
+        some = held_out.first(q, k)
+        if k > held_out.rows.shape[1]:
+            some = HeldOut.of_queries(some.vectors, some.metric, some.queries, k, threads=threads, alive=some.alive)
+        each.append(_measured_for(k, structure, some, y[:q], target, threads, None if groups is None else groups[:q]))
+    result = Calibrations(tuple(each), n_lists)
+    n_probes = result.main.n_probes
+    return replace(result, far=_far(structure, y[:_FAR_QUERIES], n_probes, target)) if n_probes < n_lists else result
+
+
+def _measured_for(k: int, structure: Searched, held_out: HeldOut, y: np.ndarray, target: float, threads: int,
+                  groups: np.ndarray | None) -> Calibration:  # fmt: skip
+    """Parameters for k neighbours of the held-out queries, which y (q, dim) are too, converted."""
+    ranks, n_lists = ranks_of_lists(structure, y, held_out.rows), structure.n_lists
+    queries, q = held_out.queries, len(y)
+    shortlist, possible = structure.lists.shortlist, _factors(k, len(structure.vectors))
+    factors = sorted({shortlist(k, factor): factor for factor in reversed(possible)}.values())
+    wanted = 1 - (1 - target) * (1 - structure.lists.loss)  # probes lose a part of what may be lost, codes the other
+    best = -1.0
+    for aim in (wanted, (1 + wanted) / 2):  # where codes lose more than that, probes have to lose less
+        n_probes, _ = choose_probes(ranks, aim, n_lists, groups)
+        if n_probes == n_lists:
+            break
+
+        def search(factor: float, n_probes: int = n_probes) -> np.ndarray:
+            found = structure.candidates(queries, n_probes, shortlist(k, factor), held_out.alive, threads)
+            return held_out.recall(found, k)
+
+        factor, recalls = first_reaching(factors, search, target, groups)
+        bound = lower_bound(recalls, groups)
+        if factor is not None:
+            return Calibration(n_probes, factor, target, float(recalls.mean()), bound, q, k)
+        best = max(best, bound)
+    if best >= 0 and possible[-1] >= _LEAST_ROWS:  # fewer candidates are no trial
+        warn_of_recall(
+            f"storage={structure.storage!r} cannot tell these vectors apart: for k = {k}, recall is {best:.3f} (with "
+            f"95 % confidence), not {target:g}, when {shortlist(k, factors[-1])} candidates are compared by their "
+            f"vectors; so searches will compare all vectors, which is slow. {_REMEDIES[structure.storage]}, or lower "
+            "target_recall"
+        )
+    return Calibration(n_lists, 1.0, target, 1.0, 1.0, q, k)
+
+
+def _factors(k: int, n: int) -> list[float]:
+    """Factors of re-ranking to try: up to a quarter of all rows."""
+    factors = list(_FACTORS)
+    while factors[-1] < 1e6:
+        factors.append(2 * factors[-1])
+    return [factor for factor in factors if factor == 1.0 or _SCARCE * factor * k <= n]
+
+
+def ranks_of_lists(structure: Searched, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How many lists are nearer to a converted query than the one with its j-th row (q, k); -1 for none."""
+    at_once = rows_at_once(structure.n_lists)
+    ranks = np.empty(rows.shape, np.int64)
+    for start in range(0, len(y), at_once):
+        some = rows[start : start + at_once]
+        places = _places(structure, y[start : start + at_once])
+        lists = np.searchsorted(structure.offsets, np.maximum(some, 0), side="right") - 1
+        ranks[start : start + at_once] = np.where(some >= 0, np.take_along_axis(places, lists, axis=1), -1)
+    return ranks
+
+
+def _places(structure: Searched, y: np.ndarray) -> np.ndarray:
+    """Which place every list has in the order of its nearness to converted queries: (q, n_lists)."""
+    probes, _ = structure.probes(y, structure.n_lists)
+    places = np.empty_like(probes)
+    np.put_along_axis(places, probes, np.arange(structure.n_lists)[None, :], axis=1)
+    return places
+
+
+def _far(structure: Searched, y: np.ndarray, n_probes: int, target: float) -> float:
+    """How many lists hold the nearest rows of converted queries beyond neighbourhoods that are left out.
+
+    These are the lists that are probed, an eighth, and half of all: what is needed for the worst of them.
+    """
+    n, n_lists, conversion = len(structure.vectors), structure.n_lists, structure.lists.conversion
+    rows = np.arange(0, n, -(-n // _FAR_ROWS))
+    points = conversion.points(structure.vectors[rows])
+    surrogates = -(y @ points.T)
+    if conversion.metric.code != INNER_PRODUCT:
+        surrogates += half_squared_norms(points).astype(np.float32)
+    places = _places(structure, y)[:, np.searchsorted(structure.offsets, rows, side="right") - 1]
+    far = 1
+    for left_out in {n_probes, n_lists // 8, n_lists // 2}:
+        beyond = np.where(places >= left_out, surrogates, np.inf)
+        k = min(10, len(rows) - 1)
+        nearest = np.argpartition(beyond, k, axis=1)[:, :k]
+        found = np.take_along_axis(places, nearest, axis=1) - left_out
+        far = max(far, choose_probes(np.maximum(found, -1), target, n_lists)[0])
+    return float(min(far, n_lists))

@@ -18,9 +18,6 @@ APPROXIMATE = [entry for entry in ENTRIES if not entry.exact]
 CHANCE = 0.03
 
 FALLS_SHORT: dict[str, set[str]] = {
-    "IVF": {"outlier", "drift", "every k", "bursts", "filters", "exchange", "monotone", "updates"},
-    "IVFsq8": {"drift", "every k", "bursts", "filters", "exchange", "monotone", "outlier", "updates"},
-    "IVFpq4": {"drift", "every k", "bursts", "filters", "exchange", "monotone", "outlier", "updates"},
     "LSHScan": {"every k", "bursts", "filters", "copies", "drift", "updates", "exchange", "outlier", "ordinary"},
     "LSHBuckets": {"every k", "bursts", "filters", "copies", "drift", "updates", "exchange", "outlier", "ordinary"},
     "LSHPolytopes": {"every k", "bursts", "filters", "copies", "drift", "updates", "exchange", "outlier", "ordinary"},

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import hypothesis
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 
 from annlab import IVFIndex
-from annlab.core.heldout import hits, lower_bound
+from annlab.core.heldout import lower_bound
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.inverted.calibration import Calibration, Calibrations, choose_probes
 from tests.inverted.test_ivf import STORAGES, recall
@@ -65,13 +63,13 @@ def test_duplicates_do_not_make_data_look_easy() -> None:
 def test_what_was_measured_for_other_k() -> None:
     each = [Calibration(4, 8.0, 0.95, 1.0, 1.0, 9, 1), Calibration(16, 2.0, 0.95, 1.0, 1.0, 9, 10),
             Calibration(32, 1.0, 0.95, 1.0, 1.0, 9, 100)]  # fmt: skip
-    several = Calibrations(tuple(each))
+    several = Calibrations(tuple(each), 40.0)
     assert [several.at(k, 99) for k in (1, 10, 100)] == [(4, 8.0), (16, 2.0), (32, 1.0)]
     n_probes, rerank = several.at(3, 99)
     assert n_probes == 8 and rerank == pytest.approx(8 / 4 ** np.log10(3))
-    assert several.at(1000, 99) == (64, 1.0) and several.at(10**6, 99)[0] == 99
-    assert several.main is each[1] and Calibrations.from_array(several.to_array(), 40) == several
-    assert Calibrations((each[1],)).at(77, 99) == (16, 2.0)
+    assert several.at(200, 99) == (64, 1.0) and several.at(10**6, 99)[0] == 99
+    assert several.main is each[1] and Calibrations.from_array(several.to_array(), 40, 40.0) == several
+    assert Calibrations((each[1],), 9.0).at(25, 99) == (40, 2.0)
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -97,7 +95,8 @@ def test_calibration_is_saved_and_survives_growth(storage: str, tmp_path: Path) 
         assert loaded.calibration == index.calibration and 0.9 < index.calibration.bound <= index.calibration.recall
         assert loaded._structure.calibrations == index._structure.calibrations
     index.add(data.train[3000:])
-    assert index.calibration == loaded.calibration and recall(index, data) >= 0.93
+    assert index.calibration.n_changed < 600 and index.calibration.bound >= 0.9, "measured again as it grew"
+    assert recall(index, data) >= 0.93
 
 
 def test_choice_of_probes() -> None:
@@ -106,12 +105,3 @@ def test_choice_of_probes() -> None:
     assert n_probes == 6 and recalls.tolist() == [1.0, 1.0]
     n_probes, recalls = choose_probes(np.tile([0, 1, 2, 7], (100, 1)), 0.75, 9)
     assert n_probes == 3 and lower_bound(recalls) == 0.75
-
-
-@hypothesis.given(q=st.integers(1, 5), k=st.integers(1, 6), m=st.integers(1, 9), seed=st.integers(0, 99))
-def test_hits_are_counted_as_sets_would(q: int, k: int, m: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth, found = (np.array([rng.permutation(12)[:size] for _ in range(q)]) for size in (k, m))
-    truth[rng.random(truth.shape) < 0.2] = found[rng.random(found.shape) < 0.2] = -1
-    expected = [len((set(a) & set(b)) - {-1}) for a, b in zip(truth.tolist(), found.tolist())]
-    assert hits(truth, found).tolist() == expected

@@ -1,0 +1,117 @@
+"""How many lists to probe where a filter, or removal, leaves only some of their rows.
+
+Calibration says that a query which looks into its nearest p lists, and so meets s rows, finds enough of its k nearest.
+How many lists is that if only the share f of all rows is allowed?
+
+*A filter that has nothing to do with the lists* thins them all alike. The k nearest allowed rows are among the k / f
+nearest of all, for which so many lists are probed as were measured for k / f neighbours; a share f of their rows is
+allowed. Elsewhere neighbours would be sparser, but not nearer: as many allowed rows as are met without a filter are
+enough too. So lists are probed until both numbers of allowed rows must have been met, all queries alike.
+
+*A filter that goes with the lists*, such as a category of pictures, leaves some whole and others empty: it is
+recognised by shares that differ from list to list by more than chance would have it. Now every query goes its own way,
+through the lists in the order of their nearness. If its neighbourhood is allowed, the same number of rows is enough. If
+it is forbidden, the nearest rows are far away, in lists that all look equally near: then as many allowed rows have to
+be met as calibration measured for that (`far`). What lies between takes what lies between on a logarithmic scale.
+
+Lists with nothing in them that is allowed are not scanned. And where half of the allowed rows would have to be met, an
+exact scan of all of them takes their place.
+"""
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from annlab.inverted.calibration import Calibrations
+
+_MOST_DISPERSED = 2.0  # times the variance that chance gives to the lists' shares
+_ALLOWED, _FORBIDDEN = 0.75, 0.25  # shares of a neighbourhood, in terms of that of all rows
+_STEPS = 4  # between a neighbourhood that is allowed and one that is forbidden
+_LADDER = np.append([1, 2, 3], np.outer(2 ** np.arange(2, 24), [1, 1.25, 1.5, 1.75]).ravel()).astype(np.int64)
+"""Numbers of lists, so that queries of a batch need few different ones."""
+
+
+def allowed_in_lists(words: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How many of a set of rows, words of bits, are in each list (n_lists,)."""
+    before = np.concatenate([[0], np.cumsum(np.bitwise_count(words), dtype=np.int64)])
+    place, bit = offsets // 64, (offsets % 64).astype(np.uint64)
+    parts = np.append(words, np.uint64(0))[place] & ((np.uint64(1) << bit) - np.uint64(1))
+    return np.diff(before[place] + np.bitwise_count(parts))
+
+
+class Allowed:
+    """What a filter leaves of every list.
+
+    Attributes
+    ----------
+    counts, sizes : (n_lists,) int64
+        Allowed rows, and all rows, of every list.
+    share : float
+        Of the rows that are allowed.
+    """
+
+    def __init__(self, words: np.ndarray, offsets: np.ndarray, half_norms: np.ndarray) -> None:
+        """half_norms (at least n_lists,): those of the centroids, see `Centroids`."""
+        self.counts, self.sizes = allowed_in_lists(words, offsets), np.diff(offsets)
+        self.n, self.n_allowed = int(offsets[-1]), int(self.counts.sum())
+        self.share = self.n_allowed / max(self.n, 1)
+        self._half_norms = half_norms
+
+    @cached_property
+    def half_norms(self) -> np.ndarray:
+        """Those of the centroids, infinite for lists without an allowed row: so these are probed last."""
+        result = self._half_norms.copy()
+        result[: len(self.counts)][self.counts == 0] = np.inf
+        return result
+
+    @cached_property
+    def n_lists(self) -> int:
+        """Lists with allowed rows."""
+        return int(np.count_nonzero(self.counts))
+
+    @cached_property
+    def goes_with_lists(self) -> bool:
+        """Whether shares differ by more than chance would have it."""
+        expected = self.share * self.sizes
+        variance = np.maximum(expected * (1 - self.share), 1e-9)
+        there = self.sizes > 0
+        return bool(((self.counts - expected)[there] ** 2 / variance[there]).mean() > _MOST_DISPERSED)
+
+    def rows_to_meet(self, k: int, n_probes: int, calibrations: Calibrations) -> float:
+        """How many allowed rows have to be met for k neighbours, if n_probes lists are enough without a filter."""
+        n_lists = len(self.counts)
+        usual = max(calibrations.at(k, n_lists)[0], 1)
+        thinned = calibrations.at(k / max(self.share, 1e-9), n_lists)[0]
+        imbalance = n_lists * float((self.sizes.astype(np.float64) ** 2).sum()) / self.n**2
+        met = n_probes * self.n / n_lists * imbalance
+        return met * max(1.0, self.share * thinned / usual)
+
+    def lists_for_all(self, k: int, n_probes: int, calibrations: Calibrations) -> int:
+        """How many lists every query probes, where the filter has nothing to do with them."""
+        weight = float((self.counts * self.sizes).sum()) / self.n  # allowed rows in the list that a row is in
+        needed = self.rows_to_meet(k, n_probes, calibrations) / max(weight, 1e-9)
+        return int(min(math.ceil(max(needed, n_probes)), self.n_lists))
+
+    def ways(self, probes: np.ndarray, k: int, n_probes: int, calibrations: Calibrations) -> np.ndarray:
+        """For every query, how many lists with allowed rows it probes, and how many times the usual rows these have.
+
+        probes (q, n_lists): all lists, nearest first. Returns (q, 2) int64; no lists where all allowed rows are to be
+        scanned.
+        """
+        met, everybody = self.rows_to_meet(k, n_probes, calibrations), np.arange(len(probes))
+        counts = self.counts[probes]
+        allowed, rows, there = counts.cumsum(axis=1), self.sizes[probes].cumsum(axis=1), (counts > 0).cumsum(axis=1)
+        enough = (allowed >= min(met, self.n_allowed)) & (there >= min(n_probes, self.n_lists))
+        last = enough.argmax(axis=1)
+        shares = allowed / np.maximum(rows, 1) / self.share
+        shares[np.arange(probes.shape[1]) > last[:, None]] = np.inf
+        forbidden = np.clip((_ALLOWED - shares.min(axis=1)) / (_ALLOWED - _FORBIDDEN), 0.0, 1.0)
+        forbidden = np.ceil(_STEPS * forbidden) / _STEPS
+        far = max(1.0, calibrations.far / calibrations.at(k, len(self.counts))[0])  # times what is met nearby
+        widening = far**forbidden
+        budget = np.minimum(met * widening, self.n_allowed)
+        last = np.maximum(last, (allowed >= budget[:, None]).argmax(axis=1))
+        lists = _LADDER[np.searchsorted(_LADDER, there[everybody, last])]
+        lists = np.where(2 * budget > self.n_allowed, 0, np.minimum(lists, self.n_lists))
+        return np.stack([lists, np.ceil(widening).astype(np.int64)], axis=1)
