@@ -26,6 +26,7 @@ from annlab.scan.centroids import Centroids
 _SOON, _SELDOM = 0.04, 0.2  # more rows, as a share: recall is measured
 _PAYS = 1.25  # times the rows: a build may be due
 _SLOWER = 1.5  # times the lists that had to be probed after the last build: it is due
+_MORE = 4.0  # times the candidates that had to be re-ranked: it is due too
 _FARTHER = 1.2  # times the squared distance from the centroid: rows come from elsewhere
 _SAMPLE = 1000  # rows whose distances from their centroids are compared
 _CHECKED, _CALIBRATED = 150, 300  # held-out rows of either kind
@@ -34,13 +35,14 @@ _CHECKED, _CALIBRATED = 150, 300  # held-out rows of either kind
 class Age(NamedTuple):
     """When what was learned was learned.
 
-    n_trained: rows of the last build; n_measured: rows when recall was last measured; probes_trained: lists that had to
-    be probed after the last build.
+    n_trained: rows of the last build; n_measured: rows when recall was last measured; probes_trained, rerank_trained:
+    what had to be done after the last build.
     """
 
     n_trained: int
     n_measured: int
     probes_trained: int
+    rerank_trained: float
 
 
 class Growing(Searched, Protocol):
@@ -66,10 +68,9 @@ S = TypeVar("S", bound=Growing)
 def brought_up_to_date(structure: S, is_new: np.ndarray, building: Building) -> S | None:
     """A structure that has taken in the rows `is_new` (n,), measured anew if need be; None: it should be built anew."""
     age, n, main = structure.age, len(structure.vectors), structure.calibrations.main
-    may_build = n >= _PAYS * age.n_trained
     if main.n_probes == structure.n_lists and age.probes_trained == structure.n_lists:
         return structure  # searches look at all rows, and did so from the beginning
-    if may_build and main.n_probes > _SLOWER * age.probes_trained:
+    if _build_is_due(structure):
         return None
     more = n / age.n_measured - 1
     if main.n_probes == structure.n_lists or more < _SOON:
@@ -85,10 +86,16 @@ def brought_up_to_date(structure: S, is_new: np.ndarray, building: Building) -> 
         now = replace(main, recall=float(recalls.mean()), bound=lower_bound(recalls, groups), n_queries=len(recalls))
         known = tuple(now if one is main else one for one in structure.calibrations.each)
         return structure.with_calibrations(replace(structure.calibrations, each=known), age._replace(n_measured=n))
-    if may_build and any(2 * own.mean() - lower_bound(own) < main.target for own in each):  # beyond what chance does
-        return None
     held_out, groups = _held_out(structure, is_new, _CALIBRATED, KS[2], building)
-    return structure.calibrated(held_out, main.target, building.threads, groups)
+    measured = structure.calibrated(held_out, main.target, building.threads, groups)
+    return None if _build_is_due(measured) else measured
+
+
+def _build_is_due(structure: Growing) -> bool:
+    """Whether searches have become slow, and a build pays."""
+    age, main = structure.age, structure.calibrations.main
+    slow = main.n_probes > _SLOWER * age.probes_trained or main.rerank > _MORE * age.rerank_trained
+    return slow and len(structure.vectors) >= _PAYS * age.n_trained
 
 
 def _held_out(structure: Growing, is_new: np.ndarray, size: int, k: int,

@@ -95,14 +95,15 @@ class IVFStructure(Structure):
         parts, progress = build.build(vectors, building), building.progress
         n_lists, target = len(parts.centroids), building.params["target_recall"]
         everything = Calibrations((Calibration(n_lists, 1.0, target, 1.0, 1.0, 0),), n_lists)
-        age = Age(len(vectors), len(vectors), n_lists)
+        age = Age(len(vectors), len(vectors), n_lists, 1.0)
         structure = cls(parts.vectors, parts.centroids, parts.offsets, parts.lists, everything, age)
         if len(parts.held_out) and n_lists > 1:
             progress("calibrating", 0.0)
             chosen = building.rng.permutation(parts.held_out)
             held_out = structure.held_out(chosen, calibration.KS[2], building.threads)
             structure = structure.calibrated(held_out, target, building.threads)
-            age = age._replace(probes_trained=structure.calibration.n_probes)
+            main = structure.calibration
+            age = age._replace(probes_trained=main.n_probes, rerank_trained=main.rerank)
             structure = structure.with_calibrations(structure.calibrations, age)
             progress("calibrating", 1.0)
         return structure, parts.order
@@ -374,8 +375,8 @@ class IVFStructure(Structure):
         if center.shape != (dim,) or center.dtype != np.float64 or not np.isfinite(center).all():
             raise ValueError(f"center {center.dtype} {center.shape} does not fit dimension {dim}")
         if numbers.shape == (2,):  # of a version that measured neither age nor what is far away
-            numbers = np.array([*numbers, len(arrays["vectors"]), len(centroids), len(centroids)], np.float64)
-        if numbers.shape != (5,) or not np.isfinite(numbers).all() or (numbers <= 0).any() or numbers.max() > 2**62:
+            numbers = np.array([*numbers, len(arrays["vectors"]), len(centroids), 1e6, len(centroids)], np.float64)
+        if numbers.shape != (6,) or not np.isfinite(numbers).all() or (numbers <= 0).any() or numbers.max() > 2**62:
             raise ValueError(f"scale, age and reach are {numbers}")
         if centroids.ndim != 2 or centroids.shape[1] != dim or centroids.dtype != np.float32 or not len(centroids):
             raise ValueError(f"centroids {centroids.dtype} {centroids.shape} do not fit dimension {dim}")
@@ -389,8 +390,8 @@ class IVFStructure(Structure):
         stored: type[Storage] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
         cells = Cells(Conversion(metric, center, float(numbers[0])), centroids, offsets)
         lists = stored.from_arrays(arrays, cells)
-        calibrated = Calibrations.from_array(arrays["calibration"], len(centroids), float(numbers[4]))
-        age = Age(*(int(number) for number in numbers[1:4]))
+        calibrated = Calibrations.from_array(arrays["calibration"], len(centroids), float(numbers[5]))
+        age = Age(int(numbers[1]), int(numbers[2]), int(numbers[3]), float(numbers[4]))
         return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, age)
 
 
