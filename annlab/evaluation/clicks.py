@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from annlab.evaluation.checks import as_ids, as_level, as_numbers
+from annlab.evaluation.checks import as_ids, as_labels, as_level, as_numbers
 from annlab.evaluation.resampling import bootstrap_counts, percentile_interval
 
 _SECONDS_A_DAY = 86_400
@@ -231,6 +231,8 @@ def click_through(
 def _as_clicks(clicked: ArrayLike) -> NDArray[np.bool_]:
     """True for a click, from bools or from the words of the log."""
     values = np.asarray(clicked)
+    if values.dtype.kind in "OT" and values.size:  # a column of a table
+        values = as_labels(values, "clicked")
     if values.ndim != 1:
         raise ValueError(f"clicked must have 1 dimension, got shape {values.shape}")
     if values.dtype.kind == "U":

@@ -105,3 +105,10 @@ def test_unsigned_and_signed_labels_meet_without_a_detour_over_floats():
 
 def test_grades_may_be_yes_and_no():
     assert Judgements.from_lists([{3: True, 4: False}, {5, 6}, {7: 2.5}]).grades.tolist() == [1, 0, 1, 1, 2.5]
+
+
+def test_a_log_from_a_table_is_read_and_a_missing_word_named():
+    words = np.array(["Click", "impression"], object)
+    assert click_through([1, 1], [1, 1], [1, 2], words).overall.clicks == 1
+    with pytest.raises(TypeError, match="clicked must be of one kind, but one entry is None"):
+        click_through([1, 1], [1, 1], [1, 2], np.array(["Click", None], object))
