@@ -5,7 +5,9 @@
 
 The way of an image: `images.py` decodes it, `preprocess.py` brings it to the size and scale that the network expects,
 `encoder.py` runs the network and checks that the image is one it was made for. `pretrained.py` has the ready-made
-encoders, `embedding_job.py` embeds whole folders, `train_encoder.py` trains one on your own images.
+encoders, `embedding_job.py` embeds whole folders, `train_encoder.py` trains one on your own images. Which files of a
+folder are images, and of which class, is said in `folders.py`; how results reach their files, and never over something
+else, in `outputs.py`.
 
 Embeddings serve more than search. Rows of length 1 go straight into scikit-learn, where Euclidean distance then orders
 them as cosine does:

@@ -177,7 +177,7 @@ class Encoder:
         ----------
         images : array or sequence of images
             An array (n, height, width[, channels]) of uint8, uint16 or bool; or a list whose elements are paths, bytes,
-            arrays or Pillow images of any size.
+            binary files, arrays or Pillow images of any size.
         batch_size : int
             Images that go through the model at once; bounds the working memory.
         check_domain : bool
