@@ -98,9 +98,11 @@ def scan(storage: Any, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]
     ]
 
     def work(i: int) -> None:
-        share = Share(int(cuts[i]), int(cuts[i + 1]), pair_offsets, pairs, bounds, errors[i], lengths[i], values[i],
-                      rows[i], capacity)  # fmt: skip
-        storage.kernels.scan_lists(lists, queries, share, rooms[i])
+        cost = len(pairs) / cells.n_lists * len(batch.vectors) / cells.n_lists * dim
+        for first, last in pool.portions(int(cuts[i]), int(cuts[i + 1]), cost):
+            share = Share(first, last, pair_offsets, pairs, bounds, errors[i], lengths[i], values[i], rows[i],
+                          capacity)  # fmt: skip
+            storage.kernels.scan_lists(lists, queries, share, rooms[i])
 
     def end(i: int, start: int, stop: int) -> None:
         parts = Parts(n, q, capacity, dim, errors, lengths, values, rows, width)

@@ -1,0 +1,37 @@
+"""Ctrl-C: long work ends soon, whatever it is; nothing has changed, and the process can go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contract.interrupts import JOBS, QUICK
+
+ROOT = Path(__file__).parents[2]
+AFTER = 0.7  # seconds of work before the interrupt comes
+SOON = 4.0  # seconds: one is aimed at; a busy machine, or a slow path, may take longer
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in JOBS])
+def test_ctrl_c_ends_long_work(name):
+    command = [sys.executable, "-W", "ignore", "-m", "tests.contract.interrupts", name]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "begun\n", child.stderr.read()
+            time.sleep(AFTER)
+            child.send_signal(signal.SIGINT)
+            asked = time.monotonic()
+            outcome = json.loads(child.stdout.readline() or "{}")
+            took = time.monotonic() - asked
+            out, err = child.communicate(timeout=100)
+        finally:
+            child.kill()
+    assert outcome.get("outcome") == "interrupted", f"{outcome} {err[-2000:]}"
+    assert took < SOON, f"{name} went on for {took:.1f} s"
+    assert child.returncode == 0 and out.endswith("unchanged\n"), err[-2000:]
