@@ -7,6 +7,7 @@ import io
 import json
 import mmap
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -176,6 +177,26 @@ def test_one_bit_and_cmyk() -> None:
     decoded = decode_image(encoded(red, "JPEG", quality=95))
     assert decoded.shape == (16, 16, 3)
     assert np.abs(decoded.astype(int) - (255, 0, 0)).max() <= 4
+
+
+def test_heic_is_read_where_the_package_for_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+    class PillowHeif:
+        @staticmethod
+        def register_heif_opener() -> None:
+            red = Image.new("RGB", (3, 2), "red")
+            Image.register_open("HEIF", lambda stream, name: red.copy(), lambda head: head[4:8] == b"ftyp")
+
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    images._formats.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed
+    with pytest.raises(ValueError, match="photo is HEIC: pip install pillow-heif to read it, or convert it to JPEG"):
+        decode_image(heic, "photo")
+    monkeypatch.setitem(sys.modules, "pillow_heif", PillowHeif)
+    assert decode_image(heic)[0, 0].tolist() == [255, 0, 0] and decode_image(heic).shape == (2, 3, 3)
+    images._formats.cache_clear()
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
