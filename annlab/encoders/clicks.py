@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from annlab.evaluation.checks import as_ids
+
 __all__ = ["ClickSimulator", "ClickTable", "aggregate_clicks", "estimate_propensities"]
 
 
@@ -182,7 +184,7 @@ def _columns(
         column = np.asarray(values)
         if column.ndim != 1 or column.dtype.kind not in "iub":
             raise ValueError(f"{name} must be a 1-d integer array, got {column.dtype} of shape {column.shape}")
-        columns.append(column.astype(np.int64))
+        columns.append(column.astype(np.int64) if column.dtype.kind == "b" else as_ids(values, name, 1))
     if len({len(column) for column in columns}) != 1 or not len(columns[0]):
         raise ValueError(f"a log of clicks needs four columns of one length > 0, got {[len(c) for c in columns]}")
     if columns[2].min() < 1:

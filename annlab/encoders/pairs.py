@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annlab.encoders.clicks import aggregate_clicks
+from annlab.evaluation.checks import as_ids
 
 __all__ = ["AugmentationPairs", "ClickPairs", "JudgementPairs", "LabelPairs", "MixedPairs", "PairSource", "Points"]
 
@@ -133,7 +134,7 @@ class LabelPairs(PairSource):
                 f"labels must be a 1-d integer array, got {self.labels.dtype} of shape {self.labels.shape}"
             )
         super().__init__(len(self.labels))
-        self.labels = self.labels.astype(np.int64)
+        self.labels = as_ids(labels, "labels", 1)
         n_labels = int(self.labels.max()) + 1
         self.groups = np.where(self.labels >= 0, self.labels, n_labels + np.arange(self.n_images))
         self._prepare()

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annlab.encoders._torch import nn, torch
+from annlab.evaluation.checks import as_numbers
 
 __all__ = ["Roc", "Siamese", "balanced_pairs", "equal_error_rate", "roc_curve", "verification_rates"]
 
@@ -86,7 +87,7 @@ def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
     >>> roc_curve([0.9, 0.8, 0.3, 0.1], [True, True, False, False]).area
     1.0
     """
-    score, truth = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool)
+    score, truth = np.asarray(scores, dtype=np.float64), _as_truth(same)
     if score.shape != truth.shape or score.ndim != 1:
         raise ValueError(f"scores and same must be 1-d of one length, got shapes {score.shape} and {truth.shape}")
     if not np.isfinite(score).all():
@@ -107,6 +108,15 @@ def roc_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
     )
 
 
+def _as_truth(same: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether each pair is of one kind: bools, or 0 and 1. Anything else would be True without being meant."""
+    values = as_numbers(same, "same", 1)
+    strange = values[(values != 0) & (values != 1)]
+    if len(strange):
+        raise ValueError(f"same must say True or False (1 or 0) of each pair, but holds {strange[0]}")
+    return values.astype(np.bool_)
+
+
 def equal_error_rate(roc: Roc) -> tuple[float, float]:
     """The threshold at which false accepts and false rejects are nearest to equal, and their mean there.
 
@@ -121,7 +131,7 @@ def equal_error_rate(roc: Roc) -> tuple[float, float]:
 
 def verification_rates(scores: npt.ArrayLike, same: npt.ArrayLike, threshold: float) -> tuple[float, float, float]:
     """Accuracy, false accept rate and false reject rate at a threshold that was chosen elsewhere."""
-    accept, truth = np.asarray(scores) >= threshold, np.asarray(same, dtype=bool)
+    accept, truth = np.asarray(scores) >= threshold, _as_truth(same)
     return float(np.mean(accept == truth)), float(accept[~truth].mean()), float((~accept[truth]).mean())
 
 

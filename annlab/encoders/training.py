@@ -52,6 +52,7 @@ from annlab.encoders.pairs import AugmentationPairs, PairSource
 from annlab.encoders.trained import Trained, as_nchw, embed, normalised, pixel_statistics
 from annlab.encoders.training_config import TrainConfig
 from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall
+from annlab.evaluation.checks import as_ids
 
 __all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
 
@@ -348,4 +349,4 @@ def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int6
     array = np.asarray(labels)
     if array.shape != (n,) or array.dtype.kind not in "iu":
         raise ValueError(f"labels must be {n} integers, one per image, got {array.dtype} of shape {array.shape}")
-    return array.astype(np.int64)
+    return as_ids(labels, "labels", 1)
