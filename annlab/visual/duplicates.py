@@ -13,7 +13,7 @@ no group.
 What somebody decided is remembered (`Catalog.decide`, the table `decisions`) and stands above what pictures say.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -48,22 +48,44 @@ class SamePictures:
         """Forget leaders; those that are not there are left out."""
         self._index.remove(list(ids), missing="ignore")
 
-    def leader_of(self, id: int, thumb: np.ndarray, sketch: np.ndarray) -> int | None:
-        """The leader whose picture an image shows, or None: then it is a picture of its own."""
-        if not len(self._index):
-            return None
-        found = self._index.search(sketch, k=min(_LOOKED_AT, len(self._index)))
-        for distance, leader in zip(found.distances.tolist(), found.ids.tolist(), strict=True):
-            if leader == id:
+    def leaders_of(self, ids: Sequence[int], thumbs: Sequence[np.ndarray],
+                   sketches: Sequence[np.ndarray]) -> list[int | None]:  # fmt: skip
+        """For each image the leader whose picture it shows, or None: then it is a picture of its own.
+
+        The leaders are those that are known, and the images of this call that come before and are pictures of their
+        own; these are not made known, which is for `add` once they are indexed.
+        """
+        together = np.stack(sketches)
+        found = self._index.search(together, k=_LOOKED_AT)
+        leaders: list[int | None] = []
+        own: list[int] = []  # places of the pictures of their own, so far
+        for place, id in enumerate(ids):
+            near = list(zip(found.distances[place].tolist(), found.ids[place].tolist(), strict=True))
+            apart = np.linalg.norm(together[own] - together[place], axis=1)
+            near += [(float(apart[i]), ids[own[i]]) for i in np.argsort(apart)[:_LOOKED_AT]]
+            new = {ids[other]: thumbs[other] for other in own}
+            leader = self._chosen(id, thumbs[place], sorted(near), new)
+            leaders.append(leader)
+            if leader is None:
+                own.append(place)
+        return leaders
+
+    def _chosen(self, id: int, thumb: np.ndarray, near: Sequence[tuple[float, int]],
+                new: Mapping[int, np.ndarray]) -> int | None:  # fmt: skip
+        """The first of some candidates, nearest first, whose picture an image shows."""
+        looked_at = 0
+        for distance, leader in near:
+            if leader in (id, -1):
                 continue
             said = self._decided(id, leader)
             if said is not None:
                 if said:
-                    return int(leader)
+                    return leader
                 continue
-            if distance > pictures.NEAR:
+            if distance > pictures.NEAR or looked_at == _LOOKED_AT:
                 return None
-            known = self._thumbnail_of(leader)
+            known = new[leader] if leader in new else self._thumbnail_of(leader)
+            looked_at += 1
             if known is not None and pictures.difference(known, thumb) < pictures.SAME:
-                return int(leader)
+                return leader
         return None

@@ -35,6 +35,7 @@ from annlab.visual.schema import INDEXED, decisions, images
 BLOCK = 64  # images that are read, embedded and written together
 _ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
 _LARGEST_FILE = 2**30  # bytes
+_THUMBNAILS = 1000  # that are kept: 48 kB each
 
 Progress = Callable[[str, float], None]
 
@@ -104,8 +105,8 @@ class Indexer:
     encoder: Encoder
     _same: SamePictures = field(init=False)
     _decided: dict[tuple[int, int], bool] = field(init=False, default_factory=dict)
-    _recent: dict[int, np.ndarray] = field(init=False, default_factory=dict)
-    """Thumbnails of the block in hand, whose files need not be read again."""
+    _thumbnails: dict[int, np.ndarray] = field(init=False, default_factory=dict)
+    """Of leaders that were looked at last, so that their files need not be read again."""
 
     def __post_init__(self) -> None:
         for row in self.catalog.encoders():
@@ -160,9 +161,12 @@ class Indexer:
             result.failed += outcome.reason is not None
             result.duplicate += outcome.duplicate_of is not None
             result.indexed += outcome.vector is not None
-        removed = [outcome.image.id for outcome in outcomes if outcome.vector is None]
-        self._same.remove(removed)
+        self._same.remove(outcome.image.id for outcome in outcomes if outcome.vector is None)
         self._same.add({o.image.id: o.sketch for o in outcomes if o.vector is not None and o.sketch is not None})
+        for outcome in outcomes:
+            self._thumbnails.pop(outcome.image.id, None)  # it may show something else now
+            if outcome.vector is not None and outcome.thumb is not None:
+                self._remember(outcome.image.id, outcome.thumb)
 
     def _begin(self, ids: Sequence[int]) -> None:
         """Count an attempt, before anything can go wrong with it."""
@@ -189,19 +193,19 @@ class Indexer:
         """Same bytes, then same picture, among what is indexed and what comes earlier in the block."""
         hashes = [outcome.content_hash for outcome in outcomes if outcome.open]
         known = {i.content_hash: i.id for i in self.catalog.find(status=INDEXED, content_hash=hashes, kind="image")}
+        pictured: list[_Outcome] = []
         for outcome in outcomes:
-            if not outcome.open or outcome.sketch is None or outcome.thumb is None:
-                continue
             own, twin = outcome.image.id, known.get(outcome.content_hash)
-            if twin is not None and twin != own and self._decision(own, twin) is not False:
+            if outcome.open and twin is not None and twin != own and self._decision(own, twin) is not False:
                 outcome.duplicate_of = twin
-                continue
-            outcome.duplicate_of = self._same.leader_of(own, outcome.thumb, outcome.sketch)
-            if outcome.duplicate_of is None:
-                known.setdefault(outcome.content_hash, own)
-                self._same.add({own: outcome.sketch})
-                self._recent[own] = outcome.thumb
-        self._recent.clear()
+            elif outcome.open:
+                pictured.append(outcome)
+        if pictured:
+            ids = [outcome.image.id for outcome in pictured]
+            thumbs = [o.thumb for o in pictured if o.thumb is not None]
+            sketches = [o.sketch for o in pictured if o.sketch is not None]
+            for outcome, leader in zip(pictured, self._same.leaders_of(ids, thumbs, sketches), strict=True):
+                outcome.duplicate_of = leader
 
     def _embed(self, outcomes: Sequence[_Outcome]) -> None:
         """Vectors for a block; where it is refused as a whole, for one image at a time, to find the one it is."""
@@ -241,12 +245,20 @@ class Indexer:
                        attributes=attributes_of([outcome.image for outcome in done]))  # fmt: skip
 
     def _thumbnail(self, id: int) -> np.ndarray | None:
-        if id in self._recent:
-            return self._recent[id]
-        try:
-            return pictures.thumbnail(decode_image(from_text(self.catalog.image(id).path or "")))
-        except (KeyError, ValueError, OSError):
-            return None
+        known = self._thumbnails.pop(id, None)
+        if known is None:
+            try:
+                known = pictures.thumbnail(decode_image(from_text(self.catalog.image(id).path or "")))
+            except (KeyError, ValueError, OSError):
+                return None
+        self._remember(id, known)
+        return known
+
+    def _remember(self, id: int, thumb: np.ndarray) -> None:
+        """Keep a thumbnail; the one that was not asked for longest goes."""
+        self._thumbnails[id] = thumb
+        if len(self._thumbnails) > _THUMBNAILS:
+            del self._thumbnails[next(iter(self._thumbnails))]
 
     def _read_decisions(self) -> None:
         with self.catalog.database.reading() as connection:

@@ -18,12 +18,15 @@ def thumb_of(image):
 def grouped(thumbs, decided=lambda one, other: None):
     """The leader of every picture, in the order in which they come; its own number for a picture of its own."""
     same, leaders = SamePictures(lambda id: thumbs[id], decided), []
-    for id, thumb in enumerate(thumbs):
-        sketch = pictures.sketch(thumb)
-        leader = same.leader_of(id, thumb, sketch)
-        leaders.append(id if leader is None else leader)
-        if leader is None:
-            same.add({id: sketch})
+    for start in range(0, len(thumbs), 50):
+        ids = list(range(start, min(start + 50, len(thumbs))))
+        sketches = [pictures.sketch(thumbs[id]) for id in ids]
+        for id, leader, sketch in zip(
+            ids, same.leaders_of(ids, [thumbs[id] for id in ids], sketches), sketches, strict=True
+        ):
+            leaders.append(id if leader is None else leader)
+            if leader is None:
+                same.add({id: sketch})
     return leaders
 
 
