@@ -36,7 +36,7 @@ _STEPS = (4, 2, 1)  # by which margins move, in percent of a side
 _WIDEST = 8  # margin: a crop that may go further finds the likeness of two dresses
 _STARTS = (0, 3, 6)  # margins, the same on every side, from which the search begins
 _HOPELESS = 0.6  # pictures that differ by more at all of these will not come near enough
-_FLAT = 8.0  # grey levels: of less contrast, what compression changes would look large
+_FLAT = 10.0  # grey levels: of less contrast, what compression changes would look large
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 _SCALE = 127.0
 
