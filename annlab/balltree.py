@@ -32,7 +32,7 @@ from typing import ClassVar
 
 from annlab.common import validation
 from annlab.index import Index
-from annlab.kernels.trees.search import BALL
+from annlab.kernels.trees.tree import BALL
 from annlab.trees import parameters
 from annlab.trees.structure import TreeStructure
 

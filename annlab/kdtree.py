@@ -40,7 +40,7 @@ from typing import ClassVar
 
 from annlab.common import validation
 from annlab.index import Index
-from annlab.kernels.trees.search import BOX
+from annlab.kernels.trees.tree import BOX
 from annlab.trees import parameters
 from annlab.trees.structure import TreeStructure
 

@@ -165,13 +165,6 @@ LONG: set[str] = {
     "kernels.scoring._nearest_of",
     "kernels.scoring.screened",
     "kernels.scoring.all_of_them",
-    "kernels.trees.build.split_at",
-    "kernels.trees.build.halve",
-    "kernels.trees.build.build",
-    "kernels.trees.search.search_list",
-    "kernels.trees.search.search_heap",
-    "kernels.trees.search.search_budget",
-    "kernels.trees.search.search_rows",
 }
 """Functions that still take more parameters than a reader can hold; the list only becomes shorter."""
 

@@ -40,9 +40,8 @@ import numpy as np
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE
 from annlab.kernels.simd.wide import WIDTH
-from annlab.kernels.topk import PADDING
 from annlab.kernels.trees import build
-from annlab.kernels.trees import search as kernels
+from annlab.kernels.trees import tree as kernels
 from annlab.kernels.trees.leaf import LEAF_ROWS
 
 Group = tuple[int, ...] | None
@@ -81,21 +80,16 @@ def grow(shape: int, vectors: np.ndarray, metric: Metric, center: np.ndarray,
          ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """One tree: nodes, inverse norms of its rows, and their order, in which `ordered` receives the vectors."""
     n, dim = vectors.shape
-    planes_of_rows = dim + (shape == kernels.BALL)
-    planes = np.empty((planes_of_rows, n + PADDING), np.float32)
-    spare = np.empty((planes_of_rows, n + 2 * PADDING), np.float32)
-    numbers, other = np.empty(n + PADDING, np.int32), np.empty(n + 3 * PADDING, np.int32)
+    work = build.new_work(n, dim + (shape == kernels.BALL))
     scales = np.empty(n if metric.code == COSINE else 0)
     exact = vectors.dtype == np.float32 and metric.code != COSINE
     with np.errstate(over="ignore"):
-        build.to_planes(vectors, metric.code, center, exact, planes, numbers, scales)
+        build.to_planes(vectors, metric.code, center, exact, work.planes, work.numbers, scales)
     offsets, n_nodes = levels(n)
     nodes = np.zeros((n_nodes, n_planes(shape, dim), WIDTH), np.float32)
-    saved, sampled = np.empty(planes_of_rows * PADDING, np.float32), np.empty(build.SAMPLED, np.float32)
-    build.build(planes, numbers, spare, other, saved, sampled, dim, n, shape, exact,
-                     np.array(offsets, np.int64), len(offsets), nodes)  # fmt: skip
-    order = numbers[:n].astype(np.int64)
-    build.to_rows(planes, vectors, order, exact, ordered)
+    build.build(work, dim, n, shape, exact, np.array(offsets, np.int64), nodes)
+    order = work.numbers[:n].astype(np.int64)
+    build.to_rows(work.planes, vectors, order, exact, ordered)
     scales = np.minimum(scales[order] if len(scales) else scales, _LARGEST).astype(np.float32)
     return nodes, scales, order
 
@@ -112,7 +106,7 @@ def levels(n: int) -> tuple[list[int], int]:
 
 
 def table_of(trees: Sequence[Tree]) -> np.ndarray:
-    """The trees as kernels/trees/search.py reads them; valid as long as the trees live."""
+    """The trees as kernels/trees/tree.py reads them; valid as long as the trees live."""
     table = np.zeros((len(trees), kernels.TABLE_COLUMNS), np.int64)
     first_slot = first_node = 0
     for row, tree in zip(table, trees, strict=True):

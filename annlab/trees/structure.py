@@ -9,15 +9,15 @@
 
 Why no neighbour is lost
 ------------------------
-With u = 2^-24 and D the true distance, a leaf's scan gives s = D^2 up
-to a relative c = (dim + 8) u: differences are taken in the vectors' own type, then rounded, squared and summed in
-float32. A radius is compared with a distance that is rounded to its type, another 2 u at most of its square. A bound's
-square errs by c too, and boxes are exact or widened. So all rows that are as near as the k-th have s <= s_k (1 + 6 c +
-2^-21), where s_k is the k-th smallest s, and no child that holds one of them has a larger bound: this is the limit of a
-search (`loosened` in kernels/trees/collect.py). For `cosine` rows and query are first scaled to length 1, by which each
-moves by at most 5 u, so the square of a distance changes by at most 20 u D + 100 u^2. What passes is measured by the
-definition, and ties go to the smaller id. A floor of dim 2^-140 covers what underflows. Data or queries beyond 10^15,
-where squares would overflow, are measured row by row.
+With u = 2^-24 and D the true distance, a leaf's scan gives s = D^2 up to a relative c = (dim + 8) u: differences are
+taken in the vectors' own type, then rounded, squared and summed in float32. A radius is compared with a distance that
+is rounded to its type, another 2 u at most of its square. A bound's square errs by c too, and boxes are exact or
+widened. So all rows that are as near as the k-th have s <= s_k (1 + 6 c + 2^-21), where s_k is the k-th smallest s, and
+no child that holds one of them has a larger bound: this is the limit of a search (`loosened` in
+kernels/trees/collect.py). For `cosine` rows and query are first scaled to length 1, by which each moves by at most 5 u,
+so the square of a distance changes by at most 20 u D + 100 u^2. What passes is measured by the definition, and ties go
+to the smaller id. A floor of dim 2^-140 covers what underflows. Data or queries beyond 10^15, where squares would
+overflow, are measured row by row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab.common.rowsets import Remembered
-from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
+from annlab.common.statistics import DISTANCES, N_COUNTERS
 from annlab.core.structure import Building, Request, Scored, Structure
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE
@@ -35,6 +35,7 @@ from annlab.kernels.simd.wide import WIDTH
 from annlab.kernels.trees import order as order_kernels
 from annlab.kernels.trees import search as kernels
 from annlab.kernels.trees.collect import LIST_K, TIED
+from annlab.kernels.trees.tree import FIRST_SLOT, MAX_HEIGHT, Allowed, Forest, Results, new_space
 from annlab.trees import forest
 from annlab.trees.forest import Tree
 
@@ -43,6 +44,7 @@ _REACH = 1e15
 _LARGEST = np.finfo(np.float32).max
 _ORDER_FROM = 64  # queries: fewer are not worth sorting
 _SAMPLE = 16  # queries by which a search's cost is measured
+_FIRST_CAPACITY = 1024  # rows that a search by radius has room for at first
 _NO_BITS, _NO_NODES = np.empty(0, np.uint64), np.zeros(1, np.int32)
 
 
@@ -75,13 +77,13 @@ class TreeStructure(Structure):
         if vectors.dtype == np.float64 and metric.code != COSINE:
             center = vectors[:: max(1, n // 1024)].mean(axis=0)
         parts = [(None, None)] if criteria is None else forest.split(criteria, ())
-        ordered, order, trees, first = np.empty_like(vectors), np.empty(n, np.int64), [], 0
+        ordered, orders, trees, first = np.empty_like(vectors), [], [], 0
         for done, (group, indices) in enumerate(parts):
             progress("building the tree", done / len(parts))
             some = vectors if indices is None else vectors[indices]
             own = ordered[first : first + len(some)]
             nodes, scales, places = forest.grow(cls.shape, some, metric, center, own)
-            order[first : first + len(some)] = places if indices is None else indices[places]
+            orders.append(places if indices is None else indices[places])
             trees.append(Tree(own, nodes, scales, None, first, group))
             first += len(some)
         reach = max(_reach(tree, metric) for tree in trees)
@@ -90,7 +92,7 @@ class TreeStructure(Structure):
         structure = cls(metric, trees, center, np.array([reach, 0.0]), n_criteria, stored)
         structure._measure_cost(building.rng)
         progress("building the tree", 1.0)
-        return structure, order
+        return structure, orders[0] if len(orders) == 1 else np.concatenate(orders)
 
     def _measure_cost(self, rng: np.random.Generator) -> None:
         """Search for a few rows, to know about how many rows a search scans."""
@@ -151,7 +153,7 @@ class TreeStructure(Structure):
             np.take(self.trees[0].vectors, rows, axis=0, out=result)
             return result
         slots = self._slots[rows]
-        for tree, first_slot in zip(self.trees, self._table[:, kernels.FIRST_SLOT].tolist(), strict=True):
+        for tree, first_slot in zip(self.trees, self._table[:, FIRST_SLOT].tolist(), strict=True):
             here = np.flatnonzero((slots >= first_slot) & (slots < first_slot + len(tree)))
             result[here] = tree.vectors[slots[here] - first_slot]
         return result
@@ -164,6 +166,14 @@ class TreeStructure(Structure):
         return slots
 
     # ---- searching
+
+    @cached_property
+    def _forest(self) -> Forest:
+        """The trees as kernels search them."""
+        first = self.trees[0]
+        exact = first.vectors.dtype == np.float32 and self.metric.code != COSINE
+        return Forest(self._table, len(self.trees), self.center, self._slack, self.shape, self.metric.code, exact,
+                      self._in_range, first.vectors.strides[0], first.nodes.strides[0])  # fmt: skip
 
     @cached_property
     def _table(self) -> np.ndarray:
@@ -187,80 +197,59 @@ class TreeStructure(Structure):
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> Scored:
         q, budget = len(queries), request.params["max_leaves"] if self._in_range else 0
-        distances, ids = np.full((q, k), np.inf), np.full((q, k), -1, np.int64)
-        statuses, scratch = np.zeros(q, np.int64), self._scratch(queries)
-        counters, counted = np.zeros((q, 2), np.int64), np.zeros((q, 2), np.int64)
-        for order, alive, occupied in self._filters(queries, request):
-            shared = (self._table, self.shape, self.metric.code, self.center, self._exact(queries), request.keys,
-                      alive, occupied, k, self._slack, request.params["epsilon"], *scratch)  # fmt: skip
-            tied = order
+        found = Results(np.full((q, k), np.inf), np.full((q, k), -1, np.int64), request.counters)
+        space, statuses = new_space(queries.shape[1], queries.dtype), np.zeros(q, np.uint8)
+        for order, allowed in self._filters(queries, request):
+            asked = (self._forest, allowed, space, queries, order, request.params["epsilon"], found)
             if budget:
-                entries = min(WIDTH * kernels.MAX_HEIGHT * budget, (WIDTH + 1) * self._n_nodes) + len(self.trees)
-                queue, places = np.empty(entries + 1, np.float32), np.empty(entries + 1, np.int64)
-                kernels.search_budget(queries, order, *shared, budget, queue, places, distances, ids, counters)
-            elif k <= LIST_K and self._in_range:
-                kernels.search_list(queries, order, *shared, distances, ids, statuses, counters)
+                room = min(WIDTH * MAX_HEIGHT * budget, (WIDTH + 1) * self._n_nodes) + len(self.trees) + 1
+                kernels.search_budget(*asked, budget, np.empty(room, np.float32), np.empty(room, np.int64))
+                continue
+            tied = order
+            if k <= LIST_K and self._in_range:
+                kernels.search_list(*asked, statuses)
                 tied = order[statuses[order] == TIED]
-                counted[order] += counters[order]
             if len(tied):
-                if not budget:
-                    kernels.search_heap(queries, tied, *shared, self._in_range, distances, ids, counters)
-                counted[tied] += counters[tied]
-        self._count(request.counters, counted)
-        return Scored(distances, ids)
+                kernels.search_heap(self._forest, allowed, space, queries, tied, request.params["epsilon"], found)
+        return Scored(found.distances, found.ids)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         slope, linear, floor = self._slack.tolist()
         squared = min(2.0 * radius if self.metric.code == COSINE else radius * radius, float(_LARGEST))
         limit = np.float32(min(squared * slope + linear * np.sqrt(max(squared, 0.0)) + floor, float(_LARGEST)))
-        counters, scratch, found = np.zeros((len(queries), 2), np.int64), self._scratch(queries), []
+        space, found = new_space(queries.shape[1], queries.dtype), []
         for i in range(len(queries) if radius >= 0 else 0):
             alive = request.alive if request.alive is None or request.alive.ndim == 1 else request.alive[i]
-            capacity, count = 0, 1024
+            allowed, counters = self._allowed(alive, request.keys), request.counters[i : i + 1]
+            capacity, count = 0, _FIRST_CAPACITY
             while count > capacity:
                 capacity = count
                 rows = np.empty(capacity, np.int32)
-                count = kernels.search_rows(
-                    queries[i : i + 1], self._table, self.shape, self.metric.code, self.center, self._exact(queries),
-                    *self._bits(alive), limit, *scratch, self._in_range, rows, counters[i : i + 1])  # fmt: skip
+                count = kernels.search_rows(self._forest, allowed, space, queries[i : i + 1], limit, rows, counters)
             found.append(rows[:count].astype(np.int64))
-        self._count(request.counters, counters)
         counts = np.zeros(len(queries) + 1, np.int64)
         counts[1 : len(found) + 1] = [len(rows) for rows in found]
         return np.cumsum(counts), np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _exact(self, queries: np.ndarray) -> bool:
-        return queries.dtype == np.float32 and self.metric.code != COSINE
-
-    def _scratch(self, queries: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (*kernels.new_scratch(queries.shape[1], queries.dtype), np.empty(WIDTH, np.int32))
-
-    def _filters(self, queries: np.ndarray,
-                 request: Request) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
-        """Queries that share a filter, in the order in which to visit the tree, with the filter's bits."""
+    def _filters(self, queries: np.ndarray, request: Request) -> Iterator[tuple[np.ndarray, Allowed]]:
+        """Queries that share a filter, in the order in which to visit the tree, with the filter."""
         if request.alive is None or request.alive.ndim == 1:
-            yield _visiting_order(queries), *self._bits(request.alive)
+            yield _visiting_order(queries), self._allowed(request.alive, request.keys)
             return
         for i, alive in enumerate(request.alive):
-            yield np.array([i]), *self._bits(alive)
+            yield np.array([i]), self._allowed(alive, request.keys)
 
-    def _bits(self, alive: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _allowed(self, alive: np.ndarray | None, keys: np.ndarray) -> Allowed:
         """A filter's rows, and which children of nodes have any of them: remembered while the same filter is used."""
         if alive is None:
-            return _NO_BITS, _NO_NODES
+            return Allowed(keys, _NO_BITS, _NO_NODES, False)
         occupied = self._occupied.get(alive)
         if occupied is None:
             occupied = np.zeros(self._n_nodes, np.int32)
-            scratch = kernels.new_scratch(1, self.trees[0].vectors.dtype)
-            kernels.occupancy(self._table, *scratch, np.empty(WIDTH, np.int32), alive, occupied)
+            space = new_space(1, self.trees[0].vectors.dtype)
+            kernels.occupancy(self._forest, Allowed(keys, alive, occupied, True), space)
             self._occupied.put(alive, occupied)
-        return alive, occupied
-
-    def _count(self, counters: np.ndarray, found: np.ndarray) -> None:
-        row_bytes, node_bytes = self.trees[0].vectors.strides[0], self.trees[0].nodes.strides[0]
-        counters[:, DISTANCES] += found[:, 1]
-        counters[:, VISITED] += found[:, 0]
-        counters[:, BYTES] += found[:, 1] * row_bytes + found[:, 0] * node_bytes
+        return Allowed(keys, alive, occupied, True)
 
     # ---- storing
 

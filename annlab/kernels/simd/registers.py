@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 
 from annlab.kernels.simd.path import PATH_NAME, REGISTER_BYTES
 from annlab.kernels.simd.vector_types import (
+    ELEMENTS,
     I32,
     Pointer,
     Registers,
@@ -189,6 +190,27 @@ def prefetch(typing_context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(address), codegen
+
+
+def _memory(element: types.Type) -> Any:
+    @intrinsic(prefer_literal=True)
+    def memory(typing_context: Any, length: Any) -> Any:
+        if not isinstance(length, types.Literal):
+            return None
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            array = ir.ArrayType(ELEMENTS[element], length.literal_value)
+            return builder.bitcast(cgutils.alloca_once(builder, array), ELEMENTS[element].as_pointer())
+
+        return Pointer(element)(length), codegen
+
+    return memory
+
+
+float_memory = _memory(types.float32)  # a few elements on the stack of the kernel that asks, until it returns
+double_memory = _memory(types.float64)
+int_memory = _memory(types.int32)
+long_memory = _memory(types.int64)
 
 
 def _registers(element: types.Type) -> Any:

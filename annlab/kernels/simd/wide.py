@@ -1,7 +1,7 @@
 """Vectors of sixteen lanes on every path, for trees with sixteen children a node and sixteen rows a leaf.
 
-`kernels/simd/registers.py` has vectors as wide as a register; here the width is part of the data structure, and LLVM
-spreads a vector over as many registers as it takes. The operators and masks are those of `simd/registers.py`.
+`kernels/simd.py` has vectors as wide as a register; here the width is part of the data structure, and LLVM spreads a
+vector over as many registers as it takes. The operators and masks are those of `simd.py`.
 """
 
 from typing import Any
@@ -76,17 +76,6 @@ def select(typing_context: Any, mask: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def shift_up(typing_context: Any, value: Any, lowest: Any) -> Any:
-    """Every lane moves up by one; the lowest lane of `lowest` moves in, the highest is lost."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        n = sig.return_type.lanes
-        return builder.shuffle_vector(args[0], args[1], _constant_lanes([n, *range(n - 1)]))
-
-    return value(value, lowest), codegen
-
-
-@intrinsic
 def spread_lane(typing_context: Any, value: Any, lane: Any) -> Any:
     """All lanes hold what one lane of sixteen floats held."""
 
@@ -124,6 +113,68 @@ def minimum(typing_context: Any, value: Any) -> Any:
         return result
 
     return value(value), codegen
+
+
+@intrinsic
+def as_integers(typing_context: Any, value: Any) -> Any:
+    """The bits of float32 lanes as int32: of floats that are not negative they have the same order."""
+    integers = Vector(types.int32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], integers.llvm)
+
+    return integers(value), codegen
+
+
+@intrinsic
+def as_floats(typing_context: Any, value: Any) -> Any:
+    """The reverse of `as_integers`."""
+    floats = Vector(types.float32, value.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], floats.llvm)
+
+    return floats(value), codegen
+
+
+@intrinsic
+def lane_numbers(typing_context: Any) -> Any:
+    """0, 1, 2, ..., 15."""
+    integers = Vector(types.int32, WIDTH)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(integers.llvm, list(range(WIDTH)))
+
+    return integers(), codegen
+
+
+@intrinsic
+def least(typing_context: Any, value: Any) -> Any:
+    """All lanes hold the smallest of the integer lanes: a third of the wait that `minimum` of floats is."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        result, n = args[0], sig.return_type.lanes
+        distance = n // 2
+        while distance:
+            other = builder.shuffle_vector(result, result, _constant_lanes([i ^ distance for i in range(n)]))
+            result = builder.select(builder.icmp_signed("<", result, other), result, other)
+            distance //= 2
+        return result
+
+    return value(value), codegen
+
+
+def shuffler(order: list[int]) -> Any:
+    """An operation after which lane i holds what lane order[i] held."""
+
+    @intrinsic
+    def shuffled(typing_context: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.shuffle_vector(args[0], args[0], _constant_lanes(order))
+
+        return value(value), codegen
+
+    return shuffled
 
 
 @intrinsic

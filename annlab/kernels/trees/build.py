@@ -13,6 +13,8 @@ A box tree cuts along the coordinate in which the rows extend furthest; a ball t
 are far apart, by the projections onto it, which stand in a plane of their own.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from annlab.kernels.distance import COSINE, inverse_norm
@@ -23,6 +25,7 @@ from annlab.kernels.simd.registers import (
     larger,
     load,
     pointer,
+    pointers,
     prefetch,
     smaller,
     splat,
@@ -32,8 +35,8 @@ from annlab.kernels.simd.registers import (
 from annlab.kernels.simd.wide import WIDTH, lowest_lane, minimum
 from annlab.kernels.topk import PADDING, kth_smallest
 from annlab.kernels.trees.leaf import LEAF_ROWS
+from annlab.kernels.trees.tree import BOX
 
-BOX, BALL = 0, 1
 _SAMPLE = 256  # rows by which a direction or a pivot is chosen
 SAMPLED = 3 * (_SAMPLE + PADDING)
 _BLOCK = 64  # rows that are turned at a time, so that they stay in the first cache
@@ -42,12 +45,38 @@ _SMALL = 128  # rows up to which the median is found by counting
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
 
+class Work(NamedTuple):
+    """The rows as they are ordered, and scratch of the same shape. Made by `new_work`."""
+
+    planes: Any  # (n_planes, stride) float32, stride = n + PADDING; one more than coordinates for balls
+    numbers: Any  # (stride,) int32
+    spare: Any  # as planes, PADDING longer
+    spare_numbers: Any  # as numbers, PADDING longer
+    saved: Any  # a register for every plane
+    saved_numbers: Any
+    sampled: Any  # (SAMPLED,) float32
+    n_planes: int
+    stride: int
+
+
+def new_work(n: int, n_planes: int) -> Work:
+    """Arrays to order n rows in."""
+    return Work(
+        np.empty((n_planes, n + PADDING), np.float32), np.empty(n + PADDING, np.int32),
+        np.empty((n_planes, n + 2 * PADDING), np.float32), np.empty(n + 2 * PADDING, np.int32),
+        np.empty(n_planes * PADDING, np.float32), np.empty(PADDING, np.int32), np.empty(SAMPLED, np.float32),
+        n_planes, n + PADDING,
+    )  # fmt: skip
+
+
 @kernel
-def partition(planes, stride, n_planes, numbers, spare, spare_numbers, key, low, high, value, also_equal):
+def partition(work, key, low, high, value, also_equal):
     """Move the rows low..high-1 whose key is below `value` (or equal) to the front, in all planes; returns their end.
 
     Rows behind `high` up to a register are overwritten: `split_at` restores them.
     """
+    planes, numbers, spare, spare_numbers = work.planes, work.numbers, work.spare, work.spare_numbers
+    stride, n_planes = work.stride, work.n_planes
     front, n_spare = low, 0
     for i in range(low, high, LANES):
         lanes = (1 << min(LANES, high - i)) - 1
@@ -73,41 +102,48 @@ def partition(planes, stride, n_planes, numbers, spare, spare_numbers, key, low,
 
 
 @kernel
-def split_at(
-    planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, value, also_equal
-):
+def split_at(work, key, low, high, value, also_equal):
     """`partition` that leaves the rows behind `high` as they are."""
-    for j in range(n_planes):
-        store(saved + j * LANES, load(planes + j * stride + high))
-    store(saved_numbers, load(numbers + high))
-    front = partition(planes, stride, n_planes, numbers, spare, spare_numbers, key, low, high, value, also_equal)
-    for j in range(n_planes):
-        store(planes + j * stride + high, load(saved + j * LANES))
-    store(numbers + high, load(saved_numbers))
+    for j in range(work.n_planes):
+        store(work.saved + j * LANES, load(work.planes + j * work.stride + high))
+    store(work.saved_numbers, load(work.numbers + high))
+    front = partition(work, key, low, high, value, also_equal)
+    for j in range(work.n_planes):
+        store(work.planes + j * work.stride + high, load(work.saved + j * LANES))
+    store(work.numbers + high, load(work.saved_numbers))
     return front
 
 
 @kernel
 def value_of_rank(key, low, high, rank):
-    """The value that `rank` of the rows low..high-1 are below, or equal to: by counting, for few rows."""
+    """The value that `rank` of the rows low..high-1 are below, or equal to: by counting, for few rows.
+
+    Each count narrows the interval in which the value lies, so after a few of them most rows need none.
+    """
+    least, most = -_INFINITY, _INFINITY
     for a in range(low, high):
         value = key[a]
+        if not least < value < most:
+            continue
         n_below, n_equal = 0, 0
         for i in range(low, high, LANES):
             lanes = (1 << min(LANES, high - i)) - 1
             x = load(key + i)
             n_below += count((x < splat(value)) & lanes)
             n_equal += count((x == splat(value)) & lanes)
-        if n_below <= rank < n_below + n_equal:
+        if rank < n_below:
+            most = value
+        elif rank < n_below + n_equal:
             return value
+        else:
+            least = value
     return key[low]  # only if there is a NaN, which nobody lets in
 
 
 @kernel
-def halve(
-    planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high, target, sample
-):
+def halve(work, key, low, high, target):
     """Order the rows low..high-1 so that no key in front of `target` is larger than one behind it."""
+    sample = work.sampled
     while high - low > 1:
         n = high - low
         if n <= _SMALL:
@@ -121,16 +157,14 @@ def halve(
             place = share * size + (margin if share < 0.5 else -margin)
             rank = min(max(int(place), 0), size - 1) + 1
             pivot = kth_smallest(sample, size, rank, sample + _SAMPLE + PADDING, sample + 2 * (_SAMPLE + PADDING))
-        front = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key, low, high,
-                         pivot, 0)  # fmt: skip
+        front = split_at(work, key, low, high, pivot, 0)
         if target < front:
             high = front
         elif target == front:
             return
         else:
             if front == low or n <= _SMALL:  # the pivot is the smallest, or the median: set its copies apart
-                end = split_at(planes, stride, n_planes, numbers, spare, spare_numbers, saved, saved_numbers, key,
-                               front, high, pivot, 1)  # fmt: skip
+                end = split_at(work, key, front, high, pivot, 1)
                 if target <= end or end == front:
                     return
                 front = end
@@ -304,17 +338,13 @@ def to_rows(path, planes, vectors, order, exact, out):
 
 
 @entry
-def build(
-    path, planes, numbers, spare, spare_numbers, saved, sampled, dim, n_rows, shape, exact, offsets, height, nodes
-):
-    """Order the planes' rows and write the nodes (number of nodes, planes of a node, 16), which come filled with zeros.
+def build(path, work: Work, dim, n_rows, shape, exact, offsets, nodes):
+    """Order the rows and write the nodes (number of nodes, planes of a node, 16), which come filled with zeros.
 
-    planes (dim, n + PADDING), one more for balls; offsets (height,): the first node of every level. Scratch: spare and
-    spare_numbers like planes and numbers, PADDING longer; saved (a register for every plane); sampled (SAMPLED,).
+    offsets (height,): the first node of every level.
     """
-    n_planes, stride, node_planes = planes.shape[0], planes.shape[1], nodes.shape[1]
-    plane, number, other, other_number = pointer(planes), pointer(numbers), pointer(spare), pointer(spare_numbers)
-    save, save_number, sample = pointer(saved), pointer(spare_numbers) + n_rows + PADDING, pointer(sampled)
+    rows, node_planes, height = pointers(Work(*work)), nodes.shape[1], offsets.shape[0]
+    plane, stride = rows.planes, rows.stride
     stack = np.empty((2 * WIDTH, 2), np.int64)
     projections = plane + dim * stride
     for level in range(height - 1, -1, -1):
@@ -332,16 +362,15 @@ def build(
                     if shape == BOX:
                         write_box(plane, stride, dim, low, high, exact, bounds, first_child)
                     else:
-                        write_ball(plane, stride, dim, low, high, exact, bounds, first_child, other)
+                        write_ball(plane, stride, dim, low, high, exact, bounds, first_child, rows.spare)
                     continue
                 if shape == BOX:
                     key = plane + widest_plane(plane, stride, dim, low, high) * stride
                 else:
                     key = projections
-                    project(plane, stride, dim, low, high, key, save)
+                    project(plane, stride, dim, low, high, key, rows.saved)
                 middle = (first_child + last_child) // 2
-                halve(plane, stride, n_planes, number, other, other_number, save, save_number, key, low, high,
-                      start + middle * unit, sample)  # fmt: skip
+                halve(rows, key, low, high, start + middle * unit)
                 stack[size, 0], stack[size, 1] = first_child, middle
                 stack[size + 1, 0], stack[size + 1, 1] = middle, last_child
                 size += 2

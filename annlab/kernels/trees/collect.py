@@ -1,17 +1,15 @@
 """What becomes of the rows of a leaf: three ways to collect, and the limit that each gives to the walk.
 
-Leaves are scanned in float32 (`kernels/trees/leaf.py`), so a scan only selects; the definition decides. `loosened`
-turns the squared distance of the k-th row into the limit that no row among the k nearest exceeds, however it was
-rounded.
+Leaves are scanned in float32 (`kernels/tree_leaf.py`), so a scan only selects; the definition decides. `loosened` turns
+the squared distance of the k-th row into the limit that no row among the k nearest exceeds, however it was rounded.
 
-List    for small k: the sixteen best rows so far, sorted, in a vector of values and one of slots. An insertion is a few
-        vector instructions. At the end every row within the limit is measured by the definition and the k best stay. If
-        all sixteen are within the limit, further ones may have been lost: the query is reported as tied, and repeated
-        by a heap.
+List    for small k: the sixteen best rows so far in a vector of values and one of slots. A leaf's sixteen rows are
+        sorted and merged with it, without a branch. What falls out is remembered as far as it matters: `lost` holds,
+        lane by lane, the smallest that ever did. At the end every row within the limit is measured by the definition
+        and the k best stay. If something lost is within the limit too, the list was too short: the query is reported
+        as tied, and repeated by a heap.
 Heap    for any k: rows within the limit are measured by the definition at once, and the k best are kept in a heap.
 Rows    the limit is given (a radius), and all rows within it are listed.
-
-A *slot* is a place in the order of a tree's leaves, a *row* one in the order of the index.
 """
 
 from collections.abc import Callable
@@ -22,59 +20,24 @@ import numpy as np
 from annlab.kernels.distance import COSINE, distance
 from annlab.kernels.simd.path import inlined, kernel
 from annlab.kernels.simd.registers import count, first, fma, larger, smaller, store
+from annlab.kernels.simd.sorting import merged_pairs, reversed_sixteen, smallest, sorted_pairs
 from annlab.kernels.simd.wide import (
+    lane_numbers,
     load_sixteen,
     lowest_lane,
-    minimum,
+    pointer_at,
     select,
-    shift_up,
     splat_sixteen,
     spread_lane,
     square_roots,
 )
 from annlab.kernels.topk import is_worse, push
 from annlab.kernels.trees.leaf import LEAF_ROWS, READS_BEYOND, leaf_distances
+from annlab.kernels.trees.tree import FIRST_ROW, FIRST_SLOT, ROWS, TABLE_COLUMNS, VECTORS, living, row_of
 
 LIST_K = 12  # the largest k for a list: some of the sixteen places are left for rows that are tied
 DONE, TIED = 0, 1
 _ZERO, _INFINITY, _LARGEST = np.float32(0), np.float32(np.inf), np.finfo(np.float32).max
-
-
-class Tree(NamedTuple):
-    """One tree of a forest: its arrays as pointers, and what describes them."""
-
-    vectors: Any  # (n_slots, dim)
-    scales: Any  # (n_slots,) float32 inverse norms for cosine
-    nodes: Any  # (number of nodes, planes, 16) float32
-    rows: Any  # (n_slots,) int32, the rows of the slots; read only if `mapped`
-    mapped: int  # 0: slot 0 is row `first_row`, slot 1 the next, ...
-    first_row: int
-    first_slot: int  # among the slots of all trees
-    n_slots: int
-    height: int
-    offsets: Any  # (height,) the first node of every level
-    dim: int
-    metric: int
-    shape: int  # BOX or BALL
-    planes: int
-    deflation: Any  # what the rounding of a distance to a ball's center is multiplied away by
-    filtered: int  # whether alive and occupied are to be asked
-    alive: Any  # bits of rows
-    occupied: Any  # bits of children, a mask for every node of this tree
-    staging: Any  # room for the last leaf
-    staged_scales: Any
-
-
-class Probe(NamedTuple):
-    """A query in the forms that a search needs."""
-
-    raw: Any  # as given
-    unit: Any  # of length 1, float32
-    low: Any  # float32 bounds of the coordinates that the nodes are about
-    high: Any
-    blur: Any  # how far `low` may be from the query
-    stretch: Any  # (1 + epsilon)^2
-    inverse_norm: float
 
 
 class Best(NamedTuple):
@@ -89,6 +52,7 @@ class Best(NamedTuple):
     keys: Any  # (n,) the ids of the rows
     state: Any  # [0] entries of the heap, [1] distances computed, [2] nodes visited
     values: Any  # List: (16,)
+    lost: Any  # List: (16,) the smallest values that fell out, lane by lane
     places: Any  # List: (16,) int32, slots among those of all trees
 
 
@@ -101,35 +65,8 @@ class Rows(NamedTuple):
 
 
 @inlined
-def row_of(tree, slot):
-    """The row of a slot."""
-    if tree.mapped != 0:
-        return np.int64(tree.rows[slot])
-    return tree.first_row + slot
-
-
-@inlined
-def living(tree, slot, n):
-    """The bits of n <= 16 rows from a slot on, as a mask."""
-    alive = tree.alive
-    if tree.mapped != 0:
-        mask = 0
-        for i in range(n):
-            row = np.int64(tree.rows[slot + i])
-            mask |= np.int64((alive[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)) << i
-        return mask
-    row = tree.first_row + slot
-    word, shift = row >> 6, row & 63
-    bits = alive[word] >> np.uint64(shift)
-    if shift + n > 64:
-        bits |= alive[word + 1] << np.uint64(64 - shift)
-    return np.int64(bits & np.uint64((1 << n) - 1))
-
-
-@inlined
 def loosened(squared, collector):
-    """The limit up to which rows may be as near as one at these squared distances; annlab/trees/structure.py has the
-    argument."""
+    """The limit up to which rows may be as near as one at these squared distances; annlab/trees.py has the argument."""
     limit = fma(squared, splat_sixteen(collector.slope), splat_sixteen(collector.floor))
     if collector.linear > _ZERO:
         limit = fma(square_roots(squared), splat_sixteen(collector.linear), limit)
@@ -147,25 +84,51 @@ def measure(tree, probe, collector, slot):
 
 @inlined
 def offer_to_list(tree, probe, collector, slot, mask, found, limit):
-    """Insert the lanes of the mask into the sorted list; returns the limit."""
-    values, places, lowest = load_sixteen(collector.values), load_sixteen(collector.places), splat_sixteen(-_INFINITY)
-    limits, place_of_first = splat_sixteen(limit), tree.first_slot + slot
-    if collector.k == 1:  # most rows of the first leaf are worse than its best one
-        among = select(mask, found, splat_sixteen(_INFINITY))
-        limits = smaller(loosened(minimum(among), collector), limits)
-        mask &= found <= limits
-    while mask != 0:
-        lane = first(mask)
-        value, place = spread_lane(found, lane), splat_sixteen(np.int32(place_of_first + lane))
-        below, place_below = shift_up(values, lowest), shift_up(places, place)
-        places = select(values <= value, places, select(value < below, place_below, place))
-        values = smaller(values, larger(below, value))
-        limits = smaller(loosened(spread_lane(values, collector.k - 1), collector), limits)
-        mask &= mask - 1
-        mask &= found <= limits
-    store(collector.values, values)
+    """Merge the lanes of the mask into the list, which is sorted unless k is 1; returns the limit."""
+    values, places = load_sixteen(collector.values), load_sixteen(collector.places)
+    found = select(mask, found, splat_sixteen(_INFINITY))
+    found_places = splat_sixteen(np.int32(tree.first_slot + slot)) + lane_numbers()
+    if collector.k > 1:
+        found, found_places = sorted_pairs(found, found_places)
+        found, found_places = reversed_sixteen(found), reversed_sixteen(found_places)
+    # of a rising and a falling run, the smaller of each two are the sixteen smallest of all
+    lost = smaller(load_sixteen(collector.lost), larger(values, found))
+    kept = smaller(values, found)
+    places = select(kept == values, places, found_places)
+    if collector.k > 1:
+        kept, places = merged_pairs(kept, places)
+        worst = spread_lane(kept, collector.k - 1)
+    else:
+        worst = smallest(kept)
+    store(collector.values, kept)
     store(collector.places, places)
-    return lowest_lane(limits)
+    store(collector.lost, lost)
+    return lowest_lane(smaller(loosened(worst, collector), splat_sixteen(limit)))
+
+
+@inlined
+def finish_list(forest, tree, probe, collector, limit):
+    """Measure the listed rows and put the k best in order; returns DONE, or TIED where the list was too short.
+
+    tree: any of the forest, for what all have in common.
+    """
+    if (load_sixteen(collector.lost) <= splat_sixteen(limit)) != 0:
+        return TIED
+    size, mask = 0, load_sixteen(collector.values) <= splat_sixteen(limit)
+    while mask != 0:
+        place = first(mask)
+        mask &= mask - 1
+        slot, line = np.int64(collector.places[place]), forest.table + (forest.n_trees - 1) * TABLE_COLUMNS
+        while line[FIRST_SLOT] > slot:
+            line += -TABLE_COLUMNS
+        slot -= line[FIRST_SLOT]
+        row = line[FIRST_ROW] + slot
+        if line[ROWS] != 0:
+            row = np.int64(pointer_at(line[ROWS], collector.places)[slot])
+        x = pointer_at(line[VECTORS], probe.raw) + slot * tree.dim
+        exact = distance(x, probe.raw, probe.inverse_norm, tree.dim, tree.metric)
+        size = insert_sorted(collector, size, exact, collector.keys[row])
+    return DONE
 
 
 @inlined
