@@ -31,11 +31,10 @@ from annlab.common.statistics import DISTANCES, N_COUNTERS
 from annlab.core.structure import Building, Request, Scored, Structure
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE
-from annlab.kernels.simd.wide import WIDTH
 from annlab.kernels.trees import order as order_kernels
 from annlab.kernels.trees import search as kernels
 from annlab.kernels.trees.collect import LIST_K, TIED
-from annlab.kernels.trees.tree import FIRST_SLOT, MAX_HEIGHT, Allowed, Forest, Results, new_space
+from annlab.kernels.trees.tree import FIRST_SLOT, Allowed, Forest, Results, new_budget, new_space
 from annlab.trees import forest
 from annlab.trees.forest import Tree
 
@@ -202,8 +201,7 @@ class TreeStructure(Structure):
         for order, allowed in self._filters(queries, request):
             asked = (self._forest, allowed, space, queries, order, request.params["epsilon"], found)
             if budget:
-                room = min(WIDTH * MAX_HEIGHT * budget, (WIDTH + 1) * self._n_nodes) + len(self.trees) + 1
-                kernels.search_budget(*asked, budget, np.empty(room, np.float32), np.empty(room, np.int64))
+                kernels.search_budget(*asked, new_budget(budget, self._n_nodes, len(self.trees)))
                 continue
             tied = order
             if k <= LIST_K and self._in_range:

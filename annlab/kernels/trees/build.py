@@ -337,13 +337,9 @@ def to_rows(path, planes, vectors, order, exact, out):
                     y[i * dim + j] = row[j]
 
 
-@entry
-def build(path, work: Work, dim, n_rows, shape, exact, offsets, nodes):
-    """Order the rows and write the nodes (number of nodes, planes of a node, 16), which come filled with zeros.
-
-    offsets (height,): the first node of every level.
-    """
-    rows, node_planes, height = pointers(Work(*work)), nodes.shape[1], offsets.shape[0]
+@kernel
+def _build(rows, dim, n_rows, shape, exact, offsets, nodes):
+    node_planes, height = nodes.shape[1], offsets.shape[0]
     plane, stride = rows.planes, rows.stride
     stack = np.empty((2 * WIDTH, 2), np.int64)
     projections = plane + dim * stride
@@ -374,3 +370,12 @@ def build(path, work: Work, dim, n_rows, shape, exact, offsets, nodes):
                 stack[size, 0], stack[size, 1] = first_child, middle
                 stack[size + 1, 0], stack[size + 1, 1] = middle, last_child
                 size += 2
+
+
+@entry
+def build(path, work: Work, dim, n_rows, shape, exact, offsets, nodes):
+    """Order the rows and write the nodes (number of nodes, planes of a node, 16), which come filled with zeros.
+
+    offsets (height,): the first node of every level.
+    """
+    _build(pointers(Work(*work)), dim, n_rows, shape, exact, offsets, nodes)

@@ -53,6 +53,7 @@ from annlab.kernels.trees.tree import (
     TOGETHER,
     VISITED,
     Allowed,
+    Budget,
     Forest,
     Results,
     Space,
@@ -110,16 +111,10 @@ fill_heap = through_all_trees(walk_to_heap, measure_rows)
 fill_rows = through_all_trees(walk_to_rows, list_rows)
 
 
-@entry
-def search_list(path, forest: Forest, allowed: Allowed, space: Space, queries, order, epsilon, found: Results,
-                statuses):  # fmt: skip
-    """The k <= LIST_K nearest of the queries (q, dim) of the given order (m,), by a list.
-
-    statuses (q,) uint8 become DONE, or TIED: the query has to be repeated by `search_heap`.
-    """
-    results, dim, k = Results(*found), queries.shape[1], found[1].shape[1]
-    trees, may, best, at = (pointers(Forest(*forest)), pointers(Allowed(*allowed)), pointers(results),
-                            pointers(Space(*space)))  # fmt: skip
+@kernel
+def _search_list(forest, allowed, space, queries, order, epsilon, found, statuses):
+    trees, may, best, at = pointers(forest), pointers(allowed), pointers(found), pointers(space)
+    dim, k = queries.shape[1], found.ids.shape[1]
     scratch = scratch_in(at, dim, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
                          long_memory(STACK_LONGS))  # fmt: skip
     stretch, together = np.float32((1.0 + epsilon) ** 2), TOGETHER if dim <= SIDE_BY_SIDE_DIM else 1
@@ -144,74 +139,61 @@ def search_list(path, forest: Forest, allowed: Allowed, space: Space, queries, o
                 level = 0 if number == 0 else begin_at_root(tree, probe, scratch, place)
                 limit = walk_to_list(tree, probe, collector, limit, scratch, place, level)
             statuses[i] = finish_list(trees, first_tree, probe, collector, limit)
-            count_work(trees, results.counters, i, scratch.state)
+            count_work(trees, found.counters, i, scratch.state)
 
 
-@entry
-def search_heap(path, forest: Forest, allowed: Allowed, space: Space, queries, order, epsilon, found: Results):
-    """As `search_list`, for any k, by a heap."""
-    results, dim, k = Results(*found), queries.shape[1], found[1].shape[1]
-    trees, may, best, at = (pointers(Forest(*forest)), pointers(Allowed(*allowed)), pointers(results),
-                            pointers(Space(*space)))  # fmt: skip
-    scratch = scratch_in(at, dim, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
-                         long_memory(STACK_LONGS))  # fmt: skip
-    stretch = np.float32((1.0 + epsilon) ** 2)
-    for m in range(order.shape[0]):
-        i = order[m]
-        usable = prepare(pointer(queries) + i * dim, scratch, 0, trees, dim) and trees.trusted
-        probe, collector = probe_at(scratch, 0, stretch, dim), empty_collector(trees, may, best, i, k, scratch)
-        fill_heap(trees, may, probe, usable, collector, _LARGEST, scratch, dim)
-        sort_heap(collector.best, collector.best_ids, scratch.state[0])
-        count_work(trees, results.counters, i, scratch.state)
+def one_by_one(look: Callable[..., Any]) -> Callable[..., Any]:
+    """A search of one query after the other by `look`, which fills the heap of a query in range."""
+
+    @kernel
+    def search(forest, allowed, space, queries, order, epsilon, found, room):
+        trees, may, best, at = pointers(forest), pointers(allowed), pointers(found), pointers(space)
+        dim, k, stretch = queries.shape[1], found.ids.shape[1], np.float32((1.0 + epsilon) ** 2)
+        scratch = scratch_in(at, dim, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
+                             long_memory(STACK_LONGS))  # fmt: skip
+        for m in range(order.shape[0]):
+            i = order[m]
+            in_range = prepare(pointer(queries) + i * dim, scratch, 0, trees, dim)
+            probe, collector = probe_at(scratch, 0, stretch, dim), empty_collector(trees, may, best, i, k, scratch)
+            look(trees, may, probe, in_range and trees.trusted, collector, scratch, dim, room)
+            sort_heap(collector.best, collector.best_ids, scratch.state[0])
+            count_work(trees, found.counters, i, scratch.state)
+
+    return search
 
 
-@entry
-def search_budget(path, forest: Forest, allowed: Allowed, space: Space, queries, order, epsilon, found: Results,
-                  max_leaves, bounds, places):  # fmt: skip
-    """As `search_heap`, but the nearest node or leaf of all that were seen first, until `max_leaves` leaves were seen.
-
-    bounds and places (capacity + 1,) are room for the heap of `best_first`. The vectors have to be in range; of queries
-    that are not all rows are measured.
-    """
-    results, dim, k = Results(*found), queries.shape[1], found[1].shape[1]
-    trees, may, best, at = (pointers(Forest(*forest)), pointers(Allowed(*allowed)), pointers(results),
-                            pointers(Space(*space)))  # fmt: skip
-    scratch = scratch_in(at, dim, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
-                         long_memory(STACK_LONGS))  # fmt: skip
-    stretch = np.float32((1.0 + epsilon) ** 2)
-    for m in range(order.shape[0]):
-        i = order[m]
-        in_range = prepare(pointer(queries) + i * dim, scratch, 0, trees, dim)
-        probe, collector = probe_at(scratch, 0, stretch, dim), empty_collector(trees, may, best, i, k, scratch)
-        if in_range:
-            walk_on_budget(trees, may, probe, collector, scratch, dim, max_leaves, pointer(bounds),
-                           pointer(places), bounds.shape[0] - 1)  # fmt: skip
-        else:
-            fill_heap(trees, may, probe, False, collector, _LARGEST, scratch, dim)
-        sort_heap(collector.best, collector.best_ids, scratch.state[0])
-        count_work(trees, results.counters, i, scratch.state)
+@inlined
+def _everywhere(forest, allowed, probe, usable, collector, scratch, dim, room):
+    fill_heap(forest, allowed, probe, usable, collector, _LARGEST, scratch, dim)
 
 
-@entry
-def search_rows(path, forest: Forest, allowed: Allowed, space: Space, query, limit, rows, counters):
-    """List the rows within a limit of one query (1, dim); returns their number, of which `rows` has room for some."""
-    trees, may, at, dim = (pointers(Forest(*forest)), pointers(Allowed(*allowed)), pointers(Space(*space)),
-                           query.shape[1])  # fmt: skip
+@inlined
+def _on_budget(forest, allowed, probe, usable, collector, scratch, dim, room):
+    if usable:
+        walk_on_budget(forest, allowed, probe, collector, scratch, dim, pointers(room))
+    else:
+        fill_heap(forest, allowed, probe, usable, collector, _LARGEST, scratch, dim)
+
+
+_search_heap, _search_budget = one_by_one(_everywhere), one_by_one(_on_budget)
+
+
+@kernel
+def _search_rows(forest, allowed, space, query, limit, rows, counters):
+    trees, may, at, dim = pointers(forest), pointers(allowed), pointers(space), query.shape[1]
     scratch = scratch_in(at, dim, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
                          long_memory(STACK_LONGS))  # fmt: skip
     usable = prepare(pointer(query), scratch, 0, trees, dim) and trees.trusted
-    collector = Rows(scratch.state, pointer(rows), rows.shape[0])
+    probe, collector = probe_at(scratch, 0, np.float32(1.0), dim), Rows(scratch.state, pointer(rows), rows.shape[0])
     collector.state[0], collector.state[1], collector.state[2] = 0, 0, 0
-    fill_rows(trees, may, probe_at(scratch, 0, np.float32(1.0), dim), usable, collector, limit,
-              scratch, dim)  # fmt: skip
+    fill_rows(trees, may, probe, usable, collector, limit, scratch, dim)
     count_work(trees, counters, 0, scratch.state)
     return collector.state[0]
 
 
-@entry
-def occupancy(path, forest: Forest, allowed: Allowed, space: Space):
-    """Fill `allowed.occupied`, one bit a child: whether its rows include a living one."""
-    trees, may, at = pointers(Forest(*forest)), pointers(Allowed(*allowed)), pointers(Space(*space))
+@kernel
+def _occupancy(forest, allowed, space):
+    trees, may, at = pointers(forest), pointers(allowed), pointers(space)
     scratch = scratch_in(at, 1, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
                          long_memory(STACK_LONGS))  # fmt: skip
     for number in range(trees.n_trees):
@@ -230,3 +212,45 @@ def occupancy(path, forest: Forest, allowed: Allowed, space: Space):
                         some = living(tree, slot, min(LEAF_ROWS, tree.n_slots - slot)) != 0
                     mask |= np.int64(some) << child
                 tree.occupied[tree.offsets[level] + node] = np.int32(mask)
+
+
+# ---- what Python calls
+
+
+@entry
+def search_list(path, forest: Forest, allowed: Allowed, space: Space, queries, order, epsilon, found: Results,
+                statuses):  # fmt: skip
+    """The k <= LIST_K nearest of the queries (q, dim) of the given order (m,), by a list.
+
+    statuses (q,) uint8 become DONE, or TIED: the query has to be repeated by `search_heap`.
+    """
+    _search_list(Forest(*forest), Allowed(*allowed), Space(*space), queries, order, epsilon, Results(*found), statuses)
+
+
+@entry
+def search_heap(path, forest: Forest, allowed: Allowed, space: Space, queries, order, epsilon, found: Results):
+    """As `search_list`, for any k, by a heap."""
+    _search_heap(Forest(*forest), Allowed(*allowed), Space(*space), queries, order, epsilon, Results(*found), 0)
+
+
+@entry
+def search_budget(path, forest: Forest, allowed: Allowed, space: Space, queries, order, epsilon, found: Results,
+                  budget: Budget):  # fmt: skip
+    """As `search_heap`, but the nearest node or leaf of all that were seen first, until the budget is spent.
+
+    Where no bound is to be trusted, all rows are measured.
+    """
+    _search_budget(Forest(*forest), Allowed(*allowed), Space(*space), queries, order, epsilon, Results(*found),
+                   Budget(*budget))  # fmt: skip
+
+
+@entry
+def search_rows(path, forest: Forest, allowed: Allowed, space: Space, query, limit, rows, counters):
+    """List the rows within a limit of one query (1, dim); returns their number, of which `rows` has room for some."""
+    return _search_rows(Forest(*forest), Allowed(*allowed), Space(*space), query, limit, rows, counters)
+
+
+@entry
+def occupancy(path, forest: Forest, allowed: Allowed, space: Space):
+    """Fill `allowed.occupied`, one bit a child: whether its rows include a living one."""
+    _occupancy(Forest(*forest), Allowed(*allowed), Space(*space))

@@ -75,6 +75,21 @@ class Results(NamedTuple):
     counters: Any  # (q, N_COUNTERS) int64, added to
 
 
+class Budget(NamedTuple):
+    """How much a search may look at, and its queue: a heap of what was seen and is not yet visited."""
+
+    max_leaves: int
+    capacity: int  # of the queue
+    bounds: Any  # (capacity + 1,) float32, negated
+    places: Any  # (capacity + 1,) int64: tree, level and node; level 0 is a leaf
+
+
+def new_budget(max_leaves: int, n_nodes: int, n_trees: int) -> Budget:
+    """A budget and its queue for a forest of so many nodes: no search can see more than either of two numbers."""
+    capacity = min(WIDTH * MAX_HEIGHT * max_leaves, (WIDTH + 1) * n_nodes) + n_trees
+    return Budget(max_leaves, capacity, np.empty(capacity + 1, np.float32), np.empty(capacity + 1, np.int64))
+
+
 def together(dim: int) -> int:
     """How many queries go down a tree side by side."""
     return TOGETHER if dim <= SIDE_BY_SIDE_DIM else 1

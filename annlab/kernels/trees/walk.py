@@ -136,18 +136,16 @@ def depth_first(visit_leaf: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def best_first(visit_leaf: Callable[..., Any]) -> Callable[..., Any]:
-    """A walk over all trees that visits the nearest of all leaves and nodes seen, until it visited max_leaves leaves.
-
-    bounds and places (capacity + 1,) are a heap of negated bounds and of places: tree, level, node. Level 0 is a leaf.
-    """
+    """A walk over all trees that visits the nearest of all leaves and nodes seen, until its budget is spent."""
 
     @inlined
-    def walk(forest, allowed, probe, collector, scratch, dim, max_leaves, bounds, places, capacity):
+    def walk(forest, allowed, probe, collector, scratch, dim, budget):
         limit, size, leaves = _LARGEST, 0, 0
+        bounds, places, capacity = budget.bounds, budget.places, budget.capacity
         for number in range(forest.n_trees):
             tree = tree_at(forest, number, allowed, scratch, dim)
             size = push(bounds, places, size, capacity, _ZERO, (number << 36) | (tree.height << 32))
-        while size > 0 and leaves < max_leaves:
+        while size > 0 and leaves < budget.max_leaves:
             bound, place = -bounds[0], places[0]
             size -= 1
             sift_down(bounds, places, size, bounds[size], places[size])
