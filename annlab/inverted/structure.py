@@ -267,8 +267,10 @@ class IVFStructure(Structure):
             low = np.empty(len(half_norms) + 2 * LANES, np.float32)
             packed = np.empty((y.shape[1], QUERIES_IN_TILE), np.float32)
             surrogates = np.empty((QUERIES_IN_TILE, len(half_norms)), np.float32)
-            kernels.find_probes(y[start:stop], self.centroids.panels, half_norms, self.n_lists, packed, surrogates, low,
-                                np.empty_like(low), values[start:stop], probes[start:stop])  # fmt: skip
+            for first, last in pool.portions(start, stop, self.centroids.array.size, QUERIES_IN_TILE):
+                own = slice(first, last)
+                kernels.find_probes(y[own], self.centroids.panels, half_norms, self.n_lists, packed, surrogates, low,
+                                    np.empty_like(low), values[own], probes[own])  # fmt: skip
 
         pool.run(work, pool.split(0, len(y), n_threads, QUERIES_IN_TILE), n_threads)
         return probes, values
