@@ -118,7 +118,10 @@ def _sorted_by_list(vectors: np.ndarray, labels: np.ndarray, n_lists: int, works
     n = len(vectors)
     if workspace.in_memory:
         offsets, order = group_by_label(labels, n_lists)
-        return vectors[order], offsets, order
+        ordered, at_once = np.empty_like(vectors), rows_at_once(vectors.shape[1])
+        for start in range(0, n, at_once):  # all at once would not answer Ctrl-C
+            np.take(vectors, order[start : start + at_once], axis=0, out=ordered[start : start + at_once])
+        return ordered, offsets, order
     offsets, order = np.zeros(n_lists + 1, np.int64), np.empty(n, np.int64)
     np.cumsum(np.bincount(labels, minlength=n_lists), out=offsets[1:])
     ordered, free = workspace.empty(vectors.shape, vectors.dtype), offsets[:-1].copy()
