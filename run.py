@@ -44,7 +44,8 @@ def main() -> int:
             return run("-m", "annlab.demo", *arguments)
         # pytest comes last: its closing line is the last one of the output.
         workers = () if any(a in ("-n", "-x", "--pdb") for a in arguments) else ("-n", "auto", "--dist", "loadgroup")
-        return run("-m", "ruff", "check", ".") or run("-m", "mypy") or run("-m", "pytest", *workers, *arguments)
+        checks = ("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("pytest", *workers, *arguments)
+        return next((status for check in checks if (status := run("-m", *check))), 0)
     except KeyboardInterrupt:
         return 130
 
