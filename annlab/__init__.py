@@ -38,6 +38,7 @@ _HOMES = {
 
 __all__ = [*_HOMES, "__version__"]
 
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'annlab' has no attribute {name!r}")

@@ -172,7 +172,13 @@ class Index:
         """`add` without what may follow it. Locks are always taken in one order, compaction first."""
         with self._write_lock:
             numbers, self._state = writes.appended(
-                self._state, self._metric, self._dim, vectors, ids, attributes or {}, on_duplicate,
+                self._state,
+                self._metric,
+                self._dim,
+                vectors,
+                ids,
+                attributes or {},
+                on_duplicate,
                 self.structure_class.divides_by(self._params),
             )
             self._dim = self._state.tail.array.shape[1]

@@ -187,7 +187,11 @@ class IVFIndex(Index):
         source = blocks.read(vectors, ids, attributes, self._dim, workspace.folder, as_progress(progress))
         check_limit(workspace, source.vectors, self.metric, self._params)
         structure, order = self._builder.build(
-            source.vectors, source.columns, pool.resolve(threads), as_progress(progress), owned=True,
+            source.vectors,
+            source.columns,
+            pool.resolve(threads),
+            as_progress(progress),
+            owned=True,
             workspace=workspace,
         )
         order = np.arange(len(source.vectors)) if order is None else order

@@ -150,9 +150,7 @@ class Stored(NamedTuple):
         """The state of the file, for an index with these parameters."""
         manifest = self.manifest
         dtype = np.dtype(manifest["dtype"])
-        state = from_arrays(
-            self.arrays, metric, structure_class, params, manifest["dim"], dtype, self.look_at_vectors
-        )
+        state = from_arrays(self.arrays, metric, structure_class, params, manifest["dim"], dtype, self.look_at_vectors)
         named = manifest.get("attributes", list(state.columns))  # older files do not name them
         if not isinstance(named, list) or sorted(map(str, named)) != sorted(state.columns):
             raise ValueError(f"the manifest names attributes {named!r}, the arrays are those of {list(state.columns)}")

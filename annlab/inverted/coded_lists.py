@@ -38,6 +38,7 @@ from annlab.scan.centroids import half_squared_norms
 
 _FARTHEST = 1e6  # times the usual length: coordinates of residuals beyond are cut before they are encoded
 
+
 class CodedLists(Storage):
     """Codes of rows that are sorted by list.
 

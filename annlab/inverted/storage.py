@@ -226,4 +226,3 @@ def checked_flag(arrays: dict[str, np.ndarray], name: str) -> bool:
     if flag[0] > 1:
         raise ValueError(f"{name} is {flag[0]}, not 0 or 1")
     return bool(flag[0])
-

@@ -56,10 +56,6 @@ _NO_ROWS = np.empty(0, np.int32)
 _NO_WORDS = np.empty(0, np.uint64)
 
 
-
-
-
-
 class Scanner:
     """Exact search among all rows of a matrix (n, dim)."""
 

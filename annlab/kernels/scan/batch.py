@@ -38,16 +38,6 @@ _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 _LARGEST = np.finfo(np.float32).max  # the first bound: padding rows, whose surrogate is infinite, do not pass it
 
 
-
-
-
-
-
-
-
-
-
-
 @kernel
 def tighten(values, rows, length, k, slack, slack_slope, low, high):
     """Drop from a full buffer what cannot be among the k nearest; returns its length and the new bound."""

@@ -13,7 +13,7 @@ from numba.core import caching
 
 from annlab.kernels.simd import cache, path
 
-_SOURCE = '''
+_SOURCE = """
 def add(path, values, amount):
     total = 0.0
     for i in range(values.shape[0]):
@@ -24,7 +24,7 @@ def add(path, values, amount):
 
 def twice(path, value):
     return 2 * value
-'''
+"""
 
 
 @pytest.fixture
