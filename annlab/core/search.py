@@ -64,7 +64,7 @@ class Search:
     def nearest(self, k: int) -> Neighbors:
         """The k nearest of every query: (q, k), padded with inf and -1."""
         q, state = len(self.queries), self.state
-        if q == 1 and not self.selection.restricts and state.all_alive:
+        if q == 1 and not self.selection.restricts and not self._few_alive(k):
             return self._rounded(self._nearest_of_one(k))
         result = _nothing_found(q, k)
         each = k + (state.n_rows // _FILTER_COST if self.selection.per_query else 0)
@@ -85,21 +85,22 @@ class Search:
         return self._rounded(result)
 
     def _nearest_of_one(self, k: int) -> Neighbors:
-        """One query, where all rows are alive and allowed: the most frequent search, and on small sets most of its time
-        would be spent between kernels. A short tail is scored as it is."""
+        """One query that may have all living rows: the most frequent search, and on small sets most of its time would
+        be spent between kernels. A short tail is scored as it is."""
         state, query, counters = self.state, self.queries, self.counters
+        sealed, tail = state.living
         result = _nothing_found(1, k)
         if len(state.tail.array):
             rows = state.tail_rows
             if rows.shape[1] > _SHORT_TAIL:
                 keys = state.by_row.array[state.n_sealed :]
-                rows = state.tail_scanner.search(query, k, None, keys, self.threads, counters)
+                rows = state.tail_scanner.search(query, k, tail, keys, self.threads, counters)
             else:
                 counters[0, DISTANCES] += rows.shape[1]
                 counters[0, BYTES] += state.tail.array.nbytes
             _score_tail(state, query, rows, *result)
         if state.structure is not None and state.n_sealed:
-            found = state.structure.search(query, k, self._request(0, 1, None, self.threads))
+            found = state.structure.search(query, k, self._request(0, 1, sealed, self.threads))
             if not isinstance(found, Scored):
                 scored = _nothing_found(1, k)
                 _score(state, query, found, *scored)
@@ -157,6 +158,15 @@ class Search:
         state = self.state
         keys = state.by_row.array if not len(state.tail.array) else state.by_row.array[: state.n_sealed]
         return Request(alive, keys, self.params, n_threads, self.counters[start:stop])
+
+    def _few_alive(self, k: int) -> bool:
+        """Whether so few rows of the structure live that scanning these is less work than asking it."""
+        state, structure = self.state, self.state.structure
+        if state.n_live == state.n_rows:
+            return not state.n_live
+        if structure is None or structure.exhaustive:
+            return False
+        return state.n_live_sealed <= max(k, structure.rows_touched(self.params))
 
     def _few_allowed(self, structure: Structure, k: int, n: int, alive: np.ndarray | None) -> np.ndarray:
         """For which of n queries so few rows are allowed that scanning these is less work than asking the structure."""

@@ -91,14 +91,14 @@ class State:
         return rows if bool((ids[1:] > ids[:-1]).all()) else rows[np.argsort(ids)]
 
     @cached_property
-    def all_alive(self) -> bool:
-        """Whether there are rows, and none of them is dead."""
-        return self.n_live == self.n_rows > 0
+    def n_live_sealed(self) -> int:
+        """Living rows of the structure."""
+        return self.n_live - self.tail_rows.shape[1]
 
     @cached_property
     def tail_rows(self) -> np.ndarray:
-        """(1, t): the numbers of all rows of the tail, counted from its first one."""
-        return np.arange(len(self.tail.array))[None, :]
+        """(1, t): the numbers of the living rows of the tail, counted from its first one."""
+        return np.flatnonzero(self.alive.array[self.n_sealed :])[None, :]
 
     @cached_property
     def tail_scanner(self) -> Scanner:

@@ -4,15 +4,14 @@ Calibration says that a query which looks into its nearest p lists, and so meets
 How many lists is that if only the share f of all rows is allowed?
 
 *A filter that has nothing to do with the lists* thins them all alike. The k nearest allowed rows are among the k / f
-nearest of all, for which so many lists are probed as were measured for k / f neighbours; a share f of their rows is
-allowed. Elsewhere neighbours would be sparser, but not nearer: as many allowed rows as are met without a filter are
-enough too. So lists are probed until both numbers of allowed rows must have been met, all queries alike.
+nearest of all, so as many lists are probed as were measured for k / f neighbours, by all queries alike.
 
 *A filter that goes with the lists*, such as a category of pictures, leaves some whole and others empty: it is
 recognised by shares that differ from list to list by more than chance would have it. Now every query goes its own way,
-through the lists in the order of their nearness. If its neighbourhood is allowed, the same number of rows is enough. If
-it is forbidden, the nearest rows are far away, in lists that all look equally near: then as many allowed rows have to
-be met as calibration measured for that (`far`). What lies between takes what lies between on a logarithmic scale.
+through the lists in the order of their nearness. If its neighbourhood is allowed, it is enough to meet as many allowed
+rows as are met without a filter, or with one that thins. If it is forbidden, the nearest rows are far away, in lists
+that all look equally near: then as many allowed rows have to be met as calibration measured for that (`far`). What lies
+between takes what lies between on a logarithmic scale.
 
 Lists with nothing in them that is allowed are not scanned. And where half of the allowed rows would have to be met, an
 exact scan of all of them takes their place.
@@ -20,6 +19,7 @@ exact scan of all of them takes their place.
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class Allowed:
         self.n, self.n_allowed = int(offsets[-1]), int(self.counts.sum())
         self.share = self.n_allowed / max(self.n, 1)
         self._half_norms = half_norms
+        self._last: tuple[Any, int] = None, 0
 
     @cached_property
     def half_norms(self) -> np.ndarray:
@@ -78,20 +79,21 @@ class Allowed:
         there = self.sizes > 0
         return bool(((self.counts - expected)[there] ** 2 / variance[there]).mean() > _MOST_DISPERSED)
 
-    def rows_to_meet(self, k: int, n_probes: int, calibrations: Calibrations) -> float:
-        """How many allowed rows have to be met for k neighbours, if n_probes lists are enough without a filter."""
-        n_lists = len(self.counts)
-        usual = max(calibrations.at(k, n_lists)[0], 1)
-        thinned = calibrations.at(k / max(self.share, 1e-9), n_lists)[0]
-        imbalance = n_lists * float((self.sizes.astype(np.float64) ** 2).sum()) / self.n**2
-        met = n_probes * self.n / n_lists * imbalance
-        return met * max(1.0, self.share * thinned / usual)
-
     def lists_for_all(self, k: int, n_probes: int, calibrations: Calibrations) -> int:
-        """How many lists every query probes, where the filter has nothing to do with them."""
-        weight = float((self.counts * self.sizes).sum()) / self.n  # allowed rows in the list that a row is in
-        needed = self.rows_to_meet(k, n_probes, calibrations) / max(weight, 1e-9)
-        return int(min(math.ceil(max(needed, n_probes)), self.n_lists))
+        """How many lists every query probes, where the filter has nothing to do with them.
+
+        n_probes: how many are enough without a filter.
+        """
+        last, asked, n_lists = self._last, (k, n_probes), len(self.counts)
+        if last[0] != asked:  # one reference, read and written at once, whoever else searches
+            usual, thinned = calibrations.at(k, n_lists)[0], calibrations.at(k / self.share, n_lists)[0]
+            self._last = last = asked, min(math.ceil(n_probes * max(1.0, thinned / usual)), n_lists)
+        return last[1]
+
+    def rows_to_meet(self, k: int, n_probes: int, calibrations: Calibrations) -> float:
+        """How many allowed rows have to be met for k neighbours, where they may be sparser elsewhere."""
+        imbalance = float((self.sizes.astype(np.float64) ** 2).sum()) / self.n  # rows of the list that a row is in
+        return imbalance * max(n_probes, self.share * self.lists_for_all(k, n_probes, calibrations))
 
     def ways(self, probes: np.ndarray, k: int, n_probes: int, calibrations: Calibrations) -> np.ndarray:
         """For every query, how many lists with allowed rows it probes, and how many times the usual rows these have.
