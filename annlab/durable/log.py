@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     insert,
@@ -104,6 +105,14 @@ class Head:
         return hashlib.sha256(json.dumps([FORMAT, *values]).encode()).digest()
 
 
+_MOVE = (  # made once: building a statement costs more than running it
+    update(indexes)
+    .where(indexes.c.name == bindparam("of"), indexes.c.seq == bindparam("before"))
+    .values({name: bindparam("new_" + name) for name in (*Head.__dataclass_fields__, "checksum")})
+)
+_APPEND = insert(operations)
+
+
 class Log:
     """The log of one index in a database. Whoever writes holds a lock and passes the connection of a transaction."""
 
@@ -139,8 +148,8 @@ class Log:
 
     def move(self, connection: Connection, before: Head, after: Head) -> None:
         """Replace the row of the index, unless somebody else has done so since `before` was read."""
-        known = (indexes.c.name == self.name) & (indexes.c.seq == before.seq)
-        done = connection.execute(update(indexes).where(known).values(**self._cells(after)))
+        cells = {"new_" + name: value for name, value in self._cells(after).items()}
+        done = connection.execute(_MOVE, {"of": self.name, "before": before.seq, **cells})
         if done.rowcount != 1:
             raise InUseError(f"{self.where}: another process has written since operation {before.seq}: one at a time")
 
@@ -153,7 +162,7 @@ class Log:
     def append(self, connection: Connection, head: Head, operation: Operation) -> Head:
         """Write the next operation down. The head that it leads to is returned, and written by `move` once for all."""
         chain = operation.chain(head.chain)
-        connection.execute(insert(operations), {"name": self.name, "chain": chain, **operation.encoded()})
+        connection.execute(_APPEND, {"name": self.name, "chain": chain, **operation.encoded()})
         return replace(head, seq=operation.seq, chain=chain)
 
     def read(self, connection: Connection, after: int, until: int | None = None) -> Iterator[tuple[Operation, bytes]]:
