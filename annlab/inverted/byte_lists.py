@@ -35,6 +35,7 @@ from annlab.inverted.storage import (
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import byte_codes as kernels
 from annlab.kernels.inverted.flat import QUERIES_IN_GROUP
+from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import half_squared_norms
 
 MAX_DIM = 65_000  # above, sums of bytes could exceed int32
@@ -115,8 +116,9 @@ class ByteLists(Storage):
         rounded, units, sums = np.empty((q, stride), np.int8), np.empty(q, np.float32), np.empty(q, np.int32)
         if len(points) and not self.framed:
             kernels.quantize_queries(points, self.widths, rounded, units, sums)
-        return kernels.Bytes(self.codes, self.halves, self.widths, self.steps, self.cells.centroids, self.cells.offsets,
-                             rounded, units, sums, self.framed, len(self.widths), stride, n)  # fmt: skip
+        cells, lines = self.cells, LANES * stride // 64
+        return kernels.Bytes(self.codes, self.halves, self.widths, self.steps, cells.centroids, cells.offsets, rounded,
+                             units, sums, self.framed, len(self.widths), stride, n, lines)  # fmt: skip
 
     def operands(self) -> Operands:
         return Operands(np.int8, self.codes.shape[1], QUERIES_IN_GROUP)

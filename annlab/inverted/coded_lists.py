@@ -164,7 +164,7 @@ class CodedLists(Storage):
             kernels.fill_tables(points, books, entries, tables, units, starts)
         return kernels.Codes(self.codes, self.terms, books, self.lengths, self.cells.centroids, self.cells.offsets,
                              self._block_offsets, tables, units, starts, entries, self.framed, self.quantizer.dim,
-                             books.shape[0], books.shape[1], self.codes.shape[1])  # fmt: skip
+                             books.shape[0], books.shape[1], self.codes.shape[1], 0)  # fmt: skip
 
     def operands(self) -> Operands:
         return Operands(np.uint8, self._table_shape[0] * self._table_shape[1], 2)

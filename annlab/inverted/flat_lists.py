@@ -49,6 +49,7 @@ from annlab.inverted.storage import (
 )
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.inverted import flat as kernels
+from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import Conversion, half_squared_norms, padded_dim
 
 _FAR = 100.0  # times the spread: data whose center is farther away from the origin are centred
@@ -128,7 +129,8 @@ class FlatLists(Storage):
         n, dim = self.rows.shape
         cells, scaled = self.cells, len(self.scales) > 0
         return kernels.Flat(self.rows, self.halves, self.scales, self.reach, self._away, cells.centroids, self._center,
-                            cells.offsets, self.copied, scaled, dim, n)  # fmt: skip
+                            cells.offsets, self.copied, scaled, dim, n,
+                            -(-LANES * dim // 16))  # fmt: skip
 
     def operands(self) -> Operands:
         return Operands(np.float32, padded_dim(self.rows.shape[1]), kernels.QUERIES_IN_GROUP)

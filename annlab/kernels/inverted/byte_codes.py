@@ -26,7 +26,7 @@ from annlab.kernels.inverted.flat import (
     QUERIES_IN_GROUP,
     about_centroid,
 )
-from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, list_by_list, merging, one_by_one
+from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, Tile, list_by_list, merging, one_by_one
 from annlab.kernels.inverted.one_query import OneQuery, answering
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, ints_to_floats
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
@@ -55,6 +55,7 @@ class Bytes(NamedTuple):
     dim: int
     stride: int
     n: int
+    lines: int  # of memory that a tile's rows take
 
 
 @inlined
@@ -145,14 +146,15 @@ def _values(room, place, products, halves):
 
 
 @inlined
-def _tile_of_batch(lists, label, row, start, room, n_groups):
+def _tile_of_batch(block, unused, sums, lists, label, row, start, room, n_groups, lines):
     """Values of LANES rows from `row` on (or of the last ones) for all prepared pairs."""
     stride = lists.stride
-    block, sums = int_registers(PAIRS_IN_GROUP), int_registers(PARTS_IN_GROUP)
     s = min(row, lists.n - LANES)
-    for i in range(0, LANES * stride, 64):
-        prefetch(lists.codes + (s * stride + i + _AHEAD))
+    ahead = lists.codes + (s * stride + _AHEAD)
     for g in range(n_groups):
+        for _ in range(lines):
+            prefetch(ahead)
+            ahead += 64
         first = g * QUERIES_IN_GROUP
         byte_tile(block, sums, lists.codes + s * stride, room.operands + first * stride, QUERIES_IN_GROUP, stride)
         out = room.found + (first * CHUNK_WIDTH + FRONT + (s - start))
@@ -161,9 +163,8 @@ def _tile_of_batch(lists, label, row, start, room, n_groups):
 
 
 @inlined
-def _tile_of_one(lists, label, row, start, room):
+def _tile_of_one(block, sums, lists, label, row, start, room):
     """Values of LANES rows from `row` on (or of the last ones) for one query."""
-    block, sums = int_registers(LANES), int_registers(QUARTER)
     s = min(row, lists.n - LANES)
     byte_row_by_row(block, sums, lists.codes + s * lists.stride, room.operands, lists.stride)
     store(room.found + (FRONT + s - start), _values(room, 0, sums[0], load(lists.halves + s)))
@@ -184,8 +185,10 @@ def _make_ready(lists, y):
         lists.units[0], lists.sums[0] = quantize_query(y, lists.dim, lists.widths, lists.rounded, lists.stride)
 
 
-_scan = list_by_list(LANES, QUERIES_IN_GROUP, prepare, _tile_of_batch, settle_by_key)
-_answer = answering(_make_ready, one_by_one(LANES, prepare, _tile_of_one, _fetch, settle_by_key), settle_by_key)
+_of_batch = Tile(LANES, QUERIES_IN_GROUP, int_registers, PAIRS_IN_GROUP, 1, PARTS_IN_GROUP, _tile_of_batch)
+_scan = list_by_list(_of_batch, prepare, settle_by_key)
+_loop = one_by_one(Tile(LANES, 1, int_registers, LANES, QUARTER, 1, _tile_of_one), prepare, _fetch, settle_by_key)
+_answer = answering(_make_ready, _loop, settle_by_key)
 _merge = merging(settle_by_key)
 
 

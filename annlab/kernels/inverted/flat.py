@@ -22,7 +22,7 @@ import numpy as np
 
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_distance
-from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, list_by_list, merging, one_by_one
+from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, Tile, list_by_list, merging, one_by_one
 from annlab.kernels.inverted.one_query import OneQuery, answering
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.simd.path import entry, inlined, kernel
@@ -65,6 +65,7 @@ class Flat(NamedTuple):
     scaled: bool  # whether scales are to be read
     dim: int
     n: int
+    lines: int  # of memory that a tile's rows take
 
 
 @inlined
@@ -200,18 +201,15 @@ def prepare(lists, queries, label, pair, room, place):
 
 
 @inlined
-def _tile_of_batch(lists, label, row, start, room, n_groups):
+def _tile_of_batch(block, members, sums, lists, label, row, start, room, n_groups, lines):
     """Values of LANES rows from `row` on (or of the last ones) for all prepared pairs."""
     dim, stride = lists.dim, room.stride
-    block, members = float_registers(PAIRS_IN_GROUP), float_registers(QUERIES_IN_GROUP)
-    sums = float_registers(PARTS_IN_GROUP)
     s = min(row, lists.n - LANES)  # the last tile may begin before the chunk
-    share = -(-LANES * dim // (_LINE * n_groups)) * _LINE  # of the rows ahead, asked for by a group
     ahead = lists.rows + s * dim + _AHEAD
     for g in range(n_groups):
-        for i in range(0, share, _LINE):
-            prefetch(ahead + i)
-        ahead += share
+        for _ in range(lines):
+            prefetch(ahead)
+            ahead += _LINE
         first = g * QUERIES_IN_GROUP
         tile(block, members, sums, lists.rows + s * dim, room.operands + first * stride, QUERIES_IN_GROUP, dim, stride)
         place = room.found + (first * CHUNK_WIDTH + FRONT + (s - start))
@@ -223,9 +221,8 @@ def _tile_of_batch(lists, label, row, start, room, n_groups):
 
 
 @inlined
-def _tile_of_one(lists, label, row, start, room):
+def _tile_of_one(block, sums, lists, label, row, start, room):
     """Values of LANES rows from `row` on (or of the last ones) for one query."""
-    block, sums = float_registers(LANES), float_registers(QUARTER)
     s = min(row, lists.n - LANES)
     row_by_row(block, sums, lists.rows + s * lists.dim, room.operands, lists.dim)
     product = sums[0]
@@ -247,8 +244,11 @@ def _make_ready(lists, y):
     """Nothing is done once for a query."""
 
 
-_scan = list_by_list(LANES, QUERIES_IN_GROUP, prepare, _tile_of_batch, settle_by_distance)
-_loop = one_by_one(LANES, prepare, _tile_of_one, _fetch, settle_by_distance)
+_of_batch = Tile(LANES, QUERIES_IN_GROUP, float_registers, PAIRS_IN_GROUP, QUERIES_IN_GROUP, PARTS_IN_GROUP,
+                 _tile_of_batch)  # fmt: skip
+_scan = list_by_list(_of_batch, prepare, settle_by_distance)
+_loop = one_by_one(Tile(LANES, 1, float_registers, LANES, QUARTER, 1, _tile_of_one), prepare, _fetch,
+                   settle_by_distance)  # fmt: skip
 _answer = answering(_make_ready, _loop, settle_by_distance)
 _merge = merging(settle_by_distance)
 

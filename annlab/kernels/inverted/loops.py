@@ -78,15 +78,31 @@ class Room(NamedTuple):
     best_keys: Any  # int64 (most wanted,)
 
 
-def list_by_list(rows_in_tile: int, queries_in_tile: int, prepare: Callable[..., Any], tile: Callable[..., Any],
-                 settle: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
+class Tile(NamedTuple):
+    """A tile: how many rows and prepared pairs it compares, the blocks of registers that it works with, and how.
+
+    A loop declares the registers and hands them in: a tile that declares its own is compiled to something slower.
+    """
+
+    rows: int
+    pairs: int
+    registers: Callable[..., Any]
+    n_first: int
+    n_second: int
+    n_third: int
+    compare: Callable[..., Any]
+
+
+def list_by_list(tile: Tile, prepare: Callable[..., Any], settle: Callable[..., Any]) -> Callable[..., Any]:
     """The loop over the lists of a share, for a batch."""
-    offer = offering(settle)
+    offer, registers, compare = offering(settle), tile.registers, tile.compare
+    rows_in_tile, queries_in_tile, n_first, n_second, n_third = tile.rows, tile.pairs, *tile[3:6]
 
     @kernel
     def scan(lists, queries, share, room):
         """Offer the rows of every list to the queries that probe it."""
         dim, capacity, n_probes = lists.dim, share.capacity, queries.n_probes
+        first, second, third = registers(n_first), registers(n_second), registers(n_third)
         for label in range(share.first, share.last):
             pairs = share.pairs + share.pair_offsets[label]
             n_pairs = share.pair_offsets[label + 1] - share.pair_offsets[label]
@@ -95,10 +111,11 @@ def list_by_list(rows_in_tile: int, queries_in_tile: int, prepare: Callable[...,
             n_groups = -(-n_pairs // queries_in_tile)
             for j in range(n_groups * queries_in_tile):
                 prepare(lists, queries, label, pairs[min(j, n_pairs - 1)], room, j)
+            lines = -(-lists.lines // n_groups)  # of the rows ahead, asked for by a group
             for start in range(lists.offsets[label], lists.offsets[label + 1], CHUNK_ROWS):
                 stop = min(start + CHUNK_ROWS, lists.offsets[label + 1])
                 for row in range(start, stop, rows_in_tile):
-                    tile(lists, label, row, start, room, n_groups)
+                    compare(first, second, third, lists, label, row, start, room, n_groups, lines)
                 for j in range(n_pairs):
                     q = pairs[j] // n_probes
                     chunk = Chunk(room.found + (j * CHUNK_WIDTH + FRONT), stop - start, start, room.errors[j],
@@ -115,15 +132,17 @@ def list_by_list(rows_in_tile: int, queries_in_tile: int, prepare: Callable[...,
     return scan
 
 
-def one_by_one(rows_in_tile: int, prepare: Callable[..., Any], tile: Callable[..., Any], fetch: Callable[..., Any],
+def one_by_one(tile: Tile, prepare: Callable[..., Any], fetch: Callable[..., Any],
                settle: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
     """The loop over the probed lists of one query; `fetch` asks for the list that follows."""
-    offer = offering(settle)
+    offer, registers, compare = offering(settle), tile.registers, tile.compare
+    rows_in_tile, n_first, n_second = tile.rows, tile.n_first, tile.n_second
 
     @kernel
     def scan(lists, queries, probes, buffer, measuring, room):
         """Offer the rows of the lists `probes`; returns the length, the largest error, and the rows looked at."""
         bound, length, error, looked_at = FIRST_BOUND, 0, buffer.error, 0
+        first, second = registers(n_first), registers(n_second)
         for probe in range(queries.n_probes):
             label = probes[probe]
             fetch(lists, probes[min(probe + 1, queries.n_probes - 1)])
@@ -132,7 +151,7 @@ def one_by_one(rows_in_tile: int, prepare: Callable[..., Any], tile: Callable[..
             for start in range(lists.offsets[label], lists.offsets[label + 1], CHUNK_ROWS):
                 stop = min(start + CHUNK_ROWS, lists.offsets[label + 1])
                 for row in range(start, stop, rows_in_tile):
-                    tile(lists, label, row, start, room)
+                    compare(first, second, lists, label, row, start, room)
                 chunk = Chunk(room.found + FRONT, stop - start, start, room.errors[0], queries.alive,
                               queries.has_alive)  # fmt: skip
                 own = Buffer(buffer.values, buffer.rows, buffer.capacity, buffer.k, error, buffer.low, buffer.high)

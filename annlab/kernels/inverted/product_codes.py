@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_key
+from annlab.kernels.inverted.candidates import CHUNK_ROWS, CHUNK_WIDTH, FRONT, settle_by_key
 from annlab.kernels.inverted.flat import about_centroid
-from annlab.kernels.inverted.loops import Queries, Room, Share, list_by_list, one_by_one
+from annlab.kernels.inverted.loops import Queries, Room, Share, Tile, list_by_list, one_by_one
 from annlab.kernels.inverted.one_query import OneQuery, answering
 from annlab.kernels.simd.byte_vectors import (
     as_elements,
@@ -70,6 +70,7 @@ class Codes(NamedTuple):
     n_sub: int
     sub_dim: int
     n_groups: int
+    lines: int  # asked for ahead by a tile itself: 0
 
 
 @kernel
@@ -157,26 +158,28 @@ def _write(sums, place, unit, base, terms, out):
 
 
 @inlined
-def _tile_of_batch(lists, label, row, start, room, n_groups):
-    """Values of the blocks from `row` on for all prepared pairs."""
-    sums, block_bytes = short_registers(_ACCUMULATORS), lists.n_groups * 64
+def _tile_of_batch(sums, unused, unused_too, lists, label, row, start, room, n_groups, lines):
+    """Values of a chunk, the blocks from `row` on, for all prepared pairs: two after two, whose tables stay at hand."""
+    block_bytes, n = lists.n_groups * 64, min(CHUNK_ROWS, lists.offsets[label + 1] - row)
     block = lists.codes + (lists.blocks[label] + (row - lists.offsets[label]) // BLOCK_ROWS) * block_bytes
     tables = room.operands if lists.framed else lists.tables
     for g in range(n_groups):
         table, other = np.int64(room.sums[2 * g]), np.int64(room.sums[2 * g + 1])
-        code_tile(sums, block, block_bytes, tables + table * room.stride, (other - table) * room.stride, 2,
-                  BLOCKS_AT_ONCE, lists.n_groups)  # fmt: skip
-        for k in range(BLOCKS_AT_ONCE):
-            out, terms = room.found + (2 * g * CHUNK_WIDTH + FRONT + row - start + k * BLOCK_ROWS), lists.terms + row
-            for j in range(2):
-                _write(sums, 4 * k + 2 * j, room.factors[2 * g + j], room.bases[2 * g + j], terms + k * BLOCK_ROWS,
-                       out + j * CHUNK_WIDTH)  # fmt: skip
+        out = room.found + (2 * g * CHUNK_WIDTH + FRONT)
+        for r in range(0, n, BLOCK_ROWS * BLOCKS_AT_ONCE):
+            code_tile(sums, block + r // BLOCK_ROWS * block_bytes, block_bytes, tables + table * room.stride,
+                      (other - table) * room.stride, 2, BLOCKS_AT_ONCE, lists.n_groups)  # fmt: skip
+            for k in range(BLOCKS_AT_ONCE):
+                place = r + k * BLOCK_ROWS
+                for j in range(2):
+                    _write(sums, 4 * k + 2 * j, room.factors[2 * g + j], room.bases[2 * g + j],
+                           lists.terms + (row + place), out + (j * CHUNK_WIDTH + place))  # fmt: skip
 
 
 @inlined
-def _tile_of_one(lists, label, row, start, room):
+def _tile_of_one(sums, unused, lists, label, row, start, room):
     """Values of the blocks from `row` on for one query."""
-    sums, block_bytes = short_registers(_ACCUMULATORS), lists.n_groups * 64
+    block_bytes = lists.n_groups * 64
     block = lists.codes + (lists.blocks[label] + (row - lists.offsets[label]) // BLOCK_ROWS) * block_bytes
     table = room.operands if lists.framed else lists.tables
     code_tile(sums, block, block_bytes, table, 0, 1, BLOCKS_OF_ONE, lists.n_groups)
@@ -202,8 +205,10 @@ def _make_ready(lists, y):
                                                      lists.entries, lists.tables)  # fmt: skip
 
 
-_scan = list_by_list(BLOCK_ROWS * BLOCKS_AT_ONCE, 2, prepare, _tile_of_batch, settle_by_key)
-_loop = one_by_one(BLOCK_ROWS * BLOCKS_OF_ONE, prepare, _tile_of_one, _fetch, settle_by_key)
+_of_batch = Tile(CHUNK_ROWS, 2, short_registers, _ACCUMULATORS, 1, 1, _tile_of_batch)
+_scan = list_by_list(_of_batch, prepare, settle_by_key)
+_of_one = Tile(BLOCK_ROWS * BLOCKS_OF_ONE, 1, short_registers, _ACCUMULATORS, 1, 1, _tile_of_one)
+_loop = one_by_one(_of_one, prepare, _fetch, settle_by_key)
 _answer = answering(_make_ready, _loop, settle_by_key)
 
 
