@@ -5,6 +5,7 @@
     annlab evaluate e.npy                                       MRR, recall, precision, mAP and nDCG
     annlab index FOLDER --into photos.db                        a catalog of images and the index of their vectors
     annlab status photos.db                                     what became of every image
+    annlab catalog forget photos.db USER                        take a person out, everywhere
 
 Results go to stdout, progress and complaints to stderr; the exit status is 0, 1 for what went wrong, 2 for a command
 that makes no sense, 130 when interrupted. No file is replaced without --overwrite, and nothing that a failed command
@@ -30,6 +31,15 @@ IMAGES_HELP = (
     "a folder (the folders in it are the classes), a .npy file of uint8 images, fashion-mnist-test (packaged), or "
     "fashion-mnist-train (from the folder that ANNLAB_DATA names, or downloaded)"
 )
+
+CATALOG_ACTIONS = {
+    "export": "export CATALOG FOLDER writes all tables without what is personal",
+    "import": "import CATALOG FOLDER reads tables",
+    "export-qrels": "export-qrels CATALOG FILE writes the judgements",
+    "import-qrels": "import-qrels CATALOG FILE reads judgements",
+    "person": "person CATALOG USER prints all that is held of one person, for that person",
+    "forget": "forget CATALOG USER takes a person out of tables, index and log, and lists the files to delete",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--failures", type=int, default=20, metavar="N", help="list so many (default: %(default)s)")
     status.add_argument("--json", action="store_true", help="print the result as JSON")
     status.set_defaults(run=_status)
+
+    catalog = commands.add_parser("catalog", help="tables in and out, and people", description=_catalog.__doc__)
+    catalog.add_argument("action", choices=CATALOG_ACTIONS, help="; ".join(CATALOG_ACTIONS.values()))
+    catalog.add_argument("catalog", metavar="CATALOG")
+    catalog.add_argument("operand", metavar="FOLDER|FILE|USER")
+    catalog.add_argument("--format", choices=("csv", "parquet"), default="csv", help="of export (default: %(default)s)")
+    catalog.add_argument("--on-conflict", choices=("raise", "replace", "skip"), default="raise",
+                         help="of import: what to do about rows whose key is there (default: %(default)s)")  # fmt: skip
+    catalog.add_argument("--index-folder", metavar="FOLDER", help="of forget; default: beside a catalog that is a file")
+    catalog.set_defaults(run=_catalog)
     return parser
 
 
@@ -236,6 +256,16 @@ def _status(options: argparse.Namespace) -> int:
     more = result["catalog"]["failed"] - len(result["failures"])
     if more > 0:
         print(f"and {more} more: --failures {result['catalog']['failed']} lists all")
+    return 0
+
+
+def _catalog(options: argparse.Namespace) -> int:
+    """Tables of a catalog as files, in and out; judgements; one person's own data; forgetting a person. Prints JSON."""
+    from annlab.visual.catalog_commands import run
+
+    result = run(options.action, options.catalog, options.operand, form=options.format,
+                 on_conflict=options.on_conflict, index_folder=options.index_folder)  # fmt: skip
+    print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
     return 0
 
 

@@ -5,7 +5,7 @@
     discovery.py     what has changed in a folder since
     indexing.py      from pending rows to vectors: the pipeline, in step and safe from kills
     pictures.py, duplicates.py       whether two files show the same picture
-    commands.py      what the command line does with all this
+    commands.py, catalog_commands.py what the command line does with all this
     interactions.py  who was shown what, and what was clicked
     judging.py       graded judgements, and qrels
     people.py        users: one person's own data, and forgetting a person everywhere

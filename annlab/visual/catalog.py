@@ -25,9 +25,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, case, exc, func, insert, or_, select, update
+from sqlalchemy import Connection, case, exc, func, insert, inspect, or_, select, update
 
-from annlab.durable import Database, DurableIndex
+from annlab.durable import Database, DurableIndex, log
 from annlab.index import Index
 from annlab.visual import migrations, schema
 from annlab.visual.schema import DUPLICATE, FAILED, INDEXED, PENDING, encoders, images
@@ -134,6 +134,13 @@ class Catalog:
               **options: Any) -> DurableIndex:  # fmt: skip
         """The durable index whose log is in this catalog's database, so that rows and vectors commit together."""
         return DurableIndex(index, folder, database=self.database, name=name, **options)
+
+    def index_names(self) -> list[str]:
+        """The names of all indexes whose logs are in this database."""
+        with self.database.reading() as connection:
+            if not inspect(connection).has_table(log.indexes.name):
+                return []
+            return list(connection.scalars(select(log.indexes.c.name).order_by(log.indexes.c.name)))
 
     @contextmanager
     def writing(self, connection: Connection | None = None) -> Iterator[Connection]:
