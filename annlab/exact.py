@@ -17,12 +17,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab.common import validation
-from annlab.core.structure import Building, Request, Structure
+from annlab.core.structure import SMALL_TAIL, Building, Request, Structure
 from annlab.distances import Metric
 from annlab.index import Index
 from annlab.scan import int8
 from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
+
+_TAIL_SHARE = 16  # of the rows, one in so many may wait in float32 beside bytes: a quarter of a search's time
 
 
 class ExactStructure(Structure):
@@ -64,8 +66,16 @@ class ExactStructure(Structure):
         together = np.concatenate([self.vectors, vectors])
         if self._params["keep_vectors"] == "mmap":
             together = _on_disk(together)
-        scanner = _scanner(together, metric, extent, self._params["precision"], building.rng, building.threads)
+        scanner: Scanner | None = None
+        if isinstance(self._scanner, int8.ByteScanner):
+            scanner = self._scanner.extended(together, extent, building.threads)
+        if scanner is None:
+            scanner = _scanner(together, metric, extent, self._params["precision"], building.rng, building.threads)
         return type(self)(scanner, self._params), None
+
+    def tail_limit(self, params: dict[str, Any]) -> int:
+        """Of rows in float32; where bytes are scanned, these would take several times as long as their number says."""
+        return max(SMALL_TAIL, len(self.vectors) // (_TAIL_SHARE if self.precision == "int8" else 1))
 
     def arrays(self) -> dict[str, np.ndarray]:
         scanner, extent = self._scanner, self._scanner.extent

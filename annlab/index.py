@@ -261,7 +261,7 @@ class Index:
                 state = self._state
                 if state is None:
                     return
-                if compaction.mostly_dead(state):
+                if compaction.many_dead(state):
                     self.compact(threads=threads)
                 elif compaction.tail_is_long(state, self._search_params({})):
                     absorbed = self._builder.absorb(state, pool.resolve(threads))

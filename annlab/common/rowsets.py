@@ -33,8 +33,9 @@ class Remembered:
     Threads may share it: at worst something is computed twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _REMEMBERED) -> None:
         self._entries: dict[int, tuple[weakref.ref[np.ndarray], Any]] = {}
+        self._most = most
 
     def get(self, array: np.ndarray) -> Any:
         """What was put for this very array, or None."""
@@ -43,6 +44,6 @@ class Remembered:
 
     def put(self, array: np.ndarray, result: Any) -> None:
         """Remember a result; the others are forgotten once there are too many."""
-        entries = self._entries if len(self._entries) < _REMEMBERED else {}
+        entries = self._entries if len(self._entries) < self._most else {}
         entries[id(array)] = weakref.ref(array), result
         self._entries = entries

@@ -19,6 +19,8 @@ from annlab.common.memory import IN_MEMORY, Workspace
 from annlab.common.progress import Progress
 from annlab.distances import Metric
 
+SMALL_TAIL = 1024  # rows that are scanned rather than taken in, where nothing else is said
+
 
 class Building(NamedTuple):
     """How a structure is to be built, or to take in more rows.
@@ -145,8 +147,15 @@ class Structure:
         return None
 
     def rows_touched(self, params: dict[str, Any]) -> int:
-        """About how many rows a search looks at. New rows are scanned exactly up to this number, and so are filters."""
+        """About how many rows a search looks at. Filters that allow fewer are answered by scanning these exactly."""
         return len(self.vectors)
+
+    def tail_limit(self, params: dict[str, Any]) -> int:
+        """How many added rows may wait in the tail, which every search scans, until they are taken in.
+
+        By default as many as a search looks at anyway, or `SMALL_TAIL` where taking in costs more than it saves.
+        """
+        return max(SMALL_TAIL, self.rows_touched(params))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything to store, `vectors` included."""

@@ -111,6 +111,31 @@ class ByteScanner(Scanner):
         pool.run(result._quantize, tasks, n_threads)
         return result
 
+    def extended(self, vectors: np.ndarray, extent: Extent, n_threads: int = 1) -> "ByteScanner | None":
+        """A scanner of `vectors`, which begin with this one's, that quantizes only the panels of the new ones.
+
+        None where the new ones need another scale, center or step, so that all must be quantized.
+        """
+        n, kept = len(vectors), len(self.vectors) // _STORED  # a last panel that is not full is done again
+        new, mean = vectors[len(self.vectors) :], extent.center
+        if self.exact_step and (
+            self.metric.code == INNER_PRODUCT or not _are_bytes(new, self.byte_center[0] - 128.0, self.metric)
+        ):
+            return None
+        if not self.exact_step:
+            mean = self.byte_center
+        more = -(-n // _STORED) - kept
+        arrays = [
+            np.concatenate([array[:kept], np.zeros((more, *array.shape[1:]), array.dtype)])
+            for array in (self.codes, self.half_norms, self.limits)
+        ]
+        result = ByteScanner(vectors, self.metric, extent, self.byte_center, self.exact_step, *arrays)
+        if result.scale != self.scale:
+            return None
+        tasks = [(mean, *ends) for ends in pool.split(kept * _STORED, n, n_threads, _STORED)]
+        pool.run(result._quantize, tasks, n_threads)
+        return result
+
     def _quantize(self, mean: np.ndarray, start: int, stop: int) -> None:
         dim, quads = self.vectors.shape[1], self.codes.shape[1]
         for first, last in pool.portions(start, stop, 8 * dim, _STORED):
@@ -237,14 +262,18 @@ class _PackedQueries:
 
 def _integer_center(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, float]:
     """For integers that span at most a byte: the center that loses nothing, and the step 1; else nothing and 0."""
-    lowest, highest = float(vectors.min()), float(vectors.max())
-    if metric.code == COSINE or highest - lowest > 255 or abs(lowest) > 2**20 or lowest != np.floor(lowest):
-        return np.zeros(vectors.shape[1]), 0.0
-    for start in range(0, len(vectors), 65536):
-        some = vectors[start : start + 65536]
-        if not np.array_equal(some, np.floor(some)):
-            return np.zeros(vectors.shape[1]), 0.0
-    return np.full(vectors.shape[1], lowest + 128.0), 1.0
+    lowest, dim = float(vectors.min()), vectors.shape[1]
+    if abs(lowest) > 2**20 or lowest != np.floor(lowest) or not _are_bytes(vectors, lowest, metric):
+        return np.zeros(dim), 0.0
+    return np.full(dim, lowest + 128.0), 1.0
+
+
+def _are_bytes(vectors: np.ndarray, lowest: float, metric: Metric) -> bool:
+    """Whether all values are integers from `lowest` to 255 more, and are scanned as they are."""
+    if metric.code == COSINE or float(vectors.min()) < lowest or float(vectors.max()) - lowest > 255:
+        return False
+    portions = (vectors[start : start + 65536] for start in range(0, len(vectors), 65536))
+    return all(np.array_equal(some, np.floor(some)) for some in portions)
 
 
 def pays(scanner: ByteScanner, rng: np.random.Generator) -> bool:

@@ -52,6 +52,7 @@ _LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, dis
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _AT_ONCE = 2**28  # coordinates that one call of a kernel reads for single queries, so that Ctrl-C is answered soon
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
+_REMEMBERED = 2  # filters whose row numbers are kept: tombstones, and what is asked again and again
 _NO_ROWS = np.empty(0, np.int32)
 _NO_WORDS = np.empty(0, np.uint64)
 
@@ -63,6 +64,7 @@ class Scanner:
         self.vectors, self.metric = vectors, metric
         self.extent = extent or Extent.of(vectors, metric)
         self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
+        self._numbers = rowsets.Remembered(_REMEMBERED)
 
     @property
     def underflows(self) -> bool:
@@ -72,7 +74,7 @@ class Scanner:
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates (q, m), -1 padded, among the rows whose bit in `alive` is set; arguments as in `Request`."""
-        numbers, masks = _rows_to_scan(alive)
+        numbers, masks = self._rows_to_scan(alive)
         n = len(self.vectors) if numbers is None else len(numbers)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
@@ -91,6 +93,21 @@ class Scanner:
             parts.append(self._block(queries[some], k, numbers, None if masks is None else masks[some], keys, n_threads,
                                      n, capacity))  # fmt: skip
         return stack(parts)
+
+    def _rows_to_scan(self, alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Row numbers to scan if a filter is shared by all queries, or masks if every query has its own.
+
+        The numbers are remembered while the same filter is used, as tombstones are by every search.
+        """
+        if alive is None:
+            return None, None
+        if alive.ndim == 2:
+            return None, np.ascontiguousarray(alive)
+        numbers = self._numbers.get(alive)
+        if numbers is None:
+            numbers = np.flatnonzero(rowsets.unpack(alive, 64 * len(alive))).astype(np.int32)
+            self._numbers.put(alive, numbers)
+        return numbers, None
 
     def _block(self, queries, k, numbers, masks, keys, n_threads, n, capacity):  # type: ignore[no-untyped-def]  # fmt: skip
         """Candidates of a block of queries: the fast scan, again with larger buffers, at last by the definition."""
@@ -227,7 +244,7 @@ class Scanner:
     def search_radius(self, queries: np.ndarray, radius: float, alive: np.ndarray | None, n_threads: int,
                       counters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Candidates within `radius`: limits (q + 1,) and rows, as in `Structure.search_radius`."""
-        numbers, masks = _rows_to_scan(alive)
+        numbers, masks = self._rows_to_scan(alive)
         n = len(self.vectors) if numbers is None else len(numbers)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
@@ -287,15 +304,6 @@ def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndar
     with np.errstate(over="ignore"):
         least = np.ldexp(float(np.finfo(queries.dtype).smallest_subnormal) * scale, exponents)
     return np.ldexp(queries, exponents[:, None]), queries.shape[1] * least
-
-
-def _rows_to_scan(alive: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Row numbers to scan if a filter is shared by all queries, or masks if every query has its own."""
-    if alive is None:
-        return None, None
-    if alive.ndim == 2:
-        return None, np.ascontiguousarray(alive)
-    return np.flatnonzero(rowsets.unpack(alive, 64 * len(alive))).astype(np.int32), None
 
 
 def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | None) -> np.ndarray:

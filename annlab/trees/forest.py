@@ -16,14 +16,13 @@ The nodes take an eighth (boxes) or a sixteenth (balls) of the memory of float32
 
 Growing
 -------
-New rows become a tree of their own. Whenever four trees are of about one size (none has more than twice the rows of the
-others together) they are built into one (Bentley and Saxe, Decomposable searching problems, 1980). So n rows that come
-in portions of T stand in at most 3 log4(n / T) trees and a few, and each of them takes part in about log4(n / T)
-builds, most of them of small trees, which cost less: a row's share in a build is as the logarithm of the tree's size.
-Trees never change: what is merged is copied, the others are shared by the old forest and the new one, and no row of the
-index gets another number. So taking in a portion costs nothing that grows with n, but for the merges. Merging twice as
-many trees at a time halves the builds and doubles the trees: with four, growing from n to 2n builds about three times n
-rows, and a search visits seven small trees on average.
+New rows become a tree of their own, together with all trees that are no larger than what they are built with (Bentley
+and Saxe, Decomposable searching problems, 1980). So every tree has more rows than all smaller ones together, n rows
+that came in portions of T stand in at most log2(n / T) trees, and each row takes part in about as many builds, most of
+them of small trees, which cost less: a row's share in a build is as the logarithm of the tree's size. Trees never
+change: what is merged is copied, the others are shared by the old forest and the new one, and no row of the index gets
+another number. So taking in a portion costs nothing that grows with n, but for the merges. Waiting for more trees of a
+size before they are merged saves builds and costs every search: each further tree is worth a leaf or two.
 
 Criteria
 --------
@@ -48,7 +47,6 @@ Group = tuple[int, ...] | None
 
 MAX_GROUPS = 64  # combinations of criteria that have trees of their own
 SPLIT_ROWS = 1024
-FAN_IN = 4  # trees of about one size are built into one
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -128,14 +126,14 @@ def table_of(trees: Sequence[Tree]) -> np.ndarray:
 
 def merged(trees: Sequence[Tree], group: Group, n_new: int) -> list[Tree]:
     """The trees of a group that n_new further rows are to be built into one tree with."""
-    others = sorted((tree for tree in trees if tree.group == group), key=len)
     taken: list[Tree] = []
-    while True:
-        total = n_new + sum(map(len, taken))
-        alike = [tree for tree in others[len(taken) :] if len(tree) <= 2 * total]
-        if len(alike) + 1 < FAN_IN:
-            return taken
-        taken += alike
+    total = n_new
+    for tree in sorted((tree for tree in trees if tree.group == group), key=len):
+        if len(tree) > total:
+            break
+        taken.append(tree)
+        total += len(tree)
+    return taken
 
 
 def split(criteria: np.ndarray, known: Sequence[Group]) -> list[tuple[Group, np.ndarray]]:

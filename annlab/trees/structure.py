@@ -42,6 +42,8 @@ _U = 2.0**-24
 _REACH = 1e15
 _LARGEST = np.finfo(np.float32).max
 _ORDER_FROM = 64  # queries: fewer are not worth sorting
+_SHORT_TAIL = 64  # rows that are scanned rather than made a tree of
+_TAIL_SHARE = 4  # of the rows that a search looks at, the tail may have one in so many
 _SAMPLE = 16  # queries by which a search's cost is measured
 _FIRST_CAPACITY = 1024  # rows that a search by radius has room for at first
 _NO_BITS, _NO_NODES = np.empty(0, np.uint64), np.zeros(1, np.int32)
@@ -133,6 +135,10 @@ class TreeStructure(Structure):
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         return int(self.numbers[1])
+
+    def tail_limit(self, params: dict[str, Any]) -> int:
+        """A search looks at few rows, and a further tree costs it less than a tail of as many."""
+        return max(_SHORT_TAIL, int(self.numbers[1]) // _TAIL_SHARE)
 
     # ---- vectors
 

@@ -181,9 +181,9 @@ def test_growth_builds_every_row_a_few_times(tree, monkeypatch):
     built.clear()
     for start in range(n, 2 * n, portion):
         index.add(vectors[start : start + portion])
-    levels = np.log(n / portion) / np.log(forest.FAN_IN)
+    levels = np.log2(n / portion)
     assert n <= sum(built) <= (levels + 1) * n, f"{sum(built) / n} builds of every row"
-    assert len(index._state.structure.trees) <= (forest.FAN_IN - 1) * (levels + 1) + 1
+    assert len(index._state.structure.trees) <= levels + 2
     queries = vectors[::4000]
     same(index.search(queries, 3), annlab.ExactIndex().fit(vectors).search(queries, 3))
 

@@ -1,0 +1,72 @@
+"""An index whose rows are exchanged, a part at a time, costs a search about what a fresh one does."""
+
+import numpy as np
+import pytest
+
+import annlab
+from annlab.common.statistics import SearchStats
+
+N, PORTION = 8000, 400
+KINDS = {
+    "float32": (lambda: annlab.ExactIndex(precision="float32"), 16),
+    "int8": (lambda: annlab.ExactIndex(precision="int8"), 16),
+    "boxes": (annlab.KDTreeIndex, 8),
+    "balls": (annlab.BallTreeIndex, 8),
+}
+
+
+def looked_at(index, queries):
+    """Rows that a search for one query looks at, and the neighbours of all."""
+    stats = SearchStats()
+    found = index.search(queries, 10, stats=stats)
+    single = [index.search(query, 10, stats=(own := SearchStats())).ids for query in queries[:5]]
+    assert np.array_equal(single, found.ids[:5])
+    assert own.distances[0] <= stats.distances[4], "one query looks at no more than it does in a batch"
+    return float(stats.distances.mean()), found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_looked_at_while_rows_are_exchanged(kind):
+    make, dim = KINDS[kind]
+    rng = np.random.default_rng(0)
+    index, queries = make().fit(rng.random((N, dim), np.float32)), rng.random((40, dim), np.float32)
+    fresh, costs = looked_at(index, queries)[0], []
+    for _ in range(2 * N // PORTION):
+        index.remove(rng.choice(index.ids, PORTION, replace=False))
+        index.add(rng.random((PORTION, dim), np.float32))
+        cost, found = looked_at(index, queries)
+        costs.append(cost)
+    again = make().fit(index.vectors(), index.ids).search(queries, 10)
+    assert np.array_equal(found.ids, again.ids) and np.array_equal(found.distances, again.distances)
+    assert len(index) == N
+    assert np.median(costs) <= 1.5 * fresh, np.median(costs) / fresh
+    assert max(costs) <= 2 * fresh, max(costs) / fresh
+
+
+def test_exactly_half_dead_rows_are_dropped():
+    rng = np.random.default_rng(0)
+    index = annlab.KDTreeIndex().fit(rng.random((6000, 3)))
+    index.remove(np.arange(3000))
+    assert index._state.n_rows == len(index) == 3000
+
+
+@pytest.mark.parametrize("kind", ["int8", "int8 of bytes"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_only_new_rows_are_quantized(kind, metric):
+    rng = np.random.default_rng(0)
+    draw = rng.standard_normal if kind == "int8" else lambda shape: rng.integers(0, 256, shape)
+    vectors, queries = draw((3100, 24)).astype(np.float32), draw((30, 24)).astype(np.float32)
+    index = annlab.ExactIndex(metric=metric, precision="int8").fit(vectors[:1001])
+    before = index._state.structure._scanner
+    index.add(vectors[1001:])
+    after = index._state.structure._scanner
+    assert not len(index._state.tail.array) and len(after.vectors) == 3100
+    again = type(after).of(vectors, index._metric, after.extent)
+    if before.byte_scale == again.byte_scale and np.array_equal(before.byte_center, again.byte_center):
+        for one, other in ((after.codes, again.codes), (after.half_norms, again.half_norms)):
+            assert np.array_equal(one, other)
+    found, exactly = (
+        one.search(queries, 10)
+        for one in (index, annlab.ExactIndex(metric=metric, precision="float32").fit(vectors))
+    )
+    assert np.array_equal(found.ids, exactly.ids) and np.array_equal(found.distances, exactly.distances)
