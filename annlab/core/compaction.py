@@ -1,7 +1,7 @@
 """When added rows are taken into the structure, and removed ones dropped: functions from state to state.
 
 Rows that were added lie in a tail that every search scans. The tail may grow until scanning it costs about as much as
-the structure's own search (`rows_touched`); then the structure absorbs it, which is cheap, or is built anew. Removed
+the structure's own search (`tail_limit`); then the structure absorbs it, which is cheap, or is built anew. Removed
 rows stay as tombstones until they are half as many as the living: then a search looks at up to half
 as many rows again as it would in an index built anew. So exchanging n rows builds n rows about twice.
 
