@@ -36,6 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from annlab.common import pool
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE
 from annlab.kernels.simd.wide import WIDTH
@@ -82,12 +83,17 @@ def grow(shape: int, vectors: np.ndarray, metric: Metric, center: np.ndarray,
     scales = np.empty(n if metric.code == COSINE else 0)
     exact = vectors.dtype == np.float32 and metric.code != COSINE
     with np.errstate(over="ignore"):
-        build.to_planes(vectors, metric.code, center, exact, work.planes, work.numbers, scales)
+        for first, last in pool.portions(0, n, 8 * dim, build.BLOCK):
+            build.to_planes(vectors, metric.code, center, exact, work.planes, work.numbers, scales, first, last)
     offsets, n_nodes = levels(n)
     nodes = np.zeros((n_nodes, n_planes(shape, dim), WIDTH), np.float32)
-    build.build(work, dim, n, shape, exact, np.array(offsets, np.int64), nodes)
+    unfinished = build.first_step(len(offsets))
+    while unfinished[0] >= 0:
+        pool.check()
+        build.build(work, dim, n, shape, exact, np.array(offsets, np.int64), nodes, unfinished)
     order = work.numbers[:n].astype(np.int64)
-    build.to_rows(work.planes, vectors, order, exact, ordered)
+    for first, last in pool.portions(0, n, 8 * dim, build.BLOCK):
+        build.to_rows(work.planes, vectors, order, exact, ordered, first, last)
     scales = np.minimum(scales[order] if len(scales) else scales, _LARGEST).astype(np.float32)
     return nodes, scales, order
 

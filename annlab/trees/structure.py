@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from annlab.common import pool
 from annlab.common.rowsets import Remembered
 from annlab.common.statistics import DISTANCES, N_COUNTERS
 from annlab.core.structure import Building, Request, Scored, Structure
@@ -34,7 +35,7 @@ from annlab.kernels.distance import COSINE
 from annlab.kernels.trees import order as order_kernels
 from annlab.kernels.trees import search as kernels
 from annlab.kernels.trees.collect import LIST_K, TIED
-from annlab.kernels.trees.tree import FIRST_SLOT, Allowed, Forest, Results, new_budget, new_space
+from annlab.kernels.trees.tree import FIRST_SLOT, Allowed, Forest, Results, new_budget, new_space, together
 from annlab.trees import forest
 from annlab.trees.forest import Tree
 
@@ -204,17 +205,20 @@ class TreeStructure(Structure):
         q, budget = len(queries), request.params["max_leaves"] if self._in_range else 0
         found = Results(np.full((q, k), np.inf), np.full((q, k), -1, np.int64), request.counters)
         space, statuses = new_space(queries.shape[1], queries.dtype), np.zeros(q, np.uint8)
-        for order, allowed in self._filters(queries, request):
-            asked = (self._forest, allowed, space, queries, order, request.params["epsilon"], found)
-            if budget:
-                kernels.search_budget(*asked, new_budget(budget, self._n_nodes, len(self.trees)))
-                continue
-            tied = order
-            if k <= LIST_K and self._in_range:
-                kernels.search_list(*asked, statuses)
-                tied = order[statuses[order] == TIED]
-            if len(tied):
-                kernels.search_heap(self._forest, allowed, space, queries, tied, request.params["epsilon"], found)
+        cost = self.numbers[1] * queries.shape[1]
+        for all_of_them, allowed in self._filters(queries, request):
+            for first, last in pool.portions(0, len(all_of_them), cost, together(queries.shape[1])):
+                order = all_of_them[first:last]
+                asked = (self._forest, allowed, space, queries, order, request.params["epsilon"], found)
+                if budget:
+                    kernels.search_budget(*asked, new_budget(budget, self._n_nodes, len(self.trees)))
+                    continue
+                tied = order
+                if k <= LIST_K and self._in_range:
+                    kernels.search_list(*asked, statuses)
+                    tied = order[statuses[order] == TIED]
+                if len(tied):
+                    kernels.search_heap(self._forest, allowed, space, queries, tied, request.params["epsilon"], found)
         return Scored(found.distances, found.ids)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:

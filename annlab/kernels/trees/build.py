@@ -39,7 +39,8 @@ from annlab.kernels.trees.tree import BOX
 
 _SAMPLE = 256  # rows by which a direction or a pivot is chosen
 SAMPLED = 3 * (_SAMPLE + PADDING)
-_BLOCK = 64  # rows that are turned at a time, so that they stay in the first cache
+BLOCK = 64  # rows that are turned at a time, so that they stay in the first cache
+_WORK = 2**24  # coordinates of rows that were halved: some hundredths of a second
 _TURNS = 2  # of the power method
 _SMALL = 128  # rows up to which the median is found by counting
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
@@ -293,18 +294,25 @@ def write_ball(planes, stride, dim, low, high, exact, node, child, squares):
     node[dim * WIDTH + child] = np.nextafter(np.float32(radius), _INFINITY)
 
 
+def first_step(height: int) -> np.ndarray:
+    """Where `build` begins with a tree of so many levels."""
+    unfinished = np.zeros(3 + 4 * WIDTH, np.int64)
+    unfinished[0] = height - 1
+    return unfinished
+
+
 @entry
-def to_planes(path, vectors, metric, center, exact, planes, numbers, scales):
-    """Rows (n, dim) about the center (scaled to length 1 for cosine) as planes (dim or more, n + PADDING).
+def to_planes(path, vectors, metric, center, exact, planes, numbers, scales, first, last):
+    """Rows first..last-1 of (n, dim) about the center (scaled to length 1 for cosine) as planes (dim.., n + PADDING).
 
     exact: the rows are copied as they are. scales (n,) receives inverse norms for cosine.
     """
-    n, dim, stride = vectors.shape[0], vectors.shape[1], planes.shape[1]
+    dim, stride = vectors.shape[1], planes.shape[1]
     x, plane, middle, scale = pointer(vectors), pointer(planes), pointer(center), pointer(scales)
-    for i in range(n):
+    for i in range(first, last):
         numbers[i] = i
-    for start in range(0, n, _BLOCK):
-        stop = min(n, start + _BLOCK)
+    for start in range(first, last, BLOCK):
+        stop = min(last, start + BLOCK)
         if metric == COSINE:
             for i in range(start, stop):
                 scale[i] = inverse_norm(x + i * dim, dim)
@@ -319,12 +327,12 @@ def to_planes(path, vectors, metric, center, exact, planes, numbers, scales):
 
 
 @entry
-def to_rows(path, planes, vectors, order, exact, out):
-    """The vectors in the order (n,) of the planes; from the planes where they hold them exactly."""
+def to_rows(path, planes, vectors, order, exact, out, first, last):
+    """Places first..last-1 of the vectors in the order (n,) of the planes; from these where they hold them exactly."""
     n, dim, stride = vectors.shape[0], vectors.shape[1], planes.shape[1]
     x, plane, y = pointer(vectors), pointer(planes), pointer(out)
-    for start in range(0, n, _BLOCK):
-        stop = min(n, start + _BLOCK)
+    for start in range(first, last, BLOCK):
+        stop = min(last, start + BLOCK)
         if exact:
             for j in range(dim):
                 for i in range(start, stop):
@@ -338,22 +346,26 @@ def to_rows(path, planes, vectors, order, exact, out):
 
 
 @kernel
-def _build(rows, dim, n_rows, shape, exact, offsets, nodes):
-    node_planes, height = nodes.shape[1], offsets.shape[0]
-    plane, stride = rows.planes, rows.stride
-    stack = np.empty((2 * WIDTH, 2), np.int64)
-    projections = plane + dim * stride
-    for level in range(height - 1, -1, -1):
+def _build(rows, dim, n_rows, shape, exact, offsets, nodes, unfinished):
+    node_planes, plane, stride, work = nodes.shape[1], rows.planes, rows.stride, 0
+    stack, projections = unfinished[3:].reshape(2 * WIDTH, 2), plane + dim * stride
+    first_node, size = unfinished[1], unfinished[2]
+    for level in range(unfinished[0], -1, -1):
         unit = LEAF_ROWS << (4 * level)  # rows of a child
-        for node in range((n_rows + WIDTH * unit - 1) // (WIDTH * unit)):
+        for node in range(first_node, (n_rows + WIDTH * unit - 1) // (WIDTH * unit)):
             start = node * WIDTH * unit
             stop = min(n_rows, start + WIDTH * unit)
             bounds = pointer(nodes) + (offsets[level] + node) * node_planes * WIDTH
-            stack[0, 0], stack[0, 1], size = 0, (stop - start + unit - 1) // unit, 1
+            if size == 0:
+                stack[0, 0], stack[0, 1], size = 0, (stop - start + unit - 1) // unit, 1
             while size > 0:
+                if work > _WORK:
+                    unfinished[0], unfinished[1], unfinished[2] = level, node, size
+                    return
                 size -= 1
                 first_child, last_child = stack[size, 0], stack[size, 1]
                 low, high = start + first_child * unit, min(stop, start + last_child * unit)
+                work += (high - low) * dim
                 if last_child - first_child == 1:
                     if shape == BOX:
                         write_box(plane, stride, dim, low, high, exact, bounds, first_child)
@@ -370,12 +382,16 @@ def _build(rows, dim, n_rows, shape, exact, offsets, nodes):
                 stack[size, 0], stack[size, 1] = first_child, middle
                 stack[size + 1, 0], stack[size + 1, 1] = middle, last_child
                 size += 2
+        first_node = 0
+    unfinished[0] = -1
 
 
 @entry
-def build(path, work: Work, dim, n_rows, shape, exact, offsets, nodes):
+def build(path, work: Work, dim, n_rows, shape, exact, offsets, nodes, unfinished):
     """Order the rows and write the nodes (number of nodes, planes of a node, 16), which come filled with zeros.
 
-    offsets (height,): the first node of every level.
+    offsets (height,): the first node of every level. A call ends after so much work that Ctrl-C is answered soon, and
+    the next one goes on: `unfinished`, at first what `first_step` says, holds the level (-1: all is done), the node,
+    how many ranges of its children are still to be halved, and these ranges.
     """
-    _build(pointers(Work(*work)), dim, n_rows, shape, exact, offsets, nodes)
+    _build(pointers(Work(*work)), dim, n_rows, shape, exact, offsets, nodes, unfinished)
