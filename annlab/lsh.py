@@ -10,7 +10,6 @@ hashing/theory.py     what random hyperplanes and cross-polytopes promise
 """
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,12 @@ from annlab.common import validation
 from annlab.common.progress import as_progress
 from annlab.core.structure import Building
 from annlab.distances import get_metric
-from annlab.hashing.buckets import MAX_KEY_BITS, BucketStatistics, BucketTables
+from annlab.hashing.buckets import MAX_KEY_BITS, BucketStatistics
 from annlab.hashing.codes import MAX_BITS
 from annlab.hashing.keys import FAMILIES
-from annlab.hashing.structure import MODES, LSHStructure
-from annlab.hashing.tuning import Aim
+from annlab.hashing.settings import MODES, default_bits
+from annlab.hashing.structure import LSHStructure
+from annlab.hashing.tuning import EVERYTHING, Aim
 from annlab.index import Index
 
 
@@ -175,9 +175,10 @@ class LSHIndex(Index):
     def bucket_statistics(self) -> BucketStatistics:
         """How evenly rows fall into buckets; a ValueError for an index that has none (`mode="scan"`)."""
         structure = self._require_state().structure
-        if not isinstance(structure, LSHStructure) or not isinstance(structure.finder, BucketTables):
+        statistics = structure.finder.statistics() if isinstance(structure, LSHStructure) else None
+        if statistics is None:
             raise ValueError('this index has no buckets: it scans all codes; use mode="buckets"')
-        return structure.finder.statistics()
+        return statistics
 
 
 def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mode: str = "scan",
@@ -224,8 +225,8 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
         )
     n = len(array) if n_rows is None else validation.as_integer("n_rows", n_rows, len(array))
     growth = n / len(array)
-    aim = Aim(recall, max(1, round(Aim.k / growth)))
-    bits = LSHStructure.default_bits(mode, n)
+    aim = Aim(recall, (max(1, round(10 / growth)),))
+    bits = default_bits(mode, n)
     if mode == "scan":
         tried = [(1, bits // 2), (1, bits), (1, 2 * bits)]
     else:
@@ -237,12 +238,10 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
         rng = np.random.default_rng(seed)
         building = Building(get_metric(metric), index._params, rng, 1, as_progress(None), owned=True)
         built, _ = LSHStructure.build(array, building, aim)
-        settings = replace(built.settings, rerank=math.ceil(growth * built.settings.rerank))
-        built.settings = settings
-        cost = built.nanoseconds(growth)
+        level, cost = built.tuning.main, built.nanoseconds_at(growth)
         chosen = {"metric": metric, "mode": mode, "family": family, "n_tables": n_tables, "n_bits": n_bits}
-        chosen |= {"rerank": settings.rerank, "seed": seed}
-        chosen |= {"n_probes": settings.n_probes} if mode == "buckets" else {}
+        chosen |= {"rerank": min(EVERYTHING, math.ceil(growth * level.rerank)), "seed": seed}
+        chosen |= {"n_probes": level.n_probes} if mode == "buckets" else {}
         if best is None or cost < best[0]:
             best = cost, chosen
     return best[1] if best else {}

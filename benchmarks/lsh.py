@@ -138,7 +138,7 @@ class Codes(Peer):
         return self.encoder.queries(queries).bits
 
     def search(self, queries: np.ndarray, k: int, **parameters: Any) -> Answer:
-        rows = self.index.search(queries, k, None, 1)
+        rows = self.index.search(queries, k, None, 1).rows
         return np.full(rows.shape, np.nan, np.float32), rows
 
     def memory(self) -> int:

@@ -15,19 +15,19 @@ of it, so that growing costs little more than building once.
 
 import threading
 from dataclasses import dataclass
-from typing import Self
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from annlab.core.column import Column
-from annlab.hashing.codes import Codes, QueryCodes
+from annlab.hashing.codes import QueryCodes
 from annlab.kernels.hashing import buckets as kernels
-from annlab.kernels.topk import PADDING
+from annlab.kernels.hashing.signs import Codes
 
 MAX_KEY_BITS = 24
 _MERGE_AT = 8  # the share of the first buckets' rows at which the second ones are merged with them
 _NO_WORDS = np.empty((0, 0), np.uint64)
-_SMALLEST_CAP = 4096
 _LINE = 64  # bytes of a cache line
 
 
@@ -97,6 +97,18 @@ class BucketStatistics:
                 f"{self.largest:.2%} of the rows, skew {self.skew:.1f})")  # fmt: skip
 
 
+class Collected(NamedTuple):
+    """What was found in buckets for each query, not in the order of the estimates.
+
+    rows (q, keep) int64, -1 behind the last one; their estimates (q, keep) float32; done (q, 3) int64: buckets probed,
+    candidates estimated, rows found.
+    """
+
+    rows: np.ndarray
+    estimates: np.ndarray
+    done: np.ndarray
+
+
 class BucketTables:
     """Records of rows 0..n-1 and buckets over them."""
 
@@ -126,33 +138,29 @@ class BucketTables:
             base, recent = base.merged(recent), Buckets.none(self.n_tables, self.n_bits)
         return type(self)(self.records.extended(_records(codes)), base, recent, self.n_tables, self.n_bits)
 
-    def cap(self, keep: int) -> int:
-        """Candidates after which a query stops looking into further buckets: see the kernel."""
-        return min(self.n, max(_SMALLEST_CAP, 4 * keep, self.n // 8))
-
-    def search(self, codes: QueryCodes, probes: np.ndarray, keep: int,
-               alive: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Rows (q, keep), -1 where none, and what was done (q, 3): see `kernels.collect`."""
-        cap, q = self.cap(keep), len(codes.bits)
-        keep = min(keep, cap)
+    def search(self, codes: QueryCodes, probes: np.ndarray, keep: int, alive: np.ndarray | None) -> Collected:
+        """The `keep` rows with the smallest estimates among those in the probed buckets (q, n_probes)."""
+        q, keep = len(probes), min(keep, self.n)
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
-        found, done = np.empty((q, keep), np.int64), np.empty((q, 3), np.int64)
-        found.fill(-1)
-        kernels.collect(
-            np.ascontiguousarray(probes), codes.bits, codes.planes, codes.steps, self.base.offsets, self.base.rows,
-            self.recent.offsets, self.recent.rows, self.records.array, self.records.array.view(np.float32), words, cap,
-            keep, *self._buffers(cap), found, done,
-        )  # fmt: skip
-        return found, done
+        rows, estimates = np.empty((q, keep), np.int64), np.empty((q, keep), np.float32)
+        done = np.empty((q, 3), np.int64)
+        rows.fill(-1)
+        kernels.collect(probes, *codes, self._tables, words, keep, *self._space(), rows, estimates, done)
+        return Collected(rows, estimates, done)
 
-    def _buffers(self, cap: int) -> tuple[np.ndarray, ...]:
-        """Scratch of this thread: low, high, seen, candidates, estimates. New memory for every query is slow."""
-        buffers: tuple[np.ndarray, ...] | None = getattr(self._scratch, "buffers", None)
-        if buffers is None or len(buffers[3]) <= cap:
-            low, high, estimates = (np.empty(cap + 2 * PADDING, np.float32) for _ in range(3))
-            buffers = low, high, np.zeros(self.n // 64 + 1, np.uint64), np.empty(cap + 1, np.int32), estimates
-            self._scratch.buffers = buffers
-        return buffers
+    @cached_property
+    def _tables(self) -> kernels.Tables:
+        """What kernels read."""
+        records = self.records.array
+        return kernels.Tables(self.base.offsets, self.base.rows, self.recent.offsets, self.recent.rows, records,
+                              records.view(np.float32))  # fmt: skip
+
+    def _space(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scratch of this thread: new memory for every query is slow, and its marks of rows are zeros again."""
+        space: tuple[np.ndarray, np.ndarray] | None = getattr(self._scratch, "space", None)
+        if space is None:
+            self._scratch.space = space = kernels.collect_space(self.n)
+        return space
 
     def statistics(self) -> BucketStatistics:
         """How rows fall into buckets."""

@@ -32,7 +32,8 @@ three times a count of bits: buckets afford that for the few rows they find, sca
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -43,28 +44,26 @@ from annlab.kernels.hashing import signs
 MAX_BITS = 4096
 _SAMPLE = 16384  # rows from which the mean is taken
 _CHUNK = 65536
+_LEAST = np.finfo(np.float64).tiny  # instead of a length of zero
+_FAR = 64.0  # times as far from the middle as half of the rows: such rows are left out of what is learned
+_FOR_MEDIAN = 1024  # rows that tell where the middle of a sample is
+_FARTHEST = 2.0**50  # of a scaled row: squares of float32 stay finite
 
 
-@dataclass(frozen=True)
-class Codes:
-    """Codes of rows (n, words) uint64 and their estimation numbers, (n,) float32 each; see the head of the file."""
+class QueryCodes(NamedTuple):
+    """Codes of queries and their projections, as `encode_queries` in kernels/hashing/signs.py leaves them.
 
-    bits: np.ndarray
-    halves: np.ndarray
-    slopes: np.ndarray
-
-
-@dataclass(frozen=True)
-class QueryCodes:
-    """Codes of queries (q, words) uint64, their projections (q, 64 * words) float32, and these quantized.
-
-    planes (q, PLANES * words) uint64 and steps (q, 2) float32: see `weigh` in kernels/hashing/signs.py.
+    words (q, (1 + PLANES) * words) uint64: the code, and the planes of the projections' weights; numbers (q, bits + 2)
+    float32: the projections, then two numbers of these weights.
     """
 
-    bits: np.ndarray
-    projections: np.ndarray
-    planes: np.ndarray
-    steps: np.ndarray
+    words: np.ndarray
+    numbers: np.ndarray
+
+    @property
+    def bits(self) -> np.ndarray:
+        """(q, words) uint64: the codes alone."""
+        return self.words[:, : self.words.shape[1] // (1 + signs.PLANES)]
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,23 @@ class Encoder:
 
     @classmethod
     def learn(cls, vectors: np.ndarray, metric: Metric, n_bits: int, center: bool, rng: np.random.Generator) -> Self:
-        """An encoder for data like these vectors (n, dim), n >= 1."""
+        """An encoder for data like these vectors (n, dim), n >= 1; a few rows far away from all others change nothing.
+
+        A single row of 1e6 among normal numbers would move the mean so far that all other rows get one code.
+        """
         dim = vectors.shape[1]
         sample = _normalised(vectors[:: max(1, len(vectors) // _SAMPLE)], metric)
-        middle = sample.mean(axis=0) if center else np.zeros(dim)
-        spread = float(np.abs(sample - middle).max())
-        scale = float(2.0 ** -np.frexp(spread)[1]) if spread > 0 else 1.0
+        near = sample[_ordinary(sample)]
+        middle = near.mean(axis=0) if center else np.zeros(dim)
+        largest = 1.0 if metric.code == COSINE else float(max(vectors.max(), -vectors.min()))
+        reaches = (largest + float(np.abs(middle).max())) * np.sqrt(dim)  # no row is longer, about the middle
+        scale = min(_power_below(float(np.abs(near - middle).max())), _FARTHEST * _power_below(reaches))
         lift = metric.code == INNER_PRODUCT
         made = cls(metric, random_normals(n_bits, dim + lift, rng), middle, scale, -1.0)
         return replace(made, reach=made._longest(vectors)) if lift else made
 
     def _longest(self, vectors: np.ndarray) -> float:
+        """The length of the longest row, centred and scaled."""
         longest = 0.0
         for start in range(0, len(vectors), _CHUNK):
             rows = (vectors[start : start + _CHUNK].astype(np.float64) - self.center) * self.scale
@@ -105,30 +110,42 @@ class Encoder:
         """Words of 64 bits in a code."""
         return len(self.normals) // 64
 
-    def rows(self, vectors: np.ndarray) -> Codes:
+    @cached_property
+    def frame(self) -> signs.Frame:
+        """What kernels do to a row before they hash it."""
+        return signs.Frame(self.metric.code, self.center, self.scale, self.reach)
+
+    def rows(self, vectors: np.ndarray) -> signs.Codes:
         """Encode rows (n, dim) of the data."""
-        n, width = len(vectors), self.width
-        codes = Codes(np.zeros((n, self.n_words), np.uint64), np.empty(n, np.float32), np.empty(n, np.float32))
-        signs.encode(
-            vectors, self.metric.code, self.center, self.scale, self.reach, self._panels(), np.zeros(width, np.float32),
-            np.zeros((width, signs.ROWS_IN_TILE), np.float32), np.zeros(signs.PANEL_ROWS, np.float32),
-            np.empty(signs.ROWS_IN_TILE * signs.LANES, np.float32), codes.bits, codes.halves, codes.slopes,
-        )  # fmt: skip
+        n = len(vectors)
+        codes = signs.Codes(np.zeros((n, self.n_words), np.uint64), np.empty(n, np.float32), np.empty(n, np.float32))
+        signs.encode(vectors, self.frame, self._panels, signs.encode_space(self.width), codes)
         return codes
 
     def queries(self, queries: np.ndarray) -> QueryCodes:
         """Encode queries (q, dim)."""
         scaled, center, scale = self.for_queries(queries)
-        q, width, n_words = len(queries), self.width, self.n_words
-        made = QueryCodes(
-            np.zeros((q, n_words), np.uint64), np.empty((q, len(self.normals)), np.float32),
-            np.zeros((q, signs.PLANES * n_words), np.uint64), np.empty((q, 2), np.float32),
-        )  # fmt: skip
-        signs.encode_queries(
-            scaled, self.metric.code, center, scale, width, self._panels(), np.zeros(width, np.float32), made.bits,
-            made.projections, made.planes, made.steps,
-        )  # fmt: skip
+        q = len(queries)
+        made = QueryCodes(np.zeros((q, (1 + signs.PLANES) * self.n_words), np.uint64),
+                          np.empty((q, len(self.normals) + 2), np.float32))  # fmt: skip
+        signs.encode_queries(scaled, self.metric.code, center, scale, self._panels, np.empty(self.width, np.float32),
+                             *made)  # fmt: skip
         return made
+
+    def farness(self, queries: np.ndarray, distances: np.ndarray) -> np.ndarray:
+        """How far rows at these distances (q,) are from queries (q, dim) as hashing sees it, (q,) float64.
+
+        A measure of the angle between two vectors that does not depend on where in the data the query lies: the
+        distance of the two in lengths of the query about the center, and for `ip` 1 less the cosine.
+        """
+        if self.metric.code == INNER_PRODUCT:
+            wide = queries.astype(np.float64)
+            lengths = np.maximum(np.linalg.norm(wide, axis=1) * self.reach / self.scale, _LEAST)
+            return np.asarray(1.0 + (distances + wide @ self.center) / lengths)
+        lengths = np.linalg.norm(_normalised(queries, self.metric) - self.center, axis=1)
+        if self.metric.code == COSINE:
+            distances = np.sqrt(2.0 * distances.astype(np.float64))
+        return np.asarray(distances / np.maximum(lengths, _LEAST))
 
     def for_queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Queries, and the center and scale that kernels have to treat them with."""
@@ -143,14 +160,11 @@ class Encoder:
         """Coordinates of a vector when it is hashed: the dimension, and one more for a lift."""
         return self.normals.shape[1]
 
+    @cached_property
     def _panels(self) -> np.ndarray:
-        """The normals as kernels read them (made once)."""
-        panels = self.__dict__.get("panels")
-        if panels is None:
-            grouped = self.normals.reshape(-1, signs.PANEL_ROWS, self.normals.shape[1])
-            panels = np.ascontiguousarray(grouped.transpose(0, 2, 1))
-            self.__dict__["panels"] = panels
-        return panels
+        """The normals as kernels read them."""
+        grouped = self.normals.reshape(-1, signs.PANEL_ROWS, self.normals.shape[1])
+        return np.ascontiguousarray(grouped.transpose(0, 2, 1))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What to store."""
@@ -182,6 +196,19 @@ def random_normals(n_bits: int, width: int, rng: np.random.Generator) -> np.ndar
         q, r = np.linalg.qr(rng.standard_normal((width, stop - start)))
         normals[start:stop] = (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T  # the signs make it uniform (Haar)
     return normals
+
+
+def _ordinary(sample: np.ndarray) -> np.ndarray:
+    """Which rows of a sample are not very far from all others, (n,) bool."""
+    middle = np.median(sample[:: max(1, len(sample) // _FOR_MEDIAN)], axis=0)
+    distances = np.linalg.norm(sample - middle, axis=1)
+    near = distances <= _FAR * np.median(distances)
+    return near if np.median(distances) > 0 else np.ones(len(sample), bool)
+
+
+def _power_below(spread: float) -> float:
+    """The power of two that brings numbers up to `spread` to at most 1."""
+    return float(2.0 ** -np.frexp(spread)[1]) if spread > 0 else 1.0
 
 
 def _normalised(vectors: np.ndarray, metric: Metric) -> np.ndarray:

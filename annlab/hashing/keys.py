@@ -11,15 +11,16 @@ Both give keys of rows, which fill the tables, and probes of queries, the bucket
 """
 
 import heapq
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Protocol, Self
 
 import numpy as np
 
-from annlab.hashing.codes import Codes, Encoder, QueryCodes
+from annlab.hashing.codes import Encoder, QueryCodes
 from annlab.kernels.hashing import probe_order, rotations
+from annlab.kernels.hashing.signs import Codes
 from annlab.kernels.simd.registers import LANES
-from annlab.kernels.topk import PADDING
 
 HYPERPLANES, CROSS_POLYTOPE = 0, 1
 FAMILIES = {"hyperplanes": HYPERPLANES, "cross_polytope": CROSS_POLYTOPE}
@@ -50,7 +51,6 @@ class HyperplaneKeys:
 
     def __init__(self, n_tables: int, n_bits: int) -> None:
         self.n_tables, self.n_bits = n_tables, n_bits
-        self._templates: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
         keys = np.empty((self.n_tables, len(codes.bits)), np.int32)
@@ -58,14 +58,12 @@ class HyperplaneKeys:
         return keys
 
     def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
-        n_sets = _sets_of_a_table(self.n_tables, self.n_bits, n_probes)
-        if n_sets not in self._templates:
-            self._templates[n_sets] = cheapest_sets(self.n_bits, n_sets)
-        probes, scratch = _probe_arrays(len(queries), n_probes, n_sets * self.n_tables)
-        order, squares = np.empty(self.n_bits, np.int64), np.empty(self.n_bits, np.float32)
-        found = probe_order.probe_hyperplanes(codes.projections, codes.bits, self.n_tables, self.n_bits,
-                                          *self._templates[n_sets], order, squares, *scratch, probes)  # fmt: skip
-        return probes[:, :found]
+        template = cheapest_sets(self.n_bits, _sets_of_a_table(self.n_tables, self.n_bits, n_probes))
+        n_all = template.shape[1] * self.n_tables
+        probes = np.empty((len(queries), min(n_probes, n_all)), np.int64)
+        space = probe_order.hyperplanes_space(template.shape[1], self.n_tables, self.n_bits)
+        probe_order.probe_hyperplanes(*codes, self.n_tables, self.n_bits, template, *space, probes)
+        return probes
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {}
@@ -79,13 +77,12 @@ class CrossPolytopeKeys:
 
     def __init__(self, n_tables: int, n_bits: int, signs: np.ndarray, encoder: Encoder) -> None:
         self.n_tables, self.n_bits, self.signs, self.encoder = n_tables, n_bits, signs, encoder
-        self.directions = 2 ** (n_bits // 2 - 1)
-        self._templates: dict[int, tuple[np.ndarray, np.ndarray, int]] = {}
         groups = -(-signs.shape[1] // LANES)
         panels = np.ones((rotations.ROUNDS, groups * LANES, signs.shape[2]), np.float32)
         panels[:, : signs.shape[1]] = signs
         panels = panels.reshape(rotations.ROUNDS, groups, LANES, -1).transpose(1, 0, 3, 2)
-        self.panels = np.ascontiguousarray(panels)
+        directions = 2 ** (n_bits // 2 - 1)
+        self.hashes = rotations.Hashes(np.ascontiguousarray(panels), signs.shape[1], directions, encoder.width)
 
     @staticmethod
     def shape(n_tables: int, n_bits: int, width: int) -> tuple[int, int, int]:
@@ -103,42 +100,26 @@ class CrossPolytopeKeys:
     def from_arrays(cls, n_tables: int, n_bits: int, arrays: dict[str, np.ndarray], encoder: Encoder) -> Self:
         """Those of stored arrays; a ValueError if they do not fit."""
         signs, shape = arrays["signs"], cls.shape(n_tables, n_bits, encoder.width)
-        if signs.dtype != np.int8 or signs.shape != shape or (np.abs(signs) != 1).any():
+        if signs.dtype != np.int8 or signs.shape != shape or ((signs != 1) & (signs != -1)).any():
             raise ValueError(f"signs {signs.dtype} {signs.shape} are not -1 and 1 of shape {shape}")
         return cls(n_tables, n_bits, signs, encoder)
 
     def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
-        encoder, keys = self.encoder, np.empty((self.n_tables, len(vectors)), np.int32)
-        rotations.polytope_keys(
-            vectors, encoder.metric.code, encoder.center, encoder.scale, encoder.reach, self.panels,
-            self.signs.shape[1], self.directions, *self._registers(), np.empty(2 * LANES, np.float32),
-            np.zeros(self.n_hashes, np.float32), np.zeros(self.n_hashes, np.int64), keys,
-        )  # fmt: skip
+        keys = np.empty((self.n_tables, len(vectors)), np.int32)
+        rotations.polytope_keys(vectors, self.encoder.frame, self.hashes, *rotations.keys_space(self.hashes), keys)
         return keys
 
     def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
         n_pairs = _sets_of_a_table(self.n_tables, self.n_bits, n_probes)
-        if n_pairs not in self._templates:
-            first, second = cheapest_pairs(2 * self.directions, n_pairs)
-            self._templates[n_pairs] = first, second, int(max(first.max(), second.max())) + 1
-        first, second, n_ranks = self._templates[n_pairs]
-        probes, scratch = _probe_arrays(len(queries), n_probes, len(first) * self.n_tables)
+        template, n_ranks = cheapest_pairs(2 * self.hashes.directions, n_pairs)
+        n_all = template.shape[1] * self.n_tables
+        probes = np.empty((len(queries), min(n_probes, n_all)), np.int64)
         scaled, center, scale = self.encoder.for_queries(queries)
-        found = probe_order.probe_polytopes(
-            scaled, self.encoder.metric.code, center, scale, self.panels, self.signs.shape[1], self.directions,
-            self.n_tables, n_ranks, first, second, *self._registers(), np.empty(self.n_hashes * n_ranks, np.float32),
-            np.empty(self.n_hashes * n_ranks, np.int64), *scratch, probes,
+        probe_order.probe_polytopes(
+            scaled, self.encoder.metric.code, center, scale, self.hashes, self.n_tables, template, n_ranks,
+            *probe_order.polytopes_space(self.hashes, n_ranks, n_all), probes,
         )  # fmt: skip
-        return probes[:, :found]
-
-    @property
-    def n_hashes(self) -> int:
-        """Hashes that the rotations have directions for: two a table, and more where those of one rotation are many."""
-        return self.signs.shape[1] * self.signs.shape[2] // self.directions
-
-    def _registers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scratch: a converted vector, and the registers of its rotations."""
-        return np.zeros(self.encoder.width, np.float32), np.empty(self.signs.shape[2] * LANES, np.float32)
+        return probes
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"signs": self.signs}
@@ -151,23 +132,16 @@ def _sets_of_a_table(n_tables: int, n_bits: int, n_probes: int) -> int:
     return min(1 << (wanted - 1).bit_length(), 2**n_bits)
 
 
-def _probe_arrays(n_queries: int, n_probes: int, n_all: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Probes, and the scratch of choosing them: costs, buckets, low, high."""
-    size = n_all + PADDING
-    scratch = (np.empty(size, np.float32), np.empty(size, np.int64), np.empty(size + PADDING, np.float32),
-               np.empty(size + PADDING, np.float32))  # fmt: skip
-    return np.empty((n_queries, min(n_probes, n_all)), np.int64), scratch
-
-
-def cheapest_sets(n_bits: int, n_sets: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of ranks in the order of their expected cost, as (parent, rank): set i is set parent[i] and rank[i].
+@lru_cache(maxsize=64)
+def cheapest_sets(n_bits: int, n_sets: int) -> np.ndarray:
+    """Sets of ranks in the order of their expected cost: (2, n_sets) int32, set i is set parent[i] and rank[i].
 
     The bit of rank j has the j-th smallest squared projection of n_bits; the expectation is that of normal numbers.
     Set 0 is the empty one. Sets are grown by their largest rank, so every set comes after its parent.
     """
     normal = NormalDist()
     expected = [normal.inv_cdf(0.5 + 0.5 * (j + 1) / (n_bits + 1)) ** 2 for j in range(n_bits)]
-    parent, rank = np.zeros(n_sets, np.int32), np.zeros(n_sets, np.int32)
+    parent, rank = template = np.zeros((2, n_sets), np.int32)
     heap = [(expected[0], 0, 0)]  # cost, parent, largest rank
     for i in range(1, n_sets):
         cost, parent[i], rank[i] = heapq.heappop(heap)
@@ -175,14 +149,18 @@ def cheapest_sets(n_bits: int, n_sets: int) -> tuple[np.ndarray, np.ndarray]:
         if last + 1 < n_bits:
             heapq.heappush(heap, (cost - expected[last] + expected[last + 1], int(parent[i]), last + 1))
             heapq.heappush(heap, (cost + expected[last + 1], i, last + 1))
-    return parent, rank
+    return template
 
 
-def cheapest_pairs(n_vertices: int, n_pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of ranks of vertices in the order of their expected cost, that of normal numbers and their negatives."""
+@lru_cache(maxsize=64)
+def cheapest_pairs(n_vertices: int, n_pairs: int) -> tuple[np.ndarray, int]:
+    """Pairs of ranks of vertices in the order of their expected cost, that of normal numbers and their negatives.
+
+    (2, n_pairs) int32, and how many ranks they need.
+    """
     normal, ranks = NormalDist(), min(n_vertices, n_pairs)
     expected = np.array([normal.inv_cdf(1 - (rank + 0.5) / n_vertices) for rank in range(ranks)])
     gaps = (expected[0] - expected) ** 2
     order = np.argsort(gaps[:, None] + gaps, axis=None, kind="stable")[:n_pairs]
-    first, second = np.unravel_index(order, (ranks, ranks))
-    return first.astype(np.int32), second.astype(np.int32)
+    template = np.stack(np.unravel_index(order, (ranks, ranks))).astype(np.int32)
+    return template, int(template.max()) + 1

@@ -9,7 +9,7 @@ is ten to forty times as fast as one of the vectors. See `kernels/hashing/hammin
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -20,6 +20,17 @@ from annlab.kernels.hashing import hamming, hamming_tables, signs
 _NO_WORDS = np.empty((0, 0), np.uint64)
 _BATCH_FROM = 4 if hamming.COUNTS_BITS else 8  # queries: below, each reads the codes for itself
 _BUFFER_BYTES = 16 * 2**20  # of the buffers of one block of queries
+
+
+class Nearest(NamedTuple):
+    """What a scan selected for each query, in the order of the rows, not of the distances.
+
+    rows (q, keep) int64, -1 behind the last one; their Hamming distances (q, keep) int32; how many there are (q,).
+    """
+
+    rows: np.ndarray
+    distances: np.ndarray
+    lengths: np.ndarray
 
 
 class CodeScan:
@@ -43,75 +54,69 @@ class CodeScan:
         signs.interleave(bits, self.n, blocks.array)  # the last block's free lanes: nobody reads them yet
         return type(self)(blocks, n)
 
-    def search(self, codes: np.ndarray, keep: int, alive: np.ndarray | None, n_threads: int) -> np.ndarray:
-        """The `keep` rows nearest by (Hamming distance, row) to each code (q, words): (q, keep), -1 where none."""
+    def search(self, codes: np.ndarray, keep: int, alive: np.ndarray | None, n_threads: int) -> Nearest:
+        """The `keep` rows nearest by (Hamming distance, row) to each code (q, words)."""
         keep = min(keep, self.n)
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
-        found = np.empty((len(codes), keep), np.int64)
-        found.fill(-1)
+        if len(codes) == 1 and n_threads == 1:
+            return self._part(np.ascontiguousarray(codes[0]), keep, words.reshape(-1), 0, len(self.blocks.array))
+        found = Nearest(np.empty((len(codes), keep), np.int64), np.empty((len(codes), keep), np.int32),
+                        np.empty(len(codes), np.int64))  # fmt: skip
+        found.rows.fill(-1)
         size = max(hamming.QUERIES_IN_TILE, _BUFFER_BYTES // (16 * keep))
         for start in range(0, len(codes), size):
             some = slice(start, start + size)
             masks = words[some] if len(words) > 1 else words
+            part = Nearest(*(array[some] for array in found))
             if len(codes) < _BATCH_FROM or n_threads > 1:
-                self._one_by_one(codes[some], keep, masks, n_threads, found[some])
+                self._one_by_one(codes[some], keep, masks, n_threads, part)
             else:
-                self._batch(codes[some], keep, masks, found[some])
+                self._batch(codes[some], keep, np.ascontiguousarray(masks), part)
         return found
 
-    def _batch(self, codes: np.ndarray, keep: int, alive: np.ndarray, found: np.ndarray) -> None:
+    def _batch(self, codes: np.ndarray, keep: int, alive: np.ndarray, found: Nearest) -> None:
         q, n_words = codes.shape
         padded = -(-q // hamming.QUERIES_IN_TILE) * hamming.QUERIES_IN_TILE
-        states, histograms, distances, rows = _buffers(padded, n_words, keep)
-        states[q:, 0] = 0  # nothing is nearer than that
-        alive = np.ascontiguousarray(alive)
+        counts, taken = hamming.selection(padded, n_words, keep)
+        counts[q:, 0] = 0  # nothing is nearer than that
         if hamming.COUNTS_BITS:
             scratch = np.empty(hamming.QUERIES_IN_TILE * hamming.WORD_LANES, np.uint64)
-            hamming.scan_batch(self.blocks.array, self.n, hamming.in_tiles(codes), q, alive, keep, scratch, states,
-                               histograms, distances, rows)  # fmt: skip
+            hamming.scan_batch(self.blocks.array, self.n, hamming.in_tiles(codes), q, alive, keep, scratch, counts,
+                               taken)  # fmt: skip
         else:
             codes = np.ascontiguousarray(codes)
             hamming_tables.scan_batch(
                 self.blocks.array, self.n, codes, hamming_tables.tables_of(codes), alive, keep,
-                *hamming_tables.scratch(n_words), -states[:, 0].astype(np.int16), states, histograms, distances, rows,
+                hamming_tables.scratch(n_words), -counts[:, 0].astype(np.int16), counts, taken,
             )  # fmt: skip
-        for i in range(q):
-            found[i, : states[i, 2]] = rows[i, : states[i, 2]]
+        found.lengths[:] = counts[:q, 2]
+        for i, length in enumerate(found.lengths):
+            found.distances[i, :length], found.rows[i, :length] = taken[i, :, :length]
 
-    def _one_by_one(self, codes: np.ndarray, keep: int, alive: np.ndarray, n_threads: int, found: np.ndarray) -> None:
+    def _one_by_one(self, codes: np.ndarray, keep: int, alive: np.ndarray, n_threads: int, found: Nearest) -> None:
         n_blocks = len(self.blocks.array)
-        ranges = pool.split(0, n_blocks, n_threads, hamming.BLOCKS_AT_ONCE) if n_threads > 1 else []
-        for i, code in enumerate(codes):
+        ranges = pool.split(0, n_blocks, n_threads, hamming.BLOCKS_AT_ONCE) if n_threads > 1 else [(0, n_blocks)]
+        for i, code in enumerate(np.ascontiguousarray(codes)):
             mask = alive[i if len(alive) > 1 else 0] if len(alive) else alive.reshape(-1)
-            if n_threads > 1:
-                best = _merged(pool.run(partial(self._part, code, keep, mask), ranges, n_threads), keep)
-            else:
-                best = self._part(code, keep, mask, 0, n_blocks)[1]
-            found[i, : len(best)] = best
+            best = _merged(pool.run(partial(self._part, code, keep, mask), ranges, n_threads), keep)
+            length = found.lengths[i] = best.lengths[0]
+            found.rows[i, :length], found.distances[i, :length] = best.rows[0], best.distances[0]
 
-    def _part(self, code: np.ndarray, keep: int, mask: np.ndarray, start: int,
-              stop: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Distances and rows of the best of some blocks, in the order of the rows."""
-        states, histograms, distances, rows = _buffers(1, len(code), keep)
+    def _part(self, code: np.ndarray, keep: int, mask: np.ndarray, start: int, stop: int) -> Nearest:
+        """The best of some blocks, in the order of the rows."""
+        counts, taken = hamming.selection(1, len(code), keep)
         scratch = np.empty(hamming.BLOCKS_AT_ONCE * hamming.ROWS_IN_BLOCK, np.uint64)
-        hamming.scan_one(self.blocks.array, self.n, start, stop, code, mask, keep, hamming.BITS_OF, scratch, states[0],
-                         histograms[0], distances[0], rows[0])  # fmt: skip
-        length = states[0, 2]
-        return distances[0, :length], rows[0, :length]
+        hamming.scan_one(self.blocks.array, self.n, start, stop, code, mask, keep, hamming.BITS_OF, scratch, counts,
+                         taken)  # fmt: skip
+        length = counts[0, 2]
+        return Nearest(taken[:, 1, :length].astype(np.int64), taken[:, 0, :length], counts[:, 2])
 
 
-def _buffers(q: int, n_words: int, keep: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What a selection writes to, see `hamming.scan_batch`."""
-    states = np.zeros((q, 3), np.int64)
-    states[:, 0] = 64 * n_words + 1
-    capacity = 2 * keep + 16
-    distances, rows = np.empty((q, capacity), np.int32), np.empty((q, capacity), np.int32)
-    return states, np.zeros((q, 64 * n_words + 1), np.int32), distances, rows
-
-
-def _merged(parts: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> np.ndarray:
+def _merged(parts: Sequence[Nearest], keep: int) -> Nearest:
     """The best rows of several ranges, in the order of the rows, as one scan would have selected them."""
     if len(parts) == 1:
-        return parts[0][1]
-    distances, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return np.sort(rows[np.argsort(distances, kind="stable")[:keep]])
+        return parts[0]
+    rows = np.concatenate([part.rows[0] for part in parts])
+    distances = np.concatenate([part.distances[0] for part in parts])
+    best = np.sort(np.argsort(distances, kind="stable")[:keep])
+    return Nearest(rows[best][None], distances[best][None], np.array([len(best)]))

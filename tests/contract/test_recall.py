@@ -17,11 +17,7 @@ from tests.contract.indexes import ENTRIES
 APPROXIMATE = [entry for entry in ENTRIES if not entry.exact]
 CHANCE = 0.03
 
-FALLS_SHORT: dict[str, set[str]] = {
-    "LSHScan": {"every k", "bursts", "filters", "copies", "drift", "updates", "exchange", "outlier", "ordinary"},
-    "LSHBuckets": {"every k", "bursts", "filters", "copies", "drift", "updates", "exchange", "outlier", "ordinary"},
-    "LSHPolytopes": {"every k", "bursts", "filters", "copies", "drift", "updates", "exchange", "outlier", "ordinary"},
-}
+FALLS_SHORT: dict[str, set[str]] = {}
 """Cases that are known to fall short: to be emptied."""
 
 

@@ -8,7 +8,8 @@ from annlab.distances import get_metric
 from annlab.hashing.buckets import BucketTables
 from annlab.hashing.codes import Encoder
 from annlab.hashing.keys import CrossPolytopeKeys, HyperplaneKeys, cheapest_pairs, cheapest_sets
-from annlab.hashing.structure import BUCKETS, SCAN, LSHStructure
+from annlab.hashing.settings import BUCKETS, SCAN
+from annlab.hashing.structure import LSHStructure
 from annlab.lsh import pick_parameters
 from tests import oracle
 from tests.building import building_of
@@ -69,7 +70,7 @@ def test_inner_products_keep_their_order_as_angles():
     query = rng.standard_normal((1, 12)).astype(np.float32)
     encoder = Encoder.learn(vectors, get_metric("ip"), 4032, True, rng)
     signs = np.unpackbits(encoder.rows(vectors).bits.view(np.uint8), axis=1)
-    differing = (signs != np.unpackbits(encoder.queries(query).bits.view(np.uint8))).sum(axis=1)
+    differing = (signs != np.unpackbits(encoder.queries(query).bits.copy().view(np.uint8))).sum(axis=1)
     exact = -(vectors @ query[0])
     assert np.corrcoef(differing, exact)[0, 1] > 0.97
 
@@ -124,7 +125,7 @@ def test_probes_go_to_the_likeliest_buckets_first(family):
     stats, found = SearchStats(), []
     for n_probes in (4, 40, 400):
         found.append(recall(index.search(queries, 10, n_probes=n_probes, stats=stats).ids, true))
-        assert (stats.visited == n_probes).all()
+        assert (stats.visited >= n_probes).all() and (stats.visited == n_probes).mean() > 0.9  # few find less than k
     assert found[0] < found[1] < found[2]
     share = 40 / (4 * 2**10)  # of all buckets
     assert found[1] > 8 * share
@@ -189,33 +190,36 @@ def test_probes_of_cross_polytopes_begin_with_their_own_keys_and_follow_the_gaps
 
 
 def test_pairs_come_in_the_order_of_their_expected_cost():
-    first, second = cheapest_pairs(32, 60)
+    (first, second), n_ranks = cheapest_pairs(32, 60)
+    assert n_ranks == max(first.max(), second.max()) + 1
     assert (first[0], second[0]) == (0, 0) and len(set(zip(first.tolist(), second.tolist(), strict=True))) == 60
     seen = set()
     for i, j in zip(first.tolist(), second.tolist(), strict=True):
         assert all((a, j) in seen for a in range(i)) and all((i, b) in seen for b in range(j))
         seen.add((i, j))
-    assert len(set(zip(*(ranks.tolist() for ranks in cheapest_pairs(4, 16)), strict=True))) == 16
+    assert len(set(zip(*cheapest_pairs(4, 16)[0].tolist(), strict=True))) == 16
 
 
 def test_weights_of_bits_follow_the_projections():
     vectors = clustered(30, 40)
     encoder = Encoder.learn(vectors, get_metric("l2"), 128, True, np.random.default_rng(0))
     queries, codes = encoder.queries(vectors), encoder.rows(vectors)
-    bits = np.unpackbits(queries.planes.view(np.uint8), axis=1, bitorder="little").reshape(30, 3, 128)
+    planes, projections, steps = queries.words[:, 2:], queries.numbers[:, :128], queries.numbers[:, 128:]
+    bits = np.unpackbits(planes.copy().view(np.uint8), axis=1, bitorder="little").reshape(30, 3, 128)
     weights = (bits * np.array([1, 2, 4])[:, None]).sum(axis=1)
-    step = queries.steps[:, :1] / 2
+    step = steps[:, :1] / 2
     assert weights.max() == 7
-    np.testing.assert_allclose(weights * step, np.abs(queries.projections), atol=float(0.51 * step.max()))
-    np.testing.assert_allclose(queries.steps[:, 1], (weights * step).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(weights * step, np.abs(projections), atol=float(0.51 * step.max()))
+    np.testing.assert_allclose(steps[:, 1], (weights * step).sum(axis=1), rtol=1e-5)
     tables = BucketTables.build(codes, np.zeros((1, 30), np.int32), 2)  # all rows in one bucket
-    found, done = tables.search(queries, np.zeros((30, 1), np.int64), 5, None)
+    found, values, done = tables.search(queries, np.zeros((30, 1), np.int64), 5, None)
     signs = np.where(np.unpackbits(codes.bits.view(np.uint8), axis=1, bitorder="little"), 1.0, -1.0)
-    mine = np.where(np.unpackbits(queries.bits.view(np.uint8), axis=1, bitorder="little"), 1.0, -1.0)
+    mine = np.where(np.unpackbits(queries.bits.copy().view(np.uint8), axis=1, bitorder="little"), 1.0, -1.0)
     estimates = codes.halves - codes.slopes * ((weights * mine * step) @ signs.T)
     for i in range(30):
         limit = np.sort(estimates[i])[4]
         assert (estimates[i][found[i]] <= limit + 1e-5).all() and (done[i] == (1, 30, 5)).all()
+        np.testing.assert_allclose(values[i], estimates[i][found[i]], atol=1e-5)
 
 
 def test_a_bucket_with_half_the_data_neither_hangs_nor_breaks():
@@ -227,7 +231,7 @@ def test_a_bucket_with_half_the_data_neither_hangs_nor_breaks():
     stats = SearchStats()
     distances, ids = index.search(vectors[:1], 5, stats=stats)
     assert (distances == 0).all() and ids.min() >= 0
-    assert stats.distances[0] <= index._state.structure.finder.cap(index._state.structure.settings.rerank) * 2
+    assert stats.distances[0] <= 2 * 60_000
     assert recall(index.search(vectors[1:200:2], 10).ids, true_neighbors(vectors[1:200:2], vectors, "l2")) > 0.8
 
 
@@ -248,8 +252,7 @@ def test_defaults_reach_their_recall_on_unseen_queries(mode, metric):
     stats = SearchStats()
     found = index.search(queries, 10, stats=stats).ids
     assert recall(found, true_neighbors(queries, vectors, metric)) >= 0.86
-    settings = index._state.structure.settings
-    assert settings.rerank < 4000  # nearly everything would be no choice
+    assert index._state.structure.tuning.main.rerank < 4000  # nearly everything would be no choice
 
 
 def test_auto_measures_both_modes_of_large_data_and_keeps_the_cheaper_one(monkeypatch):
@@ -266,10 +269,10 @@ def test_auto_measures_both_modes_of_large_data_and_keeps_the_cheaper_one(monkey
     assert index._state.structure.absorb(vectors[2900:], building_of(index)) is None  # now there is a choice
     index.fit(vectors)
     assert [made.settings.mode for made in built[1:]] == [SCAN, BUCKETS]
-    cheaper = min(built[1:], key=lambda made: made.nanoseconds())
+    cheaper = min(built[1:], key=lambda made: made.nanoseconds)
     assert index._state.structure.settings == cheaper.settings
     for factor in (1e-9, 1e9):  # whichever it was, the other one is chosen when it costs less
-        monkeypatch.setattr("annlab.hashing.structure._BYTE_NANOSECONDS", factor)
+        monkeypatch.setattr("annlab.hashing.costs._BYTE", factor)
         structure = LSHIndex().fit(vectors)._state.structure
         assert structure.settings.mode == (SCAN if factor < 1 else BUCKETS)
         grown, _ = structure.absorb(vectors[:50], building_of(index))
@@ -334,11 +337,11 @@ def test_bad_parameters(given, message):
 def test_growing_by_adds_equals_neither_losing_nor_repeating_rows(mode):
     vectors, queries = clustered(12_000), clustered(30, seed=0)
     index = LSHIndex(mode=mode, n_tables=4, n_bits=8, n_probes=8, rerank=20).fit(vectors[:3000])
-    built = index._state.structure.encoder
+    built = index._state.structure.finder.encoder
     for start in range(3000, 12_000, 1500):
         index.add(vectors[start : start + 1500])
     structure = index._state.structure
-    assert structure.encoder is built and len(structure.vectors) > 4000  # absorbed, not built anew
+    assert structure.finder.encoder is built and len(structure.vectors) > 4000  # absorbed, not built anew
     structure.check()
     found = index.search(queries, 10, **EVERYTHING[mode])
     np.testing.assert_array_equal(found.ids, true_neighbors(queries, vectors, "l2"))
@@ -367,7 +370,7 @@ def test_recent_buckets_are_searched_with_the_first_ones_and_merged_into_them(fa
     before, codes = BucketTables.build(*parts(0, 1100), 6), encoder.queries(queries)
     for n_probes in (4, 30):
         probes = keys.probes(queries, codes, n_probes)
-        (a, done), (b, expected) = (t.search(codes, probes, 1100, None) for t in (grown, before))
+        (a, _, done), (b, _, expected) = (t.search(codes, probes, 1100, None) for t in (grown, before))
         np.testing.assert_array_equal(np.sort(a, axis=1), np.sort(b, axis=1))
         np.testing.assert_array_equal(done, expected)
 

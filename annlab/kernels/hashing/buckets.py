@@ -9,15 +9,16 @@ anywhere, so they are asked for ahead of their use, and by no more requests than
 while buckets are read, for all records at once, took half as long again. Only the best `keep` estimates are returned,
 so vectors, which are many cache lines each, are read for few candidates.
 
-A bucket can be as large as the data. Collecting stops at `cap` candidates, so no query can cost more than a scan.
+A bucket can be as large as the data. A row is a candidate once, so no query can cost much more than a scan.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.hashing.signs import PLANES
 from annlab.kernels.simd.path import entry, kernel
 from annlab.kernels.simd.registers import LANES, count, first, load, pointer, prefetch, splat
-from annlab.kernels.topk import kth_smallest
+from annlab.kernels.topk import PADDING, kth_smallest
 
 PROBES, CANDIDATES, FOUND = 0, 1, 2  # columns of `done`
 _ONE = np.uint64(1)
@@ -62,17 +63,28 @@ def merge(path, offsets, rows, later_offsets, later_rows, merged_offsets, merged
     merged_offsets[offsets.shape[0] - 1] = at
 
 
+class Tables(NamedTuple):
+    """The buckets of all tables in two sets, the second of which may hold no rows, and the records of the rows."""
+
+    offsets: Any  # (n_tables * n_buckets + 1,) int64
+    rows: Any  # (n_tables * rows of the first set,) int32
+    recent_offsets: Any
+    recent_rows: Any
+    records: Any  # (n, words + 1) uint64, the last word two float32: half and slope
+    numbers: Any  # the same memory as float32
+
+
 @kernel
 def visit(start, stop, rows, seen, alive, n_alive, candidates, n_found):
     """Collect the unseen living rows at rows[start:stop] of one bucket."""
     for place in range(start, stop):
         row = np.int64(rows[place])
         word, at = row // 64, np.uint64(row % 64)
-        wanted = ~seen[word]
+        wanted = ~np.uint64(seen[word])
         if n_alive > 0:
             wanted &= alive[word]
         new = (wanted >> at) & _ONE
-        seen[word] |= new << at
+        seen[word] |= np.int64(new << at)
         candidates[n_found] = row  # overwritten by the next one if it is not new: a branch here would be a guess
         n_found += np.int64(new)
     return n_found
@@ -106,11 +118,11 @@ def estimate_all(candidates, n_found, code, planes, n_words, step, total, record
 
 
 @kernel
-def keep_best(estimates, candidates, n_found, keep, low, high, chosen):
-    """The rows of the `keep` smallest estimates, the first found of equal ones, into `chosen`; returns how many."""
+def keep_best(estimates, candidates, n_found, keep, low, high, chosen, values):
+    """The rows of the `keep` smallest estimates, the first found of equal ones, and these; returns how many."""
     if n_found <= keep:
         for i in range(n_found):
-            chosen[i] = candidates[i]
+            chosen[i], values[i] = np.int64(candidates[i]), estimates[i]
         return n_found
     limit = splat(kth_smallest(estimates, n_found, keep, low, high))
     ties = keep
@@ -128,52 +140,57 @@ def keep_best(estimates, candidates, n_found, keep, low, high, chosen):
                 if ties == 0:
                     continue
                 ties -= 1
-            chosen[kept] = candidates[i + lane]
+            chosen[kept], values[kept] = np.int64(candidates[i + lane]), estimates[i + lane]
             kept += 1
     return kept
 
 
 @entry
-def collect(path, probes, codes, planes, steps, base_offsets, base_rows, recent_offsets, recent_rows, records,
-            numbers, alive, cap, keep, low, high, seen, candidates, estimates, found, done):  # fmt: skip
+def collect(path, probes, words, numbers, tables, alive, keep, floats, longs, found, values, done):
     """The rows of every query with the smallest estimates among those in its buckets.
 
-    probes (q, n_probes) int64, see hashing/probe_order.py; codes (q, words), planes (q, PLANES * words) and steps (q,
-    2): see hashing/signs.py; two sets of buckets, the second may hold no rows; records (n, words + 1) uint64, the last
-    word two float32, half and slope; numbers: the same memory as float32; alive (q, w), (1, w) or (0, 0) words of bits.
-    Scratch: low and high float32 as long as estimates, seen (n // 64 + 1,) zeros, candidates (cap + 1,) int32,
-    estimates (cap + padding,) float32. found (q, keep) int64 comes filled with -1; done (q, 3) receives how many
-    buckets were probed, how many candidates estimated, how many rows found.
+    probes (q, n_probes) int64, see probe_order.py; words and numbers: see `encode_queries`; tables: `Tables`; alive
+    (q, w), (1, w) or (0, 0) words of bits; floats and longs: see `collect_space`. found (q, keep) int64 comes filled
+    with -1, and values (q, keep) float32 receives the estimates; done (q, 3) receives how many buckets were probed, how
+    many candidates estimated, how many rows found.
     """
-    n_words, n_recent, n_alive = codes.shape[1], recent_rows.shape[0], alive.shape[1]
-    offsets, rows, new_offsets, new_rows = (pointer(base_offsets), pointer(base_rows), pointer(recent_offsets),
-                                            pointer(recent_rows))  # fmt: skip
-    record, bit, mark, candidate, estimate = (pointer(records), pointer(alive), pointer(seen), pointer(candidates),
-                                              pointer(estimates))  # fmt: skip
-    probe, code, plane, number, result = (pointer(probes), pointer(codes), pointer(planes), pointer(numbers),
-                                          pointer(found))  # fmt: skip
-    n_probes, own = probes.shape[1], n_alive if alive.shape[0] > 1 else 0
-    for i in range(codes.shape[0]):
-        n_found, visited = 0, 0
+    n_rows, n_words, n_recent = tables.records.shape[0], tables.records.shape[1] - 1, tables.recent_rows.shape[0]
+    n_alive, n_probes, n_bits = alive.shape[1], probes.shape[1], numbers.shape[1] - 2
+    offsets, rows, new_offsets, new_rows = (pointer(tables.offsets), pointer(tables.rows),
+                                            pointer(tables.recent_offsets), pointer(tables.recent_rows))  # fmt: skip
+    record, number, bit, estimate, mark = (pointer(tables.records), pointer(tables.numbers), pointer(alive),
+                                           pointer(floats), pointer(longs))  # fmt: skip
+    low, candidate = estimate + n_rows + PADDING, mark + n_rows // 64 + 1
+    high = low + n_rows + 2 * PADDING
+    probe, code, projection, result, value = (pointer(probes), pointer(words), pointer(numbers), pointer(found),
+                                              pointer(values))  # fmt: skip
+    own = n_alive if alive.shape[0] > 1 else 0
+    for i in range(words.shape[0]):
+        n_found = 0
         for j in range(min(_PROBES_AHEAD, n_probes)):
             prefetch(offsets + probe[j])
-        while visited < n_probes and n_found < cap:
+        for visited in range(n_probes):
             if visited + _PROBES_AHEAD < n_probes:
                 prefetch(offsets + probe[visited + _PROBES_AHEAD])
             if visited + _PROBES_AHEAD // 2 < n_probes:
                 prefetch(rows + offsets[probe[visited + _PROBES_AHEAD // 2]])
             bucket = probe[visited]
-            start, stop = offsets[bucket], offsets[bucket + 1]
-            n_found = visit(start, min(stop, start + cap - n_found), rows, mark, bit + i * own, n_alive, candidate,
+            n_found = visit(offsets[bucket], offsets[bucket + 1], rows, mark, bit + i * own, n_alive, candidate,
                             n_found)  # fmt: skip
             if n_recent > 0:
-                start, stop = new_offsets[bucket], new_offsets[bucket + 1]
-                n_found = visit(start, min(stop, start + cap - n_found), new_rows, mark, bit + i * own, n_alive,
+                n_found = visit(new_offsets[bucket], new_offsets[bucket + 1], new_rows, mark, bit + i * own, n_alive,
                                 candidate, n_found)  # fmt: skip
-            visited += 1
         for j in range(n_found):
-            mark[np.int64(candidate[j]) // 64] = np.uint64(0)
-        estimate_all(candidate, n_found, code, plane, n_words, steps[i, 0], steps[i, 1], record, number, estimate)
-        done[i, PROBES], done[i, CANDIDATES] = visited, n_found
-        done[i, FOUND] = keep_best(estimate, candidate, n_found, keep, pointer(low), pointer(high), result)
-        probe, code, plane, result = (probe + n_probes, code + n_words, plane + PLANES * n_words, result + keep)
+            mark[candidate[j] // 64] = 0
+        step = projection + n_bits
+        estimate_all(candidate, n_found, code, code + n_words, n_words, step[0], step[1], record, number, estimate)
+        done[i, PROBES], done[i, CANDIDATES] = n_probes, n_found
+        done[i, FOUND] = keep_best(estimate, candidate, n_found, keep, low, high, result, value)
+        probe, code, projection, result, value = (probe + n_probes, code + words.shape[1],
+                                                  projection + numbers.shape[1], result + keep,
+                                                  value + keep)  # fmt: skip
+
+
+def collect_space(n_rows):
+    """Scratch of `collect`: estimates, low and high; marks of the rows that were seen, of zeros, and candidates."""
+    return np.empty(3 * n_rows + 5 * PADDING, np.float32), np.zeros(n_rows // 64 + 2 + n_rows, np.int64)

@@ -33,6 +33,7 @@ BITS_OF = np.bitwise_count(np.arange(16, dtype=np.uint8))  # the table
 ROWS_IN_BLOCK = 8
 QUERIES_IN_TILE = 8
 BLOCKS_AT_ONCE = 4
+STATE = 3  # counts of a selection before its histogram
 CHUNK_BYTES = 128 * 1024
 _PARTS = ROWS_IN_BLOCK // WORD_LANES  # registers in which the eight rows of a block lie
 _SINGLES = BLOCKS_AT_ONCE * _PARTS
@@ -59,32 +60,47 @@ def compacted(distances, rows, length, limit, ties):
 
 
 @inlined
-def take_row(distance, row, keep, state, histogram, distances, rows, capacity):
-    """Offer a row to a query, behind those that lie before it.
-
-    state: the query's limit, how many rows nearer than the limit it took, and the length of its buffer.
-    """
-    limit, nearer, length = state[0], state[1], state[2]
+def take_row(distance, row, keep, counts, taken, capacity):
+    """Offer a row to a query, behind those that lie before it. counts and taken: see `selection`."""
+    limit, nearer, length, histogram = counts[0], counts[1], counts[2], counts + STATE
     if distance < limit:
-        distances[length], rows[length] = np.int32(distance), np.int32(row)
+        taken[length], taken[capacity + length] = np.int32(distance), np.int32(row)
         length += 1
         histogram[distance] += 1
         nearer += 1
         while nearer >= keep:
             limit -= 1
-            nearer -= np.int64(histogram[limit])
+            nearer -= histogram[limit]
         if length == capacity:
-            length = compacted(distances, rows, length, limit, keep - nearer)
-        state[0], state[1], state[2] = limit, nearer, length
+            length = compacted(taken, taken + capacity, length, limit, keep - nearer)
+        counts[0], counts[1], counts[2] = limit, nearer, length
 
 
 @kernel
-def take(found, mask, row, keep, state, histogram, distances, rows, capacity):
+def take(found, mask, row, keep, counts, taken, capacity):
     """Offer lanes of a register of distances (in memory, at `found`) to a query, in the order of their rows."""
     while mask != 0:
         lane = first(mask)
         mask &= mask - 1
-        take_row(np.int64(found[lane]), row + lane, keep, state, histogram, distances, rows, capacity)
+        take_row(np.int64(found[lane]), row + lane, keep, counts, taken, capacity)
+
+
+@kernel
+def finished(keep, counts, taken, capacity):
+    """Drop what the limit has overtaken at the end; counts[2] rows are then the selection, in the order of the rows."""
+    counts[2] = compacted(taken, taken + capacity, counts[2], counts[0], keep - counts[1])
+
+
+def selection(n_queries, n_words, keep):
+    """What scans select into, for each query.
+
+    counts (n_queries, STATE + bins) int64: the limit, how many rows nearer than the limit were taken, how many entries
+    `taken` has, and a histogram of the distances that were taken. taken (n_queries, 2, capacity) int32: distances and
+    rows.
+    """
+    counts = np.zeros((n_queries, STATE + 64 * n_words + 1), np.int64)
+    counts[:, 0] = 64 * n_words + 1
+    return counts, np.empty((n_queries, 2, 2 * keep + 16), np.int32)
 
 
 @inlined
@@ -137,18 +153,16 @@ def lanes_to_scan(alive, n_words, row, n):
 
 
 @entry
-def scan_batch(path, codes, n, queries, n_queries, alive, keep, scratch, states, histograms, distances, rows):
+def scan_batch(path, codes, n, queries, n_queries, alive, keep, found, counts, taken):
     """Select for every query the `keep` rows that are nearest by (Hamming distance, row).
 
     codes (n_blocks, words, 8); queries as `in_tiles` made them; alive (q, words of bits), (1, words of bits) for all
-    queries alike, or (0, 0); scratch (QUERIES_IN_TILE * WORD_LANES,) uint64. Per query, padded to whole
-    groups: states (queries, 3) int64, which come as (64 * words + 1, 0, 0), histograms (queries, 64 * words + 1) int32
-    zeros, distances and rows (queries, capacity) int32 with capacity > keep. Afterwards states[:, 2] rows of a query
-    are its selection, in the order of the rows.
+    queries alike, or (0, 0); found (QUERIES_IN_TILE * WORD_LANES,) uint64 is scratch; counts and taken: a `selection`
+    for whole groups of queries.
     """
-    n_blocks, n_words, capacity, n_bins = codes.shape[0], codes.shape[1], rows.shape[1], histograms.shape[1]
-    code, query, state, bit = pointer(codes), pointer(queries), pointer(states), pointer(alive)
-    histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
+    n_blocks, n_words, n_counts, capacity = codes.shape[0], codes.shape[1], counts.shape[1], taken.shape[2]
+    code, query, count_of, row_of = pointer(codes), pointer(queries), pointer(counts), pointer(taken)
+    bit, distance = pointer(alive), pointer(found)
     block = word_registers(QUERIES_IN_TILE)
     n_alive, own, group = alive.shape[1], 1 if alive.shape[0] > 1 else 0, queries.shape[1]
     chunk = max(1, CHUNK_BYTES // (n_words * 64))
@@ -161,50 +175,49 @@ def scan_batch(path, codes, n, queries, n_queries, alive, keep, scratch, states,
                     counting_tile(block, code + b * n_words * 8 + part * WORD_LANES, tile, n_words)
                     below = splat(_ZERO)  # its sign is set where any query's limit is greater
                     for j in range(QUERIES_IN_TILE):
-                        below = below | (block[j] - splat(np.uint64(state[3 * (q + j)])))
-                    if (as_elements(below, state) < splat(_NOTHING)) == 0:
+                        below = below | (block[j] - splat(np.uint64(count_of[n_counts * (q + j)])))
+                    if (as_elements(below, count_of) < splat(_NOTHING)) == 0:
                         continue
                     for j in range(QUERIES_IN_TILE):
-                        store(found + j * WORD_LANES, block[j])
+                        store(distance + j * WORD_LANES, block[j])
                     first_row = b * 8 + part * WORD_LANES
                     for j in range(in_group):
                         i = q + j
-                        mask = load(found + j * WORD_LANES) < splat(np.uint64(state[3 * i]))
+                        mask = load(distance + j * WORD_LANES) < splat(np.uint64(count_of[n_counts * i]))
                         if mask != 0:
                             mask &= lanes_to_scan(bit + own * i * n_alive, n_alive, first_row, n)
-                            take(found + j * WORD_LANES, mask, first_row, keep, state + 3 * i, histogram + i * n_bins,
-                                 distance + i * capacity, row + i * capacity, capacity)  # fmt: skip
+                            take(distance + j * WORD_LANES, mask, first_row, keep, count_of + i * n_counts,
+                                 row_of + 2 * i * capacity, capacity)  # fmt: skip
     for i in range(n_queries):
-        states[i, 2] = compacted(distance + i * capacity, row + i * capacity, states[i, 2], states[i, 0],
-                                 keep - states[i, 1])  # fmt: skip
+        finished(keep, count_of + i * n_counts, row_of + 2 * i * capacity, capacity)
 
 
 @entry
-def scan_one(path, codes, n, start, stop, query, alive, keep, table, scratch, states, histograms, distances, rows):
-    """The same for one query (words,) and the blocks start..stop-1; alive (words of bits,) or (0,); arrays of one.
+def scan_one(path, codes, n, start, stop, query, alive, keep, table, found, counts, taken):
+    """The same for one query (words,) and the blocks start..stop-1; alive (words of bits,) or (0,).
 
-    scratch (BLOCKS_AT_ONCE * 8,) uint64.
+    table: BITS_OF; found (BLOCKS_AT_ONCE * 8,) uint64 is scratch; counts and taken: a `selection` for one query.
     """
-    n_words, capacity, n_alive = codes.shape[1], rows.shape[0], alive.shape[0]
-    code, word, state, bit, entries = pointer(codes), pointer(query), pointer(states), pointer(alive), pointer(table)
-    histogram, distance, row, found = pointer(histograms), pointer(distances), pointer(rows), pointer(scratch)
+    n_words, capacity, n_alive = codes.shape[1], taken.shape[2], alive.shape[0]
+    code, word, bit, entries = pointer(codes), pointer(query), pointer(alive), pointer(table)
+    count_of, row_of, distance = pointer(counts), pointer(taken), pointer(found)
     block, halves = word_registers(_SINGLES), byte_registers(_PARTS)
     for b in range(start, stop, BLOCKS_AT_ONCE):
         one_query_tile(block, halves, code + b * n_words * ROWS_IN_BLOCK, word, n_words, stop - b, entries)
-        below, limit = splat(_ZERO), splat(np.uint64(state[0]))
+        below, limit = splat(_ZERO), splat(np.uint64(count_of[0]))
         for j in range(_SINGLES):
             below = below | (block[j] - limit)
-        if (as_elements(below, state) < splat(_NOTHING)) == 0:
+        if (as_elements(below, count_of) < splat(_NOTHING)) == 0:
             continue
         for j in range(_SINGLES):
-            store(found + j * WORD_LANES, block[j])
+            store(distance + j * WORD_LANES, block[j])
         for j in range(_SINGLES):
-            mask = load(found + j * WORD_LANES) < splat(np.uint64(state[0]))
+            mask = load(distance + j * WORD_LANES) < splat(np.uint64(count_of[0]))
             if mask != 0:
                 first_row = (b + j // _PARTS) * 8 + (j % _PARTS) * WORD_LANES
                 mask &= lanes_to_scan(bit, n_alive, first_row, min(n, stop * 8))
-                take(found + j * WORD_LANES, mask, first_row, keep, state, histogram, distance, row, capacity)
-    states[2] = compacted(distance, row, states[2], states[0], keep - states[1])
+                take(distance + j * WORD_LANES, mask, first_row, keep, count_of, row_of, capacity)
+    finished(keep, count_of, row_of, capacity)
 
 
 def in_tiles(codes):

@@ -27,9 +27,11 @@ bits differ, and are added up in 16 bits, those of even and of odd rows apart. W
 and what passes the test is counted by its words.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from annlab.kernels.hashing.hamming import BITS_OF, HALVES, ROWS_IN_BLOCK, compacted, take_row
+from annlab.kernels.hashing.hamming import BITS_OF, HALVES, ROWS_IN_BLOCK, finished, take_row
 from annlab.kernels.simd.byte_vectors import as_elements, as_shorts, lookup, shift_right, short_registers
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
 from annlab.kernels.simd.registers import count, first, load, load_table, pointer, splat, store, zip_high, zip_low
@@ -54,12 +56,20 @@ def n_positions(n_words: int) -> int:
     return -(-POSITIONS_IN_WORD * n_words // TOGETHER) * TOGETHER
 
 
-def scratch(n_words: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """nibbles, the same memory as words, and eight words: what `scan_batch` needs for the codes of a chunk of rows."""
+class Space(NamedTuple):
+    """What `scan_batch` needs for the codes of a chunk of rows."""
+
+    nibbles: Any  # see the head of the file
+    words: Any  # the same memory as uint64
+    eight: Any  # (8,) uint64
+
+
+def scratch(n_words: int) -> Space:
+    """Space for codes of n_words words."""
     positions = n_positions(n_words)
     groups = max(1, CHUNK_BYTES // (positions * REGISTER_BYTES))
     nibbles = np.zeros((groups, positions, REGISTER_BYTES), np.uint8)
-    return nibbles, nibbles.view(np.uint64), np.empty(8, np.uint64)
+    return Space(nibbles, nibbles.view(np.uint64), np.empty(8, np.uint64))
 
 
 def _pair_tables() -> np.ndarray:
@@ -154,23 +164,20 @@ def rows_to_scan(alive, n_words, row, n):
 
 
 @entry
-def scan_batch(path, codes, n, queries, tables, alive, keep, nibbles, words, eight, starts, states, histograms,
-               distances, rows):  # fmt: skip
+def scan_batch(path, codes, n, queries, tables, alive, keep, space, starts, counts, taken):
     """`hamming.scan_batch` for queries (q, words) uint64 and the tables of `tables_of`.
 
-    Scratch: see `scratch`;
-    starts (queries of whole tiles,)
-    int16, which comes as minus their limits, and zeros for queries that are missing.
+    space: see `scratch`; starts (queries of whole tiles,) int16, which comes as minus their limits, and zeros for
+    queries that are missing.
     """
-    n_blocks, n_words, n_queries, capacity, n_bins = (codes.shape[0], codes.shape[1], queries.shape[0], rows.shape[1],
-                                                      histograms.shape[1])  # fmt: skip
-    positions, n_alive, own = nibbles.shape[1], alive.shape[1], 1 if alive.shape[0] > 1 else 0
-    code, query, table, bit, state, start = (pointer(codes), pointer(queries), pointer(tables), pointer(alive),
-                                             pointer(states), pointer(starts))  # fmt: skip
-    histogram, distance, row, nibble, word, column = (pointer(histograms), pointer(distances), pointer(rows),
-                                                      pointer(nibbles), pointer(words), pointer(eight))  # fmt: skip
+    n_blocks, n_words, n_queries, n_counts, capacity = (codes.shape[0], codes.shape[1], queries.shape[0],
+                                                        counts.shape[1], taken.shape[2])  # fmt: skip
+    positions, n_alive, own = space.nibbles.shape[1], alive.shape[1], 1 if alive.shape[0] > 1 else 0
+    code, query, table, bit, start = pointer(codes), pointer(queries), pointer(tables), pointer(alive), pointer(starts)
+    count_of, row_of, nibble, word, column = (pointer(counts), pointer(taken), pointer(space.nibbles),
+                                              pointer(space.words), pointer(space.eight))  # fmt: skip
     totals, uppers, sums = byte_registers(PAIRS_IN_TILE), byte_registers(PAIRS_IN_TILE), short_registers(_SUMS)
-    blocks_in_chunk = nibbles.shape[0] * _BLOCKS_IN_GROUP
+    blocks_in_chunk = space.nibbles.shape[0] * _BLOCKS_IN_GROUP
     for begin in range(0, n_blocks, blocks_in_chunk):
         in_chunk = min(blocks_in_chunk, n_blocks - begin)
         transpose(code + begin * n_words * ROWS_IN_BLOCK, in_chunk, n_words, positions, column, word)
@@ -196,10 +203,8 @@ def scan_batch(path, codes, n, queries, tables, alive, keep, nibbles, words, eig
                     while mask != 0:
                         r = first_row + first(mask)
                         mask &= mask - 1
-                        take_row(differing(code, r, query + i * n_words, n_words), r, keep, state + 3 * i,
-                                 histogram + i * n_bins, distance + i * capacity, row + i * capacity,
-                                 capacity)  # fmt: skip
-                    start[i] = np.int16(-state[3 * i])
+                        take_row(differing(code, r, query + i * n_words, n_words), r, keep, count_of + i * n_counts,
+                                 row_of + 2 * i * capacity, capacity)  # fmt: skip
+                    start[i] = np.int16(-count_of[i * n_counts])
     for i in range(n_queries):
-        states[i, 2] = compacted(distance + i * capacity, row + i * capacity, states[i, 2], states[i, 0],
-                                 keep - states[i, 1])  # fmt: skip
+        finished(keep, count_of + i * n_counts, row_of + 2 * i * capacity, capacity)

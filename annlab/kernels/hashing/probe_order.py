@@ -16,11 +16,11 @@ A probe is the number of a bucket among those of all tables, table * n_buckets +
 
 import numpy as np
 
-from annlab.kernels.hashing.rotations import ROUNDS, rotate
+from annlab.kernels.hashing.rotations import ROUNDS, n_hashes, rotate
 from annlab.kernels.simd.path import entry, kernel
 from annlab.kernels.simd.registers import LANES, pointer
 from annlab.kernels.tile import convert_row
-from annlab.kernels.topk import kth_smallest
+from annlab.kernels.topk import PADDING, kth_smallest
 
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
@@ -46,14 +46,16 @@ def hyperplane_keys(path, codes, n_bits, keys):
 
 @kernel
 def cheapest(costs, buckets, n_all, n_probes, low, high, probes):
-    """The n_probes cheapest buckets of n_all, in their order; returns how many there are."""
+    """The n_probes <= n_all cheapest buckets, in their order. What has no cost (NaN) counts as the dearest."""
+    for j in range(n_all):
+        if costs[j] != costs[j]:
+            costs[j] = _INFINITY
     limit = kth_smallest(costs, n_all, n_probes, low, high) if n_probes < n_all else _INFINITY
     chosen = 0
     for j in range(n_all):
         if costs[j] <= limit and chosen < n_probes:
             probes[chosen] = buckets[j]
             chosen += 1
-    return chosen
 
 
 @kernel
@@ -74,27 +76,33 @@ def flip_bits(projection, key, n_bits, parent, rank, n_sets, stride, costs, buck
 
 
 @entry
-def probe_hyperplanes(path, projections, codes, n_tables, n_bits, parent, rank, order, squares, costs, buckets, low,
-                      high, probes):  # fmt: skip
-    """Probes (q, n_probes) int64 of queries with these projections (q, 64 * words) and codes (q, words).
+def probe_hyperplanes(path, words, numbers, n_tables, n_bits, template, floats, longs, probes):
+    """Probes (q, n_probes) int64 of queries whose codes and projections are words and numbers, see `encode_queries`.
 
-    Template parent and rank (sets,) int32, see `cheapest_sets` in hashing/keys.py. Scratch: order (n_bits,) int64,
-    squares (n_bits,) float32, costs (sets * n_tables + padding,) float32, buckets the same int64, low and high
-    float32 as long as costs. Returns the number of probes.
+    template (2, sets) int32: parent and rank, see `cheapest_sets` in hashing/keys.py; n_probes is at most sets *
+    n_tables; floats and longs: see `hyperplanes_space`.
     """
-    n_sets, n_words, n_probes, n_buckets, chosen = parent.shape[0], codes.shape[1], probes.shape[1], 1 << n_bits, 0
-    projection, code, above, last = pointer(projections), pointer(codes), pointer(parent), pointer(rank)
-    cost, bucket, probe = pointer(costs), pointer(buckets), pointer(probes)
-    by_square, square, a, b = pointer(order), pointer(squares), pointer(low), pointer(high)
-    for _ in range(codes.shape[0]):
+    n_sets, n_probes = template.shape[1], probes.shape[1]
+    n_all, n_buckets = n_sets * n_tables, 1 << n_bits
+    projection, code, above, probe = pointer(numbers), pointer(words), pointer(template), pointer(probes)
+    last, square, order = above + n_sets, pointer(floats), pointer(longs)
+    cost, bucket = square + n_bits, order + n_bits
+    low = cost + n_all + PADDING
+    high = low + n_all + 2 * PADDING
+    for _ in range(words.shape[0]):
         for t in range(n_tables):
             flip_bits(projection + t * n_bits, key_of(code, t, n_bits), n_bits, above, last, n_sets, n_tables, cost + t,
-                      bucket + t, by_square, square)  # fmt: skip
-        for j in range(n_sets * n_tables):
-            buckets[j] += (j % n_tables) * n_buckets
-        chosen = cheapest(cost, bucket, n_sets * n_tables, n_probes, a, b, probe)
-        projection, code, probe = projection + 64 * n_words, code + n_words, probe + n_probes
-    return chosen
+                      bucket + t, order, square)  # fmt: skip
+        for j in range(n_all):
+            bucket[j] += (j % n_tables) * n_buckets
+        cheapest(cost, bucket, n_all, n_probes, low, high, probe)
+        projection, code, probe = projection + numbers.shape[1], code + words.shape[1], probe + n_probes
+
+
+def hyperplanes_space(n_sets, n_tables, n_bits):
+    """Scratch of `probe_hyperplanes`: squares, costs, low and high; orders and buckets."""
+    n_all = n_sets * n_tables
+    return np.empty(n_bits + 3 * n_all + 5 * PADDING, np.float32), np.empty(n_bits + n_all, np.int64)
 
 
 @kernel
@@ -129,24 +137,28 @@ def rank_vertices(block, lanes, first, size, directions, n_ranks, values, vertic
 
 
 @entry
-def probe_polytopes(path, queries, metric, center, scale, signs, n_rotations, directions, n_tables, n_ranks, first,
-                    second, converted, registers, largest, nearest, costs, buckets, low, high, probes):  # fmt: skip
+def probe_polytopes(path, queries, metric, center, scale, hashes, n_tables, template, n_ranks, floats, longs, probes):
     """The same for cross-polytopes: probes (q, n_probes) int64 of queries (q, dim).
 
-    signs and directions: see `polytope_keys`. Template first and second (pairs,) int32, ranks below n_ranks. Scratch:
-    converted (width,) zeros, registers (size * LANES,), largest (hashes * n_ranks,) float32 and nearest the same int64,
-    of all n_rotations * size // directions hashes; the others as above.
+    hashes: `Hashes` of rotations.py; template (2, pairs) int32: ranks below n_ranks; n_probes is at most pairs *
+    n_tables; floats and longs: see `polytopes_space`.
     """
-    dim, width, size, n_pairs, n_probes = (queries.shape[1], converted.shape[0], signs.shape[2], first.shape[0],
-                                           probes.shape[1])  # fmt: skip
-    chosen = 0
-    q, middle, out, sign, probe = (pointer(queries), pointer(center), pointer(converted), pointer(signs),
-                                   pointer(probes))  # fmt: skip
-    block, vertex, value, a, b = (pointer(registers), pointer(nearest), pointer(largest), pointer(low), pointer(high))
+    dim, size, n_pairs, n_probes = queries.shape[1], hashes.signs.shape[2], template.shape[1], probes.shape[1]
+    n_all, directions, n_rotations = n_pairs * n_tables, hashes.directions, hashes.n_rotations
+    n_ranked = n_rotations * size // directions * n_ranks
+    q, middle, sign, probe = pointer(queries), pointer(center), pointer(hashes.signs), pointer(probes)
+    first, block, vertex = pointer(template), pointer(floats), pointer(longs)
+    second, value, bucket = first + n_pairs, block + size * LANES, vertex + n_ranked
+    out = value + n_ranked
+    cost = out + hashes.width
+    low = cost + n_all + PADDING
+    high = low + n_all + 2 * PADDING
     for _ in range(queries.shape[0]):
         convert_row(q, dim, metric, middle, scale, out)
+        if hashes.width > dim:
+            out[dim] = _ZERO
         for group in range(0, n_rotations, LANES):
-            rotate(out, width, size, sign + group * ROUNDS * size, block)
+            rotate(out, hashes.width, size, sign + group * ROUNDS * size, block)
             rank_vertices(block, min(LANES, n_rotations - group), group, size, directions, n_ranks, value, vertex)
         for t in range(n_tables):
             high_digit, low_digit = 2 * t * n_ranks, (2 * t + 1) * n_ranks
@@ -154,8 +166,14 @@ def probe_polytopes(path, queries, metric, center, scale, signs, n_rotations, di
             for j in range(n_pairs):
                 one, other = high_digit + first[j], low_digit + second[j]
                 gap, other_gap = value[high_digit] - value[one], value[low_digit] - value[other]
-                costs[j * n_tables + t] = gap * gap + other_gap * other_gap
-                buckets[j * n_tables + t] = base + vertex[one] * (2 * directions) + vertex[other]
-        chosen = cheapest(pointer(costs), pointer(buckets), n_pairs * n_tables, n_probes, a, b, probe)
+                cost[j * n_tables + t] = gap * gap + other_gap * other_gap
+                bucket[j * n_tables + t] = base + vertex[one] * (2 * directions) + vertex[other]
+        cheapest(cost, bucket, n_all, n_probes, low, high, probe)
         q, probe = q + dim, probe + n_probes
-    return chosen
+
+
+def polytopes_space(hashes, n_ranks, n_all):
+    """Scratch of `probe_polytopes`: registers, values, a converted query, costs, low and high; vertices and buckets."""
+    n_ranked = n_hashes(hashes) * n_ranks
+    n_floats = hashes.signs.shape[2] * LANES + n_ranked + hashes.width + 3 * n_all + 5 * PADDING
+    return np.empty(n_floats, np.float32), np.empty(n_ranked + n_all, np.int64)

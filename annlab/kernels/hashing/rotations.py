@@ -17,6 +17,8 @@ and its coordinate i are direction r * size + i of all, and hash h owns the dire
 is 2 * direction + 1 where the coordinate is negative, 2 * direction where not, counted from the hash's first direction.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from annlab.kernels.hashing.signs import lifted_row
@@ -25,6 +27,15 @@ from annlab.kernels.simd.registers import LANES, choose, load, pointer, splat, s
 from annlab.kernels.simd.words import absolute
 
 ROUNDS = 3
+
+
+class Hashes(NamedTuple):
+    """The hashes of all tables, two each."""
+
+    signs: Any  # (groups of LANES rotations, ROUNDS, size, LANES) float32
+    n_rotations: int
+    directions: int  # of each hash
+    width: int  # of a vector when it is hashed
 
 
 @kernel
@@ -79,22 +90,34 @@ def nearest_vertices(block, lanes, first, size, directions, values, nearest, mag
 
 
 @entry
-def polytope_keys(path, vectors, metric, center, scale, reach, signs, n_rotations, directions, converted, registers,
-                  lanes, magnitudes, vertices, keys):  # fmt: skip
+def polytope_keys(path, vectors, frame, hashes, floats, vertices, keys):
     """Keys (n_tables, n) int32 of rows: two hashes each, high and low digit.
 
-    signs (groups, ROUNDS, size, LANES) float32 of n_rotations rotations; scratch: converted (width,),
-    registers (size * LANES,), lanes (2 * LANES,), magnitudes (hashes,) float32 and vertices (hashes,) int64, of all
-    n_rotations * size // directions hashes.
+    frame: a `Frame` (signs.py); hashes: `Hashes`; floats and vertices: see `keys_space`.
     """
-    n, dim, width, size = vectors.shape[0], vectors.shape[1], converted.shape[0], signs.shape[2]
-    x, middle, out, sign = pointer(vectors), pointer(center), pointer(converted), pointer(signs)
-    block, vertex, magnitude, scratch = pointer(registers), pointer(vertices), pointer(magnitudes), pointer(lanes)
+    n, dim, size, directions = vectors.shape[0], vectors.shape[1], hashes.signs.shape[2], hashes.directions
+    x, middle, sign, block, vertex = (pointer(vectors), pointer(frame.center), pointer(hashes.signs), pointer(floats),
+                                      pointer(vertices))  # fmt: skip
+    scratch = block + size * LANES
+    magnitude = scratch + 2 * LANES
+    out = magnitude + vertices.shape[0]
     for row in range(n):
-        lifted_row(x + row * dim, dim, metric, middle, scale, reach, out)
-        for first in range(0, n_rotations, LANES):
-            rotate(out, width, size, sign + first * ROUNDS * size, block)
-            nearest_vertices(block, min(LANES, n_rotations - first), first, size, directions, scratch, scratch + LANES,
-                             magnitude, vertex)  # fmt: skip
+        lifted_row(x + row * dim, dim, frame.metric, middle, frame.scale, frame.reach, out)
+        for first in range(0, hashes.n_rotations, LANES):
+            rotate(out, hashes.width, size, sign + first * ROUNDS * size, block)
+            nearest_vertices(block, min(LANES, hashes.n_rotations - first), first, size, directions, scratch,
+                             scratch + LANES, magnitude, vertex)  # fmt: skip
         for t in range(keys.shape[0]):
             keys[t, row] = vertex[2 * t] * (2 * directions) + vertex[2 * t + 1]
+
+
+def n_hashes(hashes):
+    """Hashes that the rotations have directions for: two a table, and more where those of one rotation are many."""
+    return hashes.n_rotations * hashes.signs.shape[2] // hashes.directions
+
+
+def keys_space(hashes):
+    """Scratch of `polytope_keys`: registers, lanes, magnitudes and a converted row; the vertices."""
+    n = n_hashes(hashes)
+    size = hashes.signs.shape[2] * LANES + 2 * LANES + n + hashes.width
+    return np.zeros(size, np.float32), np.zeros(n, np.int64)

@@ -15,6 +15,7 @@ bits alone, see `annlab/hashing/codes.py`: h = |y|^2 / 2 and slope = |y|^2 / sum
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,23 @@ from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, conve
 ROWS_IN_TILE = QUERIES_IN_TILE
 PLANES = 3  # bits in which a query's projections are weighed
 _ZERO = np.float32(0)
+
+
+class Frame(NamedTuple):
+    """What is done to a vector before it is hashed."""
+
+    metric: int
+    center: Any  # (dim,) float64
+    scale: float
+    reach: float  # the length that rows are lifted to, below 0 for no lift
+
+
+class Codes(NamedTuple):
+    """Codes of rows and the two numbers with which their distances are estimated."""
+
+    bits: Any  # (n, words) uint64
+    halves: Any  # (n,) float32
+    slopes: Any  # (n,) float32
 
 
 @kernel
@@ -49,27 +67,25 @@ def sign_bits(block, j, at, words):
 
 
 @entry
-def encode(path, vectors, metric, center, scale, reach, panels, converted, packed, zeros, sums, codes, halves,
-           slopes):  # fmt: skip
-    """Codes and estimation numbers of vectors (n, dim).
+def encode(path, vectors, frame, panels, space, codes):
+    """Codes and estimation numbers of vectors (n, dim) into `codes`, whose bits come as zeros.
 
-    panels (n_panels, width, PANEL_ROWS), where width is dim, or dim + 1 with a lift; reach < 0 for none. Scratch:
-    converted (width,), packed (width, ROWS_IN_TILE) and zeros (PANEL_ROWS,), all zeros; sums (ROWS_IN_TILE * LANES,).
-    codes (n, words) comes filled with zeros; halves and
-    slopes (n,) float32.
+    frame: a `Frame`; panels (n_panels, width, PANEL_ROWS), where width is dim, or dim + 1 with a lift; space: see
+    `encode_space`.
     """
-    n, dim, n_words = vectors.shape[0], vectors.shape[1], codes.shape[1]
+    n, dim, n_words = vectors.shape[0], vectors.shape[1], codes.bits.shape[1]
     n_panels, width = panels.shape[0], panels.shape[1]
-    x, middle, out, rows, normals = (pointer(vectors), pointer(center), pointer(converted), pointer(packed),
-                                     pointer(panels))  # fmt: skip
-    code = pointer(codes)
+    x, middle, normals, code = pointer(vectors), pointer(frame.center), pointer(panels), pointer(codes.bits)
+    zero = pointer(space)
+    norm_of = zero + PANEL_ROWS
+    rows = norm_of + ROWS_IN_TILE * LANES
+    out = rows + width * ROWS_IN_TILE
     block = float_registers(ACCUMULATORS)
     squared = np.empty(ROWS_IN_TILE)
-    zero, norm_of = pointer(zeros), pointer(sums)
     for start in range(0, n, ROWS_IN_TILE):
         n_rows = min(ROWS_IN_TILE, n - start)
         for j in range(n_rows):
-            squared[j] = lifted_row(x + (start + j) * dim, dim, metric, middle, scale, reach, out)
+            squared[j] = lifted_row(x + (start + j) * dim, dim, frame.metric, middle, frame.scale, frame.reach, out)
             for i in range(width):
                 rows[i * ROWS_IN_TILE + j] = out[i]
         for j in range(ROWS_IN_TILE):
@@ -83,8 +99,13 @@ def encode(path, vectors, metric, center, scale, reach, panels, converted, packe
                     sign_bits(block, j, p * PANEL_ROWS, code + (start + j) * n_words)
         for j in range(n_rows):
             norm = total(load(norm_of + j * LANES))
-            halves[start + j] = np.float32(0.5 * squared[j])
-            slopes[start + j] = np.float32(squared[j]) / norm if norm > _ZERO else _ZERO
+            codes.halves[start + j] = np.float32(0.5 * squared[j])
+            codes.slopes[start + j] = np.float32(squared[j]) / norm if norm > _ZERO else _ZERO
+
+
+def encode_space(width):
+    """Scratch of `encode`: zeros, sums of a tile's rows, the tile itself, and one converted row."""
+    return np.zeros(PANEL_ROWS + ROWS_IN_TILE * LANES + width * ROWS_IN_TILE + width, np.float32)
 
 
 @kernel
@@ -110,17 +131,17 @@ def weigh(projection, n_bits, n_words, planes, steps):
 
 
 @entry
-def encode_queries(path, queries, metric, center, scale, width, panels, converted, codes, projections, planes,
-                   steps):  # fmt: skip
-    """Codes and projections (q, n_panels * PANEL_ROWS) of queries (q, dim), one query at a time.
+def encode_queries(path, queries, metric, center, scale, panels, converted, words, numbers):
+    """Codes and projections of queries (q, dim), one query at a time.
 
-    A query's added coordinate is zero. converted (width,) is scratch; codes (q, words) and planes (q, PLANES * words)
-    come filled with zeros; steps (q, 2): see `weigh`.
+    panels: as above; converted (width,) is scratch, and a query's added coordinate is zero. words (q, (1 + PLANES) *
+    n_words) uint64, of zeros, receives a query's code and then its planes; numbers (q, n_panels * PANEL_ROWS + 2)
+    float32 its projections and then its steps, see `weigh`.
     """
-    dim, n_panels, n_words, n_bits = queries.shape[1], panels.shape[0], codes.shape[1], projections.shape[1]
-    q, middle, out, code, projection = (pointer(queries), pointer(center), pointer(converted), pointer(codes),
-                                        pointer(projections))  # fmt: skip
-    normals, plane, step = pointer(panels), pointer(planes), pointer(steps)
+    dim, n_panels, width, n_bits = queries.shape[1], panels.shape[0], panels.shape[1], numbers.shape[1] - 2
+    n_words = words.shape[1] // (1 + PLANES)
+    q, middle, out, code, projection, normals = (pointer(queries), pointer(center), pointer(converted), pointer(words),
+                                                 pointer(numbers), pointer(panels))  # fmt: skip
     block = float_registers(2)
     for _ in range(queries.shape[0]):
         convert_row(q, dim, metric, middle, scale, out)
@@ -138,9 +159,8 @@ def encode_queries(path, queries, metric, center, scale, width, panels, converte
             store(projection + p * PANEL_ROWS, low)
             store(projection + p * PANEL_ROWS + LANES, high)
             sign_bits(block, 0, p * PANEL_ROWS, code)
-        weigh(projection, n_bits, n_words, plane, step)
-        q, code, projection, plane, step = (q + dim, code + n_words, projection + n_bits, plane + PLANES * n_words,
-                                            step + 2)  # fmt: skip
+        weigh(projection, n_bits, n_words, code + n_words, projection + n_bits)
+        q, code, projection = q + dim, code + words.shape[1], projection + numbers.shape[1]
 
 
 @entry

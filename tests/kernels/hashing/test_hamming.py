@@ -26,9 +26,11 @@ def test_a_scan_selects_by_distance_then_row(words, n):
             for threads, some in ((1, 11), (1, 2), (3, 11)):
                 found = scan.search(queries[:some], keep, words_of, threads)
                 for i in range(some):
-                    rows = np.flatnonzero(alive[i])
+                    rows, length = np.flatnonzero(alive[i]), found.lengths[i]
                     expected = np.sort(rows[np.lexsort((rows, distances[i, rows]))][:keep])
-                    np.testing.assert_array_equal(found[i][found[i] >= 0], expected)
+                    np.testing.assert_array_equal(found.rows[i, :length], expected)
+                    np.testing.assert_array_equal(found.distances[i, :length], distances[i, expected])
+                    assert (found.rows[i, length:] == -1).all()
 
 
 def test_tables_count_differing_bits_of_two_queries_in_the_halves_of_a_byte():
@@ -49,7 +51,7 @@ def test_tables_of_long_codes_are_summed_in_sections():
     rng = np.random.default_rng(1)
     queries = rng.integers(0, 2**63, (16, 12), np.uint64)
     codes = np.vstack([~queries[0], queries[1], np.hstack([~queries[2, :4], queries[2, 4:]]), queries[3:8]])
-    found = CodeScan.build(codes).search(queries, 2, None, 1)
+    found = CodeScan.build(codes).search(queries, 2, None, 1).rows
     distances = np.bitwise_count(codes[None] ^ queries[:, None]).sum(axis=2).astype(int)
     expected = np.sort(np.argsort(distances, axis=1, kind="stable")[:, :2], axis=1)
     np.testing.assert_array_equal(found, expected)
