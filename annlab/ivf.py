@@ -1,33 +1,51 @@
-"""IVFIndex: vectors sorted into the cells of a k-means clustering; a query looks into the nearest cells only.
+"""IVFIndex: vectors sorted into the cells of a clustering; a query looks into the nearest cells only.
 
-`inverted/structure.py` describes the structure and the search, `inverted/build.py` how it is built,
-`inverted/calibration.py` how the number of cells to look into is measured.
+The idea. Vectors that are near each other mostly lie in the same cell of a k-means clustering. So keep, for every cell,
+the list of its vectors (an *inverted file*: from a cell to what lies in it), and compare a query with the vectors of
+the cells that are nearest to it. Neighbours in other cells are lost; how many, is measured.
 
-How to choose. From some ten thousand vectors to many millions it is the index to begin with: it builds fast, answers
-batches faster than anything else here, grows by appending to lists, and is the only one that is built of more vectors
-than fit into memory. Of the storages, "pq4" is the fastest from some 100,000 vectors on and can leave the vectors on
-disk; "sq8" needs little re-ranking, so take it where every neighbour counts or dimensions are few; "flat" takes
-the least memory, builds the fastest, and is the fastest for small sets and for single queries over short vectors.
+The arrays.
 
-Where it loses. Below some thousand vectors ExactIndex is as fast, and exact. With the intrinsic dimension the share of
-lists that must be probed grows: of 20,000 vectors, 1 % of the lists at 5 dimensions, 3-10 % at 15, and a third at 40,
-where little is gained over a scan of bytes (`ExactIndex(precision="int8")`); `index.calibration` says where data stand.
-Queries that are distributed otherwise than the vectors lie between the cells and tax the codes: moved off the data by
-its own spread, they lowered recall@10 to 0.94-0.98 with "flat" and "sq8", and to as little as 0.71 with "pq4", on
-sixteen made sets; `calibrate(queries)` brought back 0.95. One query at a time cannot share lists with others, and costs
-2 to 5 times as much as in a batch: there ScaNN is ahead on GloVe up to recall 0.98, and level on small sets, by our
-fixed cost of a query, some 30 microseconds.
+    centroids      (n_lists, dim)    the means of the cells
+    vectors        (n, dim)          sorted by cell, so that every list is a contiguous range of rows
+    list_offsets   (n_lists + 1,)    the rows of list l are list_offsets[l] .. list_offsets[l + 1] - 1
+    codes                            what is scanned in place of the vectors: none ("flat"), a byte for each coordinate
+                                     ("sq8"), or 4 bits for two of them ("pq4")
 
-Measured on SIFT, 500,000 x 128: microseconds a query at recall@10 0.90, 0.95 and 0.99, one thread of a busy Zen 3
-(AVX2), CPU time, the others tuned and re-ranked (`benchmarks/results/ivf-sift.json`; `python -m benchmarks ivf`):
+The search.
 
-                              batch of 1,000       one query           CPU seconds to build
-    pq4                       26    52    81       101   138   220     11-22
-    sq8                       36    46   101       130   171   324     21
-    flat                      43    48   104       208   304   830     19
-    faiss IVFFlat            181   335   795       245   394   911     47
-    faiss IVFPQFastScan      101   214   535       113   201   387     15-49
-    ScaNN                     91   127   214       150   188   307     24-45
+    def search(query, k):
+        lists = the n_probes centroids nearest to query
+        candidates = []
+        for l in lists:
+            for row in range(list_offsets[l], list_offsets[l + 1]):
+                candidates.append((distance by its code (query, row), row))
+        best = the rerank * k smallest of candidates       # "flat": the k smallest, and what rounding cannot tell apart
+        return the k smallest of (distance(query, vectors[row]), row) for row in best
+
+How many lists, and how many candidates, depends on the data and on k, so it is measured when the index is fitted, by
+searching for rows that were held out: for "auto" recall is at least `target_recall`, with 95 % confidence, for every k
+and with every filter, and it is measured again as the index grows. `index.calibration` says what was found. Where codes
+cannot reach the target, a `RecallWarning` says so, and what would.
+
+The cost. A query: n_lists + n_probes * n / n_lists distances, with n_lists about 3 sqrt(n) some multiple of sqrt(n).
+Building: n * n_lists distances, a few times. Memory: the vectors, the codes beside them, and the centroids.
+
+When to use it. From some ten thousand vectors to many millions it is the index to begin with: it builds fast, answers
+batches fast, grows by appending to lists, and is the only one that is built of more vectors than fit into memory. Of
+the storages, "pq4" is the fastest for many long vectors, and can leave these on disk; "sq8" needs little re-ranking, so
+take it where every neighbour counts or dimensions are few; "flat" takes the least memory, builds the fastest, and tells
+the nearest of near rows apart.
+
+When not. Below some thousand vectors ExactIndex is as fast, and exact. The more dimensions data really have, the more
+lists have to be probed: where `index.calibration.n_probes` is a third of them, little is gained over a scan of bytes,
+`ExactIndex(precision="int8")`. Queries that are distributed otherwise than the vectors lie between the cells: give
+`calibrate` some hundred of them. Vectors that replace each other faster than searches come are better scanned.
+
+Where to read on, in this order: `inverted/build.py` (clustering and sorting), `inverted/structure.py` (the search),
+`inverted/storage.py` and `flat_lists.py` (what is scanned; then `byte_lists.py`, `coded_lists.py`),
+`inverted/calibration.py` (from recall to parameters), `inverted/filtered.py` (filters), `inverted/drift.py` (growth),
+`kernels/inverted/` (the loops). Figures: `docs/measured.md`.
 """
 
 import dataclasses
@@ -93,8 +111,10 @@ class IVFIndex(Index):
     Memory: the vectors, 4 (cosine: 8) bytes for each, 25 for its id and state, and the centroids: `estimate_memory`.
     Time of a query: n_lists + n_probes * n / n_lists distances, and n * n_lists distances, several times, to build.
 
-    Answers do not depend on the batch or on the number of threads. A filter that leaves few rows is answered exactly;
-    if too few rows pass it in the probed lists, more lists are probed.
+    Answers do not depend on the batch or on the number of threads. With a filter as many lists are probed as it takes
+    for the same recall; one that leaves few rows, or only such as are far from the query, is answered exactly.
+
+    Warns with a `RecallWarning` where codes cannot reach `target_recall`, so that searches have to look at all vectors.
 
     References
     ----------

@@ -44,7 +44,7 @@ _REMEDIES = {
 _SCARCE = 4  # where k is more than one row in so many, searches are exact
 _LEAST_ROWS = 16  # for each of k neighbours, to measure what these need
 _FAR_QUERIES = 64
-_FAR_ROWS = 32_768  # a sample that stands for all rows where these are more
+_FAR_ROWS = 16_384  # a sample that stands for all rows where these are more
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,7 @@ def measured(structure: Searched, held_out: HeldOut, target: float, threads: int
     """Parameters with which searches reach the target on held-out queries, on every one of their groups (q,)."""
     n, n_lists, conversion = len(structure.vectors), structure.n_lists, structure.lists.conversion
     y, each = conversion.queries(held_out.queries), []
+    ranks = ranks_of_lists(structure, y, held_out.rows)
     for k in KS:
         if k > 1 and n < _LEAST_ROWS * k:
             break
@@ -210,17 +211,18 @@ def measured(structure: Searched, held_out: HeldOut, target: float, threads: int
         some = held_out.first(q, k)
         if k > held_out.rows.shape[1]:
             some = HeldOut.of_queries(some.vectors, some.metric, some.queries, k, threads=threads, alive=some.alive)
-        each.append(_measured_for(k, structure, some, y[:q], target, threads, None if groups is None else groups[:q]))
+            ranks = ranks_of_lists(structure, y[:q], some.rows)
+        own = None if groups is None else groups[:q]
+        each.append(_measured_for(k, structure, some, ranks[:q, :k], target, threads, own))
     result = Calibrations(tuple(each), n_lists)
     n_probes = result.main.n_probes
     return replace(result, far=_far(structure, y[:_FAR_QUERIES], n_probes, target)) if n_probes < n_lists else result
 
 
-def _measured_for(k: int, structure: Searched, held_out: HeldOut, y: np.ndarray, target: float, threads: int,
+def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndarray, target: float, threads: int,
                   groups: np.ndarray | None) -> Calibration:  # fmt: skip
-    """Parameters for k neighbours of the held-out queries, which y (q, dim) are too, converted."""
-    ranks, n_lists = ranks_of_lists(structure, y, held_out.rows), structure.n_lists
-    queries, q = held_out.queries, len(y)
+    """Parameters for k neighbours of the held-out queries; ranks (q, k) as in `choose_probes`."""
+    queries, q, n_lists = held_out.queries, len(ranks), structure.n_lists
     shortlist, possible = structure.lists.shortlist, _factors(k, len(structure.vectors))
     factors = sorted({shortlist(k, factor): factor for factor in reversed(possible)}.values())
     wanted = 1 - (1 - target) * (1 - structure.lists.loss)  # probes lose a part of what may be lost, codes the other

@@ -22,7 +22,7 @@ from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.heldout import HeldOut
 from annlab.core.structure import Building, Request, Scored, Structure
 from annlab.distances import Metric
-from annlab.inverted import build, calibration, drift
+from annlab.inverted import build, calibration, drift, stored
 from annlab.inverted.batch import Batch
 from annlab.inverted.build import SMALL, STORAGES
 from annlab.inverted.byte_lists import ByteLists
@@ -32,14 +32,14 @@ from annlab.inverted.drift import Age
 from annlab.inverted.filtered import Allowed
 from annlab.inverted.flat_lists import FlatLists
 from annlab.inverted.one_query import one_query
-from annlab.inverted.storage import Cells, Storage
+from annlab.inverted.storage import Storage
 from annlab.kernels import scoring
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import nearest_lists as kernels
 from annlab.kernels.inverted.candidates import capacity_for
 from annlab.kernels.simd.registers import LANES
 from annlab.kernels.tile import QUERIES_IN_TILE
-from annlab.scan.centroids import Centroids, Conversion, group_by_label
+from annlab.scan.centroids import Centroids, group_by_label
 from annlab.scan.scanner import Scanner
 
 _QUERIES_AT_ONCE = 2048
@@ -70,8 +70,7 @@ class IVFStructure(Structure):
         self.centroids = Centroids(centroids, zeros)
 
     @property
-    def takes_batches(self) -> bool:
-        """Whether threads share the lists of a batch: where these come from memory, and not from a common cache."""
+    def takes_batches(self) -> bool:  # where lists come from memory, and not from a common cache
         return len(self.vectors) * self.lists.row_bytes() > CACHED_BYTES
 
     @property
@@ -372,29 +371,11 @@ class IVFStructure(Structure):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
-        center, numbers, centroids = arrays["center"], arrays["numbers"], arrays["centroids"]
-        dim = arrays["vectors"].shape[1]
-        if center.shape != (dim,) or center.dtype != np.float64 or not np.isfinite(center).all():
-            raise ValueError(f"center {center.dtype} {center.shape} does not fit dimension {dim}")
-        if numbers.shape == (2,):  # of a version that measured neither age nor what is far away
-            numbers = np.array([*numbers, len(arrays["vectors"]), len(centroids), 1e6, len(centroids)], np.float64)
-        if numbers.shape != (6,) or not np.isfinite(numbers).all() or (numbers <= 0).any() or numbers.max() > 2**62:
-            raise ValueError(f"scale, age and reach are {numbers}")
-        if centroids.ndim != 2 or centroids.shape[1] != dim or centroids.dtype != np.float32 or not len(centroids):
-            raise ValueError(f"centroids {centroids.dtype} {centroids.shape} do not fit dimension {dim}")
-        if not np.abs(centroids).max() < 1e15:
-            raise ValueError("centroids are not finite, or too large")
-        offsets = arrays["list_offsets"]
-        if offsets.dtype != np.int64 or offsets.shape != (len(centroids) + 1,):
-            raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {len(centroids)} lists")
-        if offsets[0] != 0 or offsets[-1] != len(arrays["vectors"]) or (offsets[1:] < offsets[:-1]).any():
-            raise ValueError(f"list_offsets do not rise from 0 to {len(arrays['vectors'])}")
-        stored: type[Storage] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
-        cells = Cells(Conversion(metric, center, float(numbers[0])), centroids, offsets)
-        lists = stored.from_arrays(arrays, cells)
-        calibrated = Calibrations.from_array(arrays["calibration"], len(centroids), float(numbers[5]))
-        age = Age(int(numbers[1]), int(numbers[2]), int(numbers[3]), float(numbers[4]))
-        return cls(arrays["vectors"], centroids, arrays["list_offsets"], lists, calibrated, age)
+        cells, age, far = stored.cells_of(arrays, metric), *stored.age_of(arrays)
+        kind: type[Storage] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
+        calibrations = Calibrations.from_array(arrays["calibration"], cells.n_lists, far)
+        lists = kind.from_arrays(arrays, cells)
+        return cls(arrays["vectors"], cells.centroids, cells.offsets, lists, calibrations, age)
 
 
 def _blocks(n: int, keep: int) -> list[slice]:

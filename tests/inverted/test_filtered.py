@@ -1,0 +1,47 @@
+"""What a filter leaves of every list, and how many lists it makes a search probe."""
+
+from itertools import pairwise
+
+import hypothesis
+import numpy as np
+from hypothesis import strategies as st
+
+from annlab.common import rowsets
+from annlab.inverted.calibration import Calibration, Calibrations
+from annlab.inverted.filtered import Allowed, allowed_in_lists
+
+EACH = (Calibration(4, 1.0, 0.95, 0.96, 0.95, 100, 10), Calibration(8, 1.0, 0.95, 0.96, 0.95, 100, 100))
+MEASURED = Calibrations(EACH, 16.0)
+
+
+def allowed_by(mask: np.ndarray, offsets: np.ndarray) -> Allowed:
+    return Allowed(rowsets.pack(mask), offsets, np.zeros(len(offsets) + 20, np.float32))
+
+
+@hypothesis.given(sizes=st.lists(st.integers(0, 150), min_size=1, max_size=9), seed=st.integers(0, 99))
+def test_allowed_rows_are_counted_list_by_list(sizes: list[int], seed: int) -> None:
+    offsets = np.append(0, np.cumsum(sizes))
+    mask = np.random.default_rng(seed).random(offsets[-1]) < 0.4
+    expected = [int(mask[start:stop].sum()) for start, stop in pairwise(offsets)]
+    assert allowed_in_lists(rowsets.pack(mask), offsets).tolist() == expected
+
+
+def test_a_filter_that_thins_asks_for_the_lists_of_more_neighbours() -> None:
+    offsets = np.arange(0, 4001, 40)
+    thinned = allowed_by(np.random.default_rng(0).random(4000) < 0.1, offsets)
+    assert not thinned.goes_with_lists and thinned.lists_for_all(10, 4, MEASURED) in (8, 9)
+    assert thinned.lists_for_all(10, 40, MEASURED) >= 80, "of those that a user asks for, as many times more"
+    assert thinned.lists_for_all(100, 4, MEASURED) >= 40 - 5, "beyond what was measured, as k grows"
+
+
+def test_a_filter_that_goes_with_the_lists_is_followed_to_where_its_rows_are() -> None:
+    offsets = np.arange(0, 4001, 40)
+    mask = np.arange(4000) >= 1600  # the first forty lists are forbidden
+    allowed = allowed_by(mask, offsets)
+    assert allowed.goes_with_lists and allowed.n_lists == 60
+    assert np.isinf(allowed.half_norms[:40]).all() and not allowed.half_norms[40:].any()
+    among, outside = np.roll(np.arange(100), -50), np.arange(100)  # nearest lists first
+    near, far = allowed.ways(np.stack([among, outside]), 10, 4, MEASURED).tolist()
+    assert near == [4, 1] and far == [16, 4], "four times as many rows, as was measured for what is far"
+    few = allowed_by(np.arange(4000) >= 3800, offsets)
+    assert few.ways(outside[None], 10, 4, MEASURED)[0, 0] == 0, "most of what is allowed: all of it"
