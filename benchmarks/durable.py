@@ -117,7 +117,7 @@ def starts(folder: Path, n: int, times: int) -> list[dict[str, Any]]:
     """Seconds of a snapshot, and of starts in fresh processes: from it, and from a log."""
     rng = np.random.default_rng(1)
     records = []
-    for operations in (0, 40 * times):
+    for operations in (0, 4 * times):
         place = folder / f"start-{operations}"
         filled = ExactIndex(metric="cosine").fit(rng.standard_normal((n, DIM), np.float32))
         with DurableIndex(filled, place, snapshot_after=None) as index:

@@ -56,8 +56,9 @@ class DurableIndex(Reads):
     name : str
         Tells several indexes in one folder and database apart.
     snapshot_after : int or None
-        A snapshot is written in the background after so many operations, or as soon as the log holds more bytes of
-        vectors than the index and 64 MiB. None: only when `snapshot` is called.
+        A snapshot is written in the background after so many operations (or one for every fifty vectors, if that is
+        more), or as soon as the log holds more bytes of vectors than the index and 64 MiB. So a start never has much
+        to apply again. None: only when `snapshot` is called.
 
     Raises
     ------
@@ -82,7 +83,7 @@ class DurableIndex(Reads):
     """
 
     def __init__(self, index: Index | None, path: str | os.PathLike[str], *, database: Database | None = None,
-                 name: str = "index", snapshot_after: int | None = 20_000) -> None:  # fmt: skip
+                 name: str = "index", snapshot_after: int | None = 2_000) -> None:  # fmt: skip
         if not 0 < len(name) <= 64 or set(name) - set(_NAME) or name.startswith("."):
             raise ValueError(f"name {name!r}: at most 64 letters, digits, '-', '_' and '.', and no '.' to begin with")
         self.path, self.name = Path(path), name
@@ -335,7 +336,7 @@ class DurableIndex(Reads):
         """Begin a snapshot in the background once replaying the log would take long."""
         if self.snapshot_after is None or (self._background is not None and self._background.is_alive()):
             return
-        long = self._ops >= self._due
+        long = self._ops >= max(self._due, len(self._index) // 50)
         if long or (self._bytes > _LARGE and self._bytes > self._index.memory()["total"]):
             self._background = threading.Thread(target=self._snapshot_aside, name="annlab-snapshot", daemon=True)
             self._background.start()
