@@ -1,30 +1,35 @@
-"""BallTreeIndex: a tree of balls, one inside the other.
+"""BallTreeIndex: a tree of balls, one inside the other. For comparing, and for data whose many coordinates all vary.
 
-The rows are halved again and again across the line between two rows that are far apart, four halvings to a node, so a
-node has sixteen children. Each child has a ball around the mean of its rows (Omohundro, Five balltree construction
-algorithms, 1989). By the triangle inequality no row of a ball is nearer to a query than the distance to its center less
-its radius; a search leaves out all balls for which that exceeds the k-th distance found. The rest is as in KDTreeIndex:
-`annlab/trees/structure.py` explains the arrays, `kernels/trees/search.py` the search, `kernels/trees/build.py` the
-building.
+The idea
+--------
+Rows are halved again and again across the direction in which they extend furthest, until sixteen are left: a leaf. Each
+part has a ball around the mean of its rows (Omohundro, Five balltree construction algorithms, 1989). By the triangle
+inequality no row of a ball is nearer to a query than the distance to its center less its radius: if that exceeds the
+k-th distance found so far, none of its rows can matter.
 
-A ball is described by dim + 1 numbers and a box by 2 dim, and cuts need not follow the coordinates: they go across the
-principal direction of the rows. But a ball round a few rows is emptier than a box, so it excludes less, and that
-decides on nearly all data (50,000 rows, k = 10, CPU time of a query in a batch, us):
+    vectors  (n, dim)                   the rows in the order of the leaves
+    nodes    (n / 240, dim + 1, 16)     float32: center and radius of each of a node's sixteen children
+    rows     (n,) int32                 as in KDTreeIndex, like all else: sixteen children a node, no pointers
 
-    data                                             KDTreeIndex   BallTreeIndex   ExactIndex
-    2 dimensions, turned at random into 128          20            19              315
-    8 dimensions, turned at random into 64           77            144             65
-    50 flat clusters of 2 dimensions in 128          17            35              178
-    a curved surface in 128 dimensions               12            22              174
-    clusters of sizes 0.001 to 10, 32 dimensions     8             36              84
-    1,000 round clusters, 32 dimensions              8             100             46
-    GloVe, 50 dimensions, cosine                     759           863             61
-    Fashion-MNIST, 784 dimensions                    7228          4475            497
+The search
+----------
+That of `annlab/kdtree.py`, with another line for the bounds:
 
-So balls beat boxes only where many coordinates all vary: 1.6 times on Fashion-MNIST, 1.1 to 1.6 times on 100,000
-uniform rows of 32 dimensions, and there a scan beats both, 9 and 15 to 25 times. Take KDTreeIndex for few dimensions
-and ExactIndex for many; this tree is for comparing. scikit-learn's BallTree takes 11 to 13 times as long (100,000
-uniform rows of 8 dimensions, k = 1), 10 to 12 times in 16 dimensions and 7 to 10 times in 32 (k = 10).
+    bounds = max(0, |center - query| - radius) ** 2        # of the node's sixteen balls, rounded down
+
+The cost
+--------
+A ball is described by dim + 1 numbers and a box by 2 dim, and cuts need not follow the coordinates. But a ball around
+a few rows is emptier than a box, so it excludes less, and that decides on nearly all data: boxes win by up to ten times
+on clusters, balls by up to two where many coordinates all vary, and there a scan beats both.
+
+When to use it: to compare, or where rows vary in many coordinates and a scan takes too long. When not: take KDTreeIndex
+in few dimensions and ExactIndex in many. `docs/measured.md` has the figures.
+
+Where to read on
+----------------
+`annlab/kdtree.py` first; then `project` and `write_ball` in `kernels/trees/build.py`, and `child_bounds` in
+`kernels/trees/tree.py`: nothing else differs.
 """
 
 from collections.abc import Sequence

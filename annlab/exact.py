@@ -1,14 +1,47 @@
-"""ExactIndex: every distance is computed, O(n * dim) for a query. The answer is always right; others are judged by it.
+"""ExactIndex: every distance is computed. The answer is always right; others are judged by it.
 
-The structure is the vectors themselves, as rows of a matrix. A batch of queries is a matrix product in disguise and
-runs near the machine's rate of multiplications; a single query reads the matrix once and runs at the speed of the
-memory (`kernels/scan/batch.py` and `kernels/scan/one.py` explain how, `scan/scanner.py` why no neighbour is lost).
+The idea
+--------
+The k nearest of n vectors are found by looking at all of them. What makes that fast is that a look need not be exact:
+a rounded value with a proven error tells which few rows could be among the k nearest, and only these are measured.
 
-With `precision="int8"` a copy of the rows in bytes is scanned first, four times as fast, with a bound that proves which
-few rows have to be looked at in full (`scan/int8.py`): the same answers, to the last bit.
+    vectors     (n, dim)             the rows, as they were given
+    center      (dim,) float64       about which rows are taken, so that rounded values err little
+    codes       (n, dim) bytes       with precision="int8" only: the rows in a quarter of the memory,
+    half_norms  (n,) float32         |x|^2 / 2 of each,
+    limits      (n / 32, 3) float32  and for each panel of 32 rows its step and the largest errors
+
+The search
+----------
+In plain Python, for one query q and `slack`, the most that rounding can do to two of the values:
+
+    bound, kept = infinity, []
+    for row, x in enumerate(vectors):
+        value = |x|^2 / 2 - q.x                          # rounded; grows with the distance
+        if value <= bound:
+            kept.append((value, row))
+        if len(kept) is large:                           # forget what cannot be among the k nearest
+            bound = k-th smallest value in kept + slack
+            kept = [each for each in kept if its value <= bound]
+    return the k smallest (distance(vectors[row], q), id of row) for row in kept
+
+Many queries against many rows are a product of matrices: tiles of it stay in registers and are compared with the
+bounds there, so the matrix of distances is never written. One query reads the vectors once, at the speed of the memory.
+With "int8" the values are those of bytes, four times as many at once, and each panel has its own slack: the same
+answers, to the last bit.
+
+The cost
+--------
+n * dim multiply-adds a query, n * dim * 4 bytes (or n * dim) read by a single one. Nothing to build but the bytes.
 
 When to use it: up to some hundred thousand vectors; in batches up to millions; whenever the truth is asked for. When
-not: single queries on millions of vectors, where an approximate index reads a hundredth of them.
+not: single queries on millions of vectors, where an approximate index reads a hundredth of them. `docs/measured.md` has
+the figures.
+
+Where to read on
+----------------
+`scan/scanner.py` (why no neighbour is lost), `kernels/tile.py` and `kernels/scan/batch.py` (the tile and its bounds),
+`kernels/scan/one.py` (one query), `kernels/topk.py` (the buffer), `scan/int8.py` and `kernels/scan/int8.py` (bytes).
 """
 
 import tempfile

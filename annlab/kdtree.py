@@ -1,38 +1,54 @@
 """KDTreeIndex: a tree of boxes. Exact neighbours in few dimensions at a hundredth of a scan's cost, or less.
 
-The rows are halved again and again along the coordinate in which they extend furthest (Bentley, Multidimensional binary
-search trees, 1975), four halvings to a node, so a node has sixteen children. Each child has the smallest box around its
-rows. A search leaves out all whose box is farther away than the k-th row found. `annlab/trees/structure.py` explains
-the arrays and why a search in float32 loses nothing, `kernels/trees/search.py` the search, `kernels/trees/build.py` the
-building.
+The idea
+--------
+Rows are halved again and again along the coordinate in which they extend furthest (Bentley, Multidimensional binary
+search trees, 1975), until sixteen of them are left: a leaf. Each part has the smallest box around its rows. If that box
+is farther from a query than the k-th row found so far, none of its rows can matter. In few dimensions boxes of
+neighbours are small, and nearly all are left out.
+
+Four halvings make a node, so a node has sixteen children, and their sixteen distances are computed at once:
+
+    vectors  (n, dim)                   the rows in the order of the leaves, so that a leaf is read in one go
+    nodes    (n / 240, 2 dim, 16)       float32: lowest and highest coordinate of each of a node's sixteen children
+    rows     (n,) int32                 which row of the index each is; none after `fit`, which orders rows like leaves
+
+All leaves but the last are full. So a node's children follow from its number, and no pointer is stored.
+
+The search
+----------
+In plain Python, for one query, with `limit` the squared distance of the k-th row found so far:
+
+    def visit(node, level):
+        bounds = squared distances of the query to the node's sixteen boxes
+        for child in order of bounds:
+            if bounds[child] > limit:
+                return                                     # this one and all that are left
+            if level > 0:
+                visit(node * 16 + child, level - 1)
+            else:
+                offer the sixteen rows of the leaf node * 16 + child; limit = the k-th best so far
+
+    visit(root, height - 1)
+
+Bounds and leaves are computed in float32 and loosened by their proven error; what passes is measured by the definition.
+A search may be told to be content with less: `epsilon` leaves out more boxes, `max_leaves` stops after so many leaves.
+
+The cost
+--------
+Building is n log n. A query visits some leaves around its neighbours: a number that does not grow with n, but with the
+dimension d it does, as 2^d and more. Rows that are added become trees of their own, merged by and by
+(`trees/forest.py`), and a search visits each.
 
 When to use it: in 2 to about 16 dimensions, or more if the data vary in few directions; exact, with ties by id. When
-not: in high dimensions all rows are about equally far away, every box could hold a neighbour, and the tree degenerates
-into a scan that jumps about: `python -m benchmarks trees` prints and draws where a plain scan overtakes it. Uniform
-rows, batches, one thread, AVX2, on a busy machine (CPU time, median of interleaved rounds; the others got their queries
-sorted along a Z-curve); how many times as long the others take:
+not: in high dimensions all rows are about equally far away, every box could hold a neighbour, and the tree becomes a
+scan that jumps about: from about 12 dimensions of uniform rows on ExactIndex is faster. `python -m benchmarks trees`
+prints and draws where a plain scan overtakes it; `docs/measured.md` has the figures.
 
-    rows       dim  type     k    a query   pykdtree   nanoflann   scipy   build   pykdtree   nanoflann
-    1,000,000  2    float32  1     1.0 us   1.9        1.5                 0.14 s  1.5        4.1
-                             10    1.8 us   2.5        1.9
-    1,000,000  3    float32  1     0.9 us   2.3        2.2                 0.18 s  1.2        3.4
-                             10    1.9 us   3.2        2.9
-    1,000,000  8    float32  1     9.8 us   6.7        6.0                 0.34 s  0.6        3.1
-                             10     25 us   8.3        6.7
-    1,000,000  3    float64  1     1.4 us   2.3                    2.5     0.14 s  1.4
-                             10    2.7 us   3.3                    3.5
-
-Growing from 1,000,000 to 2,000,000 rows in 3 dimensions by portions of 1,000 rows took 1.95 times as long as one build
-of 2,000,000, by portions of 10,000 as long as one; single queries meanwhile took 1.05 times as long as of a fresh tree
-(median), queries in batches 1.7 to 1.9 times.
-
-Time of a query divided by ExactIndex's (100,000 rows, k = 10): in batches of uniform rows 0.10 in 2 dimensions, 0.28 in
-8, 0.68 in 10, 1.6 in 12, 21 in 32, so the scan wins from 12 on; for single queries from about 16 on. On clusters of at
-most 16 intrinsic dimensions the tree wins everywhere, by 4 in 8 to 48 dimensions.
-
-A filter by criteria (300,000 rows of 3 dimensions, half of them, a tenth, ... allowed anywhere; batches): nodes visited
-with `criteria` and without 6.0 and 6.9, 4.6 and 10, 2.8 and 26, 2.5 and 36; microseconds 4.5 and 5.9, 4.3 and 8.0, 3.6
-and 11, 4.0 and 8.2. Filtering the answers afterwards takes 26, 105, 984 and 6,468.
+Where to read on
+----------------
+`trees/forest.py` (the arrays, growth, criteria), `trees/structure.py` (why a search in float32 loses nothing),
+`kernels/trees/build.py` (halving), then `tree.py`, `walk.py`, `leaf.py`, `collect.py` and `search.py` beside it.
 """
 
 from collections.abc import Sequence

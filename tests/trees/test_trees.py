@@ -82,6 +82,29 @@ def test_a_budget_of_leaves_is_kept_and_spent_on_the_nearest(tree):
 
 
 @pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("kind", ["uniform", "clusters", "one long axis", "grid"])
+def test_what_costs_time_never_costs_recall(tree, kind):
+    rng = np.random.default_rng(0)
+    vectors = clustered(rng, 5000, 6) if kind == "clusters" else rng.random((5000, 6), dtype=np.float32)
+    if kind == "one long axis":
+        vectors[:, 0] *= 1000
+    elif kind == "grid":
+        vectors = np.round(4 * vectors)
+    queries = vectors[::25] + np.float32(0.01)
+    index = tree().fit(vectors)
+    exact = index.search(queries, 10)
+
+    def recall(**params):
+        found = index.search(queries, 10, **params)
+        return np.mean(found.distances <= exact.distances[:, -1:])
+
+    for name, values in (("epsilon", (3.0, 1.0, 0.3, 0.1, 0.0)), ("max_leaves", (1, 2, 4, 16, 64, 400))):
+        recalls = [recall(**{name: value}) for value in values]
+        assert recalls == sorted(recalls), f"{name} {values}: {recalls}"
+        assert recalls[-1] == 1.0
+
+
+@pytest.mark.parametrize("tree", TREES)
 @pytest.mark.parametrize("kind", ["all equal", "two values", "many copies"])
 def test_low_entropy_ends_and_is_no_slower_than_a_scan(tree, kind):
     rng = np.random.default_rng(0)
