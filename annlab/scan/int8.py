@@ -72,7 +72,7 @@ _SMALLEST = 20_000  # rows: below, everything fits into the caches and the copy 
 class ByteScanner(Scanner):
     """A scanner with a quantized copy of its vectors (n, dim).
 
-    `codes` (panels, quads, 32, 4) uint8, `terms` (panels, 2, 32) and `limits` (panels, 2) float32 are laid out as
+    `codes` (panels, quads, 32, 4) uint8, `half_norms` (panels, 32) and `limits` (panels, 3) float32 are laid out as
     `kernels/scan/int8.py` says; `byte_center` (dim,) and `exact_step` say how vectors become bytes.
     """
 
@@ -163,7 +163,8 @@ class ByteScanner(Scanner):
             parts.append(self._certified_block(queries[some], k, masks, keys, n_threads, capacity, counters[some]))
         return stack(parts)
 
-    def _certified_block(self, queries, k, masks, keys, n_threads, capacity, counters):  # type: ignore[no-untyped-def]
+    def _certified_block(self, queries: np.ndarray, k: int, masks: np.ndarray | None, keys: np.ndarray, n_threads: int,
+                         capacity: int, counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates of a block of queries; those whose bound is of no use are answered by the float32 scan."""
         ranges = pool.split(0, len(self.codes), n_threads)
         group = tile.QUERIES_IN_TILE if len(queries) >= _TILE_FROM else 1
@@ -183,7 +184,8 @@ class ByteScanner(Scanner):
             result = np.hstack([result, both])
         return result
 
-    def _scan_codes(self, packed, k, masks, first_panel, last_panel, capacity):  # type: ignore[no-untyped-def]
+    def _scan_codes(self, packed: "_PackedQueries", k: int, masks: np.ndarray | None, first_panel: int,
+                    last_panel: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Scan some panels: candidates in the packed order, and which queries were answered."""
         q, padded = len(packed.order), len(packed.ties)
         words_each, alive = 0, np.empty(0, np.uint64)

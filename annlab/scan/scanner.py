@@ -109,7 +109,8 @@ class Scanner:
             self._numbers.put(alive, numbers)
         return numbers, None
 
-    def _block(self, queries, k, numbers, masks, keys, n_threads, n, capacity):  # type: ignore[no-untyped-def]  # fmt: skip
+    def _block(self, queries: np.ndarray, k: int, numbers: np.ndarray | None, masks: np.ndarray | None,
+               keys: np.ndarray, n_threads: int, n: int, capacity: int) -> np.ndarray:  # fmt: skip
         """Candidates of a block of queries: the fast scan, again with larger buffers, at last by the definition."""
         candidates: list[np.ndarray] = []
         open_queries = np.arange(len(queries))
@@ -135,7 +136,8 @@ class Scanner:
             candidates.append(self._by_definition(queries, open_queries, k, numbers, masks, keys))
         return np.hstack(candidates)
 
-    def _scan_batch(self, queries, k, numbers, masks, start, stop, capacity):  # type: ignore[no-untyped-def]
+    def _scan_batch(self, queries: np.ndarray, k: int, numbers: np.ndarray | None, masks: np.ndarray | None,
+                    start: int, stop: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Tiles: candidates (q, m), and which queries were answered."""
         q, dim = queries.shape
         groups = -(-q // tile.QUERIES_IN_TILE)
@@ -188,7 +190,8 @@ class Scanner:
             return 2 * c * np.sqrt(squared_norms) * self.extent.largest_norm * self.scale + floor, c
         return 9 * c * squared_norms + floor, 7 * c
 
-    def _scan_single(self, queries, k, numbers, masks, start, stop, capacity):  # type: ignore[no-untyped-def]
+    def _scan_single(self, queries: np.ndarray, k: int, numbers: np.ndarray | None, masks: np.ndarray | None,
+                     start: int, stop: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """One query at a time: candidates (q, m), and which queries were answered."""
         values, rows = np.empty(capacity + PADDING, np.float32), np.empty((len(queries), capacity + PADDING), np.int32)
         low = np.empty(capacity + 2 * PADDING, np.float32)
@@ -223,7 +226,8 @@ class Scanner:
             return query, np.inf, 0.0
         return (query / norm).astype(query.dtype), 5 * c, 0.0
 
-    def _by_definition(self, queries, open_queries, k, numbers, masks, keys):  # type: ignore[no-untyped-def]
+    def _by_definition(self, queries: np.ndarray, open_queries: np.ndarray, k: int, numbers: np.ndarray | None,
+                       masks: np.ndarray | None, keys: np.ndarray) -> np.ndarray:  # fmt: skip
         """The k nearest rows themselves, for the queries that the scans did not answer."""
         result = np.full((len(queries), k), -1, np.int64)
         everything = np.arange(len(self.vectors)) if numbers is None else numbers.astype(np.int64)
@@ -262,7 +266,8 @@ class Scanner:
         np.cumsum([len(rows) for rows in found], out=limits[1:])
         return limits, np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _within(self, query, radius, numbers, words, start, stop):  # type: ignore[no-untyped-def]
+    def _within(self, query: np.ndarray, radius: float, numbers: np.ndarray | None, words: np.ndarray, start: int,
+                stop: int) -> np.ndarray:  # fmt: skip
         """Rows of start..stop-1 that may lie within the radius."""
         query, slack, slope = self._single_slack(query)
         if not np.isfinite(slack):
