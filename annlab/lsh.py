@@ -1,12 +1,56 @@
-"""LSHIndex: locality-sensitive hashing with random hyperplanes and cross-polytopes.
+"""LSHIndex: locality-sensitive hashing. Vectors become short codes, and near vectors have similar codes.
 
-hashing/codes.py      metrics become angles, angles become sign codes
-hashing/scan.py       candidates by scanning all codes         kernels/hashing/signs.py, hamming.py
-hashing/buckets.py    candidates from hash tables                   kernels/hashing/buckets.py
-hashing/keys.py       keys of two families, and what to probe     kernels/hashing/probe_order.py, rotations.py
-hashing/structure.py  the two as one structure: building, growing, storing
-hashing/tuning.py     parameters measured on held-out rows
-hashing/theory.py     what random hyperplanes and cross-polytopes promise
+Draw a plane through the middle of the data at random and ask of every vector on which side it lies. Two vectors at an
+angle theta are separated with probability theta / pi, so near ones seldom (Charikar 2002). One plane says little, 256
+say much: the number of planes that separate two vectors estimates their angle. 256 answers are 32 bytes, where a vector
+has hundreds, and comparing two codes takes a few instructions. A few candidates with the nearest codes are then scored
+with their vectors. There are two ways of finding them:
+
+    scan       compare the query's code with all codes
+    buckets    file every vector under a short key, in several tables, each with other planes, and look only where the
+               query's neighbours probably are. A key is a few signs, or which of many random directions a vector
+               points to most ("cross-polytope"), which near vectors share more often
+
+The arrays, for n vectors:
+
+    normals    (bits, dim) float32             the planes
+    center     (dim,) float64                  the middle: angles are taken about it
+    blocks     (n / 8, words, 8) uint64        scan: the codes of eight vectors side by side
+    records    (n, words + 1) uint64           buckets: a vector's code, and two numbers to estimate its distance with
+    offsets    (tables * 2^n_bits + 1,) int64  where the rows of each bucket begin
+    rows       (tables * n,) int32             the rows of all buckets
+
+A search, in plain words and in Python without its shortcuts:
+
+    code = (planes @ (query - center)) > 0
+    if scanning:
+        found = the `rerank` rows whose codes differ from the query's in the fewest bits
+    else:
+        buckets = the `n_probes` buckets whose keys the query nearly has: the smaller the projection on a plane, the
+                  more probably a neighbour lies on its other side
+        found = the `rerank` rows of these buckets with the smallest distances, estimated from codes
+    distances = [distance(query, vectors[row]) for row in found]
+    return the k smallest
+
+How many buckets and candidates are needed depends on the data, so it is measured when the index is built, for every k,
+and again when the data have changed (`index.calibration`). Behind a filter a search looks further if what it finds is
+farther away than what was measured.
+
+The cost: a scan reads n * bits / 8 bytes a query, buckets a few hundred to a few thousand records, and either one
+scores `rerank` vectors. Building takes one product of matrices (n, dim) x (dim, bits); memory is the vectors and 32
+bytes a row for scans, 32 + 4 * tables for buckets.
+
+When to use it: for single queries over 100,000 to some millions of long vectors, where building must be fast, cheap to
+repeat, and the same on every machine; to teach, since its theory is the clearest of all (`hashing/theory.py`). When
+not: in batches an exact scan of bytes is nearly as fast; below some ten thousand rows the fixed cost of a search hides
+every gain; in few dimensions a tree is exact and faster; on noise, whose neighbours are hardly nearer than other rows,
+nearly all rows become candidates. An `IVFIndex` is faster on most data that have clusters. `docs/measured.md` has the
+figures.
+
+To read on, in this order: `hashing/codes.py` (metrics become angles, angles become bits), `hashing/scan.py`,
+`hashing/keys.py` and `hashing/buckets.py`, `hashing/finders.py` (both ways behind one protocol), `hashing/tuning.py`
+(what is measured), `hashing/structure.py` (all of it together); the kernels of the same names, beginning with
+`kernels/hashing/signs.py` and `hamming.py`; `hashing/theory.py`.
 """
 
 import math
@@ -23,7 +67,7 @@ from annlab.hashing.codes import MAX_BITS
 from annlab.hashing.keys import FAMILIES
 from annlab.hashing.settings import MODES, default_bits
 from annlab.hashing.structure import LSHStructure
-from annlab.hashing.tuning import EVERYTHING, Aim
+from annlab.hashing.tuning import EVERYTHING, Aim, Tuning
 from annlab.index import Index
 
 
@@ -49,7 +93,7 @@ class LSHIndex(Index):
         lifting rows to one length.
     mode : {"auto", "scan", "buckets"}
         "auto" scans below 250,000 rows; from there on it builds both, and keeps the one whose single queries cost less
-        by what was counted on held-out rows, see the notes.
+        by what was counted on held-out rows.
     family : {"cross_polytope", "hyperplanes"}
         What keys are made of, in mode "buckets". For cross-polytopes, pairs of hashes, n_bits is even.
     n_tables, n_bits : int or "auto"
@@ -58,9 +102,10 @@ class LSHIndex(Index):
     n_probes : int or "auto"
         Buckets to look into, all tables together (mode "buckets"). Also per search.
     rerank : int or "auto"
-        Candidates to score, at least k. Also per search. "auto" for this and for `n_probes` measures, when the index is
-        built, what finds 0.9 of the ten nearest of 192 held-out rows, with a margin for chance; for k > 10 it takes
-        isqrt(k // 10) times as many. At `rerank` >= n a scan is exact.
+        Candidates to score, at least k. Also per search. "auto" for this and for `n_probes` measures what finds 0.9 of
+        the k nearest of held-out rows, with a margin for chance; where that would cost much more than an exact scan,
+        the search is one. With `rerank` >= n, and all buckets probed, a search is exact. A `RecallWarning` says if a
+        number that was given keeps the other from reaching 0.9.
     center : bool
         Whether angles are taken about the mean of the data, learned when the index is built. For `ip` no order changes.
     seed : int
@@ -78,53 +123,6 @@ class LSHIndex(Index):
     -----
     Memory: the vectors and n_bits * n_tables / 8 bytes a row (24 for cross-polytopes); buckets add 8 + 4 * n_tables
     bytes a row and 8 * 2^n_bits bytes a table. Codes, keys, probes and so candidates are the same on every machine.
-
-    *Measured* with the defaults of both modes: recall@10 of 400 queries, microseconds a query one at a time and in
-    batches; one thread of a busy Zen 3 server (AVX2), CPU time. "exact" is our own exact index with bytes:
-
-    ========================  ============  ====================  ====================
-    set                       exact         scan                  buckets
-    ========================  ============  ====================  ====================
-    SIFT, 500,000 x 128       6,605; 1,241  0.939; 1,298; 365     0.939; 807; 607
-    GloVe, 200,000 x 50       977; 211      0.921; 594; 187       0.916; 424; 228
-    Fashion, 60,000 x 784     3,946; 682    0.922; 413; 190       0.934; 523; 317
-    CNN, 50,000 x 128         721; 138      0.943; 314; 93        0.920; 297; 120
-    uniform, 100,000 x 64     678; 130      0.913; 542; 228       0.928; 704; 544
-    ========================  ============  ====================  ====================
-
-    On a Zen 4 server (AVX-512) exact search gains more than scans do: SIFT 3,190 and 335 beside scans of 818 and 239,
-    with earlier kernels.
-
-    *Families.* Cross-polytopes need fewer probes and candidates than hyperplanes: at recall 0.95, one query at a time,
-    SIFT 853 against 1,157 microseconds, CNN 350 and 492; on Fashion the two are even, 578 and 592, and on GloVe
-    hyperplanes end below 0.9. *FALCONN*, whose better family differs by set, took 5,080, 1,127 and 2,416 there with as
-    many tables, and at recall 0.9, one at a time and as one of 200: SIFT 3,535 and 3,339 (ours 702 and 522), Fashion
-    2,416 and 2,411 (494 and 311), CNN 610 and 666 (284 and 136), GloVe 992 and 824 (515 and 279).
-
-    *Beside faiss IndexLSH with refinement*, whose bits and factor were tuned too, at recall 0.9: in batches it took
-    1,271 microseconds on SIFT (a scan 340), 520 on GloVe (168), 325 on Fashion (155), 175 on CNN (75), 513 on uniform
-    noise (202). One query at a time the two are about even, 1,144 (1,102), 626 (614), 384 (353), 720 (560), and it is
-    ahead on CNN, 177 (207), by our fixed cost of a query; `benchmarks/results/lsh.json`.
-
-    *Crossover of the modes.* A scan grows with n, a bucket search more slowly, so which is cheaper depends on n and on
-    how far the neighbours are from other rows. One query at a time, buckets overtake between 100,000 and 500,000 rows
-    on the sets above, but not on noise; where rows are long and few, as in Fashion, scans stay ahead. On clusters of 20
-    intrinsic dimensions in 64 they are ahead from 100,000 rows on (362 against 462 microseconds; 683 against 1,391 at
-    400,000, exact 7,725, with earlier kernels). "auto" counts the bytes of a scan, and the candidates and probes of
-    buckets for 0.9 of the neighbours, from 250,000 rows on. In batches scans are ahead of buckets on all sets above.
-
-    *Crossover with exact search*, in batches: scans are ahead from below 50,000 rows on (CNN, Fashion), of GloVe from
-    about 200,000 on, and of noise never up to 100,000. On clusters in 64 dimensions an exact search of bytes takes 206
-    microseconds at 100,000 rows, 1,326 at 400,000, 4,383 at 1,600,000 and 11,105 at 4,000,000, a scan 115 and 403 (both
-    at recall 0.9), 923 (0.8) and 2,494 (0.72): with 512 candidates to re-rank, recall falls as clusters fill up
-    (`benchmarks/results/lsh-sizes.json`).
-
-    *Where LSH loses.* In batches it is worth little: on GloVe it is about even with our own exact search, and on
-    uniform noise, whose neighbours are hardly nearer than other rows, it loses (724 candidates are needed). One query
-    at a time on noise scans win by 1.2 and buckets lose. Data of three intrinsic dimensions need 1,024 candidates from
-    buckets for recall 0.98 and are twice as slow as scans there: take a tree. On sets of some ten thousand rows the
-    fixed cost of a query (checks, ids, exact scoring: about 0.1 ms) hides every gain. An IVFIndex answers all of these
-    sets but the noise several times as fast.
 
     References
     ----------
@@ -171,6 +169,18 @@ class LSHIndex(Index):
             n_bits=n_bits, n_probes=self.search_parameters["n_probes"](n_probes),
             rerank=self.search_parameters["rerank"](rerank), center=bool(center),
         )  # fmt: skip
+
+    @property
+    def calibration(self) -> Tuning:
+        """What was measured: `levels` with parameters and recall by k, the `target`, and for how many rows it was.
+
+        `calibration.main` is the level of k = 10. `n_rows` says how old it is: it is measured again when the index has
+        half as many rows more, and when a sample of new rows is not found as well (`n_checked`: up to which row).
+        """
+        structure = self._require_state().structure
+        if not isinstance(structure, LSHStructure):
+            raise ValueError(f"nothing was measured yet: this index has {len(self)} vectors, all scanned exactly")
+        return structure.tuning
 
     def bucket_statistics(self) -> BucketStatistics:
         """How evenly rows fall into buckets; a ValueError for an index that has none (`mode="scan"`)."""
