@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from annlab import ProductQuantizer, ScalarQuantizer
-from annlab.inverted.coded_lists import block_offsets
+from annlab.inverted.coded_lists import block_offsets, sub_dim_for
 
 
 @hypothesis.given(n=st.integers(1, 50), dim=st.integers(1, 9), seed=st.integers(0, 99))
@@ -62,6 +62,11 @@ def test_errors() -> None:
         quantizer.decode(np.full((1, 3), 16, np.uint8))
     with pytest.raises(ValueError, match="not uint8"):
         quantizer.decode(np.zeros((1, 4), np.uint8))
+
+
+def test_many_dimensions_have_few_groups() -> None:
+    assert [sub_dim_for(dim) for dim in (1, 2, 4096, 4097, 20_000)] == [2, 2, 2, 4, 10]
+    assert all(-(-dim // sub_dim_for(dim)) <= 2048 for dim in range(1, 70_000, 37))
 
 
 def test_blocks_of_lists() -> None:

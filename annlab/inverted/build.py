@@ -23,7 +23,7 @@ from annlab.common.progress import Progress
 from annlab.core.heldout import n_held_out
 from annlab.core.structure import Building
 from annlab.inverted.byte_lists import MAX_DIM, ByteLists
-from annlab.inverted.coded_lists import CodedLists
+from annlab.inverted.coded_lists import CodedLists, sub_dim_for
 from annlab.inverted.flat_lists import FlatLists
 from annlab.inverted.storage import Cells, Storage
 from annlab.kernels.simd.registers import LANES
@@ -143,7 +143,7 @@ def row_bytes(dim: int, metric: str, storage: str) -> int:
     if storage == "sq8":
         return 4 + -(-dim // 64) * 64
     if storage == "pq4":
-        return 4 + 4 * -(-dim // 16)  # groups of eight subquantizers of two dimensions
+        return 4 + 4 * -(-dim // (8 * sub_dim_for(dim)))  # groups of eight subquantizers
     return 8 if metric == "cosine" else 4
 
 

@@ -36,6 +36,7 @@ from annlab.kernels.inverted import product_codes as kernels
 from annlab.quantizers import ProductQuantizer
 from annlab.scan.centroids import half_squared_norms
 
+_MOST_GROUPS = 2048  # each takes milliseconds to learn its codewords, however few rows there are
 _FARTHEST = 1e6  # times the usual length: coordinates of residuals beyond are cut before they are encoded
 
 
@@ -80,7 +81,7 @@ class CodedLists(Storage):
         labels = cells.labels_of(rows)
         residuals = (cells.residuals(vectors[rows], labels) / lengths[labels, None]).astype(np.float32)
         seed = int(rng.integers(2**31))
-        quantizer = ProductQuantizer(seed=seed, n_threads=threads).fit(residuals)
+        quantizer = ProductQuantizer(sub_dim=sub_dim_for(vectors.shape[1]), seed=seed, n_threads=threads).fit(residuals)
         return cls.encoded(vectors, cells, quantizer, lengths, cells.are_small(vectors, norms), progress)
 
     @classmethod
@@ -192,6 +193,11 @@ class CodedLists(Storage):
         lengths = checked_numbers(arrays, "lengths", (cells.n_lists,), 0.0)
         loose, framed = checked_loose(arrays, cells), checked_flag(arrays, "framed")
         return cls(cells, quantizer, codes, terms, lengths, loose, framed)
+
+
+def sub_dim_for(dim: int) -> int:
+    """Coordinates that share a codeword: two, or more where there would be too many groups to learn codewords for."""
+    return 2 * -(-dim // (2 * _MOST_GROUPS))
 
 
 def _parts(offsets: np.ndarray, rows: int) -> Iterator[tuple[int, int]]:
