@@ -74,7 +74,8 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
     extent = Extent.of(tail, metric) if len(tail) else None
     id_map = IdMap.of_living(ids, alive)
     state = State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
-    unknown = arrays.keys() - to_arrays(state)[0].keys()
+    former = {STRUCTURE + name for name in structure_class.former}
+    unknown = arrays.keys() - to_arrays(state)[0].keys() - former
     if unknown:
         raise ValueError(f"array {min(unknown)!r} is no part of such an index")
     return state

@@ -100,6 +100,9 @@ class Structure:
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors"})
     """Names in `arrays()` whose values cannot lead a kernel astray (vectors, codes): not verified by a mapped load."""
 
+    former: ClassVar[frozenset[str]] = frozenset()
+    """Names that files of earlier versions hold, and `arrays()` no longer does."""
+
     exhaustive: ClassVar[bool] = False
     """Whether a search looks at no more rows than a scan of the allowed ones: then a selective filter is no reason to
     scan these instead."""

@@ -58,6 +58,7 @@ class IVFStructure(Structure):
     """Centroids, and rows sorted by list."""
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "rows", "halves", "scales", "codes", "terms"})
+    former: ClassVar[frozenset[str]] = frozenset({"levels"})
     builds_in_files: ClassVar[bool] = True
 
     def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Storage,
