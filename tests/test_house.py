@@ -159,7 +159,6 @@ LONG: set[str] = {
     "kernels.scan.int8.scan_bytes",
     "kernels.scan.int8.scan_bytes_one",
     "kernels.scan.int8.finish_bytes",
-    "kernels.scan.one.scan_one",
     "kernels.scoring._measured",
     "kernels.scoring.nearest_of",
     "kernels.scoring._nearest_of",

@@ -52,6 +52,7 @@ _LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, dis
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _AT_ONCE = 2**28  # coordinates that one call of a kernel reads for single queries, so that Ctrl-C is answered soon
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
+_WITHIN_CAPACITY = 4096  # rows within a radius that one call of a kernel lists
 _REMEMBERED = 2  # filters whose row numbers are kept: tombstones, and what is asked again and again
 _NO_ROWS = np.empty(0, np.int32)
 _NO_WORDS = np.empty(0, np.uint64)
@@ -193,20 +194,20 @@ class Scanner:
     def _scan_single(self, queries: np.ndarray, k: int, numbers: np.ndarray | None, masks: np.ndarray | None,
                      start: int, stop: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """One query at a time: candidates (q, m), and which queries were answered."""
-        values, rows = np.empty(capacity + PADDING, np.float32), np.empty((len(queries), capacity + PADDING), np.int32)
-        low = np.empty(capacity + 2 * PADDING, np.float32)
-        high, sums = np.empty_like(low), np.zeros(LANES, np.float32)
+        rows, hits = np.empty((len(queries), capacity + PADDING), np.int32), one.new_hits(capacity)
         lengths = np.full(len(queries), batch.OVERFLOWED, np.int64)
         for i, query in enumerate(queries):
             query, slack, slope = self._single_slack(query)
             if math.isfinite(slack):
-                lengths[i] = one.scan_one(
-                    query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code,
-                    _NO_WORDS if masks is None else masks[i], k, slack, slope, _LARGEST, values, rows[i], sums, low,
-                    high,
-                )  # fmt: skip
+                scanned = self._rows(numbers, _NO_WORDS if masks is None else masks[i], start, stop)
+                own = hits._replace(rows=rows[i])
+                lengths[i] = one.scan_one(scanned, query, one.rule_of(k, slack, slope, own), _LARGEST, own)
         usable = lengths != batch.OVERFLOWED
         return rows_found(rows, np.where(usable, lengths, 0), numbers), usable
+
+    def _rows(self, numbers: np.ndarray | None, words: np.ndarray, start: int, stop: int) -> one.Rows:
+        """Rows to scan for one query."""
+        return one.Rows(self.vectors, _NO_ROWS if numbers is None else numbers, words, start, stop, self.metric.code)
 
     def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
@@ -278,14 +279,10 @@ class Scanner:
         value = {L2: abs(radius) * radius, COSINE: radius - 1.0, INNER_PRODUCT: radius}[self.metric.code]
         bound = np.float32(min(value + slack + (slope + 2.0**-22) * abs(value), float(_LARGEST)))
         bound = np.nextafter(bound, np.float32(np.inf)) if bound < _LARGEST else bound
-        capacity, parts = 4096 + tile.PANEL_ROWS, []
-        values, rows = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
+        hits, parts = one.new_hits(_WITHIN_CAPACITY), []
         while start < stop:
-            length, start = one.scan_within(
-                query, self.vectors, _NO_ROWS if numbers is None else numbers, start, stop, self.metric.code, words,
-                bound, values, rows, np.zeros(LANES, np.float32),
-            )  # fmt: skip
-            parts.append(rows[:length].astype(np.int64))
+            length, start = one.scan_within(self._rows(numbers, words, start, stop), query, bound, hits)
+            parts.append(hits.rows[:length].astype(np.int64))
         found = np.concatenate(parts) if parts else np.empty(0, np.int64)
         return found if numbers is None else numbers[found].astype(np.int64)
 
