@@ -19,11 +19,13 @@ Threads: any number of threads may search while others write. Writers wait for e
 was current when it began. `compact` builds aside and then replays what happened meanwhile.
 """
 
+import copy
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 
@@ -32,11 +34,11 @@ from annlab.common import pool, slices, validation
 from annlab.common.progress import as_progress
 from annlab.common.results import Neighbors, RadiusNeighbors
 from annlab.common.statistics import SearchStats
-from annlab.core import compaction, snapshot, writes
+from annlab.core import compaction, snapshot, storage, writes
 from annlab.core.attributes import as_columns
 from annlab.core.builder import Builder
 from annlab.core.conditions import Condition
-from annlab.core.filters import Filter, Selection, to_ids
+from annlab.core.filters import Filter, Selection, condition_mask, to_ids
 from annlab.core.search import Search
 from annlab.core.state import State
 from annlab.core.structure import Structure
@@ -82,7 +84,7 @@ class Index:
         self._metric = get_metric(metric)
         if metric in self.metrics:
             raise ValueError(f"{type(self).__name__} does not support metric={metric!r}: {self.metrics[metric]}")
-        self._dim = None if dim is None else validation.as_integer("dim", dim, 1)
+        self._dim = self._given_dim = None if dim is None else validation.as_integer("dim", dim, 1)
         self._seed = validation.as_integer("seed", seed, 0)
         self._auto_compact = bool(auto_compact)
         self._params = params
@@ -102,8 +104,8 @@ class Index:
             float64 is kept as float64, everything else becomes float32. The array is copied.
         ids : array of n distinct non-negative integers, optional
             0..n-1 if not given.
-        attributes : mapping of names to arrays of n numbers or bools, optional
-            For `where=` in searches.
+        attributes : mapping of names to arrays of n numbers, bools or strings, optional
+            For `where=` in searches; None (or NaN) where a value is missing.
         threads : int, optional
             All CPUs that this process may use, or `ANNLAB_THREADS`, if not given.
         progress : bool or function of (what, share), optional
@@ -120,7 +122,7 @@ class Index:
         """
         sliced = slices.is_sliced(vectors)
         given = vectors if sliced else validation.as_array(vectors, "vectors")
-        array = validation.as_vectors(given, dim=self._dim)
+        array = validation.as_vectors(given, dim=self._dim, metric=self.metric)
         if not len(array):
             raise ValueError(f"fit needs a vector; to begin empty: {type(self).__name__}(dim={array.shape[1]})")
         numbers = np.arange(len(array)) if ids is None else validation.as_ids(ids, length=len(array))
@@ -147,8 +149,9 @@ class Index:
             Converted to the element type that the first vectors gave the index.
         ids : array of n distinct non-negative integers, optional
             Continued from the largest id so far if not given.
-        attributes : mapping of names to arrays of n numbers or bools
-            The same names as before.
+        attributes : mapping of names to arrays of n numbers, bools or strings
+            The names that there are, and new ones: those are missing in all rows before. Values become of the kind that
+            is there (integers, say) if nothing is lost by that, and integers become floats where floats come.
         on_duplicate : {"raise", "replace"}
             What to do about ids that are already there.
         threads : int, optional
@@ -193,11 +196,42 @@ class Index:
             If an id is not in the index; nothing is changed then.
         """
         with self._writing():
-            numbers = validation.as_ids(ids)
+            numbers = validation.as_ids(ids, ordered=True)
             rows = self._rows_of(numbers)
             if attributes is None and self._state is not None:
-                attributes = {name: column.array[rows] for name, column in self._state.columns.items()}
+                attributes = {name: column[rows] for name, column in self._state.columns.items()}
             self._append(vectors, numbers, attributes, on_duplicate="replace")
+
+    def set_attributes(self, attributes: Mapping[str, Any], ids: Any = None) -> None:
+        """Give some vectors other values of some attributes, or values of new attributes.
+
+        Parameters
+        ----------
+        attributes : mapping of names to arrays of n numbers, bools or strings
+            None (or NaN) where a value is to be missing. A new attribute is missing in all other vectors.
+        ids : array of n integers, optional
+            All vectors, in the order of `index.ids`, if not given.
+
+        Raises
+        ------
+        KeyError
+            If an id is not in the index; nothing is changed then.
+        ValueError, TypeError
+            If a value is of another kind than those that are there; nothing is changed then.
+
+        Examples
+        --------
+        >>> import annlab, numpy as np
+        >>> index = annlab.ExactIndex().fit(np.eye(3), ids=[10, 20, 30])
+        >>> index.set_attributes({"brand": ["acme", "other"]}, ids=[30, 10])
+        >>> index.select(annlab.col("brand") == "acme").tolist()
+        [30]
+        """
+        with self._write_lock:
+            state = self._require_state()
+            numbers = self.ids if ids is None else validation.as_ids(ids, ordered=True)
+            validation.no_duplicates(numbers)
+            self._state = writes.with_attributes(state, attributes, self._rows_of(numbers, state))
 
     def remove(self, ids: Any, missing: str = "raise") -> int:
         """Remove vectors by id; returns how many there were.
@@ -280,8 +314,8 @@ class Index:
     # ---- searching
 
     def search(self, queries: Any, k: int = 10, *, allowed: Any = None, excluded: Any = None,
-               where: Condition | None = None, threads: int | None = None, stats: SearchStats | None = None,
-               **params: Any) -> Neighbors:  # fmt: skip
+               where: Condition | None = None, max_distance: Any = None, threads: int | None = None,
+               stats: SearchStats | None = None, **params: Any) -> Neighbors:  # fmt: skip
         """The k nearest vectors of every query.
 
         Parameters
@@ -293,6 +327,8 @@ class Index:
             query. Ids that are not in the index are ignored.
         where : condition, optional
             On attributes, such as `annlab.col("owner") == 7`.
+        max_distance : float or array of shape (q,), optional
+            Of what was found, only what is at most so far away; inclusive, as in `search_radius`.
         threads : int, optional
         stats : SearchStats, optional
             Filled with what the search did.
@@ -314,6 +350,9 @@ class Index:
         search, single = self._prepared(queries, (allowed, excluded, where), threads, params)
         distances, ids = search.nearest(min(k, max(search.state.n_live, 1)))
         search.report(stats)
+        if max_distance is not None:
+            beyond = distances > validation.as_radii("max_distance", max_distance, len(ids), self.metric)[:, None]
+            distances, ids = np.where(beyond, distances.dtype.type(np.inf), distances), np.where(beyond, -1, ids)
         if distances.shape[1] < k:
             more = ((0, 0), (0, k - distances.shape[1]))
             distances, ids = np.pad(distances, more, constant_values=np.inf), np.pad(ids, more, constant_values=-1)
@@ -355,15 +394,16 @@ class Index:
         keep = np.arange(k + 1) != drop[:, None]
         return Neighbors(found.distances[keep].reshape(-1, k), found.ids[keep].reshape(-1, k))
 
-    def search_radius(self, queries: Any, radius: float, *, limit: int | None = None, allowed: Any = None,
+    def search_radius(self, queries: Any, radius: Any, *, limit: int | None = None, allowed: Any = None,
                       excluded: Any = None, where: Condition | None = None, threads: int | None = None,
                       stats: SearchStats | None = None, **params: Any) -> RadiusNeighbors:  # fmt: skip
         """All vectors whose distance to a query is at most `radius`, nearest first.
 
         Parameters are those of `search`, and
 
-        radius : float
-            A distance of the index's metric, inclusive.
+        radius : float or array of shape (q,)
+            A distance of the index's metric, for all queries or one each: inclusive, at least 0 but for "ip", and
+            infinite where all vectors are wanted.
         limit : int, optional
             At most so many for each query, the nearest.
 
@@ -372,10 +412,10 @@ class Index:
         RadiusNeighbors
             lims (q + 1,), distances and ids: those of query i at lims[i]:lims[i + 1].
         """
-        number = validation.as_number("radius", radius)
         limit = None if limit is None else validation.as_integer("limit", limit, 1)
         search, _ = self._prepared(queries, (allowed, excluded, where), threads, params)
-        found = search.within(number, limit)
+        radii = validation.as_radii("radius", radius, len(search.queries), self.metric)
+        found = search.within(radii, limit)
         search.report(stats)
         return found
 
@@ -392,7 +432,7 @@ class Index:
                 raise ValueError(f"this {type(self).__name__} is empty and knows no dimension: fit it, or give dim=")
             state = State.empty(self._metric, self._dim, np.float32)
         dtype = state.tail.array.dtype
-        array, single = validation.as_queries(queries, state.tail.array.shape[1], dtype)
+        array, single = validation.as_queries(queries, state.tail.array.shape[1], dtype, self.metric)
         selection = Selection(state, len(array), *chosen)
         return Search(state, array, selection, search_params, _threads(threads)), single
 
@@ -421,6 +461,12 @@ class Index:
         result.mask(state)
         return result
 
+    def select(self, where: Condition) -> np.ndarray:
+        """The ids (n,) of the vectors that fulfil a condition on attributes, in ascending order."""
+        state = self._require_state()
+        rows = state.live_rows
+        return state.by_row.array[rows[condition_mask(where, state)[rows]]]
+
     # ---- what is inside
 
     @property
@@ -432,7 +478,16 @@ class Index:
     def vectors(self, ids: Any = None) -> np.ndarray:
         """The vectors of some ids (or of `index.ids`), as they were given; KeyError for an id that is not there."""
         state = self._require_state()
-        return state.gather(state.live_rows if ids is None else self._rows_of(validation.as_ids(ids), state))
+        return state.gather(self._asked_rows(ids, state))
+
+    def attributes(self, ids: Any = None) -> dict[str, np.ndarray]:
+        """The attributes of some ids (or of `index.ids`) by name: arrays, with None where a value is missing.
+
+        A float that is missing is NaN. KeyError for an id that is not there.
+        """
+        state = self._require_state()
+        rows = self._asked_rows(ids, state)
+        return {name: column[rows].array() for name, column in state.columns.items()}
 
     def __len__(self) -> int:
         return 0 if self._state is None else self._state.n_live
@@ -489,22 +544,65 @@ class Index:
         size = f"{len(self)} x {self._dim}" if self._state is not None else "empty"
         return f"<{type(self).__name__}({settings}): {size}>"
 
+    # ---- parameters and copies, as scikit-learn and Python ask for them
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters, as they were given."""
+        return {name: self._given_dim if name == "dim" else value for name, value in self.parameters.items()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters; of an index that holds vectors only those of searches.
+
+        Raises
+        ------
+        ValueError
+            If the vectors would have to be indexed anew.
+        """
+        validation.unknown_names(params, self.get_params(), type(self).__name__)
+        fixed = [name for name in params if name not in self.search_parameters]
+        if fixed and self._state is not None:
+            raise ValueError(f"{fixed[0]} of an index that holds {len(self)} vectors cannot be changed: make another "
+                             "with type(index)(**{**index.get_params(), ...}) and fit it")  # fmt: skip
+        other = type(self)(**{**self.get_params(), **params})
+        with self._write_lock:
+            if self._state is None:
+                self._metric, self._seed, self._auto_compact = other._metric, other._seed, other._auto_compact
+                self._dim = self._given_dim = other._dim
+            self._params, self._own_search_params = other._params, None
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        return type(self)(**copy.deepcopy(self.get_params()))
+
+    def __copy__(self) -> Self:
+        return self.branch()
+
     def __reduce__(self) -> Any:
-        raise TypeError("an index is not pickled: save it to a file with save() and load it where it is needed")
+        """By the file format: what unpickles an index runs the checked load, and nothing else."""
+        return _from_bytes, (type(self), self.to_bytes())
 
     # ---- files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to one file, atomically: after a crash the old file or the new one is there, whole."""
-        snapshot.save(self._require_state(), path, **self._about)
+    def save(self, path: str | os.PathLike[str] | BinaryIO) -> None:
+        """Write the index to one file, atomically: after a crash the old file or the new one is there, whole.
+
+        `path` may also be a file that is open for writing in binary mode, which is simply written into.
+        """
+        snapshot.save(self._state, path, dim=self._dim, **self._about)
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes; `load` takes it."""
+        file = io.BytesIO()
+        self.save(file)
+        return file.getvalue()
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None) -> Self:
+    def load(cls, path: storage.Place, *, mmap: bool = False, verify: bool | None = None) -> Self:
         """Read an index from a file.
 
         Parameters
         ----------
-        path : path
+        path : path, bytes, or file that is open for reading in binary mode
         mmap : bool
             Map the file instead of reading it: starts at once, vectors are read when they are needed.
         verify : bool, optional
@@ -534,6 +632,9 @@ class Index:
             raise ValueError(f"this {type(self).__name__} has no content yet: fit or add first")
         return self._state
 
+    def _asked_rows(self, ids: Any, state: State) -> np.ndarray:
+        return state.live_rows if ids is None else self._rows_of(validation.as_ids(ids, ordered=True), state)
+
     def _rows_of(self, ids: np.ndarray, state: State | None = None) -> np.ndarray:
         state = state or self._state
         rows = np.full(len(ids), -1, np.int64) if state is None else state.ids.find(ids, state.alive.array)
@@ -545,3 +646,8 @@ class Index:
 
 def _threads(wanted: int | None) -> int:
     return pool.resolve(wanted)
+
+
+def _from_bytes(index_class: type[Index], content: bytes) -> Index:
+    """What `pickle` calls."""
+    return index_class.load(content)

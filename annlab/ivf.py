@@ -219,7 +219,7 @@ class IVFIndex(Index):
         columns = {name: values[order] for name, values in source.columns.items()}
         state = State.sealed(self._metric, structure, numbers, columns)
         if path is not None:
-            snapshot.save(state, path, **self._about)
+            snapshot.save(state, path, dim=source.vectors.shape[1], **self._about)
             stored = storage.read(path, mmap=True, verify=None)[1][snapshot.STRUCTURE + "vectors"]
             state = dataclasses.replace(state, structure=cast(IVFStructure, structure).with_vectors(stored))
         with self._compact_lock, self._write_lock:
@@ -267,7 +267,7 @@ class IVFIndex(Index):
         recall = self._params["target_recall"] if target_recall is None else _as_recall(target_recall)
         with self._compact_lock, self._write_lock:
             structure = self._structure
-            array, _ = validation.as_queries(queries, self.dim, structure.vectors.dtype)
+            array, _ = validation.as_queries(queries, self.dim, structure.vectors.dtype, self.metric)
             if not len(array):
                 raise ValueError("calibrate needs at least one query")
             state, n_threads = self._require_state(), pool.resolve(threads)

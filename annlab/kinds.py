@@ -1,6 +1,5 @@
 """All kinds of index: which there are, how one is loaded whatever its kind, and kernels compiled ahead of their use."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,12 @@ INDEX_CLASSES: tuple[type[Index], ...] = (ExactIndex, IVFIndex, KDTreeIndex, Bal
 """In the order in which tables show them."""
 
 
-def load(path: str | os.PathLike[str], *, mmap: bool = False, verify: bool | None = None) -> Index:
-    """Read an index of whatever kind from a file; parameters and errors as for `Index.load`."""
+def load(path: storage.Place, *, mmap: bool = False, verify: bool | None = None) -> Index:
+    """Read an index of whatever kind from a path, bytes or an open file; parameters and errors as for `Index.load`."""
+    path = storage.whole(path)
     kind: Any = storage.read_manifest(path).get("kind")
     if not isinstance(kind, str) or kind not in Index.kinds:
-        raise storage.CorruptIndexError(f"{path} holds an index of the unknown kind {kind!r}")
+        raise storage.CorruptIndexError(f"{storage.in_words(path)} holds an index of the unknown kind {kind!r}")
     return Index.kinds[kind].load(path, mmap=mmap, verify=verify)
 
 

@@ -92,7 +92,7 @@ def as_vectors(
     first bad row.
     """
     if slices.is_sliced(vectors):
-        return slices.joined(vectors, lambda part, what: as_vectors(part, name=what, dim=dim, dtype=dtype))
+        return slices.joined(vectors, lambda part, what: as_vectors(part, name=what, dim=dim, dtype=dtype, metric=metric))
     array = as_array(vectors, name)
     if array.dtype == object or array.dtype.kind not in "fiub":
         hint = ""

@@ -21,7 +21,7 @@ import numpy as np
 from annlab.common import slices, validation
 from annlab.common.memory import rows_at_once
 from annlab.common.progress import Progress
-from annlab.core.attributes import as_columns
+from annlab.core.attributes import Attribute, as_attribute, as_columns
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Source:
 
     vectors: np.ndarray
     ids: np.ndarray | None
-    columns: dict[str, np.ndarray]
+    columns: dict[str, Attribute]
 
 
 def are_blocks(vectors: Any) -> bool:
@@ -74,7 +74,8 @@ class _Beside:
         given = {"ids": ids, **{f"attribute {name!r}": values for name, values in attributes.items()}}
         self._names, self._has_ids = list(attributes), ids is not None
         self._iterators = {name: values for name, values in given.items() if isinstance(values, Iterator)}
-        self._parts: dict[str, list[np.ndarray]] = {name: [] for name in self._iterators}
+        self._ids: list[np.ndarray] = []
+        self._columns: dict[str, Attribute] = {}
         self._given = given
 
     def block(self, number: int, length: int) -> None:
@@ -83,18 +84,22 @@ class _Beside:
             part = next(iterator, None)
             if part is None:
                 raise ValueError(f"{name} end before block {number} of the vectors")
-            values = np.asarray(part)
-            if values.shape != (length,):
-                raise ValueError(f"{name} of block {number} have shape {values.shape} for {length} vectors")
-            self._parts[name].append(values)
+            if np.shape(part) != (length,):
+                raise ValueError(f"{name} of block {number} have shape {np.shape(part)} for {length} vectors")
+            if name == "ids":
+                self._ids.append(validation.as_ids(part, length=length))
+                continue
+            more, known = as_attribute(name, part, length), self._columns.get(name)
+            self._columns[name] = more if known is None else known.extended(name, more)
 
-    def whole(self, n: int) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    def whole(self, n: int) -> tuple[np.ndarray | None, dict[str, Attribute]]:
         """Ids and columns of all n vectors, checked."""
-        values = dict(self._given)
+        values = {**self._given, **self._columns}
         for name, iterator in self._iterators.items():
             if next(iterator, None) is not None:
                 raise ValueError(f"{name} go on behind the last block of the vectors")
-            values[name] = np.concatenate(self._parts[name])
+        if "ids" in self._iterators:
+            values["ids"] = np.concatenate(self._ids)
         ids = validation.as_ids(values["ids"], length=n) if self._has_ids else None
         if ids is not None:
             validation.no_duplicates(ids)

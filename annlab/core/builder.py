@@ -9,7 +9,7 @@ import numpy as np
 from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, rows_at_once
 from annlab.common.progress import Progress
 from annlab.core import blocks
-from annlab.core.attributes import criteria_values
+from annlab.core.attributes import Attribute, criteria_values
 from annlab.core.snapshot import require_finite
 from annlab.core.state import State
 from annlab.core.structure import Building, Structure
@@ -28,14 +28,14 @@ class Builder:
     params: dict[str, Any]
     seed: int
 
-    def build(self, vectors: np.ndarray, columns: dict[str, np.ndarray], threads: int, progress: Progress, *,
+    def build(self, vectors: np.ndarray, columns: dict[str, Attribute], threads: int, progress: Progress, *,
               owned: bool, workspace: Workspace = IN_MEMORY) -> Built:  # fmt: skip
         """A structure of vectors (n, dim) with these attributes."""
         return self.structure_class.build(vectors, self._building(columns, threads, progress, owned, workspace))
 
     def rebuild(self, state: State, rows: np.ndarray, threads: int, progress: Progress) -> Built:
         """A structure of some rows of a state; in a file again if their vectors come from one."""
-        columns = {name: column.array[rows] for name, column in state.columns.items()}
+        columns = {name: column[rows] for name, column in state.columns.items()}
         if not (self.structure_class.builds_in_files and is_mapped(state.sealed_vectors)):
             vectors = state.gather(rows)
             require_finite("vectors", vectors)  # where they were mapped, nobody has looked at them yet
@@ -51,11 +51,10 @@ class Builder:
         if state.structure is None:
             return None
         require_finite("tail", state.tail.array)
-        columns = {name: column.array for name, column in state.columns.items()}
-        building = self._building(columns, threads, lambda what, share: None, True, IN_MEMORY)
+        building = self._building(state.columns, threads, lambda what, share: None, True, IN_MEMORY)
         return state.structure.absorb(state.tail.array, building)
 
-    def _building(self, columns: dict[str, np.ndarray], threads: int, progress: Progress, owned: bool,
+    def _building(self, columns: dict[str, Attribute], threads: int, progress: Progress, owned: bool,
                   workspace: Workspace) -> Building:  # fmt: skip
         names = self.structure_class.divides_by(self.params)
         criteria = partial(criteria_values, names, columns) if names else None

@@ -26,10 +26,12 @@ def compacted(state: State, builder: Builder, threads: int, progress: Progress) 
     rows = state.live_rows
     if not len(rows):
         new = State.empty(state.metric, state.tail.array.shape[1], state.tail.array.dtype)
-        return new.with_columns({name: column.array for name, column in state.columns.items()}), rows
+        return new.with_columns({name: column[:0] for name, column in state.columns.items()}), rows
     structure, order = builder.rebuild(state, rows, threads, progress)
     rows = rows if order is None else rows[order]
-    columns = {name: column.array[rows] for name, column in state.columns.items()}
+    columns = {name: column[rows] for name, column in state.columns.items()}
+    divides_by = builder.structure_class.divides_by(builder.params)  # the structure remembers the strings' places
+    columns = {name: column if name in divides_by else column.trimmed() for name, column in columns.items()}
     return State.sealed(state.metric, structure, state.by_row.array[rows], columns), rows
 
 

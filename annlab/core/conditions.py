@@ -1,28 +1,23 @@
 """Conditions on attributes, built from columns with ordinary operators, for `where=` in searches.
 
 >>> import annlab
->>> condition = (annlab.col("owner") == 7) & ~annlab.col("private")
+>>> condition = (annlab.col("owner") == 7) & ~annlab.col("private") & annlab.col("brand").isin(["acme", "other"])
 >>> condition
-((col('owner') == 7) & ~col('private'))
+(((col('owner') == 7) & ~col('private')) & (col('brand') in ('acme', 'other')))
+
+A missing value is like NaN: it is equal to nothing, and neither smaller nor larger than anything. So of all comparisons
+only `!=` is true of it, and `~` turns each around: `~(col("owner") == 7)` is `col("owner") != 7`.
 """
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from annlab.common import validation
-
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+from annlab.core.attributes import BOOL, Attribute
+from annlab.core.comparisons import Value, compared, is_one_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,11 +48,7 @@ class AttributeColumn(Condition):
     __hash__ = None  # type: ignore[assignment]
 
     def _compared(self, symbol: str, value: Any) -> Condition:
-        if isinstance(value, np.generic):
-            value = value.item()
-        if not isinstance(value, (bool, int, float)):
-            raise TypeError(f"attributes are compared with numbers or bools, not with {value!r}")
-        return Condition((symbol, self.key, value))
+        return Condition((symbol, self.key, _as_value(value)))
 
     def __eq__(self, value: Any) -> Condition:  # type: ignore[override]
         return self._compared("==", value)
@@ -77,9 +68,28 @@ class AttributeColumn(Condition):
     def __ge__(self, value: Any) -> Condition:
         return self._compared(">=", value)
 
-    def isin(self, values: Sequence[int | float | bool]) -> Condition:
-        """The attribute is one of the values."""
-        return Condition(("in", self.key, tuple(np.asarray(values).ravel().tolist())))
+    def isin(self, values: Iterable[Value]) -> Condition:
+        """The attribute is one of the values, numbers compared exactly."""
+        if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+            raise TypeError(f"isin takes a list of values, not {values!r}")
+        if isinstance(values, np.ndarray):
+            values = values.ravel().tolist() if values.dtype.kind in "biufUT" else values.ravel()
+        return Condition(("in", self.key, tuple(map(_as_value, values))))
+
+    def is_missing(self) -> Condition:
+        """The attribute has no value."""
+        return Condition(("missing", self.key))
+
+
+def _as_value(value: Any) -> Value:
+    """A value to compare with, as Python's own."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None:
+        raise TypeError("a missing value is asked for by is_missing(), not by None")
+    if not isinstance(value, (bool, int, float, str)):
+        raise TypeError(f"attributes are compared with numbers, bools or strings, not with {value!r}")
+    return value
 
 
 def col(name: str) -> AttributeColumn:
@@ -108,31 +118,35 @@ def _spell(key: tuple[Any, ...]) -> str:
         return f"col({key[1]!r})"
     if key[0] == "~":
         return f"~{_spell(key[1])}"
+    if key[0] == "missing":
+        return f"{_spell(key[1])}.is_missing()"
     if key[0] in ("&", "|"):
         return f"({_spell(key[1])} {key[0]} {_spell(key[2])})"
     return f"({_spell(key[1])} {key[0]} {key[2]!r})"
 
 
-def evaluate(key: tuple[Any, ...], columns: dict[str, np.ndarray]) -> np.ndarray:
+def evaluate(key: tuple[Any, ...], columns: Mapping[str, Attribute]) -> np.ndarray:
     """What a condition's key says of the rows of some columns: a mask (rows,)."""
     if key[0] == "col":
-        values = _column(key[1], columns)
-        if values.dtype != bool:
-            raise TypeError(f"attribute {key[1]!r} is {values.dtype}, not bool: compare it with something")
-        return values
+        attribute = _column(key[1], columns)
+        if attribute.kind != BOOL:
+            raise TypeError(f"attribute {key[1]!r} is {attribute.kind}, not bool: compare it with something")
+        return attribute.values.array & ~attribute.missing
     if key[0] == "~":
         return ~evaluate(key[1], columns)
     if key[0] == "&":
         return evaluate(key[1], columns) & evaluate(key[2], columns)
     if key[0] == "|":
         return evaluate(key[1], columns) | evaluate(key[2], columns)
-    values = _column(key[1][1], columns)
+    name = key[1][1]
+    attribute = _column(name, columns)
+    if key[0] == "missing":
+        return attribute.missing
     if key[0] == "in":
-        return np.isin(values, key[2])
-    result: np.ndarray = _OPERATORS[key[0]](values, key[2])
-    return result
+        return is_one_of(name, attribute, key[2])
+    return compared(name, attribute, key[0], key[2])
 
 
-def _column(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+def _column(name: str, columns: Mapping[str, Attribute]) -> Attribute:
     validation.unknown_names([name], columns, "the index's attributes:")
     return columns[name]

@@ -1,17 +1,11 @@
 """Which vectors a search may return: ids, masks, compiled filters, and conditions on attributes.
 
-Every kind ends as a mask over the rows of a state, which `Index` turns into the bits that kernels read. Conditions are
-built from columns with ordinary operators:
-
->>> import annlab
->>> condition = (annlab.col("owner") == 7) & ~annlab.col("private")
->>> condition
-((col('owner') == 7) & ~col('private'))
-
-Their masks are remembered per condition, and only the rows added since are looked at again.
+Every kind ends as a mask over the rows of a state, which `Index` turns into the bits that kernels read. Masks of
+conditions (`core/conditions.py`) are remembered per condition, and only the rows added since are looked at again.
 """
 
 import weakref
+from collections.abc import Iterator, Set
 from typing import Any
 
 import numpy as np
@@ -29,7 +23,8 @@ def condition_mask(condition: Condition, state: State) -> np.ndarray:
     if known is not None and len(known) == state.n_rows:
         return known
     start = 0 if known is None else len(known)  # rows are only ever appended while the cache lives
-    new = evaluate(condition.key, {name: column.array[start:] for name, column in state.columns.items()})
+    columns = {name: column[start:] for name, column in state.columns.items()} if start else state.columns
+    new = evaluate(condition.key, columns)
     mask = new if known is None else np.concatenate([known, new])
     if len(state.cache) >= 64:
         state.cache.clear()
@@ -73,14 +68,17 @@ def _ids_mask(ids: np.ndarray, state: State) -> np.ndarray:
 
 
 def to_ids(selection: Any, state: State, name: str) -> np.ndarray:
-    """Ids from ids, or from a boolean array that follows `index.ids`."""
-    array = np.asarray(selection)
-    if array.dtype == bool:
+    """Ids from ids, in whatever holds integers, or from a boolean array that follows `index.ids`."""
+    is_list = isinstance(selection, (list, tuple))
+    if is_list and set(map(type, selection)) <= {bool, np.bool_} and len(selection):
+        selection = np.array(selection, bool)
+    if isinstance(selection, np.ndarray) and selection.dtype == bool:
+        array = selection
         if array.shape != (state.n_live,):
             raise ValueError(f"{name} is a mask of shape {array.shape}, but the index holds {state.n_live} vectors "
                              "(a mask follows index.ids)")  # fmt: skip
         return state.by_row.array[state.live_rows[array]]
-    return validation.as_ids(array, name=name)
+    return validation.as_ids(selection, name=name)
 
 
 def _one_mask(selection: Any, state: State, name: str) -> np.ndarray:
@@ -97,7 +95,9 @@ def _is_per_query(selection: Any) -> bool:
         return False
     if isinstance(selection, np.ndarray):
         return selection.ndim == 2
-    return isinstance(selection, (list, tuple)) and any(isinstance(s, Filter) or np.ndim(s) == 1 for s in selection)
+    if not isinstance(selection, (list, tuple)):
+        return False
+    return any(isinstance(s, (Filter, Condition, Set, Iterator)) or np.ndim(s) == 1 for s in selection)
 
 
 class Selection:
@@ -115,7 +115,8 @@ class Selection:
             if _is_per_query(selection):
                 if len(selection) != n_queries:
                     raise ValueError(f"{name} has {len(selection)} entries for {n_queries} queries: give one each")
-                self._each.append((selection, name == "excluded", name))
+                each = [list(one) if isinstance(one, Iterator) else one for one in selection]  # they are read again
+                self._each.append((each, name == "excluded", name))
             else:
                 mask = _one_mask(selection, state, name)
                 mask = ~mask if name == "excluded" else mask

@@ -25,6 +25,7 @@ from annlab.scan.scanner import Scanner
 _BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
 _MANY_QUERIES = 24  # for a thread: so many that whole tiles of them can be split between threads
 _SHORT_TAIL = 1024  # rows that one query is compared with sooner than a scan is prepared
+_LARGEST_RADIUS = float(np.finfo(np.float64).max)  # what structures are asked for in place of infinity
 _FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte against a scored row)
 
 
@@ -188,8 +189,8 @@ class Search:
 
     # ---- within a radius
 
-    def within(self, radius: float, limit: int | None) -> RadiusNeighbors:
-        """All vectors within `radius` (inclusive) of every query, by (distance, id); the `limit` nearest of them."""
+    def within(self, radii: np.ndarray, limit: int | None) -> RadiusNeighbors:
+        """All vectors within radius radii[i] (inclusive) of query i, by (distance, id); the `limit` nearest of them."""
         q = len(self.queries)
         inner = self.threads if q < self.threads else 1
         parts = pool.split(0, q, self.threads if q >= self.threads else 1)
@@ -198,7 +199,7 @@ class Search:
             found = []
             for i in range(start, stop):
                 pool.check()
-                found.append(self._within_of_one(i, radius, limit, inner))
+                found.append(self._within_of_one(i, float(radii[i]), limit, inner))
             return found
 
         found = [pair for part in pool.run(work, parts, self.threads) for pair in part]
@@ -210,6 +211,7 @@ class Search:
 
     def _within_of_one(self, i: int, radius: float, limit: int | None, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and ids for query i."""
+        finite = min(max(radius, -_LARGEST_RADIUS), _LARGEST_RADIUS)
         state, query = self.state, np.ascontiguousarray(self.queries[i : i + 1])
         mask = self.selection.mask(i, i + 1)
         if mask is not None and mask.ndim == 2:
@@ -218,10 +220,10 @@ class Search:
         rows = []
         if state.structure is not None and state.n_sealed:
             request = self._request(i, i + 1, sealed, n_threads)
-            rows.append(state.structure.search_radius(query, radius, request)[1])
+            rows.append(state.structure.search_radius(query, finite, request)[1])
         if len(state.tail.array):
             counters = self.counters[i : i + 1]
-            rows.append(state.tail_scanner.search_radius(query, radius, tail, n_threads, counters)[1] + state.n_sealed)
+            rows.append(state.tail_scanner.search_radius(query, finite, tail, n_threads, counters)[1] + state.n_sealed)
         candidates = np.concatenate(rows) if rows else np.empty(0, np.int64)
         distances, ids = _nothing_found(1, len(candidates))
         if len(candidates):

@@ -5,13 +5,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from annlab.common import rowsets
 from annlab.common.memory import is_mapped
 from annlab.core import storage
+from annlab.core.attributes import Attribute
 from annlab.core.column import Column
 from annlab.core.ids import IdMap
 from annlab.core.state import State
@@ -20,14 +22,15 @@ from annlab.distances import Metric
 from annlab.scan.points import Extent
 
 _ROWS_AT_ONCE = 8192
-STRUCTURE, _ATTRIBUTE = "structure.", "attribute."  # beginnings of arrays' names
+STRUCTURE = "structure."  # the beginning of arrays' names
+_PARTS = ("attribute", "missing", "strings", "string_ends")  # of an attribute: "strings.brand"
 
 
 def to_arrays(state: State) -> tuple[dict[str, np.ndarray], set[str]]:
     """All arrays of a state by name, and the names of those that are bulk (see core/storage.py)."""
     arrays = {"ids": state.by_row.array, "alive": rowsets.pack(state.alive.array), "tail": state.tail.array}
     for name, column in state.columns.items():
-        arrays[_ATTRIBUTE + name] = column.array
+        arrays |= {f"{part}.{name}": array for part, array in column.arrays().items()}
     bulk = {"tail"}
     if state.structure is not None:
         arrays |= {STRUCTURE + name: array for name, array in state.structure.arrays().items()}
@@ -63,11 +66,7 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
     living = np.sort(ids[alive])
     if len(living) and (living[0] < 0 or (living[1:] == living[:-1]).any()):
         raise ValueError("ids are negative or occur twice")
-    columns = {}
-    for name, values in arrays.items():
-        if name.startswith(_ATTRIBUTE):
-            _require(name, values, values.dtype, (n,))
-            columns[name.removeprefix(_ATTRIBUTE)] = Column(values)
+    columns = {name: Attribute.from_arrays(name, parts, n) for name, parts in _attributes(arrays).items()}
     absent = [name for name in structure_class.divides_by(params) if name not in columns]
     if absent:
         raise ValueError(f"rows are divided by attribute {absent[0]!r}, which is not there, only {sorted(columns)}")
@@ -90,6 +89,16 @@ def require_finite(name: str, vectors: np.ndarray) -> None:
             raise ValueError(f"array {name!r} must be finite, but row {row} is not: the file is damaged")
 
 
+def _attributes(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of every attribute: their parts by name."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for full_name, array in arrays.items():
+        part, dot, name = full_name.partition(".")
+        if dot and part in _PARTS:
+            found.setdefault(name, {})[part] = array
+    return found
+
+
 def memory(state: State | None) -> dict[str, int]:
     """Bytes of every array of a state, and the sums of those in memory and of those that are mapped from a file."""
     if state is None:
@@ -105,11 +114,17 @@ def _require(name: str, array: np.ndarray, dtype: Any, shape: tuple[int, ...]) -
         raise ValueError(f"array {name!r} is {array.dtype} {array.shape}, but should be {np.dtype(dtype)} {shape}")
 
 
-def save(state: State, path: str | os.PathLike[str], **about: Any) -> None:
-    """Write a state to a file; `about` the index: its kind, parameters and the version of the library."""
+def save(state: State | None, path: str | os.PathLike[str] | BinaryIO, *, dim: int | None, **about: Any) -> None:
+    """Write a state to a file; `about` the index: its kind, parameters and the version of the library.
+
+    None is the state of an index that was never filled, of which only `dim` may be known.
+    """
+    if state is None:
+        storage.write(path, about | {"dim": dim, "dtype": None, "rows": 0, "vectors": 0}, {}, ())
+        return
     arrays, bulk = to_arrays(state)
     manifest = about | {
-        "dim": state.tail.array.shape[1],
+        "dim": dim,
         "dtype": state.tail.array.dtype.name,
         "rows": state.n_rows,
         "vectors": state.n_live,
@@ -130,7 +145,7 @@ def content_hash(state: State | None, **about: Any) -> str:
 class Stored(NamedTuple):
     """What a file holds, before it is believed."""
 
-    path: str | os.PathLike[str]
+    path: str | Path
     manifest: dict[str, Any]
     arrays: dict[str, np.ndarray]
     look_at_vectors: bool
@@ -143,13 +158,19 @@ class Stored(NamedTuple):
                 f"{self.path} holds a {manifest['kind']}, not a {kind}: use annlab.load(path)"
             )
         dim, dtype = manifest["dim"], manifest["dtype"]
-        if dtype not in ("float32", "float64") or type(dim) is not int or not 1 <= dim < 2**31:
+        if dtype is None and dim is None:
+            return {**manifest["parameters"], "dim": None}
+        if dtype not in (None, "float32", "float64") or type(dim) is not int or not 1 <= dim < 2**31:
             raise ValueError(f"dimension {dim!r} and dtype {dtype!r}")
         return {**manifest["parameters"], "dim": dim}
 
-    def state(self, metric: Metric, structure_class: type[Structure], params: dict[str, Any]) -> State:
-        """The state of the file, for an index with these parameters."""
+    def state(self, metric: Metric, structure_class: type[Structure], params: dict[str, Any]) -> State | None:
+        """The state of the file, for an index with these parameters; None if it was never filled."""
         manifest = self.manifest
+        if manifest["dtype"] is None:
+            if self.arrays or manifest["rows"] != 0 or manifest["vectors"] != 0:
+                raise ValueError(f"no element type for {manifest['rows']} rows and {len(self.arrays)} arrays")
+            return None
         dtype = np.dtype(manifest["dtype"])
         state = from_arrays(self.arrays, metric, structure_class, params, manifest["dim"], dtype, self.look_at_vectors)
         named = manifest.get("attributes", list(state.columns))  # older files do not name them
@@ -161,9 +182,10 @@ class Stored(NamedTuple):
 
 
 @contextmanager
-def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> Iterator[Stored]:
+def read(place: storage.Place, mmap: bool, verify: bool | None) -> Iterator[Stored]:
     """What a file holds; whatever is found wrong with it while it is used becomes a CorruptIndexError."""
-    stored = Stored(path, *storage.read(path, mmap, verify), look_at_vectors=not mmap or bool(verify))
+    path = storage.in_words(place)
+    stored = Stored(path, *storage.read(place, mmap, verify), look_at_vectors=not mmap or bool(verify))
     try:
         yield stored
     except storage.CorruptIndexError:

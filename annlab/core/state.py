@@ -4,7 +4,7 @@
     vectors   the sealed structure   the tail: rows added since, scanned exactly
     ids       by_row, int64          (and the runs that find a row by its id, see core/ids.py)
     alive     False: a tombstone; the row stays until the index is compacted
-    columns   attributes, one value per row
+    columns   attributes, one value per row (core/attributes.py)
 
 A writer builds the next state and publishes it by assigning one reference; whoever still reads the old one is not
 disturbed. What grows is kept in `Column`s, which append without copying what is there.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from annlab.common import rowsets
+from annlab.core.attributes import Attribute
 from annlab.core.column import Column
 from annlab.core.ids import IdMap
 from annlab.core.structure import Structure
@@ -36,7 +37,7 @@ class State:
     by_row: Column
     ids: IdMap
     alive: Column
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, Attribute] = field(default_factory=dict)
     cache: dict[Any, np.ndarray] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -47,16 +48,19 @@ class State:
                    Column(np.empty(0, bool)))  # fmt: skip
 
     @classmethod
-    def sealed(cls, metric: Metric, structure: Structure, ids: np.ndarray, columns: dict[str, np.ndarray]) -> "State":
+    def sealed(cls, metric: Metric, structure: Structure, ids: np.ndarray, columns: dict[str, Attribute]) -> "State":
         """All rows in a structure; ids and columns in the order of its rows."""
         vectors = structure.vectors
         return cls(metric, structure, Column(np.empty((0, vectors.shape[1]), vectors.dtype)), None, Column(ids),
-                   IdMap(ids), Column(np.ones(len(ids), bool)),
-                   {name: Column(values) for name, values in columns.items()})  # fmt: skip
+                   IdMap(ids), Column(np.ones(len(ids), bool)), columns)  # fmt: skip
 
-    def with_columns(self, columns: dict[str, np.ndarray]) -> "State":
-        """This state, which has no rows, with the names and types of these columns."""
-        return replace(self, columns={name: Column(values[:0].copy()) for name, values in columns.items()})
+    def with_columns(self, columns: dict[str, Attribute]) -> "State":
+        """This state with other attributes."""
+        result = replace(self, columns=columns, cache={})
+        for name in ("n_live", "largest_id"):
+            if name in self.__dict__:
+                result.__dict__[name] = self.__dict__[name]
+        return result
 
     # ---- what is there
 
@@ -147,7 +151,7 @@ class State:
 
     # ---- the next state
 
-    def appended(self, ids: np.ndarray, vectors: np.ndarray, attributes: dict[str, np.ndarray]) -> "State":
+    def appended(self, ids: np.ndarray, vectors: np.ndarray, attributes: dict[str, Attribute]) -> "State":
         """Rows added to the tail, alive."""
         by_row = self.by_row.extended(ids)
         alive = self.alive.extended(np.ones(len(ids), bool))
@@ -159,7 +163,7 @@ class State:
             by_row=by_row,
             ids=self.ids.extended(by_row.array, alive.array),
             alive=alive,
-            columns={name: column.extended(attributes[name]) for name, column in self.columns.items()},
+            columns={name: column.extended(name, attributes[name]) for name, column in self.columns.items()},
             cache=dict(self.cache),  # masks of the rows so far stay right
         )
         # known without looking at all rows again
@@ -195,17 +199,23 @@ class State:
             by_row=by_row,
             ids=IdMap.of_living(by_row.array, alive.array),
             alive=alive,
-            columns={name: Column(ordered(column.array)) for name, column in self.columns.items()},
+            columns={name: column[ordered(np.arange(self.n_rows))] for name, column in self.columns.items()},
             cache={},
         )
 
     def replayed(self, before: "State", now: "State", rows: np.ndarray) -> "State":
-        """This state, built over `rows` of `before`, after what was written between `before` and `now`."""
+        """This state, built over `rows` of `before`, after what was written between `before` and `now`.
+
+        Attributes may have changed, been widened, or been added for all rows.
+        """
         died = ~now.alive.array[rows]
         state = self.without(np.flatnonzero(died)) if died.any() else self
+        changed = any(now.columns.get(name) is not column for name, column in before.columns.items())
+        if changed or len(now.columns) != len(before.columns):
+            state = state.with_columns({name: column[rows] for name, column in now.columns.items()})
         later = np.arange(before.n_rows, now.n_rows)
         later = later[now.alive.array[later]]
         if len(later):
-            columns = {name: column.array[later] for name, column in now.columns.items()}
+            columns = {name: column[later] for name, column in now.columns.items()}
             state = state.appended(now.by_row.array[later], now.gather(later), columns)
         return state

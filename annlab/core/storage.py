@@ -18,6 +18,7 @@ says.
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import struct
@@ -46,13 +47,20 @@ _MISTAKEN_FOR = {
 }
 
 
+Place = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""Where an index lies: a path, bytes, or an open binary file."""
+
+
 class CorruptIndexError(ValueError):
     """A file is damaged, incomplete, or no annlab index; the message says what is wrong with it."""
 
 
-def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
+def write(path: str | os.PathLike[str] | BinaryIO, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
           bulk: Collection[str]) -> None:  # fmt: skip
-    """Write an index file, durably and atomically (see `atomic.py`); an OSError where there can be none."""
+    """Write an index file, durably and atomically (see `atomic.py`), or into a file that is open.
+
+    An OSError where there can be no file.
+    """
     contents = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     contents = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in contents.items()}
     entries = {
@@ -71,19 +79,53 @@ def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays: Map
         offset += _aligned(array.nbytes)
     text = json.dumps({**manifest, "arrays": entries}, allow_nan=False).encode()
     header = _HEADER.pack(MAGIC, FORMAT_VERSION, 0, len(text), hashlib.sha256(text).digest())
-    with atomic.replacing(path, MAGIC) as file:
+    with _written(path) as file:
         _write_padded(file, header + text)
         for array in contents.values():
             _write_padded(file, _bytes_of(array).data)
 
 
-def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+@contextlib.contextmanager
+def _written(path: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+    """The file to write into."""
+    if isinstance(path, (str, os.PathLike)):
+        with atomic.replacing(path, MAGIC) as file:
+            yield file
+    elif not hasattr(path, "write") or hasattr(path, "encoding"):  # text files have one
+        raise TypeError(f"an index is written to a path or a file that is open in binary mode, not to {path!r}; "
+                        "index.to_bytes() gives bytes")  # fmt: skip
+    else:
+        yield path
+
+
+def whole(place: Place) -> Place:
+    """What can be read more than once: the rest of an open file as bytes, anything else as it is."""
+    if isinstance(place, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return place
+    if not hasattr(place, "read"):
+        raise TypeError(f"an index is read from a path, bytes or an open file, not from {place!r}")
+    content = place.read()
+    if not isinstance(content, bytes):
+        raise TypeError(f"{place!r} gives {type(content).__name__}, not bytes: open it in binary mode")
+    return content
+
+
+def in_words(place: Place) -> str | Path:
+    """What messages call it."""
+    if isinstance(place, (str, os.PathLike)):
+        return Path(place)
+    return f"the file in {len(place)} bytes" if isinstance(place, (bytes, bytearray, memoryview)) else repr(place)
+
+
+def read(place: Place, mmap: bool, verify: bool | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read an index file: its manifest and its arrays, which are private copies or copy-on-write maps.
 
     `verify` None verifies everything when reading, and all but bulk when mapping.
     """
-    source = Path(path)
-    with _opened(source) as (file, size):  # opened once: whoever replaces the file meanwhile does not disturb
+    place, source = whole(place), in_words(place)
+    if mmap and not isinstance(place, (str, os.PathLike)):
+        raise ValueError("mmap=True needs the path of a file; what was given is in memory already")
+    with _opened(place) as (file, size):  # opened once: whoever replaces the file meanwhile does not disturb
         manifest, start = _read_manifest(file, size, source)
         entries = _check_entries(manifest.pop("arrays", None), size - start, source)
         mapped = np.asarray(np.memmap(file, np.uint8, mode="c")) if mmap else None
@@ -105,21 +147,25 @@ def read(path: str | os.PathLike[str], mmap: bool, verify: bool | None) -> tuple
     return manifest, arrays
 
 
-def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of an index file alone."""
-    with _opened(Path(path)) as (file, size):
-        return _read_manifest(file, size, Path(path))[0]
+def read_manifest(place: Place) -> dict[str, Any]:
+    """The manifest of an index file alone; of an open file, `whole` gives what can be read again."""
+    with _opened(place) as (file, size):
+        return _read_manifest(file, size, in_words(place))[0]
 
 
 @contextlib.contextmanager
-def _opened(source: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _opened(place: Place) -> Iterator[tuple[BinaryIO, int]]:
     """An ordinary file and its size. What is none is refused before it is opened: a pipe would wait for a writer."""
-    atomic.refuse_other_kinds(source, os.stat(source))
-    with open(source, "rb") as file:
+    if not isinstance(place, (str, os.PathLike)):
+        content = whole(place)
+        yield io.BytesIO(content), len(content)  # type: ignore[arg-type]
+        return
+    atomic.refuse_other_kinds(Path(place), os.stat(place))
+    with open(place, "rb") as file:
         yield file, os.fstat(file.fileno()).st_size
 
 
-def _read_into(file: BinaryIO, raw: np.ndarray, check: bool, source: Path) -> str:
+def _read_into(file: BinaryIO, raw: np.ndarray, check: bool, source: str | Path) -> str:
     """Fill an array of bytes from a file, by chunks, and return the hash of what was read, if it is to be checked."""
     digest = hashlib.sha256()
     for start in range(0, len(raw), _CHUNK):
@@ -131,7 +177,7 @@ def _read_into(file: BinaryIO, raw: np.ndarray, check: bool, source: Path) -> st
     return digest.hexdigest()
 
 
-def _read_manifest(file: BinaryIO, size: int, source: Path) -> tuple[dict[str, Any], int]:
+def _read_manifest(file: BinaryIO, size: int, source: str | Path) -> tuple[dict[str, Any], int]:
     head = file.read(_HEADER.size)
     if head[: len(MAGIC)] != MAGIC:
         for beginning, what in _MISTAKEN_FOR.items():
@@ -184,7 +230,7 @@ class _Entry(NamedTuple):
     bulk: bool
 
 
-def _check_entries(entries: Any, size: int, source: Path) -> dict[str, _Entry]:
+def _check_entries(entries: Any, size: int, source: str | Path) -> dict[str, _Entry]:
     """The manifest's description of the arrays, every number of it checked against the size of the file."""
     if not isinstance(entries, dict):
         raise CorruptIndexError(f"{source}: the manifest lists no arrays")

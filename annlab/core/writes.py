@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from annlab.common import validation
-from annlab.core.attributes import as_columns, criteria_values, same_names
+from annlab.core.attributes import Attribute, as_columns, criteria_values, with_names
 from annlab.core.state import State
 from annlab.distances import Metric
 
@@ -19,7 +19,7 @@ def appended(state: State | None, metric: Metric, dim: int | None, vectors: Any,
     Raises a ValueError or TypeError if anything is unusable; `on_duplicate` is "raise" or "replace".
     """
     dtype = None if state is None or not state.n_rows else state.tail.array.dtype
-    array = validation.as_vectors(vectors, dim=dim, dtype=dtype)
+    array = validation.as_vectors(vectors, dim=dim, dtype=dtype, metric=metric.name)
     if state is None or (dtype is None and state.tail.array.dtype != array.dtype):
         state = State.empty(metric, array.shape[1], array.dtype)
     first = state.largest_id + 1 if ids is None else 0
@@ -28,9 +28,9 @@ def appended(state: State | None, metric: Metric, dim: int | None, vectors: Any,
     columns = as_columns(attributes, len(array))
     if criteria:
         criteria_values(criteria, columns, slice(0))  # are they there?
-    if not state.n_rows and not state.columns:
-        state = state.with_columns(columns)
-    same_names(columns, state.columns)
+    together = with_names(state.columns, columns, state.n_rows)
+    if len(together) > len(state.columns):
+        state = state.with_columns(together)
     if state.n_rows + len(array) > validation.MAX_ROWS:
         raise ValueError(f"{state.n_rows} + {len(array)} rows exceed {validation.MAX_ROWS}: compact, or split")
     present = rows_present(state, numbers)
@@ -41,6 +41,15 @@ def appended(state: State | None, metric: Metric, dim: int | None, vectors: Any,
                              'use update, or add(..., on_duplicate="replace")')  # fmt: skip
         state = state.without(present)
     return numbers, state.appended(numbers, array, columns) if len(array) else state
+
+
+def with_attributes(state: State, attributes: Mapping[str, Any], rows: np.ndarray) -> State:
+    """The state in which some rows have other values of some attributes, or of new ones; checked first."""
+    columns = dict(state.columns)
+    for name, new in as_columns(attributes, len(rows)).items():
+        known = columns.get(name)
+        columns[name] = (Attribute.all_missing(state.n_rows) if known is None else known).replaced(name, rows, new)
+    return state.with_columns(columns)
 
 
 def rows_present(state: State | None, ids: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from annlab.distances import Metric
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 
 _LARGEST = np.finfo(np.float32).max
+_FAINT, _MAGNIFIED = 2.0**-450, 2.0**600
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ def _converted(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndar
     """Rows in float64 as scans see them before centring, and the norms of the rows."""
     rows = vectors.astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    faint = norms < _FAINT
+    if faint.any():  # squares underflow: measure what is magnified
+        some = rows[faint] * _MAGNIFIED
+        norms[faint] = np.sqrt(np.einsum("ij,ij->i", some, some)) / _MAGNIFIED
     if metric.code == COSINE:
         rows /= np.where(norms > 0, norms, 1.0)[:, None]
     return rows, norms

@@ -222,7 +222,7 @@ class Scanner:
             return query, floor if norm + largest < 3e18 else np.inf, 4 * c
         if self.metric.code == INNER_PRODUCT:
             fits = norm * largest < 1e37 and largest < 1e18
-            return query, 2 * c * norm * largest + floor if fits else np.inf, c
+            return query, 2 * c * norm * largest + floor * (1 + largest + norm) if fits else np.inf, c
         if norm == 0 or smallest < 1e-15 or largest > 1e18:
             return query, np.inf, 0.0
         return (query / norm).astype(query.dtype), 5 * c, 0.0
@@ -277,7 +277,7 @@ class Scanner:
                 rows = rows[rowsets.unpack(words, len(self.vectors))[rows]]
             return rows if numbers is None else numbers[rows].astype(np.int64)
         value = {L2: abs(radius) * radius, COSINE: radius - 1.0, INNER_PRODUCT: radius}[self.metric.code]
-        bound = np.float32(min(value + slack + (slope + 2.0**-22) * abs(value), float(_LARGEST)))
+        bound = np.float32(max(min(value + slack + (slope + 2.0**-22) * abs(value), float(_LARGEST)), -float(_LARGEST)))
         bound = np.nextafter(bound, np.float32(np.inf)) if bound < _LARGEST else bound
         hits, parts = one.new_hits(_WITHIN_CAPACITY), []
         while start < stop:
