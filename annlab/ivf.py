@@ -204,7 +204,8 @@ class IVFIndex(Index):
             raise IsADirectoryError(f"{path} is a folder; an index is one file")
         folder = None if path is None else Path(path).absolute().parent
         workspace = Workspace.in_files(folder, None if max_memory is None else as_bytes("max_memory", max_memory))
-        source = blocks.read(vectors, ids, attributes, self._dim, workspace.folder, as_progress(progress))
+        source = blocks.read(vectors, ids, attributes, self._dim, workspace.folder, as_progress(progress),
+                             self.metric)  # fmt: skip
         check_limit(workspace, source.vectors, self.metric, self._params)
         structure, order = self._builder.build(
             source.vectors,

@@ -22,6 +22,10 @@ round draws several at once and then updates D^2 for all of them by tiles (as k-
 A cluster that loses all its points is put on the farthest point of the cluster with the largest error. For `cosine`
 points are normalised, and centroids are too, after every iteration (spherical k-means).
 
+All this is done in float32 about the mean of the points, which is fine enough to find the clusters. For data of float64
+the centers are then made the means of their points in float64, and points are given to the nearest of them by the one
+definition of a distance (`kernels/distance.py`).
+
 When to use it: to partition vectors into compact cells (IVFIndex), to learn codebooks (ProductQuantizer), to summarise.
 When not: for clusters that are not round, or whose number is unknown.
 """
@@ -33,9 +37,13 @@ import numpy as np
 
 from annlab.common import pool, validation
 from annlab.common.progress import Progress, as_progress
+from annlab.common.statistics import N_COUNTERS
 from annlab.distances import get_metric
+from annlab.kernels import distance as distance_kernels
 from annlab.kernels import kmeans as kernels
+from annlab.kernels import scoring
 from annlab.scan.centroids import Centroids, Conversion, group_by_label, half_squared_norms
+from annlab.scan.scanner import Scanner
 
 _SEEDING_SAMPLE = 16  # points per cluster that seeds are drawn from
 _FIRST_SAMPLE = 64  # points per cluster of the first nested sample: with 16, centroids fit the sample, not the data
@@ -164,7 +172,7 @@ class KMeans:
 
     Attributes
     ----------
-    cluster_centers_ : (n_clusters, dim) float32
+    cluster_centers_ : (n_clusters, dim), float64 if the vectors are float64, else float32
     labels_ : (n,) int32
         The cluster of every vector given to `fit`.
     inertia_ : float
@@ -182,7 +190,7 @@ class KMeans:
     Notes
     -----
     Follows scikit-learn's conventions (`get_params`, `fit`, `predict`, `transform`, `score`), so it works in pipelines,
-    without importing scikit-learn. Vectors may be float64 and are centred in float64; centroids are float32.
+    without importing scikit-learn.
 
     Examples
     --------
@@ -216,7 +224,7 @@ class KMeans:
         iterations = validation.as_integer("max_iterations", self.max_iterations, 1)
         tolerance = validation.as_number("tolerance", self.tolerance, 0.0)
         metric = get_metric(validation.as_choice("metric", self.metric, ("l2", "cosine")))
-        vectors = validation.as_vectors(X)
+        vectors = validation.as_vectors(X, metric=metric.name)
         if len(vectors) < k:
             raise ValueError(f"n_clusters={k} needs at least {k} vectors, but there are {len(vectors)}: "
                              "give more vectors, or ask for fewer clusters")  # fmt: skip
@@ -228,8 +236,12 @@ class KMeans:
         training = train(conversion.points(vectors[rows]), k, rng, normalized=metric.name == "cosine",
                          max_iterations=iterations, tolerance=tolerance, n_threads=pool.resolve(self.threads),
                          progress=as_progress(self.progress))  # fmt: skip
-        self._conversion, self._centroids = conversion, Centroids(training.centroids)
-        self.cluster_centers_ = (training.centroids / conversion.scale + conversion.center).astype(np.float32)
+        self._conversion, self._centroids, self._is_exact = conversion, Centroids(training.centroids), False
+        self._centers = training.centroids.astype(np.float64) / conversion.scale + conversion.center
+        if vectors.dtype == np.float64:
+            self._is_exact = True
+            self._centers = self._means_in_float64(vectors[rows])
+        self.cluster_centers_ = self._centers.astype(vectors.dtype)
         self.history_, self.n_iter_, self.n_features_in_ = training.history, len(training.history), vectors.shape[1]
         self.labels_, squares = self._assign(vectors)
         self.inertia_ = float(squares.sum())
@@ -237,6 +249,9 @@ class KMeans:
 
     def _assign(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels and squared distances of vectors."""
+        if self._is_exact:
+            labels, distances = self._nearest_centers(self._rows(vectors))
+            return labels, distances * distances
         labels, squares = np.empty(len(vectors), np.int32), np.empty(len(vectors))
         for start in range(0, len(vectors), _CHUNK):
             points = self._conversion.points(vectors[start : start + _CHUNK])
@@ -245,12 +260,45 @@ class KMeans:
             squares[start:stop] = np.maximum(2.0 * (half_squared_norms(points) + surrogates), 0.0)
         return labels, squares / self._conversion.scale**2
 
+    def _rows(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors in float64, for cosine normalised: what centers are the means of."""
+        metric = self._conversion.metric
+        return Conversion(metric, np.zeros(vectors.shape[1])).rows(vectors) if metric.name == "cosine" else (
+            vectors.astype(np.float64, copy=False))  # fmt: skip
+
+    def _nearest_centers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest center of every row (n, dim) float64, and how far it is, by the definition of a distance."""
+        scanner, keys = Scanner(self._centers, get_metric("l2")), np.arange(len(self._centers))
+        labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows))
+        for start in range(0, len(rows), _CHUNK):
+            some = np.ascontiguousarray(rows[start : start + _CHUNK])
+            counters = np.zeros((len(some), N_COUNTERS), np.int64)
+            found = np.ascontiguousarray(scanner.search(some, 1, None, keys, pool.resolve(self.threads), counters))
+            best, nearest = np.full((len(some), 1), np.inf), np.full((len(some), 1), -1, np.int64)
+            scoring.score(some, self._centers, self._centers[:0], keys, found, scanner.metric.code,
+                          scoring.scratch(found), best, nearest)  # fmt: skip
+            labels[start : start + len(some)], distances[start : start + len(some)] = nearest[:, 0], best[:, 0]
+        return labels, distances
+
+    def _means_in_float64(self, vectors: np.ndarray) -> np.ndarray:
+        """The means of the vectors that are nearest to each center; a center that has none stays."""
+        rows, centers = self._rows(vectors), self._centers.copy()
+        offsets, order = group_by_label(self._nearest_centers(rows)[0], len(centers))
+        filled = np.flatnonzero(np.diff(offsets))
+        about = rows[order[offsets[filled]]]  # one of its own points: sums of small numbers lose nothing
+        rows = rows[order] - np.repeat(about, np.diff(offsets)[filled], axis=0)
+        means = np.add.reduceat(rows, offsets[filled], axis=0) / np.diff(offsets)[filled][:, None]
+        centers[filled] = about + means
+        if self._conversion.metric.name == "cosine":
+            centers /= np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-300)
+        return centers
+
     def _checked(self, X: Any) -> np.ndarray:
         if not hasattr(self, "_centroids"):
             from sklearn.exceptions import NotFittedError  # a ValueError
 
             raise NotFittedError("this KMeans has no centroids yet: call fit first")
-        return validation.as_vectors(X, dim=self.n_features_in_)
+        return validation.as_vectors(X, dim=self.n_features_in_, metric=self._conversion.metric.name)
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of every vector: (n,) int32. Equally near centroids: the first."""
@@ -262,10 +310,9 @@ class KMeans:
 
     def transform(self, X: Any) -> np.ndarray:
         """Euclidean distances (n, n_clusters) float64 from every (for cosine: normalised) vector to every centroid."""
-        rows = self._conversion.rows(self._checked(X))
-        centers = self._centroids.array.astype(np.float64)
-        squares = (rows**2).sum(axis=1)[:, None] - 2.0 * rows @ centers.T + (centers**2).sum(axis=1)
-        distances: np.ndarray = np.sqrt(np.maximum(squares, 0.0)) / self._conversion.scale
+        rows = np.ascontiguousarray(self._rows(self._checked(X)))
+        distances = np.empty((len(rows), len(self._centers)))
+        distance_kernels.all_distances(rows, self._centers, get_metric("l2").code, distances)
         return distances
 
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:

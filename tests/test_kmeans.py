@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from annlab import KMeans, kmeans
+from annlab import KMeans, kmeans, pairwise
 from annlab.datasets import synthetic
 from annlab.scan.centroids import Centroids, group_by_label
 
@@ -183,3 +183,32 @@ def test_progress_reaches_the_end() -> None:
         np.random.default_rng(0).normal(size=(100, 2))
     )
     assert seen[-1] == ("k-means", 1.0) and all(0 <= share <= 1 for _, share in seen)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_centers_of_float64_are_means_in_float64(metric):
+    rng = np.random.default_rng(0)
+    places = np.repeat([[0, 0, 0], [1e9, 1e9, 1e9], [-1e9, 1e9, 0]], [60, 80, 70], axis=0)
+    vectors = places + rng.normal(size=(210, 3))
+    model = KMeans(n_clusters=3, metric=metric).fit(vectors)
+    rows = vectors if metric == "l2" else vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    means = np.array([rows[model.labels_ == cluster].mean(axis=0) for cluster in range(3)])
+    if metric == "cosine":
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+    assert model.cluster_centers_.dtype == np.float64
+    if metric == "l2":  # on the sphere the first cluster has no place of its own
+        np.testing.assert_allclose(model.cluster_centers_, means, rtol=1e-15, atol=1e-6)
+        assert sorted(np.bincount(model.labels_)) == [60, 70, 80]
+    distances = pairwise(rows, model.cluster_centers_)
+    np.testing.assert_allclose(model.transform(vectors), distances, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(model.predict(vectors), distances.argmin(axis=1))
+    np.testing.assert_array_equal(model.labels_, model.predict(vectors))
+    assert model.fit(vectors.astype(np.float32)).cluster_centers_.dtype == np.float32
+
+
+@pytest.mark.parametrize("power", [-310, -170, 140])
+def test_magnitudes(power):
+    ordinary = np.random.default_rng(1).normal(size=(200, 3))
+    vectors = ordinary * 10.0**power
+    model = KMeans(n_clusters=4).fit(vectors)
+    assert np.isfinite(model.cluster_centers_).all() and np.bincount(model.labels_, minlength=4).min() > 0

@@ -42,7 +42,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be a matrix whose rows all have the same length ({error})") from None
-    if array.dtype == object and array.size and array.size == len(array):
+    if array.dtype == object and array.ndim and array.size == len(array) > 0:
         return _of_rows(array.reshape(-1), name)
     return _with_common_floats(array)
 
@@ -92,7 +92,10 @@ def as_vectors(
     first bad row.
     """
     if slices.is_sliced(vectors):
-        return slices.joined(vectors, lambda part, what: as_vectors(part, name=what, dim=dim, dtype=dtype, metric=metric))
+        def checked(part: Any, what: str) -> np.ndarray:
+            return as_vectors(part, name=what, dim=dim, dtype=dtype, metric=metric)
+
+        return slices.joined(vectors, checked)
     array = as_array(vectors, name)
     if array.dtype == object or array.dtype.kind not in "fiub":
         hint = ""

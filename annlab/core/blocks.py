@@ -44,17 +44,21 @@ def are_blocks(vectors: Any) -> bool:
 
 
 def read(vectors: Any, ids: Any, attributes: Mapping[str, Any] | None, dim: int | None, folder: Path | None,
-         progress: Progress) -> Source:  # fmt: skip
-    """Read and check blocks, or an array. `ids` and attributes: arrays of n, or iterators with an array a block."""
+         progress: Progress, metric: str = "l2") -> Source:  # fmt: skip
+    """Read and check blocks, or an array, for a metric.
+
+    `ids` and attributes: arrays of n, or iterators with an array a block.
+    """
     beside = _Beside(ids, attributes or {})
     if are_blocks(vectors):
-        array = _spilled(_checked(vectors, dim, beside, progress), folder)
+        array = _spilled(_checked(vectors, dim, beside, progress, metric), folder)
     elif slices.is_sliced(vectors):
-        array = _spilled(_checked(slices.parts(vectors), dim, beside, progress, name=_slice_name), folder)
+        rows = _checked(slices.parts(vectors), dim, beside, progress, metric, _slice_name)
+        array = _spilled(rows, folder)
     else:
         given = validation.as_array(vectors, "vectors")
         usable = given.dtype in (np.float32, np.float64) and given.flags.c_contiguous and given.ndim == 2
-        pieces = _checked(_slices(given), dim, beside, progress, name=_slice_name)
+        pieces = _checked(_slices(given), dim, beside, progress, metric, _slice_name)
         if usable:
             for _ in pieces:
                 pass
@@ -122,7 +126,7 @@ def _block_name(number: int, start: int, stop: int) -> str:
     return f"block {number}"
 
 
-def _checked(blocks: Iterable[Any], dim: int | None, beside: _Beside, progress: Progress,
+def _checked(blocks: Iterable[Any], dim: int | None, beside: _Beside, progress: Progress, metric: str,
              name: Any = _block_name) -> Iterator[np.ndarray]:  # fmt: skip
     """Blocks as matrices of one element type and dimension, checked."""
     n, dtype = 0, None
@@ -130,7 +134,7 @@ def _checked(blocks: Iterable[Any], dim: int | None, beside: _Beside, progress: 
     for number, block in enumerate(blocks):
         given = validation.as_array(block, name(number, n, n))
         what = name(number, n, n + (len(given) if given.ndim else 0))
-        array = validation.as_vectors(given, name=what, dim=dim, dtype=dtype)
+        array = validation.as_vectors(given, name=what, dim=dim, dtype=dtype, metric=metric)
         n, dim, dtype = n + len(array), array.shape[1], array.dtype
         if n > validation.MAX_ROWS:
             raise ValueError(f"{what} brings the vectors to {n} rows; one index holds at most {validation.MAX_ROWS}")

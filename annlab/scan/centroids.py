@@ -42,7 +42,7 @@ class Conversion:
         if metric.code != COSINE:
             largest = max(float(vectors.max()), -float(vectors.min()))
             if largest > 0 and not 1e-10 < largest < 1e10:
-                scale = float(2.0 ** -np.frexp(largest)[1])
+                scale = float(2.0 ** min(1000, -np.frexp(largest)[1]))
         bare, at_once = cls(metric, zero), max(_FEWEST, rows_at_once(vectors.shape[1]) // 8)
         some = bare.rows(vectors[:: max(1, len(vectors) // at_once)])
         return cls(metric, np.median(some, axis=0), scale)

@@ -64,7 +64,7 @@ class Scanner:
     def __init__(self, vectors: np.ndarray, metric: Metric, extent: Extent | None = None) -> None:
         self.vectors, self.metric = vectors, metric
         self.extent = extent or Extent.of(vectors, metric)
-        self.scale = float(2.0 ** -np.frexp(self.extent.reach)[1]) if self.extent.reach > 0 else 1.0
+        self.scale = float(2.0 ** min(1000, -np.frexp(self.extent.reach)[1])) if self.extent.reach > 0 else 1.0
         self._numbers = rowsets.Remembered(_REMEMBERED)
 
     @property

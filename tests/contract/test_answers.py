@@ -41,8 +41,31 @@ def test_within_a_radius(entry, metric, name):
             else:
                 check_valid(distances[one][None], ids[one][None], query[None], np.arange(len(vectors)), vectors, metric)
                 assert (distances[one] <= radius).all()
-    nothing = index.search_radius(queries, -1e30 if metric == "ip" else -1.0, **entry.exhaustive)
-    assert len(nothing.ids) == 0 or metric == "ip"
+    if metric == "ip":
+        assert len(index.search_radius(queries, -np.inf, **entry.exhaustive).ids) == 0
+        assert len(index.search_radius(queries, -1e300, **entry.exhaustive).ids) == 0
+
+
+def test_a_radius_for_each_query_and_a_largest_distance(entry, metric):
+    vectors, queries = data.make("ordinary")
+    index = entry.make(metric).fit(vectors[:350])
+    index.add(vectors[350:])
+    everything = index.search(queries, len(vectors), **entry.exhaustive)
+    some = everything.ids[:, :8] >= 0
+    radii = everything.distances[:, :8].max(axis=1, where=some, initial=-np.inf).astype(np.float64)
+    radii[3] = np.inf
+    lims, distances, ids = index.search_radius(queries, radii, **entry.exhaustive)
+    for i, query in enumerate(queries):
+        alone = index.search_radius(query, radii[i], **entry.exhaustive)
+        same(alone[1:], (distances[lims[i] : lims[i + 1]], ids[lims[i] : lims[i + 1]]))
+    if entry.judged_exactly:
+        assert lims[4] - lims[3] == len(vectors), "all are within infinity"
+    found = index.search(queries, 12, **entry.exhaustive)
+    near = index.search(queries, 12, max_distance=radii, **entry.exhaustive)
+    inside = found.distances <= radii[:, None]
+    same(near, (np.where(inside, found.distances, np.float32(np.inf)), np.where(inside, found.ids, -1)))
+    assert (near.ids[3] >= 0).all() and (near.ids[0] < 0).any() == (~inside[0]).any()
+    same(index.search(queries[0], 12, max_distance=radii[0], **entry.exhaustive), (near.distances[0], near.ids[0]))
 
 
 def test_recall_at_default_parameters(entry, metric):

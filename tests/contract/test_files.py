@@ -1,14 +1,17 @@
 """Files: what is saved is loaded, whole, in every mode; and whatever is done to a file, no crash and no silence."""
 
 import copy
+import io
 import json
 import os
+import pickle  # noqa: TID251  an index has to survive it
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import annlab
 from tests.contract import hostile
@@ -54,6 +57,79 @@ def test_empty_and_single(entry, tmp_path):
             loaded = annlab.load(tmp_path / "index", **options)
             assert loaded.ids.tolist() == index.ids.tolist() and loaded.dim == 3
             same(loaded.search(np.ones((2, 3)), 2), index.search(np.ones((2, 3)), 2))
+
+
+def _pickled(index):
+    return pickle.loads(pickle.dumps(index))  # noqa: S301  what we made ourselves
+
+
+def test_copies_pickles_and_files_in_memory(entry, metric, tmp_path):
+    rng = np.random.default_rng(2)
+    vectors = rng.integers(-2, 3, size=(300, 5)).astype(np.float32)
+    index = entry.make(metric).fit(vectors[:250], attributes={"a": np.arange(250) % 3})
+    index.add(vectors[250:], attributes={"a": np.arange(50) % 3})
+    index.remove([4, 260])
+    data = index.to_bytes()
+    index.save(tmp_path / "one")
+    assert (tmp_path / "one").read_bytes() == data
+    with open(tmp_path / "two", "wb") as file:
+        index.save(file)
+    with open(tmp_path / "two", "rb") as file:
+        read = annlab.load(file)
+    asked, before = {"k": 9, "where": annlab.col("a") < 2}, index.content_hash()
+    expected = index.search(vectors[:20], **asked)
+    for other in (
+        copy.copy(index),
+        copy.deepcopy(index),
+        _pickled(index),
+        entry.index_class.load(io.BytesIO(data)),
+        annlab.load(bytearray(data)),
+        read,
+    ):
+        assert type(other) is entry.index_class and other.parameters == index.parameters
+        same(other.search(vectors[:20], **asked), expected)
+        other.add(vectors[:3], attributes={"a": [0, 1, 2]})
+        other.remove([0])
+        assert index.content_hash() == before, "a copy is another index"
+
+
+def test_a_pickle_of_ours_is_checked_like_a_file(entry):
+    index = entry.make().fit(np.eye(40, 6))
+    damaged = bytearray(index.to_bytes())
+    damaged[-100] ^= 255
+    with pytest.raises(annlab.CorruptIndexError):
+        annlab.load(bytes(damaged))
+    with pytest.raises(ValueError, match="mmap"):
+        annlab.load(index.to_bytes(), mmap=True)
+    for what in (io.StringIO("no"), 3):
+        with pytest.raises(TypeError, match=r"binary|bytes"):
+            annlab.load(what)
+        with pytest.raises(TypeError, match="binary"):
+            index.save(what)
+
+
+def test_an_index_that_was_never_filled(entry, tmp_path):
+    for more in ({}, {"dim": 5}):
+        index = entry.make(**more)
+        index.save(tmp_path / "empty")
+        for other in (annlab.load(tmp_path / "empty"), annlab.load(tmp_path / "empty", mmap=True),
+                      _pickled(index), clone(index)):  # fmt: skip
+            assert other.get_params() == index.get_params() and len(other) == 0
+            other.add(np.eye(5), ids=range(5))
+            assert other.dtype == np.float64 and other.search(np.eye(5)[2], 1).ids.tolist() == [2]
+
+
+def test_parameters_as_scikit_learn_asks_for_them(entry):
+    index = entry.make()
+    assert clone(index).get_params() == index.get_params() == clone(index.fit(np.eye(9, 4))).get_params()
+    with pytest.raises(ValueError, match="holds 9 vectors"):
+        index.set_params(metric="cosine")
+    with pytest.raises(TypeError, match="no parameter 'metrc'"):
+        index.set_params(metrc="cosine")
+    other = clone(index).set_params(metric="cosine", dim=4)
+    assert (other.metric, other.dim, other.get_params()["dim"]) == ("cosine", 4, 4)
+    if entry.exhaustive.keys() & index.get_params().keys():
+        assert index.set_params(**entry.exhaustive).search(np.eye(4), 3).ids.shape == (4, 3)
 
 
 def test_saving_replaces_atomically(entry, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import pytest
 
+from tests import oracle
 from tests.contract.checks import check_neighbors, same
 
 ROWS = np.random.default_rng(0).integers(0, 2, size=(120, 10)) * np.arange(1, 11) % 2 + np.eye(120, 10)
@@ -121,3 +122,113 @@ def test_nothing_global_is_touched(entry):
         warnings.simplefilter("error")
         everything()
     assert settings() == before
+
+
+IDS = {
+    "range": lambda ids: range(ids[0], ids[-1] + 1),
+    "keys": lambda ids: dict.fromkeys(ids).keys(),
+    "generator": lambda ids: (number for number in ids),
+    "unsigned": lambda ids: np.array(ids, np.uint64),
+    "objects": lambda ids: np.array(ids, object),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_ids_in_whatever_holds_them(entry, kind):
+    make, vectors = IDS[kind], np.eye(20, 4)
+    index = entry.make().fit(vectors[:10], make([*range(100, 110)]))
+    assert index.add(vectors[:3], make([200, 201, 202])).tolist() == [200, 201, 202]
+    index.update(make([201, 202]), vectors[:2])
+    assert index.vectors(make([100, 101])).shape == (2, 4)
+    for ids in (make([101, 102]), {101, 102}, frozenset([101, 102])):
+        assert set(index.search(vectors[0], 4, allowed=ids, **entry.exhaustive).ids.tolist()) == {101, 102, -1}
+    each = [make([101, 102]), {103}]
+    found = index.search(vectors[:2], 3, allowed=each, **entry.exhaustive).ids
+    assert set(found[0].tolist()) == {101, 102, -1} and set(found[1].tolist()) == {103, -1}
+    assert index.remove({200}) + index.remove(make([201, 202])) == 3
+
+
+def _column(array):
+    column = np.empty(len(array), object)
+    column[:] = list(array)
+    return column
+
+
+EMBEDDINGS = {
+    "arrays": _column,
+    "lists": lambda a: _column(a.tolist()),
+    "one column": lambda a: _column(a)[:, None],
+    "pandas": lambda a: pytest.importorskip("pandas").Series(list(a)),
+    "arrow": lambda a: pytest.importorskip("pyarrow").array(a.tolist()),
+    "arrow, fixed": lambda a: pytest.importorskip("pyarrow").FixedSizeListArray.from_arrays(
+        pytest.importorskip("pyarrow").array(a.ravel()), a.shape[1]
+    ),
+    "tensors": lambda a: list(pytest.importorskip("torch").from_numpy(a).requires_grad_()),
+    "bfloat16": lambda a: a.astype(pytest.importorskip("ml_dtypes").bfloat16),
+    "bfloat16 of torch": lambda a: pytest.importorskip("torch").from_numpy(a).bfloat16(),
+}
+
+
+@pytest.mark.parametrize("kind", EMBEDDINGS)
+def test_columns_of_embeddings_and_small_floats(entry, kind):
+    vectors = ROWS.astype(np.float32)
+    expected = entry.make().fit(vectors).search(vectors[:7], 4)
+    index = entry.make().fit(EMBEDDINGS[kind](vectors[:100]))
+    index.add(EMBEDDINGS[kind](vectors[100:]))
+    assert (index.vectors() == vectors).all()
+    if entry.judged_exactly:
+        found = index.search(EMBEDDINGS[kind](vectors[:7]), 4, **entry.exhaustive)
+        wanted = expected if entry.exact else found
+        np.testing.assert_array_equal(found.distances.astype(np.float32), wanted.distances.astype(np.float32))
+
+
+def test_embeddings_of_several_lengths(entry):
+    ragged = _column([np.ones(3), np.ones(3), np.ones(2)])
+    for bad in (ragged, _column([np.ones(3), None])):
+        with pytest.raises(ValueError, match=r"row [12] has shape \((2,)?\), row 0 has \(3,\)"):
+            entry.make().fit(bad)
+    with pytest.raises(ValueError, match="masked"):
+        entry.make().fit(np.ma.array(np.eye(3), mask=np.eye(3) > 0))
+
+
+@pytest.mark.parametrize("power", [-170, -200, -310, -320])
+def test_faint_vectors_are_told_apart_or_refused(entry, metric, power):
+    """float64 whose squares underflow: right, or refused where a direction is asked for."""
+    rng = np.random.default_rng(-power)
+    vectors = rng.standard_normal((120, 5)) * 2.0**-4 * 10.0**power
+    queries = vectors[:9] + rng.standard_normal((9, 5)) * 10.0 ** (power - 1)
+    if metric == "cosine":
+        with pytest.raises(ValueError, match=r"row 0 .*direction.*lost in float64 below 1e-150"):
+            entry.make(metric).fit(vectors)
+        index = entry.make(metric).fit(rng.standard_normal((50, 5)))
+        for some in (queries, queries[0]):
+            with pytest.raises(ValueError, match=r"queries row 0 .*direction"):
+                index.search(some, 3)
+        vectors[:] = 0  # a zero vector is at distance 1, as ever
+        assert (entry.make(metric).fit(vectors).search(rng.standard_normal(5), 3).distances == 1).all()
+        return
+    if metric == "ip":
+        queries = queries * 10.0**140 * 10.0 ** (-power - 100)
+    index = entry.make(metric).fit(vectors[:100])
+    index.add(vectors[100:])
+    found = index.search(queries, 4, **entry.exhaustive)
+    check_neighbors(found, queries, np.arange(120), vectors, metric, 4, entry.judged_exactly)
+    if entry.judged_exactly:
+        if metric == "l2":
+            true = np.sort(oracle.distances(queries * 2.0**600, vectors * 2.0**600, "l2"), axis=1)
+            np.testing.assert_allclose(found.distances * 2.0**600, true[:, :4], rtol=1e-9, atol=2.0**-470)
+        for i in (0, 5):
+            same(index.search(queries[i], 4, **entry.exhaustive), (found.distances[i], found.ids[i]))
+
+
+def test_inner_products_that_float32_does_not_hold(entry):
+    if "ip" not in entry.metrics:
+        return
+    large = 1e19 * np.ones((10, 4))
+    with pytest.raises(ValueError, match=r"row 0 .*1e\+19; inner products would overflow float32 above 9\.22e\+18"):
+        entry.make("ip").fit(large.astype(np.float32))
+    index = entry.make("ip").fit((0.9 * large).astype(np.float32))
+    with pytest.raises(ValueError, match="inner products would overflow"):
+        index.search(large, 3)
+    assert np.isfinite(index.search(0.9 * large, 3).distances).all()
+    assert np.allclose(entry.make("ip").fit(large).search(large, 3).distances, -4e38)

@@ -229,7 +229,7 @@ def test_a_failed_write_changes_nothing(entry):
         lambda: index.add(np.eye(4), ids=[6, 7, 8, 3]),
         lambda: index.add(np.eye(4), ids=[6, 7, 8, 8]),
         lambda: index.add(np.eye(3)),
-        lambda: index.add(np.eye(4), attributes={"owner": [1, 2, 3, 4]}),
+        lambda: index.add(np.eye(4), attributes={"owner": [1, 2, 3]}),
         lambda: index.update([3, 1, 4, 2], np.eye(4)),
         lambda: index.update([3, 1, 4, 5], bad),
         lambda: index.update([3, 3], np.eye(4)[:2]),
