@@ -208,7 +208,7 @@ def _ordinary(sample: np.ndarray) -> np.ndarray:
 
 def _power_below(spread: float) -> float:
     """The power of two that brings numbers up to `spread` to at most 1."""
-    return float(2.0 ** -np.frexp(spread)[1]) if spread > 0 else 1.0
+    return float(2.0 ** min(1000, -np.frexp(spread)[1])) if spread > 0 else 1.0
 
 
 def _normalised(vectors: np.ndarray, metric: Metric) -> np.ndarray:
