@@ -37,6 +37,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from annlab.common import pool
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.hashing import signs
@@ -119,7 +120,9 @@ class Encoder:
         """Encode rows (n, dim) of the data."""
         n = len(vectors)
         codes = signs.Codes(np.zeros((n, self.n_words), np.uint64), np.empty(n, np.float32), np.empty(n, np.float32))
-        signs.encode(vectors, self.frame, self._panels, signs.encode_space(self.width), codes)
+        for first, last in pool.portions(0, n, self.normals.size, signs.ROWS_IN_TILE):
+            own = signs.Codes(*(array[first:last] for array in codes))
+            signs.encode(vectors[first:last], self.frame, self._panels, signs.encode_space(self.width), own)
         return codes
 
     def queries(self, queries: np.ndarray) -> QueryCodes:

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from annlab.common import pool
 from annlab.hashing.codes import Encoder, QueryCodes
 from annlab.kernels.hashing import probe_order, rotations
 from annlab.kernels.hashing.signs import Codes
@@ -106,7 +107,11 @@ class CrossPolytopeKeys:
 
     def rows(self, vectors: np.ndarray, codes: Codes) -> np.ndarray:
         keys = np.empty((self.n_tables, len(vectors)), np.int32)
-        rotations.polytope_keys(vectors, self.encoder.frame, self.hashes, *rotations.keys_space(self.hashes), keys)
+        for first, last in pool.portions(0, len(vectors), 16 * self.signs.size):
+            own = np.empty((self.n_tables, last - first), np.int32)
+            space = rotations.keys_space(self.hashes)
+            rotations.polytope_keys(vectors[first:last], self.encoder.frame, self.hashes, *space, own)
+            keys[:, first:last] = own
         return keys
 
     def probes(self, queries: np.ndarray, codes: QueryCodes, n_probes: int) -> np.ndarray:
