@@ -148,7 +148,10 @@ class BucketFinder:
             some = queries[start : start + size]
             codes = self.encoder.queries(some)
             parts.append(self.tables.search(codes, self.keys.probes(some, codes, n_probes), keep, alive))
-        rows, estimates, done = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        width = max(1, max(int(done[:, FOUND].max(initial=0)) for _, _, done in parts))
+        rows = np.concatenate([rows[:, :width] for rows, _, _ in parts])
+        estimates = np.concatenate([estimates[:, :width] for _, estimates, _ in parts])
+        done = np.concatenate([done for _, _, done in parts])
         bits = estimates.view(np.int32)
         ascending = bits ^ ((bits >> 31) & np.int32(2**31 - 1))  # whole numbers in the order of the estimates
         return Ranked(rows, _in_order(ascending, rows), float(done[:, CANDIDATES].mean()))
@@ -195,6 +198,8 @@ def _require(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 
 def _in_order(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Numbers that ascend with the values (q, keep) int32, and of equal values with their place."""
-    order = (values.astype(np.int64) << 32) + np.arange(values.shape[1])
+    order = values.astype(np.int64)
+    order <<= 32
+    order += np.arange(values.shape[1])
     order[rows < 0] = np.iinfo(np.int64).max
     return order

@@ -274,7 +274,7 @@ class Ranks:
             ranks = _ranks(held_out.rows, ranked)
             enough = lower_bound(_recalls(held_out, ranks, depth)) >= self.target
             too_dear = tuner.n_probes is None and costs.scoring(depth, tuner.row_bytes) > tuner.worth()
-            if enough or depth == n or (ranked.rows[:, -1] < 0).all() or too_dear:
+            if enough or depth == n or ranked.rows.shape[1] < depth or too_dear:
                 return ranks, ranked.candidates
             depth *= 8
 
@@ -305,7 +305,9 @@ class Ranks:
 def _ranks(true: np.ndarray, ranked: Ranked) -> np.ndarray:
     """How many candidates come before each of the rows `true` (q, k), or NOT_FOUND."""
     result, ascending = np.full(true.shape, NOT_FOUND), np.sort(ranked.order, axis=1)
-    by_row = np.sort((ranked.rows << 32) + np.arange(ranked.rows.shape[1]), axis=1)
+    by_row = ranked.rows << 32
+    by_row += np.arange(by_row.shape[1])
+    by_row.sort(axis=1)
     for i, wanted in enumerate(true):
         places = np.minimum(np.searchsorted(by_row[i], wanted << 32), by_row.shape[1] - 1)
         there = (by_row[i, places] >> 32 == wanted) & (wanted >= 0)
