@@ -223,7 +223,7 @@ def write(index, path):
         return
     rng, columns = np.random.default_rng(2), index._state.columns
     vectors = rng.standard_normal((40, index.dim)).astype(np.float32)
-    attributes = {name: np.resize(column.array[:1], 40) for name, column in columns.items()}
+    attributes = {name: np.resize(column.array()[:1], 40) for name, column in columns.items()}
     ids = index.add(vectors, 2**40 + np.arange(40), attributes=attributes)
     index.search(vectors[:5], 7, threads=1)
     index.update(ids[:9], vectors[9:18])
