@@ -92,6 +92,7 @@ def as_vectors(
     first bad row.
     """
     if slices.is_sliced(vectors):
+
         def checked(part: Any, what: str) -> np.ndarray:
             return as_vectors(part, name=what, dim=dim, dtype=dtype, metric=metric)
 

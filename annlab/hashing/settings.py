@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 
     @property
     def mode_name(self) -> str:
-        """"scan" or "buckets"."""
+        """ "scan" or "buckets"."""
         return next(name for name, number in MODES.items() if number == self.mode)
 
     @classmethod

@@ -66,7 +66,6 @@ def test_only_new_rows_are_quantized(kind, metric):
         for one, other in ((after.codes, again.codes), (after.half_norms, again.half_norms)):
             assert np.array_equal(one, other)
     found, exactly = (
-        one.search(queries, 10)
-        for one in (index, annlab.ExactIndex(metric=metric, precision="float32").fit(vectors))
+        one.search(queries, 10) for one in (index, annlab.ExactIndex(metric=metric, precision="float32").fit(vectors))
     )
     assert np.array_equal(found.ids, exactly.ids) and np.array_equal(found.distances, exactly.distances)
