@@ -50,6 +50,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab.common import validation
+from annlab.common.memory import copied
 from annlab.core.structure import SMALL_TAIL, Building, Request, Structure
 from annlab.distances import Metric
 from annlab.index import Index
@@ -81,7 +82,7 @@ class ExactStructure(Structure):
         if params["keep_vectors"] == "mmap":
             vectors = _on_disk(vectors)
         elif not building.owned:
-            vectors = vectors.copy()
+            vectors = copied(vectors)
         building.progress("measuring", 0.0)
         extent = Extent.of(vectors, metric)
         building.progress("measuring", 1.0)

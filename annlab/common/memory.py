@@ -91,6 +91,14 @@ def mapped(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.asarray(np.memmap(file, np.dtype(dtype), mode="r+", shape=shape))
 
 
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy, made by parts: one call for gigabytes would not answer Ctrl-C."""
+    result, at_once = np.empty_like(array), rows_at_once(max(1, int(np.prod(array.shape[1:]))))
+    for start in range(0, len(array), at_once):
+        result[start : start + at_once] = array[start : start + at_once]
+    return result
+
+
 def is_mapped(array: np.ndarray) -> bool:
     """Whether an array's values lie in a file."""
     base: Any = array

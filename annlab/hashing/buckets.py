@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from annlab.common import pool
 from annlab.core.column import Column
 from annlab.hashing.codes import QueryCodes
 from annlab.kernels.hashing import buckets as kernels
@@ -145,7 +146,11 @@ class BucketTables:
         rows, estimates = np.empty((q, keep), np.int64), np.empty((q, keep), np.float32)
         done = np.empty((q, 3), np.int64)
         rows.fill(-1)
-        kernels.collect(probes, *codes, self._tables, words, keep, *self._space(), rows, estimates, done)
+        for first, last in pool.portions(0, q, 8.0 * self.n):
+            own = slice(first, last)
+            masks, some = words[own] if len(words) > 1 else words, (array[own] for array in codes)
+            kernels.collect(probes[own], *some, self._tables, masks, keep, *self._space(), rows[own], estimates[own],
+                            done[own])  # fmt: skip
         return Collected(rows, estimates, done)
 
     @cached_property

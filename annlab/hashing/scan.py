@@ -18,7 +18,7 @@ from annlab.core.column import Column
 from annlab.kernels.hashing import hamming, hamming_tables, signs
 
 _NO_WORDS = np.empty((0, 0), np.uint64)
-_WORDS_AT_ONCE = 2**30  # of codes that are compared in one call, so that Ctrl-C is answered soon
+_WORDS_AT_ONCE = 2**29  # of codes that are compared in one call, so that Ctrl-C is answered soon
 _BATCH_FROM = 4 if hamming.COUNTS_BITS else 8  # queries: below, each reads the codes for itself
 _BUFFER_BYTES = 16 * 2**20  # of the buffers of one block of queries
 
@@ -64,7 +64,7 @@ class CodeScan:
         found = Nearest(np.empty((len(codes), keep), np.int64), np.empty((len(codes), keep), np.int32),
                         np.empty(len(codes), np.int64))  # fmt: skip
         found.rows.fill(-1)
-        at_once = max(8 * hamming.QUERIES_IN_TILE, _WORDS_AT_ONCE // self.blocks.array.size)
+        at_once = max(2 * hamming.QUERIES_IN_TILE, _WORDS_AT_ONCE // self.blocks.array.size)
         size = min(max(hamming.QUERIES_IN_TILE, _BUFFER_BYTES // (16 * keep)), at_once)
         for start in range(0, len(codes), size):
             pool.check()

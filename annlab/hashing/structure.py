@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from annlab.common.memory import copied
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.column import Column
 from annlab.core.heldout import warn_of_recall
@@ -82,7 +83,7 @@ class LSHStructure(Structure):
 
     @classmethod
     def build(cls, vectors: np.ndarray, building: Building, aim: Aim = DEFAULT_AIM) -> tuple[Self, None]:
-        vectors = vectors if building.owned else vectors.copy()
+        vectors = vectors if building.owned else copied(vectors)
         scanner = Scanner(vectors, building.metric)
         made = cls._build(scanner, building, building.params["mode"], aim)
         if may_have_buckets(building.params) and len(vectors) >= BUCKETS_FROM:
