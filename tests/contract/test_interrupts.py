@@ -29,7 +29,8 @@ def test_ctrl_c_ends_long_work(name):
             asked = time.monotonic()
             outcome = json.loads(child.stdout.readline() or "{}")
             took = time.monotonic() - asked
-            out, err = child.communicate(timeout=100)
+            out, err = child.stdout.read(), child.stderr.read()  # `communicate` would miss what is buffered already
+            child.wait(100)
         finally:
             child.kill()
     assert outcome.get("outcome") == "interrupted", f"{outcome} {err[-2000:]}"
