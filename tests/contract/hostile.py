@@ -265,7 +265,7 @@ def written(index, path, mmap):
     try:
         write(index, path)
     except ValueError as error:
-        if not (mmap and "finite" in str(error)):
+        if not (mmap and ("finite" in str(error) or "overflow" in str(error))):
             return "writing: " + traceback.format_exc()
     except Exception:
         return "writing: " + traceback.format_exc()
