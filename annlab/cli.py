@@ -132,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     catalog.add_argument("--on-conflict", choices=("raise", "replace", "skip"), default="raise",
                          help="of import: what to do about rows whose key is there (default: %(default)s)")  # fmt: skip
     catalog.add_argument("--index-folder", metavar="FOLDER", help="of forget; default: beside a catalog that is a file")
+    catalog.add_argument("--overwrite", action="store_true", help="of exports: replace files that are there")
     catalog.set_defaults(run=_catalog)
     return parser
 
@@ -264,7 +265,8 @@ def _catalog(options: argparse.Namespace) -> int:
     from annlab.visual.catalog_commands import run
 
     result = run(options.action, options.catalog, options.operand, form=options.format,
-                 on_conflict=options.on_conflict, index_folder=options.index_folder)  # fmt: skip
+                 on_conflict=options.on_conflict, index_folder=options.index_folder,
+                 overwrite=options.overwrite)  # fmt: skip
     print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
     return 0
 

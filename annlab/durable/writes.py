@@ -208,6 +208,11 @@ def _columns(attributes: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
     for name, values in (attributes or {}).items():
         array = np.asarray(values)
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"attribute {name!r} is {array.dtype}; attributes are numbers or bools: number strings")
+            raise TypeError(
+                f"attribute {name!r} is {array.dtype}; those of a durable index are numbers or bools: number strings"
+            )
+        if array.dtype.kind == "u" and array.size and int(array.max()) >= 2**63:
+            raise ValueError(f"attribute {name!r} holds {int(array.max())}; whole numbers go up to {2**63 - 1}: pass "
+                             "floats, or smaller numbers")  # fmt: skip
         columns[name] = array.astype({"b": np.bool_, "f": np.float64}.get(array.dtype.kind, np.int64))
     return columns

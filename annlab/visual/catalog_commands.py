@@ -15,7 +15,7 @@ from annlab.visual.people import forget, own_data
 
 
 def run(action: str, catalog: str, operand: str, *, form: str = "csv", on_conflict: str = "raise",
-        index_folder: str | None = None) -> dict[str, Any]:  # fmt: skip
+        index_folder: str | None = None, overwrite: bool = False) -> dict[str, Any]:  # fmt: skip
     """Do one of the actions that `annlab catalog --help` lists.
 
     Raises
@@ -27,11 +27,11 @@ def run(action: str, catalog: str, operand: str, *, form: str = "csv", on_confli
         raise FileNotFoundError(f"there is no catalog {catalog}: annlab index FOLDER --into {catalog} makes one")
     with Catalog.open(catalog) as opened:
         if action == "export":
-            return {"rows": export_all(opened, operand, form)}
+            return {"rows": export_all(opened, operand, form, overwrite=overwrite)}
         if action == "import":
             return {"rows": import_all(opened, operand, on_conflict=on_conflict)}
         if action == "export-qrels":
-            return {"judgements": export_qrels(opened, operand)}
+            return {"judgements": export_qrels(opened, operand, overwrite=overwrite)}
         if action == "import-qrels":
             return {"judgements": import_qrels(opened, operand)}
         try:

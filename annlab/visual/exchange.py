@@ -29,6 +29,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Integer, Table, exc, func, select
 
+from annlab.encoders.outputs import refuse_existing
 from annlab.visual import schema
 from annlab.visual.catalog import Catalog, CatalogError
 from annlab.visual.upsert import upsert
@@ -37,12 +38,15 @@ _AT_ONCE = 5000  # rows
 FORMATS = ("csv", "parquet")
 
 
-def export_all(catalog: Catalog, folder: str | os.PathLike[str], form: str = "csv") -> dict[str, int]:
-    """Write every table to a file of its own; the numbers of rows by table."""
+def export_all(catalog: Catalog, folder: str | os.PathLike[str], form: str = "csv", *,
+               overwrite: bool = False) -> dict[str, int]:  # fmt: skip
+    """Write every table to a file of its own; the numbers of rows by table. FileExistsError if one is there already."""
     if form not in FORMATS:
         raise ValueError(f"the format is csv or parquet, not {form!r}")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    return {name: export_table(catalog, name, Path(folder) / f"{name}.{form}") for name in schema.TABLES}
+    targets = {name: Path(folder) / f"{name}.{form}" for name in schema.TABLES}
+    refuse_existing(list(targets.values()), overwrite)
+    return {name: export_table(catalog, name, target, overwrite=overwrite) for name, target in targets.items()}
 
 
 def import_all(catalog: Catalog, folder: str | os.PathLike[str], **options: Any) -> dict[str, int]:
@@ -60,12 +64,13 @@ def import_all(catalog: Catalog, folder: str | os.PathLike[str], **options: Any)
     return found
 
 
-def export_table(catalog: Catalog, name: str, path: str | os.PathLike[str]) -> int:
-    """Write one table to a file, all of it as of one moment; how many rows."""
+def export_table(catalog: Catalog, name: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> int:
+    """Write one table to a file, all of it as of one moment; how many rows. FileExistsError if the file is there."""
     table, target = _table(name), Path(path)
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(target.suffix)
     if write is None:
         raise ValueError(f"{target} ends in neither .csv nor .parquet")
+    refuse_existing([target], overwrite)
     columns = [column for column in table.c if not schema.is_personal(column)]
     query = select(*columns).order_by(*table.primary_key).execution_options(stream_results=True, yield_per=_AT_ONCE)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")

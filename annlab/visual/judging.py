@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from annlab.encoders.outputs import refuse_existing
 from annlab.evaluation import Judgements
 from annlab.visual.catalog import Catalog, CatalogError
 from annlab.visual.schema import judgements
@@ -34,8 +35,10 @@ def read_judgements(catalog: Catalog, *, judge: str | None = None) -> Judgements
     return Judgements.from_triples(queries, candidates, grades)
 
 
-def export_qrels(catalog: Catalog, path: str | os.PathLike[str], *, judge: str | None = None) -> int:
-    """Write the judgements as a qrels file; how many lines."""
+def export_qrels(catalog: Catalog, path: str | os.PathLike[str], *, judge: str | None = None,
+                 overwrite: bool = False) -> int:  # fmt: skip
+    """Write the judgements as a qrels file; how many lines. FileExistsError if the file is there already."""
+    refuse_existing([Path(path)], overwrite)
     triples = _grades(catalog, judge)
     text = "".join(f"{query} 0 {candidate} {grade}\n" for query, candidate, grade in triples)
     Path(path).write_text(text, encoding="ascii")

@@ -147,7 +147,6 @@ def test_a_bad_write_changes_nothing_and_logs_nothing(empty, tmp_path):
             lambda: index.add(np.eye(DIM), np.arange(DIM)),
             lambda: index.add(np.full((1, DIM), np.nan)),
             lambda: index.add(np.eye(DIM + 1)),
-            lambda: index.add(np.eye(DIM), attributes={"owner": np.arange(DIM)}),
             lambda: index.add(np.eye(DIM), attributes={"owner": ["a"] * DIM}),
             lambda: index.add(np.eye(DIM), on_duplicate="maybe"),
         ):
@@ -294,3 +293,10 @@ def test_searches_go_on_while_others_write(empty, tmp_path):
         for thread in threads:
             thread.join()
     assert not errors
+
+
+def test_an_attribute_beyond_int64_is_refused_with_its_value(tmp_path):
+    with DurableIndex(ExactIndex(dim=2), tmp_path / "index") as index:
+        with pytest.raises(ValueError, match=str(2**63)):
+            index.add(np.eye(2), attributes={"n": np.array([1, 2**63], np.uint64)})
+        assert len(index) == 0

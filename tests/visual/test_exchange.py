@@ -165,5 +165,15 @@ def test_an_export_that_fails_leaves_the_old_file(filled, tmp_path, monkeypatch)
     before = (tmp_path / "images.csv").read_bytes()
     monkeypatch.setattr(json, "dumps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export_table(filled, "images", tmp_path / "images.csv")
+        export_table(filled, "images", tmp_path / "images.csv", overwrite=True)
     assert (tmp_path / "images.csv").read_bytes() == before and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_no_export_replaces_a_file_unasked(filled, tmp_path):
+    (tmp_path / "users.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"users\.csv exists already.*--overwrite"):
+        export_all(filled, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["users.csv"]
+    assert (tmp_path / "users.csv").read_text() == "mine"
+    export_all(filled, tmp_path, overwrite=True)
+    assert (tmp_path / "users.csv").read_text() != "mine"
