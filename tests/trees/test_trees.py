@@ -160,8 +160,8 @@ def test_growth_keeps_few_trees_and_right_answers(tree):
 @pytest.mark.parametrize("tree", TREES)
 def test_arrays_from_a_file_are_checked(tree):
     rng = np.random.default_rng(0)
-    index = tree().fit(rng.random((500, 3)))
-    index.add(rng.random((1100, 3)))
+    index = tree().fit(rng.random((1100, 3)))
+    index.add(rng.random((500, 3)))
     structure = index._state.structure
     assert structure.arrays()["sizes"].tolist() == [1100, 500]
     again = type(structure).from_arrays(structure.arrays(), metric=structure.metric, params={})
@@ -171,11 +171,11 @@ def test_arrays_from_a_file_are_checked(tree):
     for name, value, message in [
         *(("sizes", np.array(sizes, np.int64), "trees") for sizes in ([1600, 1], [0, 1600], [2**62, 2**62], [])),
         ("nodes", structure.arrays()["nodes"][1:], "nodes is"),
-        ("first_rows", np.array([-1, 5]), "in no tree"),
-        ("first_rows", np.array([-1, 1200]), "there are 1600"),
-        ("first_rows", np.array([-1, 2**40]), "there are 1600"),
+        ("first_rows", np.array([5, -1]), "in no tree"),
+        ("first_rows", np.array([1200, -1]), "there are 1600"),
+        ("first_rows", np.array([2**40, -1]), "there are 1600"),
         ("rows", twice, "in no tree"),
-        ("rows", twice - 600, "there are 1600"),
+        ("rows", twice - 1200, "there are 1600"),
         ("groups", np.zeros((2, 0), np.int64), "groups"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -41,7 +41,7 @@ from annlab.kernels.simd import path
 rng = np.random.default_rng(0)
 vectors, queries = (rng.integers(-3, 4, size=(n, 19)).astype(np.float32) for n in (700, 30))
 true = np.sqrt(((queries[:, None] - vectors[None]) ** 2).sum(axis=2))
-kernels = [distance.pair_distances.compiled]
+kernels = [distance.all_distances.compiled]
 distances = annlab.pairwise(queries, vectors)
 report = {"right": bool((distances == true).all())}
 """
