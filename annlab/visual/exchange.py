@@ -261,10 +261,6 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
-    return _cell(value) if isinstance(value, tuple | list | dict) else value
-
-
 def _read_csv(path: Path) -> Iterator[Mapping[str, Any]]:
     csv.field_size_limit(2**30)
     with open(path, newline="", encoding="utf-8-sig") as file:

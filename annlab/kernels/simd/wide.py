@@ -1,6 +1,6 @@
 """Vectors of sixteen lanes on every path, for trees with sixteen children a node and sixteen rows a leaf.
 
-`kernels/simd.py` has vectors as wide as a register; here the width is part of the data structure, and LLVM spreads a
+`registers.py` has vectors as wide as a register; here the width is part of the data structure, and LLVM spreads a
 vector over as many registers as it takes. The operators and masks are those of `simd.py`.
 """
 

@@ -1,6 +1,6 @@
 """What becomes of the rows of a leaf: three ways to collect, and the limit that each gives to the walk.
 
-Leaves are scanned in float32 (`kernels/tree_leaf.py`), so a scan only selects; the definition decides. `loosened` turns
+Leaves are scanned in float32 (`leaf.py`), so a scan only selects; the definition decides. `loosened` turns
 the squared distance of the k-th row into the limit that no row among the k nearest exceeds, however it was rounded.
 
 List    for small k: the sixteen best rows so far in a vector of values and one of slots. A leaf's sixteen rows are
