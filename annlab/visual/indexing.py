@@ -11,9 +11,11 @@ twice but the block in hand. Memory holds one block of images and the sketches o
 
 No image stops the others. What cannot be read or embedded fails with a reason. An image that ends the whole process
 (a decoder that crashes, memory that runs out) is recognised by its count of attempts, which is raised *before* a block
-is tried: after two, images are tried one at a time, after four they fail.
+is tried: after two, images are tried one at a time, after four they fail. Where the process was killed from outside,
+again and again, an image may be blamed that did nothing; so such a failure is tried once more a day later.
 """
 
+import datetime
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -34,6 +36,7 @@ from annlab.visual.schema import INDEXED, decisions, images
 
 BLOCK = 64  # images that are read, embedded and written together
 _ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
+_BLAMED_FOR = datetime.timedelta(days=1)  # then an image that is said to have ended the process is tried once more
 _LARGEST_FILE = 2**30  # bytes
 _THUMBNAILS = 1000  # that are kept: 48 kB each
 
@@ -67,6 +70,7 @@ class _Outcome:
     sketch: np.ndarray | None = None
     duplicate_of: int | None = None
     reason: str | None = None
+    blamed: bool = False  # for the end of a process, which it may not have caused
     vector: np.ndarray | None = None
 
     @property
@@ -150,6 +154,7 @@ class Indexer:
         for outcome in outcomes:
             if outcome.image.attempts >= _FAIL_AFTER:
                 outcome.reason = f"reading it ended the process {outcome.image.attempts} times"
+                outcome.blamed = True
             else:
                 self._look_at(outcome)
         self._find_duplicates(outcomes)
@@ -228,9 +233,11 @@ class Indexer:
         connection = writes.connection
         for outcome in outcomes:
             id = outcome.image.id
-            self.catalog.change_image(id, **{**outcome.facts, "attempts": 0}, connection=connection)
+            attempts = _FAIL_AFTER - 2 if outcome.blamed else 0  # so that it has one more, alone
+            self.catalog.change_image(id, **{**outcome.facts, "attempts": attempts}, connection=connection)
             if outcome.reason is not None:
-                self.catalog.mark_failed(id, outcome.reason, connection=connection)
+                later = self.catalog.now() + _BLAMED_FOR if outcome.blamed else None
+                self.catalog.mark_failed(id, outcome.reason, retry_at=later, connection=connection)
             elif outcome.duplicate_of is not None:
                 self.catalog.mark_duplicate([id], outcome.duplicate_of, connection=connection)
         done = [outcome for outcome in outcomes if outcome.vector is not None]
