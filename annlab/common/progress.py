@@ -1,4 +1,4 @@
-"""Progress of long work, for people: one line on standard error that is written over."""
+"""Progress of long work, for people: one line on standard error that is written over. Or of work that is counted."""
 
 import sys
 import time
@@ -7,6 +7,9 @@ from typing import Any
 
 Progress = Callable[[str, float], None]
 """Called while something long runs: what is being done, and the share of it that is done, 0 to 1."""
+
+Counted = Callable[[str, int, int], None]
+"""The same for work that can be counted: what is being done, how many are done, and of how many."""
 
 _last = [0.0]
 
@@ -20,6 +23,10 @@ def report(what: str, share: float) -> None:
     bar = "#" * int(30 * share)
     end = "\n" if share >= 1 else ""
     print(f"\r{what:<32} [{bar:<30}] {share:4.0%}", end=end, file=sys.stderr, flush=True)
+
+
+def uncounted(what: str, done: int, total: int) -> None:
+    """A `Counted` that says nothing."""
 
 
 def as_progress(progress: Any) -> Progress:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from annlab.common.progress import Counted, uncounted
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import default_name, load_encoder
 from annlab.index import Index
@@ -19,13 +20,11 @@ KINDS = {cls.__name__.removesuffix("Index").lower(): cls for cls in INDEX_CLASSE
 _MANY_IMAGES = 50_000  # from here on an approximate index answers faster than a scan by more than it loses
 
 Say = Callable[[str], None]
-Progress = Callable[[str, float], None]
 
 
 def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: str = "auto",
                  index_folder: str | None = None, forget_missing: bool = False, threads: int = 1,
-                 progress: Progress = lambda what, share: None,
-                 say: Say = lambda line: None) -> dict[str, Any]:  # fmt: skip
+                 progress: Counted = uncounted, say: Say = lambda line: None) -> dict[str, Any]:  # fmt: skip
     """Bring a catalog and its index up to date with a folder of images.
 
     Raises

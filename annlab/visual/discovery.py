@@ -16,11 +16,11 @@ who mean it.
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from annlab.common.progress import Counted, uncounted
 from annlab.durable import DurableIndex
 from annlab.encoders.folders import find_images
 from annlab.visual.catalog import Catalog, Image
@@ -29,8 +29,6 @@ from annlab.visual.schema import FAILED
 
 _AT_ONCE = 500  # rows in one transaction
 _BLOCK = 2**20
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass
@@ -50,7 +48,7 @@ class Discovered:
 
 
 def discover(catalog: Catalog, index: DurableIndex, folder: str | os.PathLike[str], *, forget_missing: bool = False,
-             progress: Progress = lambda what, share: None) -> Discovered:  # fmt: skip
+             progress: Counted = uncounted) -> Discovered:  # fmt: skip
     """Bring the catalog's rows of a folder up to date with its files.
 
     Raises
@@ -65,7 +63,7 @@ def discover(catalog: Catalog, index: DurableIndex, folder: str | os.PathLike[st
         raise FileNotFoundError(f"there is no folder {root}")
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is a file, not a folder of images")
-    progress("looking for images", 0.0)
+    progress("looking for images", 0, 0)
     found = find_images(root)
     known = {image.path: image for image in _rows_under(catalog, root)}
     files = {to_text(path): path for path in found.images}
@@ -80,7 +78,7 @@ def discover(catalog: Catalog, index: DurableIndex, folder: str | os.PathLike[st
     _note_unreadable(catalog, index, left_out, known)
     _remove(catalog, index, list(gone.values()))
     result.removed = len(gone)
-    progress("looking for images", 1.0)
+    progress("looking for images", len(files), len(files))
     return result
 
 
@@ -94,7 +92,7 @@ def content_hash(path: Path) -> str:
 
 
 def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, Image], gone: dict[str | None, Image],
-             result: Discovered, progress: Progress) -> None:  # fmt: skip
+             result: Discovered, progress: Counted) -> None:  # fmt: skip
     """Rows for files that are new, changed or moved; those that moved are taken out of `gone`."""
     by_hash = {image.content_hash: image for image in gone.values() if image.content_hash}
     added: list[dict[str, Any]] = []
@@ -126,7 +124,7 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
         if len(added) >= _AT_ONCE:
             catalog.add_images(added)
             added = []
-            progress("looking for images", number / len(files))
+            progress("looking for images", number, len(files))
     if added:
         catalog.add_images(added)
 

@@ -18,13 +18,14 @@ again and again, an image may be blamed that did nothing; so such a failure is t
 import datetime
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy import select, update
 
+from annlab.common.progress import Counted, uncounted
 from annlab.durable import DurableIndex, Writes
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.images import decode_image
@@ -39,8 +40,6 @@ _ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
 _BLAMED_FOR = datetime.timedelta(days=1)  # then an image that is said to have ended the process is tried once more
 _LARGEST_FILE = 2**30  # bytes
 _THUMBNAILS = 1000  # that are kept: 48 kB each
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass
@@ -127,7 +126,7 @@ class Indexer:
             self._same.add({i.id: pictures.from_text(i.picture_hash) for i in some if i.picture_hash})
             after = some[-1].id
 
-    def run(self, *, progress: Progress = lambda what, share: None) -> Indexed:
+    def run(self, *, progress: Counted = uncounted) -> Indexed:
         """Do what is due until nothing is; may be stopped at any moment.
 
         Raises
@@ -144,8 +143,8 @@ class Indexer:
             for block in [together, *([image] for image in careful)]:
                 if block:
                     self._do(block, result)
-                    progress("indexing", min(1.0, result.done / max(total, 1)))
-        progress("indexing", 1.0)
+                    progress("indexing", min(result.done, total), total)
+        progress("indexing", total, total)
         return result
 
     def _do(self, block: Sequence[Image], result: Indexed) -> None:

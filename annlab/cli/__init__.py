@@ -1,0 +1,61 @@
+"""The command `annlab`: from images to embeddings, to a catalog that is searched, and the numbers that say how good.
+
+    annlab train IMAGES --out my-encoder                learn an encoder from images
+    annlab encode IMAGES --encoder my-encoder --out e.npy       images to embeddings, resumable
+    annlab evaluate e.npy                               MRR, recall, precision, mAP and nDCG
+    annlab index FOLDER --into photos.db                a catalog of images and the index of their vectors
+    annlab status photos.db                             what became of every image
+    annlab catalog forget photos.db USER                take a person out, everywhere
+
+What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
+argument of every command but `index`, which fills it (`--into`); the index lies beside it, or where `--index-folder`
+says; an encoder is a name or a folder. With `--json` the one thing on stdout is a JSON value.
+
+Results go to stdout, progress and complaints to stderr. The exit status is
+
+    0      done
+    1      something went wrong; the message says what, and what to do
+    2      the command makes no sense
+    3      it was understood and refused, as a promotion to a worse encoder
+    130    interrupted
+
+No file is replaced without --overwrite, and nothing that a failed command leaves is in the way of the corrected one.
+
+Each group of commands is a module with a function `add_to(commands)`, named in `GROUPS`. Everything heavy is imported
+by the command that needs it, so that `annlab --help` answers at once.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from annlab.cli import catalog, encoding, evaluation
+from annlab.cli.output import show_warning
+
+GROUPS = (encoding, evaluation, catalog)
+"""In the order in which the help shows their commands."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            status: int = options.run(options)
+    except KeyboardInterrupt:
+        print("annlab: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        print(f"annlab: error: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="annlab", description="Nearest-neighbour search and visual search.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for group in GROUPS:
+        group.add_to(commands)
+    return parser

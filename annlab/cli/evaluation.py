@@ -1,0 +1,74 @@
+"""`annlab evaluate`: how good embeddings are at finding their own kind."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from annlab.cli import options as shared
+from annlab.cli.output import say
+from annlab.cli.reading import read_labels, stored_labels
+
+_STDOUT = ""  # what `--json` alone stands for
+
+
+def add_to(commands: shared.Commands) -> None:
+    """Make this command known."""
+    evaluate = shared.command(commands, "evaluate", "retrieval metrics of embeddings", _evaluate)
+    evaluate.add_argument("embeddings", metavar="FILE.npy", help="embeddings, as annlab encode writes them")
+    evaluate.add_argument("--labels", metavar="FILE.npy", help="labels of the rows; default: those that encode found")
+    evaluate.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        help="for example: mrr recall@10 precision@10 map ndcg@10, which is the default",
+    )
+    evaluate.add_argument("--json", metavar="FILE", nargs="?", const=_STDOUT,
+                          help="print the means as JSON, and nothing else; or write them to FILE, too")  # fmt: skip
+    evaluate.add_argument("--overwrite", action="store_true", help="replace the file of --json")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    """Search every embedding among all the others, itself excluded; what has its label is relevant. Prints the mean of
+    each measure with a 95% bootstrap interval."""
+    import numpy as np
+
+    from annlab.encoders.image_sets import read_array
+    from annlab.evaluation import from_embeddings
+
+    path = Path(options.embeddings)
+    if options.json:
+        _refuse_report(Path(options.json), [path, *([Path(options.labels)] if options.labels else [])], options)
+    embeddings = read_array(path)
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
+        raise ValueError(f"{path} holds {embeddings.dtype} of shape {embeddings.shape}, not (n, dim) floats")
+    labels = read_labels(options.labels) if options.labels else stored_labels(path)
+    if len(labels) != len(embeddings):
+        raise ValueError(f"there are {len(embeddings)} embeddings but {len(labels)} labels")
+    labelled = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), dtype=np.bool_)
+    if not labelled.all():
+        say(f"left out: {np.count_nonzero(~labelled)} images without a label")
+        embeddings, labels = embeddings[labelled], labels[labelled]
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"all {len(labels)} labels are the same: there is nothing to tell apart")
+    measures = {"measures": options.measures} if options.measures else {}
+    result = from_embeddings(embeddings, labels, embeddings, labels, exclude_self=True, **measures)
+    means = {"queries": len(result), **result.means()}
+    print(json.dumps(means) if options.json == _STDOUT else result)
+    if options.json:
+        from annlab.encoders.outputs import write_json
+
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+        write_json(Path(options.json), means, indent=2)
+    return 0
+
+
+def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Namespace) -> None:
+    """Raise if the report would replace a file that is there, unless told so; what the command reads stays anyway."""
+    from annlab.encoders.embedding_job import outputs_of
+    from annlab.encoders.outputs import refuse_existing
+
+    for path in [*inputs, *outputs_of(options.embeddings)]:
+        if report.absolute() == path.absolute() or (report.exists() and path.exists() and report.samefile(path)):
+            raise FileExistsError(f"--json {report} belongs to {options.embeddings}: name another file for the report")
+    refuse_existing([report], options.overwrite)
