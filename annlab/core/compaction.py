@@ -5,7 +5,7 @@ the structure's own search (`tail_limit`); then the structure absorbs it, which 
 rows stay as tombstones until they are half as many as the living: then a search looks at up to half
 as many rows again as it would in an index built anew. So exchanging n rows builds n rows about twice.
 
-Nothing here takes locks or publishes: `Index` does. Building goes on beside searches and writes; what was written
+Nothing here takes locks or publishes: `Collection` does. Building goes on beside searches and writes; what was written
 meanwhile is replayed (`State.replayed`) onto the new state before it is published.
 """
 
