@@ -7,7 +7,8 @@ Three questions, three groups of files:
   labels, from judged triples), ``report.py`` (:class:`Evaluation`: the scores of every query, means, intervals) and
   ``comparison.py`` (is B better than A?).
 - *Do people click it?*  ``clicks.py``: the click-through rate from logged interactions.
-- *Does an approximate index return what an exact one would?*  ``neighbors.py``.
+- *Does an approximate index return what an exact one would?*  ``neighbors.py``; and how hard is that for this data?
+  ``difficulty.py`` (approximation factor, contrast, intrinsic dimension, hubs).
 
 Everything is NumPy over float64, one score for each query; a mean is always derived, never stored. "Metric" means a
 distance ("l2", "cosine", "ip") as everywhere in annlab; what is computed here is called a *measure* and has a name
@@ -32,6 +33,13 @@ Conventions, the same in every function, and those of trec_eval unless noted:
 
 from annlab.evaluation.clicks import ClickThrough, Rate, click_through
 from annlab.evaluation.comparison import Comparison, compare, permutation_test
+from annlab.evaluation.difficulty import (
+    Hubness,
+    approximation_factor,
+    hubness,
+    local_intrinsic_dimension,
+    relative_contrast,
+)
 from annlab.evaluation.judgements import Judgements
 from annlab.evaluation.measures import Measure, parse_measure
 from annlab.evaluation.neighbors import ann_recall, rounding_floor, true_distances
@@ -43,10 +51,12 @@ __all__ = [
     "ClickThrough",
     "Comparison",
     "Evaluation",
+    "Hubness",
     "Judgements",
     "Measure",
     "Rate",
     "ann_recall",
+    "approximation_factor",
     "average_precision",
     "click_through",
     "compare",
@@ -54,12 +64,15 @@ __all__ = [
     "from_embeddings",
     "from_judgements",
     "from_rankings",
+    "hubness",
+    "local_intrinsic_dimension",
     "ndcg",
     "parse_measure",
     "permutation_test",
     "precision",
     "recall",
     "reciprocal_rank",
+    "relative_contrast",
     "rounding_floor",
     "true_distances",
 ]
