@@ -228,7 +228,7 @@ class HyperplaneLSH:
         """All sets of bits, the cheapest first: from a set that ends in bit i follow "and i + 1" and "i + 1 for i"."""
         order = costs.argsort()
         yield 0
-        waiting = [(float(costs[order[0]]), (0,))] if len(order) else []
+        waiting: list[tuple[float, tuple[int, ...]]] = [(float(costs[order[0]]), (0,))] if len(order) else []
         while waiting:
             cost, chosen = heapq.heappop(waiting)
             yield sum(1 << int(order[i]) for i in chosen)
