@@ -1,0 +1,1 @@
+"""VamanaIndex: its structure and its parts."""

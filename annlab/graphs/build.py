@@ -1,0 +1,90 @@
+"""Building a graph in five steps, bit-identical for any number of threads.
+
+1. *Whole numbers.* Rows become bytes, so that distances are exact and no order of additions matters (`whole.py`).
+2. *Leaves.* Rows that lie together meet in leaves that overlap, and are compared all with all (`leaves.py`).
+3. *Lists.* The nearest rows of all its leaves, by (distance, row), are the candidates for a row's links.
+4. *Links.* Alpha-pruning leaves those that lie in different directions (Vamana); links are made mutual and pruned
+   again, to a fixed number, and what room is left is filled with the nearest (`links.py`).
+5. *Reach.* The few nodes that the walk could not reach from its entries get a link (`reach.py`).
+
+Rows of the same whole numbers share a node (`nodes.py`). Nodes are sorted by leader, so that what lies near in space
+lies near in memory.
+"""
+
+import numpy as np
+
+from annlab.common.memory import WORKING
+from annlab.common.progress import Progress
+from annlab.graphs import nodes as sharing
+from annlab.graphs.graph import Graph
+from annlab.graphs.leaves import LEAF, OVERLAP, Leaves, divide, find_leaders, group, nearest_leaders, nearest_lists
+from annlab.graphs.links import joined, pruned
+from annlab.graphs.reach import find_entries, reach_all
+from annlab.graphs.whole import some_rows, whole_numbers
+from annlab.kernels.graphs.prune import MOST
+from annlab.kernels.graphs.whole import Rows
+
+_SMALL = 1.5  # times LEAF: so few rows are one leaf
+
+
+def list_length(degree: int) -> int:
+    """How many candidates a node's links are chosen from: with fewer the pruning starves."""
+    return min(MOST, max(64, degree + degree // 2))
+
+
+def build_graph(vectors: np.ndarray, *, degree: int, alpha: float, threads: int, seed: int,
+                progress: Progress) -> tuple[Graph, np.ndarray]:  # fmt: skip
+    """A graph of vectors (n, dim) float32, C-contiguous and finite, for squared Euclidean distances.
+
+    degree: the most links of a node. alpha, at least 1: the larger, the more links that lie in similar directions
+    stay. The result depends on no number of threads.
+
+    Returns the graph and its order (n,) int64: which row of `vectors` each row of the graph is.
+    """
+    rng = np.random.default_rng(seed)
+    rows = whole_numbers(vectors, threads)
+    nodes = sharing.nodes_of(sharing.identical(rows, threads))
+    if not nodes.all_single:
+        rows = some_rows(rows, nodes.first_rows)
+    rows, leaves, places = partition(rows, rng, threads, progress)
+    keys = nearest_lists(rows, leaves, list_length(degree), threads, progress)
+    links = joined(rows, pruned(rows, keys, degree, alpha, threads, progress), alpha, threads, progress)
+    entries = reach_all(links, find_entries(rows, rng, threads), keys, rows)
+    nodes = sharing.reordered(nodes, places)
+    return Graph(links, entries, None if nodes.all_single else nodes.offsets), nodes.order
+
+
+def partition(rows: Rows, rng: np.random.Generator, threads: int,
+              progress: Progress) -> tuple[Rows, Leaves, np.ndarray]:  # fmt: skip
+    """Rows sorted by leader, their leaves, and which of the given rows each is (n,) int64."""
+    n = len(rows.codes)
+    everyone = np.arange(n, dtype=np.int32)
+    if n <= _SMALL * LEAF:
+        return rows, Leaves(everyone, np.array([0, n])), everyone.astype(np.int64)
+    progress("finding leaders", 0.0)
+    n_leaders = max(OVERLAP, round(n * OVERLAP / LEAF))
+    leaders = find_leaders(rows, everyone, n_leaders, rng, threads)
+    assigned = nearest_leaders(rows, everyone, leaders, OVERLAP, threads)
+    order = np.argsort(_places_of(leaders, rng, threads)[assigned[:, 0]], kind="stable")
+    rows, assigned = some_rows(rows, order), np.ascontiguousarray(assigned[order])
+    leaves = divide(rows, group(assigned, n_leaders), rng, threads)
+    progress("finding leaders", 1.0)
+    return rows, leaves, order
+
+
+def _places_of(leaders: Rows, rng: np.random.Generator, threads: int) -> np.ndarray:
+    """For every leader its place in an order in which those that are near to each other follow one another."""
+    n = len(leaders.codes)
+    everyone, n_groups = np.arange(n, dtype=np.int32), max(1, round(n**0.5))
+    groups = nearest_leaders(leaders, everyone, find_leaders(leaders, everyone, n_groups, rng, threads), 1, threads)
+    places = np.empty(n, np.int64)
+    places[np.argsort(groups[:, 0], kind="stable")] = np.arange(n)
+    return places
+
+
+def estimate_memory(n: int, dim: int, degree: int) -> int:
+    """About how many bytes `build_graph` takes at most beside the vectors of n rows."""
+    lists, stride = list_length(degree), -(-dim // 64) * 64
+    a_row = 8 * lists + 16 * degree + 4 * degree  # lists, links as keys from both ends, links
+    before = 2 * stride + 24 * OVERLAP  # rows in two orders, leaves
+    return n * (64 + stride + max(a_row, 8 * lists + before)) + WORKING

@@ -1,0 +1,149 @@
+"""Leaves that overlap, and the lists of nearest rows that come out of them.
+
+*Leaders* are means of some rows (a sample, and two rounds of k-means). Every row goes to the `OVERLAP` leaders that are
+nearest to it, and what went to one leader is a leaf: some hundred or thousand rows that lie together. In a leaf all
+rows are compared with all, and a row's list holds the nearest ones of all its leaves. So of two rows that are near to
+each other almost all pairs meet in one leaf or another, and the cost is n * OVERLAP * LEAF distances, by matrix tiles.
+
+After R. Wang et al., "PiPNN" (arXiv 2602.21247), without its last step.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from annlab.common import pool
+from annlab.common.progress import Progress
+from annlab.graphs.whole import some_rows
+from annlab.kernels.graphs import compare, lists
+from annlab.kernels.graphs import whole as kernels
+from annlab.kernels.graphs.compare import LOW, NONE, Asked, Leaf
+from annlab.kernels.graphs.whole import Rows
+from annlab.kernels.tile import QUERIES_IN_TILE
+
+LEAF = 1000  # rows
+OVERLAP = 8
+_LARGEST = 2.5  # times LEAF: larger leaves are divided
+_PER_LEADER = 24  # rows of the sample
+_ROUNDS = 2
+_AT_ONCE = 2**23  # keys of leaves that are compared before their lists are merged
+_NOBODY = np.empty((0, 1), np.uint64)
+
+
+class Leaves(NamedTuple):
+    """Leaf l has the rows members[offsets[l]:offsets[l + 1]], int32, ascending."""
+
+    members: np.ndarray
+    offsets: np.ndarray
+
+
+def nearest_leaders(rows: Rows, which: np.ndarray, leaders: Rows, n_nearest: int, threads: int) -> np.ndarray:
+    """The leaders (m, n_nearest) int32 that are nearest to some rows, ascending by (distance, leader)."""
+    leaf = packed(leaders, np.arange(len(leaders.codes), dtype=np.int32))
+    return (nearest_in(leaf, rows, which, n_nearest, threads) & LOW).astype(np.int32)
+
+
+def packed(rows: Rows, ids: np.ndarray) -> tuple[Leaf, np.ndarray]:
+    """Some rows, ready to be compared with, and which they are."""
+    leaf = compare.new_leaf(len(ids), rows.dim)
+    compare.pack(rows, ids, leaf)
+    return leaf, ids
+
+
+def nearest_in(leaf: tuple[Leaf, np.ndarray], rows: Rows, which: np.ndarray, n_nearest: int,
+               threads: int) -> np.ndarray:  # fmt: skip
+    """Keys (m, n_nearest) of the rows of a leaf that are nearest to the rows `which`; there must be so many."""
+    panels, ids = leaf
+    result = np.empty((len(which), n_nearest), np.uint64)
+    counts, nowhere = np.empty(len(which), np.int32), np.full(len(which), -1, np.int32)
+
+    def work(start: int, stop: int) -> None:
+        room = compare.new_room(rows.dim, n_nearest)
+        asked = Asked(which, nowhere, ids, _NOBODY, n_nearest, False)
+        for first, last in pool.portions(start, stop, len(ids) * rows.dim / 16, QUERIES_IN_TILE):
+            compare.compare(rows, panels, asked, first, last, room, result, counts)
+
+    pool.run(work, pool.split(0, len(which), threads, QUERIES_IN_TILE), threads)
+    return result
+
+
+def find_leaders(rows: Rows, which: np.ndarray, n_leaders: int, rng: np.random.Generator, threads: int) -> Rows:
+    """Means of groups of the rows `which` (distinct int32, at least n_leaders): two rounds of k-means of a sample."""
+    some = rng.choice(which, min(len(which), _PER_LEADER * n_leaders), replace=False)
+    some.sort()
+    leaders = some_rows(rows, np.sort(rng.choice(some, n_leaders, replace=False)))
+    for _ in range(_ROUNDS):
+        grouped = group(nearest_leaders(rows, some, leaders, 1, threads), n_leaders)
+        members = some[grouped.members]
+
+        def work(start: int, stop: int, members: np.ndarray = members, offsets: np.ndarray = grouped.offsets,
+                 leaders: Rows = leaders) -> None:  # fmt: skip
+            for first, last in pool.portions(start, stop, 2 * members.size / n_leaders * rows.stride):
+                kernels.means(rows, members, offsets, first, last, *leaders[:3])
+
+        pool.run(work, pool.split(0, n_leaders, threads), threads)
+    return leaders
+
+
+def group(assigned: np.ndarray, n_groups: int) -> Leaves:
+    """The rows of every group, ascending, where row i belongs to the groups assigned[i]."""
+    sizes = np.zeros(n_groups, np.int64)
+    for start, stop in pool.portions(0, len(assigned), assigned.shape[1]):
+        lists.count_members(assigned, start, stop, sizes)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    members, at = np.empty(offsets[-1], np.int32), offsets[:-1].copy()
+    for start, stop in pool.portions(0, len(assigned), 4 * assigned.shape[1]):
+        lists.place_members(assigned, start, stop, at, members)
+    return Leaves(members, offsets)
+
+
+def divide(rows: Rows, leaves: Leaves, rng: np.random.Generator, threads: int) -> Leaves:
+    """The same leaves, but those that are much too large in parts, by leaders of their own; none of a single row."""
+    parts: list[np.ndarray] = []
+    for begin, end in zip(leaves.offsets[:-1], leaves.offsets[1:], strict=True):
+        whole = leaves.members[begin:end]
+        if len(whole) <= _LARGEST * LEAF:
+            parts.append(whole)
+            continue
+        n_parts = round(len(whole) / LEAF)
+        leaders = find_leaders(rows, whole, n_parts, rng, threads)
+        inner = group(nearest_leaders(rows, whole, leaders, 1, threads), n_parts)
+        for first, last in zip(inner.offsets[:-1], inner.offsets[1:], strict=True):
+            some = whole[inner.members[first:last]]  # of equal rows all have the same leader: these are cut anyhow
+            parts += [some[at : at + int(_LARGEST * LEAF)] for at in range(0, len(some), int(_LARGEST * LEAF))]
+    parts = [part for part in parts if len(part) > 1]
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return Leaves(np.concatenate(parts) if parts else np.empty(0, np.int32), offsets)
+
+
+def nearest_lists(rows: Rows, leaves: Leaves, keep: int, threads: int, progress: Progress) -> np.ndarray:
+    """For every row the keys of its nearest ones in all its leaves: (n, keep) uint64, ascending, NONE behind them."""
+    n = len(rows.codes)
+    keys = np.full((n, keep), NONE, np.uint64)
+    n_leaves, begin = len(leaves.offsets) - 1, 0
+    while begin < n_leaves:
+        end = int(np.searchsorted(leaves.offsets, leaves.offsets[begin] + _AT_ONCE // keep, "right")) - 1
+        end = min(n_leaves, max(begin + 1, end))
+        members = leaves.members[leaves.offsets[begin] : leaves.offsets[end]]
+        offsets = leaves.offsets[begin : end + 1] - leaves.offsets[begin]
+        found, counts = np.empty((len(members), keep), np.uint64), np.empty(len(members), np.int32)
+
+        def compare_leaf(leaf: int, members: np.ndarray = members, offsets: np.ndarray = offsets,
+                         found: np.ndarray = found, counts: np.ndarray = counts) -> None:  # fmt: skip
+            at = slice(offsets[leaf], offsets[leaf + 1])
+            ids = members[at]
+            leaf_rows, _ = packed(rows, ids)
+            asked = Asked(ids, np.arange(len(ids), dtype=np.int32), ids, keys, keep, True)
+            room = compare.new_room(rows.dim, keep)
+            for first, last in pool.portions(0, len(ids), len(ids) * rows.dim / 16, QUERIES_IN_TILE):
+                compare.compare(rows, leaf_rows, asked, first, last, room, found[at], counts[at])
+
+        def merge(start: int, stop: int, members: np.ndarray = members, offsets: np.ndarray = offsets,
+                  found: np.ndarray = found, counts: np.ndarray = counts) -> None:  # fmt: skip
+            lists.merge_lists(keys, start, stop, members, offsets, found, counts)
+
+        pool.run(compare_leaf, [(leaf,) for leaf in range(end - begin)], threads)
+        pool.run(merge, pool.split(0, n, threads), threads)
+        begin = end
+        progress("comparing leaves", begin / n_leaves)
+    return keys

@@ -1,0 +1,78 @@
+"""Every node is reached: where a walk begins, and links for the nodes that it would not find.
+
+Entries lie where the rows do: at the means of 128 groups of leaders. What cannot be reached from them is attached, one
+by one, to the nearest node of its list that is reached, in the place of a link that nobody depends on (see
+kernels/graphs/reach.py), and brings along all that it leads to. What is left then has nobody of the others in its
+list: a part of the data that lies by itself. Its first row becomes an entry, as long as entries are few; after that
+it is attached to the entry that is nearest to it, or below that.
+"""
+
+import numpy as np
+
+from annlab.common import pool
+from annlab.graphs.graph import MOST_ENTRIES, follow, parents_of
+from annlab.graphs.leaves import find_leaders, nearest_in, packed
+from annlab.kernels.graphs import reach as kernels
+from annlab.kernels.graphs.compare import LOW
+from annlab.kernels.graphs.whole import Rows
+
+_N_ENTRIES = 128
+_ROWS_PER_ENTRY = 4  # where there are few rows
+_PER_LEADER = 64  # rows of the sample that entries are found in
+
+
+def find_entries(rows: Rows, rng: np.random.Generator, threads: int) -> np.ndarray:
+    """Distinct rows near the means of groups of rows, ascending, int32."""
+    n = len(rows.codes)
+    n_entries = max(1, min(_N_ENTRIES, n // _ROWS_PER_ENTRY))
+    some = rng.choice(n, min(n, _PER_LEADER * n_entries), replace=False).astype(np.int32)
+    some.sort()
+    means = find_leaders(rows, some, n_entries, rng, threads)
+    nearest = nearest_in(packed(rows, some), means, np.arange(n_entries, dtype=np.int32), 1, threads)
+    return np.unique(nearest & LOW).astype(np.int32)
+
+
+def reach_all(links: np.ndarray, entries: np.ndarray, keys: np.ndarray, rows: Rows) -> np.ndarray:
+    """Change links (n, degree) such that every node can be reached; returns the entries, perhaps more.
+
+    keys (n, any) uint64: rows that lie near to each, the nearest first.
+    """
+    n = len(links)
+    parents, queue = parents_of(links, entries), np.empty(n, np.int32)
+    added: list[int] = []
+    while True:
+        while _attach_by_lists(links, parents, keys, queue):
+            pass
+        lost = np.flatnonzero(parents == kernels.UNREACHED)
+        if not len(lost):
+            return np.concatenate([entries, np.array(added, np.int32)])
+        for u in lost:
+            pool.check()
+            if parents[u] != kernels.UNREACHED:
+                continue
+            if len(entries) + len(added) < MOST_ENTRIES:
+                parents[u] = -1
+                added.append(int(u))
+            else:
+                _attach_below(links, parents, np.append(entries, np.array(added, np.int32)), rows, int(u))
+            queue[0] = u
+            follow(links, parents, queue, 1)
+
+
+def _attach_by_lists(links: np.ndarray, parents: np.ndarray, keys: np.ndarray, queue: np.ndarray) -> int:
+    """How many more nodes are reached through the lists."""
+    more = 0
+    for start, stop in pool.portions(0, len(links), keys.shape[1]):
+        more += kernels.attach_by_lists(links, parents, keys, start, stop, queue)
+    return more
+
+
+def _attach_below(links: np.ndarray, parents: np.ndarray, entries: np.ndarray, rows: Rows, u: int) -> None:
+    """Attach u to the nearest entry; where that has no place left, to the nearest of its children, and so on.
+
+    Ends, since the nodes of a tree have children only once.
+    """
+    asked, v = np.array([u], np.int32), -1
+    while v < 0 or not kernels.attach_one(links, parents, v, u):
+        some = entries if v < 0 else links[v][parents[links[v]] == v]
+        v = int(nearest_in(packed(rows, np.ascontiguousarray(some)), rows, asked, 1, 1)[0, 0] & LOW)

@@ -1,0 +1,1 @@
+"""Kernels of graphs: building and walking them."""
