@@ -24,6 +24,10 @@ class Reads:
         """A reusable filter for searches, as `Index.filter` makes it."""
         return self._index.filter(**conditions)
 
+    def view(self) -> Index:
+        """The index as it is now, for several reads of one moment: what is written later is not in it."""
+        return self._index.branch()
+
     @property
     def ids(self) -> np.ndarray:
         """(n,) int64: all ids, in ascending order."""

@@ -6,6 +6,12 @@
     indexing.py      from pending rows to vectors: the pipeline, in step and safe from kills
     pictures.py, duplicates.py       whether two files show the same picture
     commands.py, catalog_commands.py what the command line does with all this
+    search.py        from a query to a page of ranked results; with these parts:
+      queries.py, viewers.py             what can be asked, and by whom
+      facts.py, changes.py               what is kept in memory of every image, and how it stays right
+      candidates.py, relevance.py, scoring.py   the nearest pictures; how likely they are relevant, and the cut
+      paging.py, cursors.py              where a page begins
+      reranking.py, ranked.py, stages.py, ranking.toml, click_rates.py   what is shown of them, and in which order
     interactions.py  who was shown what, and what was clicked
     judging.py       graded judgements, and qrels
     people.py        users: one person's own data, and forgetting a person everywhere

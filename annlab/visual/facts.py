@@ -1,0 +1,290 @@
+"""What searches ask of every image, in memory: owner, time, tags, who may see it, and which picture it shows.
+
+    slot         0 .. n-1: the place of an image here, in the order in which it became known; it keeps its slot
+    ids          (n,) int64, and the way back from an id to its slot
+    owners       (n,) int64, -1 for none            times      (n,) float64, seconds since 1970
+    private      (n,) bool                          there      (n,) bool: indexed or a duplicate, and not deleted
+    leaders      (n,) int64: the slot of the image whose picture it shows: its own, or that of the one it duplicates
+    tags         by word: the slots of the images that have it, ascending
+
+All of it is one immutable `Facts`; `CatalogFacts` exchanges it for the next one when images have changed, by reading
+those that did (`changes.py`). What is made private or deleted, by whichever process, is gone from the next search on.
+
+The index holds one vector for a picture, that of its leader, and the leader may be private while a copy is public. So a
+picture is allowed if *any* of its images is (`pictures`), and what is shown is the first that the viewer may see.
+
+Memory: 42 bytes an image, 8 bytes for each of its tags, and 2 bytes for each of the last filters.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from annlab.core.filters import Filter
+from annlab.core.ids import IdMap
+from annlab.core.state import State
+from annlab.visual import changes
+from annlab.visual.catalog import Catalog
+from annlab.visual.schema import DUPLICATE, INDEXED, images
+from annlab.visual.viewers import Filters, Viewer
+
+_AT_ONCE = 500  # ids in one statement
+_REMEMBERED = 64  # filters
+_COLUMNS = tuple(images.c[name] for name in ("id", *changes.WATCHED))
+_SLOTS = "slots of rows"  # a key in the cache of an index's state
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """See the head of the file."""
+
+    ids: IdMap
+    owners: np.ndarray
+    times: np.ndarray
+    private: np.ndarray
+    there: np.ndarray
+    leaders: np.ndarray
+    tags: Mapping[str, np.ndarray]
+    tags_of: Mapping[int, tuple[str, ...]]
+    """By slot, for images that have tags."""
+    change: int
+    """The last change that is known here."""
+    _known: dict[Any, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    # ---- one image
+
+    def slots_of(self, ids: np.ndarray) -> np.ndarray:
+        """The slots of some ids, -1 where there is none."""
+        return self.ids.find(ids, self._all)
+
+    def slot_of(self, id: int) -> int:
+        """The slot of an id, -1 if there is none."""
+        return int(self.slots_of(np.array([id], np.int64))[0])
+
+    def leader_of(self, id: int, visible: np.ndarray) -> int | None:
+        """The id of the image under which the index knows this one; None if it is not among the visible ones."""
+        slot = self.slot_of(id)
+        return None if slot < 0 or not visible[slot] else int(self.ids.by_row[self.leaders[slot]])
+
+    # ---- sets of images, as masks (n,)
+
+    def visible(self, viewer: Viewer) -> np.ndarray:
+        """What a viewer may see."""
+        if viewer.role == "admin":
+            return self.there
+        return self._remembered(("visible", viewer.user_id), lambda: self._visible(viewer.user_id))
+
+    def allowed(self, viewer: Viewer, filters: Filters) -> np.ndarray:
+        """What a viewer may see and the filters let through."""
+        seen = None if viewer.role == "admin" else viewer.user_id, viewer.role == "admin"
+        return self._remembered((seen, filters), lambda: self.visible(viewer) & self._filtered(filters))
+
+    def pictures(self, allowed: np.ndarray) -> np.ndarray:
+        """The leaders of the images of a mask, as a mask."""
+        result = np.zeros(len(self), bool)
+        own, led = self._parted
+        result[own] = allowed[own]
+        result[self.leaders[led[allowed[led]]]] = True
+        return result
+
+    def group(self, leader: int, allowed: np.ndarray) -> list[int]:
+        """The slots of the images that show the picture of a leader, and are in a mask: the leader, then by id."""
+        _, led = self._parted
+        start, stop = np.searchsorted(self._led_by, [leader, leader + 1])
+        return [slot for slot in (leader, *led[start:stop].tolist()) if allowed[slot]]
+
+    def _visible(self, user: int | None) -> np.ndarray:
+        public = self.there & ~self.private
+        return public if user is None else public | (self.there & (self.owners == user))
+
+    def _filtered(self, filters: Filters) -> np.ndarray:
+        result = np.ones(len(self), bool)
+        if filters.owner is not None:
+            result &= self.owners == filters.owner
+        if filters.after is not None:
+            result &= self.times >= filters.after.timestamp()
+        if filters.before is not None:
+            result &= self.times < filters.before.timestamp()
+        for tag in filters.tags:
+            has = np.zeros(len(self), bool)
+            has[self.tags.get(tag, _NONE)] = True
+            result &= has
+        return result
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return np.ones(len(self), bool)
+
+    @cached_property
+    def _parted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slots of images that lead (or have no leader), and of those that are led, by leader and then by id."""
+        own = self.leaders == np.arange(len(self))
+        led = np.flatnonzero(~own & (self.leaders >= 0))
+        return np.flatnonzero(own), led[np.lexsort((self.ids.by_row[led], self.leaders[led]))]
+
+    @cached_property
+    def _led_by(self) -> np.ndarray:
+        return self.leaders[self._parted[1]]
+
+    def _remembered(self, key: Any, make: Any) -> np.ndarray:
+        found = self._known.get(key)
+        if found is None:
+            found = make()
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = found
+        result: np.ndarray = found
+        return result
+
+    def filter(self, viewer: Viewer, filters: Filters) -> ImageFilter:
+        """The pictures that a search may return, for the index."""
+        allowed = self.allowed(viewer, filters)
+        key = ("filter", id(allowed))  # the mask lives as long as what is remembered of it
+        found = self._known.get(key)
+        if found is None or found.allowed is not allowed:
+            found = self._known[key] = ImageFilter(self, allowed)
+        result: ImageFilter = found
+        return result
+
+
+class ImageFilter(Filter):
+    """The pictures of some images as a filter of the index: by the rows that hold their leaders."""
+
+    def __init__(self, facts: Facts, allowed: np.ndarray) -> None:
+        super().__init__(None, None, None)
+        self.allowed, self._facts = allowed, facts
+        self._pictures = np.append(facts.pictures(allowed), False)  # the last one for rows that are not known here
+        self._seen: tuple[weakref.ref[State], np.ndarray] | None = None
+
+    def mask(self, state: State) -> np.ndarray:
+        """The mask (rows,) of this filter in a state."""
+        seen = self._seen
+        if seen is not None and seen[0]() is state:
+            return seen[1]
+        mask: np.ndarray = self._pictures[_slots_of_rows(self._facts, state)]
+        self._seen = weakref.ref(state), mask
+        return mask
+
+
+def _slots_of_rows(facts: Facts, state: State) -> np.ndarray:
+    """The slot of every row of an index, -1 where it is unknown; remembered in the state, and extended with it."""
+    ids = state.by_row.array
+    known: np.ndarray | None = state.cache.get(_SLOTS)
+    if known is not None and (not len(known) or known[-1] >= 0 or not (known < 0).any()):
+        if len(known) == len(ids):
+            return known
+        slots = np.concatenate([known, facts.slots_of(ids[len(known) :])])
+    else:
+        slots = facts.slots_of(ids)
+    if not (slots < 0).any():  # else ask again: they may become known
+        state.cache[_SLOTS] = slots
+    return slots
+
+
+class CatalogFacts:
+    """The facts of a catalog, as they are now. Safe from any number of threads."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog, self._lock = catalog, threading.Lock()
+        with catalog.writing() as connection:
+            changes.watch(connection)
+        with catalog.database.reading() as connection:
+            self._facts = _read_all(connection)
+
+    def now(self) -> Facts:
+        """The facts after all that has been committed."""
+        with self._catalog.database.reading() as connection:
+            change = changes.last(connection)
+            if change == self._facts.change:
+                return self._facts
+            with self._lock:
+                before = self._facts
+                if change > before.change:
+                    changed = changes.since(connection, before.change)
+                    self._facts = _read_all(connection) if changed is None else _changed(connection, before, changed)
+                return self._facts
+
+
+def _read_all(connection: Connection) -> Facts:
+    none = np.empty(0, np.int64)
+    empty = Facts(IdMap(none), none, np.empty(0), np.empty(0, bool), np.empty(0, bool), none, {}, {}, 0)
+    rows = connection.execute(select(*_COLUMNS).where(images.c.kind == "image").order_by(images.c.id)).all()
+    return _with(empty, rows, changes.last(connection))
+
+
+def _changed(connection: Connection, before: Facts, ids: Sequence[int]) -> Facts:
+    rows: list[Any] = []
+    for start in range(0, len(ids), _AT_ONCE):
+        some = images.c.id.in_(ids[start : start + _AT_ONCE]) & (images.c.kind == "image")
+        rows += connection.execute(select(*_COLUMNS).where(some)).all()
+    gone = set(ids) - {row.id for row in rows}
+    there = before.there.copy()
+    for id in gone:
+        if (slot := before.slot_of(id)) >= 0:
+            there[slot] = False
+    kept = Facts(before.ids, before.owners, before.times, before.private, there, before.leaders, before.tags,
+                 before.tags_of, before.change)  # fmt: skip
+    return _with(kept, rows, changes.last(connection))
+
+
+def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
+    """The facts after some images have become what their rows say."""
+    given = np.array([row.id for row in rows], np.int64)
+    slots = before.slots_of(given)
+    fresh = slots < 0
+    n, more = len(before), int(fresh.sum())
+    slots[fresh] = np.arange(n, n + more)
+    by_row = np.concatenate([before.ids.by_row, given[fresh]])
+    ids = before.ids.extended(by_row, np.ones(n + more, bool)) if more else before.ids
+
+    def column(old: np.ndarray, values: Iterable[Any], nothing: Any) -> np.ndarray:
+        new = np.concatenate([old, np.full(more, nothing, old.dtype)])
+        new[slots] = np.fromiter(values, old.dtype, len(rows))
+        return new
+
+    owners = column(before.owners, (-1 if row.owner_id is None else row.owner_id for row in rows), -1)
+    times = column(before.times, (row.uploaded_at.timestamp() for row in rows), 0.0)
+    private = column(before.private, (row.private for row in rows), True)
+    there = column(before.there, (row.status in (INDEXED, DUPLICATE) and not row.deleted for row in rows), False)
+    named = np.array([row.id if row.duplicate_of is None else row.duplicate_of for row in rows], np.int64)
+    leaders = column(before.leaders, ids.find(named, np.ones(n + more, bool)), -1)
+    tags, tags_of = _tagged(before, slots.tolist(), [row.tags for row in rows])
+    return Facts(ids, owners, times, private, there, leaders, tags, tags_of, change)
+
+
+def _tagged(before: Facts, slots: Sequence[int], words: Sequence[tuple[str, ...]]) -> tuple[Any, Any]:
+    """The tags after some images have got these words."""
+    tags_of = dict(before.tags_of)
+    more: dict[str, list[int]] = {}
+    less: dict[str, list[int]] = {}
+    for slot, new in zip(slots, words, strict=True):
+        old = tags_of.get(slot, ())
+        for word in set(new) - set(old):
+            more.setdefault(word, []).append(slot)
+        for word in set(old) - set(new):
+            less.setdefault(word, []).append(slot)
+        if new:
+            tags_of[slot] = new
+        else:
+            tags_of.pop(slot, None)
+    tags = dict(before.tags)
+    for word in more.keys() | less.keys():
+        left = np.setdiff1d(tags.get(word, _NONE), np.array(less.get(word, []), np.int64))
+        tags[word] = np.union1d(left, np.array(more.get(word, []), np.int64))
+        if not len(tags[word]):
+            del tags[word]
+    return tags, tags_of
+
+
+_NONE = np.empty(0, np.int64)

@@ -1,0 +1,120 @@
+"""Ranked results on their way through the stages of re-ranking (`reranking.py`): what stages read, and do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from annlab.visual.click_rates import ClickRates
+from annlab.visual.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One picture on its way.
+
+    Attributes
+    ----------
+    key : int
+        The id under which the index knows the picture.
+    id : int
+        The image of it that the viewer is shown.
+    distance, score : float
+        From the query, and how likely it is relevant, 0..1.
+    value : float
+        By which it is ranked: the score, as stages have changed it.
+    folded : tuple of int
+        Images that are shown under it.
+    keys : tuple of int
+        The keys of these, where they are pictures of their own.
+    way : tuple of str
+        What was done to it.
+    """
+
+    key: int
+    id: int
+    distance: float
+    score: float
+    value: float
+    folded: tuple[int, ...] = ()
+    keys: tuple[int, ...] = ()
+    way: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class About:
+    """What stages may ask: the facts of all images, which images the viewer may see, the query's own images, the
+    vectors of some keys, the time, and what was clicked."""
+
+    facts: Facts
+    visible: np.ndarray
+    named: tuple[int, ...]
+    vectors: Callable[[Sequence[int]], np.ndarray]
+    now: float
+    clicks: ClickRates | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Candidates in their order, and those that were dropped, each with its way."""
+
+    candidates: tuple[Candidate, ...]
+    about: About
+    dropped: tuple[Candidate, ...] = ()
+
+    def without(self, why: Mapping[int, str]) -> Ranked:
+        """Some candidates dropped: by key, with the reason."""
+        if not why:
+            return self
+        kept = tuple(one for one in self.candidates if one.key not in why)
+        gone = tuple(_noted(one, why[one.key]) for one in self.candidates if one.key in why)
+        return replace(self, candidates=kept, dropped=self.dropped + gone)
+
+    def with_values(self, values: Sequence[float], notes: Sequence[str | None]) -> Ranked:
+        """Other values, with a note for each that changed, and the order that follows."""
+        new = [one if note is None else replace(_noted(one, note), value=value)
+               for one, value, note in zip(self.candidates, values, notes, strict=True)]  # fmt: skip
+        return replace(self, candidates=tuple(sorted(new, key=_order)))
+
+    def in_order(self, places: Sequence[int], stage: str) -> Ranked:
+        """The candidates in another order: where each of the new list stands in the old one."""
+        moved = []
+        for new, old in enumerate(places):
+            one = self.candidates[old]
+            moved.append(one if new == old else _noted(one, f"{stage}: from place {old + 1} to {new + 1}"))
+        return replace(self, candidates=tuple(moved))
+
+    def folding(self, under: Mapping[int, int], stage: str) -> Ranked:
+        """Some candidates put under others: from the key of each to the key of the one that it goes under."""
+        if not under:
+            return self
+        below: dict[int, list[Candidate]] = {}
+        for one in self.candidates:
+            if one.key in under:
+                below.setdefault(under[one.key], []).append(one)
+        kept = []
+        for one in self.candidates:
+            if one.key in under:
+                continue
+            if one.key in below:
+                more = below[one.key]
+                folded = [*one.folded, *(id for each in more for id in (each.id, *each.folded))]
+                keys = [*one.keys, *(key for each in more for key in (each.key, *each.keys))]
+                one = _noted(one, f"{stage}: {len(folded) - len(one.folded)} near-duplicates are put under it")
+                one = replace(one, folded=tuple(folded), keys=tuple(keys))
+            kept.append(one)
+        return replace(self, candidates=tuple(kept))
+
+
+Stage: TypeAlias = Callable[[Ranked], Ranked]
+
+
+def _order(one: Candidate) -> tuple[float, float, int]:
+    return -one.value, one.distance, one.key
+
+
+def _noted(one: Candidate, what: str) -> Candidate:
+    return replace(one, way=(*one.way, what))

@@ -1,0 +1,109 @@
+"""The scores of one search: a calibration (`relevance.py`) applied to one query, and where the calibration comes from.
+
+It lies beside the encoder. For an encoder that has none, one is learned from the vectors of the catalog's public
+images, once there are enough, and kept among the catalog's settings until there are four times as many.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import delete, insert, select
+
+from annlab.durable import DurableIndex
+from annlab.encoders.encoder import Encoder
+from annlab.encoders.pretrained import MODELS
+from annlab.visual.catalog import Catalog
+from annlab.visual.facts import Facts
+from annlab.visual.relevance import Curve, Relevance, learn_from_vectors, nonsense_pictures
+from annlab.visual.schema import settings
+
+_ENOUGH = 50  # images to learn from
+_SAMPLE = 5000
+_GROWN = 4  # times as many images: learn again
+_NONSENSE = 100
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """From the distances of one query to scores. Without a curve the score falls along a straight line."""
+
+    cutoff: float
+    metric: str
+    curve: Curve | None = None
+    strangeness: float = 0.0
+    longest: float = 2.0
+
+    @classmethod
+    def of(cls, relevance: Relevance | None, vector: np.ndarray, by_text: bool, metric: str) -> Scoring:
+        """For the query of a vector."""
+        if relevance is None:
+            return cls(0.0, metric)
+        curve = relevance.curve(by_text)
+        return cls(curve.cutoff, metric, curve, relevance.strangeness(vector))
+
+    @classmethod
+    def of_tags(cls) -> Scoring:
+        """For words in tags, whose distance is the share of the words that are missing."""
+        return cls(0.0, "tags", longest=1.0)
+
+    def scores(self, distances: np.ndarray) -> np.ndarray:
+        """(n,), falling with the distance."""
+        cosine = self._as_cosine(distances)
+        if self.curve is None:
+            result: np.ndarray = np.clip(1.0 - cosine / self.longest, 0.0, 1.0)
+            return result
+        return self.curve.of(cosine, self.strangeness)
+
+    def reach(self, cutoff: float) -> float:
+        """The largest distance with at least this score; -inf if not even 0 has it."""
+        low, high = (-1.0, 1.0) if self.metric == "ip" else (0.0, self.longest)
+        if cutoff <= 0:
+            return float("inf")
+        if float(self.scores(np.array([low]))[0]) < cutoff:
+            return float("-inf")
+        for _ in range(_HALVINGS):  # scores fall, so the place is found by halving
+            middle = (low + high) / 2
+            low, high = (middle, high) if float(self.scores(np.array([middle]))[0]) >= cutoff else (low, middle)
+        return low
+
+    def _as_cosine(self, distances: np.ndarray) -> np.ndarray:
+        """Distances of vectors of length 1, by whatever metric, as 1 - cosine."""
+        if self.metric == "l2":
+            return distances**2 / 2
+        return distances + 1 if self.metric == "ip" else distances
+
+
+def relevance_of(catalog: Catalog, index: DurableIndex, encoder: Encoder, facts: Facts,
+                 folder: Path | None = None) -> Relevance | None:  # fmt: skip
+    """The calibration for an encoder: that in its folder (by default the packaged one of its name), or one that is
+    learned from the catalog; None while that has too few images."""
+    place = MODELS / encoder.name if folder is None else folder
+    if place.parent == MODELS or folder is not None:  # and not wherever a name leads to
+        found = Relevance.load(place, encoder.fingerprint, encoder.dim)
+        if found is not None:
+            return found
+    public = facts.ids.by_row[facts.there & ~facts.private & (facts.leaders == np.arange(len(facts)))]
+    public = np.intersect1d(public, index.ids)
+    name = f"relevance {encoder.fingerprint}"
+    with catalog.database.reading() as connection:
+        text = connection.scalar(select(settings.c.value).where(settings.c.name == name))
+    if text is not None:
+        count, _, content = text.partition(" ")
+        if count.isdecimal() and len(public) < _GROWN * int(count):
+            return Relevance.from_bytes(base64.b64decode(content), encoder.fingerprint, encoder.dim,
+                                        "the calibration in the catalog's settings")  # fmt: skip
+    if len(public) < _ENOUGH:
+        return None
+    sample = np.sort(np.random.default_rng(0).permutation(public)[:_SAMPLE])
+    nonsense = encoder.encode(nonsense_pictures(_NONSENSE), check_domain=False)
+    learned = learn_from_vectors(index.vectors(sample), encoder.fingerprint, nonsense=nonsense)
+    value = f"{len(public)} {base64.b64encode(learned.to_bytes()).decode()}"
+    with catalog.writing() as connection:
+        connection.execute(delete(settings).where(settings.c.name == name))
+        connection.execute(insert(settings), {"name": name, "value": value})
+    return learned

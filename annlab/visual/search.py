@@ -1,0 +1,346 @@
+"""VisualSearch: from a query to a page of ranked results, over a catalog and its index.
+
+    with VisualSearch.open("photos.db") as search:
+        answer = search.search(ById(7), k=20, viewer=Viewer(user_id=3), filters=Filters(tags=("shoe",)))
+        answer.results, answer.total, answer.cursor         # the next page: search(..., cursor=answer.cursor)
+
+    query --> vector (queries.py) --> the nearest pictures that the viewer may see and the filters let through
+          (facts.py, candidates.py) --> scores, and the cut (relevance.py) --> a window behind the cursor (cursors.py)
+          --> stages (reranking.py) --> a page, with the rows of its images
+
+The images that are looked at are the nearest `LOOKED_AT`, or twice and four times as many where pages go deeper. So a
+page costs about the same wherever it is, and `total` says how many of those are within the cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from sqlalchemy import select
+
+from annlab.common import validation
+from annlab.common.statistics import SearchStats
+from annlab.durable import DurableIndex
+from annlab.encoders.encoder import Encoder
+from annlab.encoders.pretrained import load_encoder
+from annlab.index import Index
+from annlab.visual import cursors, schema
+from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of, words_of
+from annlab.visual.catalog import Catalog, CatalogError, Image
+from annlab.visual.cursors import Cursor
+from annlab.visual.facts import CatalogFacts, Facts, ImageFilter
+from annlab.visual.indexing import index_folder_of
+from annlab.visual.paging import LOOKED_AT as LOOKED_AT
+from annlab.visual.paging import Clock, Page, Request, Source, checked
+from annlab.visual.queries import ById, ByText, ByUpload, Crop, Embedding, Query, Several
+from annlab.visual.relevance import Relevance
+from annlab.visual.reranking import About, Candidate, rank, read_ranking
+from annlab.visual.scoring import Scoring, relevance_of
+from annlab.visual.viewers import Filters, NotFound, QueryError, TextUnavailable, Viewer
+
+__all__ = ["Answer", "ById", "ByText", "ByUpload", "Crop", "Filters", "NotFound", "QueryError", "Result", "Several",
+           "TextUnavailable", "Viewer", "VisualSearch"]  # fmt: skip
+
+
+ANYBODY, NO_FILTERS = Viewer(), Filters()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One picture of a page.
+
+    Attributes
+    ----------
+    id : int
+        The image that is shown of it.
+    distance : float
+        From the query, as the index measures.
+    score : float
+        How likely it is relevant, 0..1.
+    image : Image
+        Its row of the catalog, without what the viewer may not know.
+    folded : tuple of int
+        Near-duplicates that are shown under it.
+    way : list of str or None
+        What each stage did to it, where it was asked for.
+    """
+
+    id: int
+    distance: float
+    score: float
+    image: Image
+    folded: tuple[int, ...] = ()
+    way: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page of results.
+
+    Attributes
+    ----------
+    results : list of Result
+    cursor : str or None
+        For the next page; None on the last one.
+    total : int
+        Pictures within the cut, among those that were looked at.
+    weaker : int
+        Pictures that were looked at and are beyond the cut.
+    cutoff : float
+        The score at which the cut is.
+    timings : dict
+        Milliseconds by stage, and of all together.
+    plan : str
+        How the index answered, in words.
+    notes : list of str
+        What the person should know: words were searched in tags, say.
+    stats : SearchStats
+        What the index counted.
+    """
+
+    results: list[Result]
+    cursor: str | None
+    total: int
+    weaker: int
+    cutoff: float
+    timings: dict[str, float]
+    plan: str
+    notes: list[str]
+    stats: SearchStats
+
+
+class VisualSearch:
+    """The prediction pipeline over a catalog; safe from any number of threads. Made by `open`.
+
+    Attributes
+    ----------
+    catalog : Catalog
+    index : DurableIndex
+    encoder : Encoder
+    """
+
+    def __init__(self, catalog: Catalog, index: DurableIndex, encoder: Encoder, *, ranking: Path | None = None,
+                 relevance: Relevance | None = None, encoder_folder: Path | None = None,
+                 threads: int = 1) -> None:  # fmt: skip
+        """Over parts that are open already, and stay open; `relevance` is looked up if it is not given."""
+        for row in catalog.encoders():
+            if row["role"] == "current" and row["fingerprint"] != encoder.fingerprint:
+                raise CatalogError(f"the images of this catalog are embedded by {row['name']} ({row['fingerprint']}), "
+                                   f"not by {encoder.name} ({encoder.fingerprint})")  # fmt: skip
+        self.catalog, self.index, self.encoder = catalog, index, encoder
+        self._threads = validation.as_integer("threads", threads, 1)
+        self._stages = read_ranking(ranking)
+        self._facts = CatalogFacts(catalog)
+        self._embedding = Embedding(catalog, index, encoder)
+        self._relevance = relevance or relevance_of(catalog, index, encoder, self._facts.now(), encoder_folder)
+        self._closing = ExitStack()
+        with catalog.database.reading() as connection:
+            secret = connection.scalar(select(schema.settings.c.value).where(schema.settings.c.name == "secret"))
+        self._secret = str(secret).encode()
+
+    @classmethod
+    def open(cls, catalog: str, *, index_folder: str | Path | None = None, encoder: str | Encoder | None = None,
+             ranking: Path | None = None, threads: int = 1) -> Self:  # fmt: skip
+        """Open a catalog and its index for searching.
+
+        Parameters
+        ----------
+        catalog : str
+            A SQLite file, or an address such as ``postgresql://user@host/photos``.
+        index_folder : path, optional
+            Where the index lies; beside a catalog that is a file.
+        encoder : str or Encoder, optional
+            A name or folder, as for `load_encoder`; the one by which the catalog's images are embedded.
+        ranking : path, optional
+            The stages of re-ranking; the packaged ones.
+        threads : int
+            Of one search.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such catalog or index.
+        ValueError
+            The encoder is another one than the catalog's, or a file is damaged.
+        """
+        if "://" not in catalog and not Path(catalog).is_file():
+            raise FileNotFoundError(f"there is no catalog {catalog}: annlab index FOLDER --into {catalog} makes one")
+        folder: Path | None = None
+        with ExitStack() as stack:
+            opened = stack.enter_context(Catalog.open(catalog))
+            if not isinstance(encoder, Encoder):
+                current = next((row for row in opened.encoders() if row["role"] == "current"), None)
+                if current is None and encoder is None:
+                    raise CatalogError(f"{catalog} has no images yet: annlab index FOLDER --into {catalog}")
+                name = encoder or str(current and current["name"])
+                folder = Path(name) if Path(name).is_dir() else None
+                encoder = load_encoder(name, threads)
+            place = Path(index_folder) if index_folder else index_folder_of(catalog)
+            index = stack.enter_context(opened.index(None, place))
+            search = cls(opened, index, encoder, ranking=ranking, encoder_folder=folder, threads=threads)
+            search._closing = stack.pop_all()
+        return search
+
+    def close(self) -> None:
+        """Close catalog and index, if `open` opened them."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- what there is
+
+    @property
+    def can_search_text(self) -> bool:
+        """Whether words have a place among the images' vectors; elsewhere tags are searched."""
+        return self._embedding.knows_text
+
+    def allowed(self, viewer: Viewer, filters: Filters = NO_FILTERS) -> ImageFilter:
+        """The pictures that a search may return, as `allowed=` of the index."""
+        return self._facts.now().filter(viewer, filters)
+
+    def image(self, id: int, viewer: Viewer = ANYBODY) -> Image:
+        """An image that the viewer may see, without what the viewer may not know; NotFound otherwise."""
+        found = self._seen([id], self._facts.now(), viewer)
+        if id not in found:
+            raise NotFound(f"there is no image {id}")
+        return found[id]
+
+    def tags(self, viewer: Viewer = ANYBODY, *, beginning: str = "", limit: int = 50) -> list[tuple[str, int]]:
+        """Tags and how many images the viewer sees under each, the most frequent first."""
+        facts = self._facts.now()
+        visible = facts.visible(viewer)
+        counts = [(tag, int(np.count_nonzero(visible[slots]))) for tag, slots in facts.tags.items()
+                  if tag.casefold().startswith(beginning.casefold())]  # fmt: skip
+        return sorted((each for each in counts if each[1]), key=lambda each: (-each[1], each[0]))[:limit]
+
+    # ---- searching
+
+    def search(self, query: Query, *, k: int = 20, viewer: Viewer = ANYBODY, filters: Filters = NO_FILTERS,
+               order: Literal["relevance", "time"] = "relevance", cutoff: float | None = None,
+               cursor: str | None = None, search: Mapping[str, Any] | None = None, exact: bool = False,
+               explain: bool = False) -> Answer:  # fmt: skip
+        """One page of results.
+
+        Parameters
+        ----------
+        query : ById, ByUpload, Crop, Several or ByText
+        k : int
+            Results a page, 1 to 500.
+        viewer : Viewer
+            Who asks: public images are found, and one's own.
+        filters : Filters
+        order : {"relevance", "time"}
+            "time": the latest first, of those within the cut.
+        cutoff : float, optional
+            Only results with at least this score, 0..1; that of the encoder's calibration.
+        cursor : str, optional
+            Of the page before. Everything else but `k` and `explain` must be as it was there.
+        search : mapping, optional
+            Parameters of the index, such as ``{"n_probes": 8}``.
+        exact : bool
+            Compare all allowed vectors instead: slower, and what an approximate index is measured against.
+        explain : bool
+            Whether results tell their way through the stages.
+
+        Raises
+        ------
+        QueryError
+            The query cannot be answered as it stands, with the fix.
+        NotFound
+            An image that it names is not there for this viewer.
+        """
+        request = checked(k, viewer, filters, order, cutoff, search, exact)
+        clock = Clock()
+        with clock("facts"):
+            facts, view, stats = self._facts.now(), self.index.view(), SearchStats()
+        source = self._source(query, request, facts, view, stats, clock)
+        cut = source.scoring.cutoff if request.cutoff is None else request.cutoff
+        digest = cursors.digest_of(source.identity, request.viewer, request.filters, request.by_time, request.exact,
+                                   sorted(request.params.items()), cut)  # fmt: skip
+        at = Cursor(digest) if cursor is None else cursors.unseal(cursor, digest, self._secret)
+        about = About(facts, source.allowed, source.named, vectors_of(view), time.time())
+        page = Page(request, source, about, at, source.scoring.reach(cut), clock)
+        with clock("rank"):
+            chosen, following = page.chosen(lambda ranked: rank(self._stages, ranked))
+        with clock("rows"):
+            results = self._results(chosen, facts, viewer, explain)
+        if page.limited:
+            source.notes.append(f"the nearest {page.looked_at} were looked at; there may be more within the cut")
+        plan = _plan(view, stats, request, not source.by_vector)
+        return Answer(results, None if following is None else cursors.seal(following, self._secret), page.total,
+                      page.weaker, cut, clock.done(), plan, source.notes, stats)  # fmt: skip
+
+    def _source(self, query: Query, request: Request, facts: Facts, view: Index, stats: SearchStats,
+                clock: Clock) -> Source:  # fmt: skip
+        allowed = facts.allowed(request.viewer, request.filters)
+        if isinstance(query, ByText) and not self.can_search_text:
+            if not facts.tags:
+                raise TextUnavailable("the encoder of this catalog knows no text, and no image has a tag: search by "
+                                      "image")  # fmt: skip
+            words = words_of(query.text)
+            if not words:
+                raise QueryError("a text has at least one letter or digit")
+            with clock("search"):
+                fetch, mask = by_tags(facts, allowed, words)
+            note = "the encoder of this catalog knows no text: the words were searched in the tags"
+            return Source(fetch, Scoring.of_tags(), (), mask, repr(words).encode(), False, [note])
+        with clock("embed"):
+            embedded = self._embedding.of(query, facts.visible(request.viewer), facts)
+        with clock("filter"):
+            chosen = facts.filter(request.viewer, request.filters)
+        with clock("search"):
+            params = {**_parameters(view, request.params), "threads": self._threads}
+            fetch = (by_scan(view, embedded.vector, facts, chosen) if request.exact
+                     else by_index(view, embedded.vector, chosen, params, stats))  # fmt: skip
+        scoring = Scoring.of(self._relevance, embedded.vector, isinstance(query, ByText), view.metric)
+        return Source(fetch, scoring, embedded.named, chosen.allowed, embedded.vector.tobytes())
+
+    def _results(self, chosen: Sequence[Candidate], facts: Facts, viewer: Viewer, explain: bool) -> list[Result]:
+        rows = self._seen([one.id for one in chosen], facts, viewer)
+        return [Result(one.id, one.distance, one.score, rows[one.id], one.folded,
+                       list(one.way) if explain else None) for one in chosen if one.id in rows]  # fmt: skip
+
+    def _seen(self, ids: Sequence[int], facts: Facts, viewer: Viewer) -> dict[int, Image]:
+        """Rows of images as a viewer may see them, as they are at this moment; others are left out."""
+        visible = np.append(facts.visible(viewer), False)
+        found = {}
+        for image in self.catalog.find(ids=ids, kind="image"):
+            own = viewer.user_id is not None and image.owner_id == viewer.user_id
+            if not visible[facts.slot_of(image.id)] or (image.private and not own and viewer.role != "admin"):
+                continue
+            leader = image.duplicate_of
+            if leader is not None and not visible[facts.slot_of(leader)]:  # nobody learns that there is another copy
+                image = replace(image, status=schema.INDEXED, duplicate_of=None)
+            found[image.id] = image
+        return found
+
+
+def _parameters(index: Index, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a search of the index, checked: they may come from anybody, and no others may."""
+    try:
+        validation.unknown_names(given, index.search_parameters, "search of " + type(index).__name__)
+        return {name: index.search_parameters[name](value) for name, value in given.items()}
+    except (ValueError, TypeError) as error:
+        raise QueryError(str(error)) from None
+
+
+def _plan(view: Index, stats: SearchStats, request: Request, words: bool) -> str:
+    """How the candidates were found, in words."""
+    if words:
+        return "the tags of all images"
+    if request.exact:
+        return f"{type(view).__name__}, compared with every allowed vector"
+    if not len(stats.distances):
+        return f"{type(view).__name__}, empty"
+    how = ", all allowed ones scanned" if bool(stats.exact_fallback[0]) else ""
+    return f"{type(view).__name__}: {stats.distances[0]} distances, {stats.visited[0]} cells, nodes or buckets{how}"
