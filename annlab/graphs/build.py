@@ -13,14 +13,27 @@ lies near in memory.
 
 import numpy as np
 
+from annlab.common import pool
 from annlab.common.memory import WORKING
 from annlab.common.progress import Progress
 from annlab.graphs import nodes as sharing
 from annlab.graphs.graph import Graph
-from annlab.graphs.leaves import LEAF, OVERLAP, Leaves, divide, find_leaders, group, nearest_leaders, nearest_lists
+from annlab.graphs.leaves import (
+    LEAF,
+    OVERLAP,
+    Leaves,
+    divide,
+    fewer,
+    find_leaders,
+    group,
+    nearest_leaders,
+    nearest_lists,
+)
 from annlab.graphs.links import joined, pruned
+from annlab.graphs.nodes import Nodes
 from annlab.graphs.reach import find_entries, reach_all
 from annlab.graphs.whole import some_rows, whole_numbers
+from annlab.kernels.graphs import rows as kernels
 from annlab.kernels.graphs.prune import MOST
 from annlab.kernels.graphs.whole import Rows
 
@@ -47,10 +60,12 @@ def build_graph(vectors: np.ndarray, *, degree: int, alpha: float, threads: int,
     if not nodes.all_single:
         rows = some_rows(rows, nodes.first_rows)
     rows, leaves, places = partition(rows, rng, threads, progress)
-    keys = nearest_lists(rows, leaves, list_length(degree), threads, progress)
-    links = joined(rows, pruned(rows, keys, degree, alpha, threads, progress), alpha, threads, progress)
-    entries = reach_all(links, find_entries(rows, rng, threads), keys, rows)
     nodes = sharing.reordered(nodes, places)
+    rows, keys, nodes = find_lists(rows, leaves, nodes, list_length(degree), threads, progress)
+    own = pruned(rows, keys, degree, alpha, threads, progress)
+    del keys
+    links = joined(rows, own, alpha, threads, progress)
+    entries = reach_all(links, find_entries(rows, rng, threads), rows)
     return Graph(links, entries, None if nodes.all_single else nodes.offsets), nodes.order
 
 
@@ -70,6 +85,23 @@ def partition(rows: Rows, rng: np.random.Generator, threads: int,
     leaves = divide(rows, group(assigned, n_leaders), rng, threads)
     progress("finding leaders", 1.0)
     return rows, leaves, order
+
+
+def find_lists(rows: Rows, leaves: Leaves, nodes: Nodes, keep: int, threads: int,
+               progress: Progress) -> tuple[Rows, np.ndarray, Nodes]:  # fmt: skip
+    """The lists (n, keep) of all nodes; where near copies crowd them, of fewer nodes, with their rows."""
+    n = len(rows.codes)
+    keys = nearest_lists(rows, leaves, np.arange(n, dtype=np.int32), keep, threads, progress)
+    while (leads := sharing.near_copies(keys, rows.dim)) is not None:
+        lead = leads == np.arange(len(leads))
+        nodes, rows, leaves = sharing.merged(nodes, leads), some_rows(rows, lead), fewer(leaves, lead)
+        keys, stale = keys[lead], np.zeros(len(rows.codes), np.int8)
+        numbers = np.where(lead, np.cumsum(lead) - 1, -1)
+        for start, stop in pool.portions(0, len(keys), 4 * keep):
+            kernels.renumber(keys, numbers, start, stop, stale)
+        again = np.flatnonzero(stale).astype(np.int32)
+        keys[again] = nearest_lists(rows, leaves, again, keep, threads, progress)
+    return rows, keys, nodes
 
 
 def _places_of(leaders: Rows, rng: np.random.Generator, threads: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def nearest_in(leaf: tuple[Leaf, np.ndarray], rows: Rows, which: np.ndarray, n_n
 
     def work(start: int, stop: int) -> None:
         room = compare.new_room(rows.dim, n_nearest)
-        asked = Asked(which, nowhere, ids, _NOBODY, n_nearest, False)
+        asked = Asked(which, nowhere, ids, nowhere, _NOBODY, n_nearest, False)
         for first, last in pool.portions(start, stop, len(ids) * rows.dim / 16, QUERIES_IN_TILE):
             compare.compare(rows, panels, asked, first, last, room, result, counts)
 
@@ -116,34 +116,56 @@ def divide(rows: Rows, leaves: Leaves, rng: np.random.Generator, threads: int) -
     return Leaves(np.concatenate(parts) if parts else np.empty(0, np.int32), offsets)
 
 
-def nearest_lists(rows: Rows, leaves: Leaves, keep: int, threads: int, progress: Progress) -> np.ndarray:
-    """For every row the keys of its nearest ones in all its leaves: (n, keep) uint64, ascending, NONE behind them."""
-    n = len(rows.codes)
-    keys = np.full((n, keep), NONE, np.uint64)
+def fewer(leaves: Leaves, stays: np.ndarray) -> Leaves:
+    """The leaves without some rows, bool (n,); the others are numbered anew, in the same order."""
+    kept, numbers = stays[leaves.members], (np.cumsum(stays) - 1).astype(np.int32)
+    return Leaves(numbers[leaves.members[kept]], np.concatenate([[0], np.cumsum(kept)])[leaves.offsets])
+
+
+def nearest_lists(rows: Rows, leaves: Leaves, which: np.ndarray, keep: int, threads: int,
+                  progress: Progress) -> np.ndarray:  # fmt: skip
+    """Keys of the nearest rows in all their leaves, of the rows `which` (m,) int32, ascending.
+
+    (m, keep) uint64, ascending, NONE behind the last.
+    """
+    keys = np.full((len(which), keep), NONE, np.uint64)
+    slots = np.full(len(rows.codes), -1, np.int32)
+    slots[which] = np.arange(len(which), dtype=np.int32)
     n_leaves, begin = len(leaves.offsets) - 1, 0
     while begin < n_leaves:
         end = int(np.searchsorted(leaves.offsets, leaves.offsets[begin] + _AT_ONCE // keep, "right")) - 1
         end = min(n_leaves, max(begin + 1, end))
-        members = leaves.members[leaves.offsets[begin] : leaves.offsets[end]]
-        offsets = leaves.offsets[begin : end + 1] - leaves.offsets[begin]
-        found, counts = np.empty((len(members), keep), np.uint64), np.empty(len(members), np.int32)
-
-        def compare_leaf(leaf: int, members: np.ndarray = members, offsets: np.ndarray = offsets,
-                         found: np.ndarray = found, counts: np.ndarray = counts) -> None:  # fmt: skip
-            at = slice(offsets[leaf], offsets[leaf + 1])
-            ids = members[at]
-            leaf_rows, _ = packed(rows, ids)
-            asked = Asked(ids, np.arange(len(ids), dtype=np.int32), ids, keys, keep, True)
-            room = compare.new_room(rows.dim, keep)
-            for first, last in pool.portions(0, len(ids), len(ids) * rows.dim / 16, QUERIES_IN_TILE):
-                compare.compare(rows, leaf_rows, asked, first, last, room, found[at], counts[at])
-
-        def merge(start: int, stop: int, members: np.ndarray = members, offsets: np.ndarray = offsets,
-                  found: np.ndarray = found, counts: np.ndarray = counts) -> None:  # fmt: skip
-            lists.merge_lists(keys, start, stop, members, offsets, found, counts)
-
-        pool.run(compare_leaf, [(leaf,) for leaf in range(end - begin)], threads)
-        pool.run(merge, pool.split(0, n, threads), threads)
+        some = Leaves(leaves.members[leaves.offsets[begin] : leaves.offsets[end]],
+                      leaves.offsets[begin : end + 1] - leaves.offsets[begin])  # fmt: skip
+        _compare_leaves(rows, some, slots, keys, threads)
         begin = end
         progress("comparing leaves", begin / n_leaves)
     return keys
+
+
+def _compare_leaves(rows: Rows, leaves: Leaves, slots: np.ndarray, keys: np.ndarray, threads: int) -> None:
+    """Compare some leaves, each into a place of its own, then merge what was found into the lists, by their owners."""
+    keep = keys.shape[1]
+    asks = slots[leaves.members] >= 0
+    offsets = np.concatenate([[0], np.cumsum(asks)])[leaves.offsets]
+    asking = leaves.members[asks]
+    asking_slots = slots[asking]
+    found, counts = np.empty((len(asking), keep), np.uint64), np.empty(len(asking), np.int32)
+
+    def compare_one(leaf: int) -> None:
+        first, last = offsets[leaf : leaf + 2]
+        if first == last:
+            return
+        at = slice(leaves.offsets[leaf], leaves.offsets[leaf + 1])
+        panels, ids = packed(rows, leaves.members[at])
+        places = np.flatnonzero(asks[at]).astype(np.int32)
+        asked = Asked(asking[first:last], places, ids, asking_slots[first:last], keys, keep, True)
+        room = compare.new_room(rows.dim, keep)
+        for start, stop in pool.portions(0, len(places), len(ids) * rows.dim / 16, QUERIES_IN_TILE):
+            compare.compare(rows, panels, asked, start, stop, room, found[first:last], counts[first:last])
+
+    def merge(start: int, stop: int) -> None:
+        lists.merge_lists(keys, start, stop, asking_slots, offsets, found, counts)
+
+    pool.run(compare_one, [(leaf,) for leaf in range(len(leaves.offsets) - 1)], threads)
+    pool.run(merge, pool.split(0, len(keys), threads), threads)

@@ -1,8 +1,11 @@
-"""Which rows share a node.
+"""Which rows share a node: those that bytes cannot tell apart.
 
-Rows whose whole numbers are the same are one node: identical ones, and those that are nearer to each other than bytes
-can tell. As many nodes they would fill each other's lists: nothing would lead out of them, and only some could be
-reached. As one they are found together, and scoring them exactly says which is nearest.
+*Identical* whole numbers are one node. As many nodes they would fill each other's lists: nothing would lead out of
+them, and only some could be reached. As one they are found together, and scoring them exactly says which is nearest.
+
+*Near copies* differ by about a step of the whole numbers in every coordinate, which is hardly more than rounding. Where
+they are so many that lists hold little else, they share a node too: the first leads, and others join it. Lists are
+found anew, for the rows that had lost a neighbour, until nothing is crowded any more.
 """
 
 from typing import NamedTuple
@@ -12,6 +15,8 @@ import numpy as np
 from annlab.common import pool
 from annlab.kernels.graphs import rows as kernels
 from annlab.kernels.graphs.whole import Rows
+
+_APART = 1.25  # squared steps a coordinate: three quarters of a step of noise in both rows, and their rounding
 
 
 class Nodes(NamedTuple):
@@ -65,3 +70,29 @@ def reordered(nodes: Nodes, places: np.ndarray) -> Nodes:
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     begins = np.repeat(nodes.offsets[:-1][places] - offsets[:-1], sizes)
     return Nodes(nodes.order[begins + np.arange(len(nodes.order))], offsets)
+
+
+def near_copies(keys: np.ndarray, dim: int) -> np.ndarray | None:
+    """For every row the one it shares a node with, itself where there is none; None where lists are not crowded.
+
+    keys (n, keep): the lists of all rows.
+    """
+    radius, place = np.uint64(_APART * dim), keys.shape[1] // 2
+    crowded = any(
+        kernels.is_crowded(keys, place, radius, start, stop) for start, stop in pool.portions(0, len(keys), 1)
+    )
+    if not crowded:
+        return None
+    leads = np.empty(len(keys), np.int64)
+    kernels.near_copies(keys, radius, leads)
+    return leads
+
+
+def merged(nodes: Nodes, leads: np.ndarray) -> Nodes:
+    """The nodes, those that have the same lead as one, in the order of the leads."""
+    labels = np.repeat(leads, np.diff(nodes.offsets))
+    order = np.argsort(labels, kind="stable")
+    offsets = np.concatenate(
+        [[0], np.cumsum(np.bincount(labels, minlength=len(leads))[leads == np.arange(len(leads))])]
+    )
+    return Nodes(nodes.order[order], offsets)

@@ -1,10 +1,10 @@
 """Every node is reached: where a walk begins, and links for the nodes that it would not find.
 
 Entries lie where the rows do: at the means of 128 groups of leaders. What cannot be reached from them is attached, one
-by one, to the nearest node of its list that is reached, in the place of a link that nobody depends on (see
-kernels/graphs/reach.py), and brings along all that it leads to. What is left then has nobody of the others in its
-list: a part of the data that lies by itself. Its first row becomes an entry, as long as entries are few; after that
-it is attached to the entry that is nearest to it, or below that.
+by one, to the nearest node it links to that is reached, in the place of a link that nobody depends on (see
+kernels/graphs/reach.py), and brings along all that it leads to. What is left then is a part of the data that lies by
+itself. Its first node becomes an entry, as long as entries are few; after that it is attached to the entry that is
+nearest to it, or below that.
 """
 
 import numpy as np
@@ -32,16 +32,13 @@ def find_entries(rows: Rows, rng: np.random.Generator, threads: int) -> np.ndarr
     return np.unique(nearest & LOW).astype(np.int32)
 
 
-def reach_all(links: np.ndarray, entries: np.ndarray, keys: np.ndarray, rows: Rows) -> np.ndarray:
-    """Change links (n, degree) such that every node can be reached; returns the entries, perhaps more.
-
-    keys (n, any) uint64: rows that lie near to each, the nearest first.
-    """
+def reach_all(links: np.ndarray, entries: np.ndarray, rows: Rows) -> np.ndarray:
+    """Change links (n, degree) such that every node can be reached; returns the entries, perhaps more."""
     n = len(links)
     parents, queue = parents_of(links, entries), np.empty(n, np.int32)
     added: list[int] = []
     while True:
-        while _attach_by_lists(links, parents, keys, queue):
+        while _attach_by_links(links, parents, queue):
             pass
         lost = np.flatnonzero(parents == kernels.UNREACHED)
         if not len(lost):
@@ -59,11 +56,11 @@ def reach_all(links: np.ndarray, entries: np.ndarray, keys: np.ndarray, rows: Ro
             follow(links, parents, queue, 1)
 
 
-def _attach_by_lists(links: np.ndarray, parents: np.ndarray, keys: np.ndarray, queue: np.ndarray) -> int:
-    """How many more nodes are reached through the lists."""
+def _attach_by_links(links: np.ndarray, parents: np.ndarray, queue: np.ndarray) -> int:
+    """How many more nodes are reached now."""
     more = 0
-    for start, stop in pool.portions(0, len(links), keys.shape[1]):
-        more += kernels.attach_by_lists(links, parents, keys, start, stop, queue)
+    for start, stop in pool.portions(0, len(links), links.shape[1]):
+        more += kernels.attach_by_links(links, parents, start, stop, queue)
     return more
 
 

@@ -79,6 +79,19 @@ def test_identical_rows_share_a_node():
     assert all((np.diff(order[a:b]) > 0).all() for a, b in zip(graph.offsets[:-1], graph.offsets[1:], strict=True))
 
 
+def test_near_copies_that_crowd_a_place_share_nodes():
+    rng = np.random.default_rng(6)
+    around = clustered(3000, 16, 20, 0.5, 6)
+    step = np.abs(around).max() / 127
+    copies = around[5] + 0.4 * step * rng.normal(size=(1500, 16))
+    graph, vectors = build(np.concatenate([around, copies]), degree=32)
+    assert 3000 <= len(graph.links) < 3100
+    beside = around[5] + 0.2 * rng.normal(size=(40, 16))
+    assert oracle.recall(vectors, graph, beside, 10, 1.3) >= 0.95
+    assert oracle.recall(vectors, graph, copies[::50] + 0.1 * step, 10, 1.3) >= 0.95
+    assert oracle.recall(vectors, graph, around[:100], 10, 1.3) >= 0.95
+
+
 @pytest.mark.parametrize("n_clusters", [150, 1500])
 def test_clusters_far_apart_are_all_reached(n_clusters):
     rng = np.random.default_rng(3)

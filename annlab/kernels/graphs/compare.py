@@ -70,7 +70,8 @@ class Asked(NamedTuple):
     rows: Any  # (m,) int32
     places: Any  # (m,) int32
     ids: Any  # (rows of the leaf,) int32, ascending: the number of every packed row
-    keys: Any  # (n, keep) uint64: a row beyond the last key of its query is not wanted; or empty
+    slots: Any  # (m,) int32: which of the lists is a query's
+    keys: Any  # (lists, keep) uint64: a row beyond the last key of its query's list is not wanted; or empty
     keep: int
     has_keys: bool
 
@@ -118,7 +119,7 @@ def _prepare(rows, asked, q, n_queries, room):
                 out[4 * QUERIES_IN_TILE * t + byte] = np.int8(np.int32(code[4 * t + byte]) - MIDDLE)
         limit = np.int64(_UNLIMITED)
         if asked.has_keys:
-            last = asked.keys[row * asked.keep + asked.keep - 1]
+            last = asked.keys[np.int64(asked.slots[q + j]) * asked.keep + asked.keep - 1]
             if last != NONE:
                 limit = np.int64(last >> np.uint64(32)) - rows.norms[row] - 2 * MIDDLE * np.int64(rows.sums[row])
         room.limits[j], room.lengths[j] = np.int32(limit), 0

@@ -34,10 +34,11 @@ def merge_keys(old, new, n_new, keep, merged):
 
 
 @entry
-def merge_lists(path, keys, first, last, members, offsets, found, counts):
-    """Merge into the lists first..last-1 of keys (n, keep) what some leaves found.
+def merge_lists(path, keys, first, last, slots, offsets, found, counts):
+    """Merge into the lists first..last-1 of keys (lists, keep) what some leaves found.
 
-    Leaf l has the rows members[offsets[l]:offsets[l + 1]], ascending; found (members, keep) and counts belong to them.
+    Leaf l found something for the lists slots[offsets[l]:offsets[l + 1]], ascending; found (slots, keep) and counts
+    belong to them.
     """
     keep = keys.shape[1]
     merged = np.empty(keep, np.uint64)
@@ -45,13 +46,13 @@ def merge_lists(path, keys, first, last, members, offsets, found, counts):
         low, high = offsets[leaf], offsets[leaf + 1]
         while low < high:
             middle = (low + high) // 2
-            if members[middle] < first:
+            if slots[middle] < first:
                 low = middle + 1
             else:
                 high = middle
-        while low < offsets[leaf + 1] and members[low] < last:
+        while low < offsets[leaf + 1] and slots[low] < last:
             if counts[low] > 0:
-                merge_keys(keys[members[low]], found[low], counts[low], keep, merged)
+                merge_keys(keys[slots[low]], found[low], counts[low], keep, merged)
             low += 1
 
 

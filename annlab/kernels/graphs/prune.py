@@ -169,19 +169,19 @@ def sort_keys(keys, length):
 
 
 @entry
-def join(path, rows: Rows, own, back, offsets, start, stop, alpha, near: Near, candidates, links):
+def join(path, rows: Rows, own, first, back, offsets, start, stop, alpha, near: Near, candidates, links):
     """Links int32 (n, degree) of the nodes start..stop-1: own links and reverse ones, pruned again and filled up.
 
-    own (n, degree) keys; back and offsets: the reverse keys of every node; candidates: scratch, as long as the most
-    reverse keys of a node and degree more.
+    own (n - first, degree) keys, of the nodes from `first` on; back and offsets: the reverse keys of every node;
+    candidates: scratch, as long as the most reverse keys of a node and degree more.
     """
     degree = own.shape[1]
     r, work = pointers(Rows(*rows)), pointers(Near(*near))
     out = pointer(links)
     for u in range(start, stop):
         length = 0
-        while length < degree and own[u, length] != NONE:
-            candidates[length] = own[u, length]
+        while length < degree and own[u - first, length] != NONE:
+            candidates[length] = own[u - first, length]
             length += 1
         for i in range(offsets[u], offsets[u + 1]):
             candidates[length] = back[i]
@@ -203,26 +203,33 @@ def measure(near, n, u, rows):
 
 
 @entry
-def relink(path, rows: Rows, nodes, wanted, offsets, start, stop, alpha, near: Near, candidates, links):
-    """Links of nodes[start:stop] among candidates: node i may have the rows wanted[offsets[i]:offsets[i + 1]].
+def relink(path, rows: Rows, nodes, more, offsets, start, stop, alpha, near: Near, candidates, links):
+    """Links (n, degree) int32 of nodes[start:stop], chosen anew among those that they have and more.
 
-    wanted int32 may hold doubles and the node itself; candidates: scratch, as long as the most that a node may have.
-    links int32 (n, degree) are written for these nodes.
+    Node i may also have more[offsets[i]:offsets[i + 1]]; these may be doubles, or the node itself. Links of -1 count as
+    none, wherever they stand. candidates: scratch, as long as the most that a node may have.
     """
     r, work = pointers(Rows(*rows)), pointers(Near(*near))
     out, degree = pointer(links), links.shape[1]
     for t in range(start, stop):
         u, length = np.int64(nodes[t]), 0
-        for begin in range(offsets[t], offsets[t + 1], MOST):
-            some = 0
-            for i in range(begin, min(begin + MOST, offsets[t + 1])):
-                if wanted[i] != u:
-                    work.keys[some] = np.uint64(wanted[i])
+        some = 0
+        for i in range(degree):
+            if links[u, i] >= 0:
+                work.keys[some] = np.uint64(links[u, i])
+                some += 1
+        begin, end = offsets[t], offsets[t + 1]
+        while some > 0 or begin < end:
+            while begin < end and some < MOST:
+                if more[begin] != u:
+                    work.keys[some] = np.uint64(more[begin])
                     some += 1
+                begin += 1
             measure(work, some, u, r)
             for i in range(some):
                 candidates[length + i] = work.keys[i]
             length += some
+            some = 0
         length = min(MOST, sort_keys(candidates, length))
         for i in range(length):
             work.keys[i] = candidates[i]

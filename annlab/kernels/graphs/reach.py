@@ -4,20 +4,14 @@
 from a parent to its child holds the child in; any other link may go without anybody being lost.
 """
 
-import numpy as np
-
-from annlab.kernels.graphs.compare import LOW, NONE
 from annlab.kernels.simd.path import entry, kernel
 
 UNREACHED = -2
 
 
-@entry
-def spread(path, links, parents, queue, at, end, most):
-    """Go through the links (n, degree) of the nodes queue[at:end] and of what they reach; returns the new at and end.
-
-    Ends after `most` nodes, so that Ctrl-C is answered.
-    """
+@kernel
+def follow(links, parents, queue, at, end, most):
+    """Go through the links of the nodes queue[at:end] and of what they reach, `most` nodes; the new at and end."""
     stop = at + most
     while at < end and at < stop:
         u = queue[at]
@@ -31,6 +25,12 @@ def spread(path, links, parents, queue, at, end, most):
                 queue[end] = v
                 end += 1
     return at, end
+
+
+@entry
+def spread(path, links, parents, queue, at, end, most):
+    """`follow` for callers in Python, who stop it after some nodes so that Ctrl-C is answered."""
+    return follow(links, parents, queue, at, end, most)
 
 
 @kernel
@@ -52,35 +52,24 @@ def attach(links, parents, v, u):
 
 
 @entry
-def attach_by_lists(path, links, parents, keys, start, stop, queue):
-    """Attach the unreached of the nodes start..stop-1 to the nearest reached ones of their lists keys (n, keep).
+def attach_by_links(path, links, parents, start, stop, queue):
+    """Attach the unreached of the nodes start..stop-1 to the nearest nodes that they link to and that are reached.
 
-    Returns how many nodes are reached now that were not: they are in `queue`.
+    Returns how many nodes are reached now that were not.
     """
-    end = 0
+    more = 0
     for u in range(start, stop):
         if parents[u] != UNREACHED:
             continue
-        for i in range(keys.shape[1]):
-            if keys[u, i] == NONE:
+        for i in range(links.shape[1]):
+            v = links[u, i]
+            if v < 0:
                 break
-            v = np.int64(keys[u, i] & LOW)
             if parents[v] != UNREACHED and attach(links, parents, v, u):
-                queue[end] = u
-                at, end = end, end + 1
-                while at < end:
-                    w = queue[at]
-                    at += 1
-                    for j in range(links.shape[1]):
-                        x = links[w, j]
-                        if x < 0:
-                            break
-                        if parents[x] == UNREACHED:
-                            parents[x] = w
-                            queue[end] = x
-                            end += 1
+                queue[0] = u
+                more += follow(links, parents, queue, 0, 1, links.shape[0])[1]
                 break
-    return end
+    return more
 
 
 @entry

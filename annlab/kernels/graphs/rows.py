@@ -1,11 +1,13 @@
-"""Rows whose whole numbers are identical, found by a hash and then compared."""
+"""Rows that bytes hardly tell apart: identical ones, found by a hash and then compared, and near copies, by lists."""
 
 import numpy as np
 
+from annlab.kernels.graphs.compare import LOW, NONE
 from annlab.kernels.simd.path import entry
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
+_HALF = np.uint64(32)  # bits of a key's row
 
 
 @entry
@@ -35,3 +37,40 @@ def mark_identical(path, words, order, heads, start, stop, firsts):
                 break
         if same:
             firsts[row] = head
+
+
+@entry
+def is_crowded(path, keys, place, radius, start, stop):
+    """Whether one of the lists start..stop-1 of keys (n, keep) holds more than `place` rows within a distance."""
+    for u in range(start, stop):
+        if keys[u, place] >> _HALF <= radius:
+            return True
+    return False
+
+
+@entry
+def near_copies(path, keys, radius, leads):
+    """leads[u] = the nearest row of u's list that comes before u, leads and is within the radius; u where none is."""
+    for u in range(keys.shape[0]):
+        leads[u] = u
+        for i in range(keys.shape[1]):
+            if keys[u, i] >> _HALF > radius:
+                break
+            v = np.int64(keys[u, i] & LOW)
+            if v < u and leads[v] == v:
+                leads[u] = v
+                break
+
+
+@entry
+def renumber(path, keys, numbers, start, stop, stale):
+    """Give the rows in the lists start..stop-1 of keys (n, keep) new numbers; stale[u] = 1 where one has none (-1)."""
+    for u in range(start, stop):
+        for i in range(keys.shape[1]):
+            if keys[u, i] == NONE:
+                break
+            number = numbers[np.int64(keys[u, i] & LOW)]
+            if number < 0:
+                stale[u] = 1
+                break
+            keys[u, i] = (keys[u, i] & ~LOW) | np.uint64(number)

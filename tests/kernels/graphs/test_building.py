@@ -13,6 +13,10 @@ from annlab.kernels.graphs.compare import LOW, NONE
 from tests.graphs import graph_oracle as oracle
 
 
+def lists_of(rows, leaves, keep, threads=1):
+    return nearest_lists(rows, leaves, np.arange(len(rows.codes), dtype=np.int32), keep, threads, quiet)
+
+
 def quiet(what, share):
     return None
 
@@ -57,7 +61,7 @@ def test_the_largest_number_keeps_sums_within_int32():
 def test_a_leaf_compares_all_with_all(n, dim, keep):
     rows = whole_numbers(few_values(n, dim), 1)
     ids = np.arange(n, dtype=np.int32)
-    keys = nearest_lists(rows, Leaves(ids, np.array([0, n])), keep, 1, quiet)
+    keys = lists_of(rows, Leaves(ids, np.array([0, n])), keep)
     whole = oracle.whole_of(rows)
     assert split(keys) == [oracle.keys_of(whole, u, ids)[:keep] for u in range(n)]
 
@@ -72,7 +76,9 @@ def test_lists_are_the_least_of_all_leaves_whatever_their_order(threads):
     expected = [oracle.keys_of(whole, u, near[u])[:keep] for u in range(n)]
     for some in (parts, parts[::-1]):
         leaves = Leaves(np.concatenate(some), np.cumsum([0, *map(len, some)]))
-        assert split(nearest_lists(rows, leaves, keep, threads, quiet)) == expected
+        assert split(lists_of(rows, leaves, keep, threads)) == expected
+        some = np.arange(5, n, 7, dtype=np.int32)
+        assert split(nearest_lists(rows, leaves, some, keep, threads, quiet)) == [expected[u] for u in some]
 
 
 def test_the_nearest_of_a_leaf_of_others():
@@ -106,7 +112,7 @@ def test_pruning_is_the_textbook_rule(dim, alpha, values):
     n, keep, degree = 150, 70, 16
     rows = whole_numbers(few_values(n, dim, 4, values), 1)
     ids = np.arange(n, dtype=np.int32)
-    keys = nearest_lists(rows, Leaves(ids, np.array([0, n])), keep, 1, quiet)
+    keys = lists_of(rows, Leaves(ids, np.array([0, n])), keep)
     whole, own = oracle.whole_of(rows), pruned(rows, keys, degree, alpha, 2, quiet)
     expected = [oracle.pruned(whole, row, degree, alpha) for row in split(keys)]
     assert split(own) == expected
@@ -127,16 +133,17 @@ def test_links_are_chosen_anew_among_candidates():
     rows = whole_numbers(few_values(n, 10, 5, 30), 1)
     rng, whole = np.random.default_rng(5), oracle.whole_of(rows)
     nodes = np.array([3, 600], np.int32)
-    wanted = [rng.choice(n, 650).astype(np.int32), np.array([1, 600, 2, 2], np.int32)]
-    links = np.full((n, degree), -7, np.int32)
-    prune.relink(rows, nodes, np.concatenate(wanted), np.array([0, 650, 654]), 0, 2, np.float32(1.2),
+    more = [rng.choice(n, 650).astype(np.int32), np.array([1, 600, 2, 2], np.int32)]
+    links = np.full((n, degree), -1, np.int32)
+    links[3, :4], links[600, [0, 5]] = [9, -1, 8, 7], [1, 10]
+    prune.relink(rows, nodes, np.concatenate(more), np.array([0, 650, 654]), 0, 2, np.float32(1.2),
                  prune.new_near(rows.stride, degree), np.empty(700, np.uint64), links)  # fmt: skip
-    keys = oracle.keys_of(whole, 3, set(wanted[0].tolist()))[: prune.MOST]
+    keys = oracle.keys_of(whole, 3, {*more[0].tolist(), 9, 8, 7})[: prune.MOST]
     chosen = oracle.pruned(whole, keys, degree, 1.2)
     rest = [key for key in keys if key not in chosen][: degree - len(chosen)]
     assert links[3].tolist() == [v for _, v in sorted(chosen + rest)]
-    assert links[600].tolist() == [v for _, v in oracle.keys_of(whole, 600, {1, 2})] + [-1] * 14
-    assert (np.delete(links, nodes, axis=0) == -7).all()
+    assert links[600].tolist() == [v for _, v in oracle.keys_of(whole, 600, {1, 2, 10})] + [-1] * 13
+    assert (np.delete(links, nodes, axis=0) == -1).all()
 
 
 def test_attaching_takes_the_place_of_a_link_that_nobody_needs():
