@@ -6,6 +6,8 @@
     annlab index FOLDER --into photos.db                a catalog of images and the index of their vectors
     annlab status photos.db                             what became of every image
     annlab catalog forget photos.db USER                take a person out, everywhere
+    annlab promote photos.db my-encoder                 another encoder for it, if that is better
+    annlab rollback photos.db                           the previous one again
 
 What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
 argument of every command but `index`, which fills it (`--into`); the index lies beside it, or where `--index-folder`
@@ -30,10 +32,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from annlab.cli import catalog, encoding, evaluation
+from annlab.cli import catalog, encoding, evaluation, promotion
 from annlab.cli.output import show_warning
 
-GROUPS = (encoding, evaluation, catalog)
+GROUPS = (encoding, evaluation, catalog, promotion)
 """In the order in which the help shows their commands."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annlab.cli import options as shared
-from annlab.cli.output import ProgressLine, answer, say
+from annlab.cli.output import ProgressLine, answer, counts_in_words, say
 
 ACTIONS = {
     "export": "export CATALOG FOLDER writes all tables without what is personal",
@@ -78,6 +78,10 @@ def _state(result: dict[str, Any]) -> Iterator[str]:
     yield counts_in_words(result["catalog"])
     for encoder in result["encoders"]:
         yield f"encoder {encoder['name']}, {encoder['fingerprint']}, {encoder['dim']} dimensions: {encoder['role']}"
+    if result["promotion"] is not None:
+        promotion = result["promotion"]
+        yield (f"promotion of {promotion['name']}: {promotion['embedded']} of {promotion['of']} images are embedded; "
+               "annlab promote goes on with it")  # fmt: skip
     for failure in result["failures"]:
         yield f"failed: {failure['path']}: {failure['reason']}"
     more = result["catalog"]["failed"] - len(result["failures"])
@@ -94,9 +98,3 @@ def _catalog(options: argparse.Namespace) -> int:
                  overwrite=options.overwrite)  # fmt: skip
     print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
     return 0
-
-
-def counts_in_words(counts: dict[str, int]) -> str:
-    """The identity that holds at every moment."""
-    parts = " + ".join(f"{counts[name]} {name}" for name in ("indexed", "duplicate", "failed", "pending"))
-    return f"{counts['discovered']} discovered = {parts}"

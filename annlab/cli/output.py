@@ -17,6 +17,12 @@ def answer(options: argparse.Namespace, result: Any, lines: Iterable[str]) -> No
             print(line)
 
 
+def counts_in_words(counts: dict[str, int]) -> str:
+    """The identity that holds at every moment."""
+    parts = " + ".join(f"{counts[name]} {name}" for name in ("indexed", "duplicate", "failed", "pending"))
+    return f"{counts['discovered']} discovered = {parts}"
+
+
 def say(text: str) -> None:
     """A line for people that is no result."""
     print(text, file=sys.stderr, flush=True)

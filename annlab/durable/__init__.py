@@ -18,6 +18,7 @@ the index is a function of the two, bit for bit, and `state_hash()` proves it.
     lock.py         one writing process; a kill releases it
     database.py     SQLite (or PostgreSQL): transactions, and errors that say what to do
     writes.py       one transaction over indexes and whatever else is in the database
+    stored.py       what snapshot and log hold together; `read` takes it without being the one that writes
     durable.py      DurableIndex: puts these together; reads.py is its reading half
 
 A row and its vector commit together when the table that the row belongs to is in the same database:
@@ -38,7 +39,8 @@ from annlab.durable.database import Database
 from annlab.durable.durable import DurableIndex
 from annlab.durable.errors import CorruptLogError, InUseError, StorageError
 from annlab.durable.operations import Operation
+from annlab.durable.stored import read, remove
 from annlab.durable.writes import Writes, transaction
 
 __all__ = ["CorruptLogError", "Database", "DurableIndex", "InUseError", "Operation", "StorageError", "Writes",
-           "transaction"]  # fmt: skip
+           "read", "remove", "transaction"]  # fmt: skip

@@ -33,6 +33,7 @@ from annlab.durable.lock import FolderLock
 from annlab.durable.log import Head, Log
 from annlab.durable.operations import Operation
 from annlab.durable.reads import Reads
+from annlab.durable.stored import stored
 from annlab.durable.writes import Writes, transaction
 from annlab.index import Index
 
@@ -129,8 +130,7 @@ class DurableIndex(Reads):
         if head is None:
             raise CorruptLogError(f"{self._log.where}: the row of the index is gone; restore a copy")
         self._ops, self._bytes = self._log.size(connection)
-        index = snapshots.load(self.path, head, self._log.where)
-        return self._replayed(connection, index, self._log.verified(connection, head)), head
+        return stored(self._log, connection, self.path, head), head
 
     def _first(self, given: Index | None) -> tuple[Index, Head]:
         """Begin a new index, with what is given as its content."""
@@ -149,26 +149,6 @@ class DurableIndex(Reads):
         with self.database.writing() as connection:
             self._log.create(connection, head)
         return index, head
-
-    def _replayed(self, connection: Any, index: Index, operations: Iterator[Operation]) -> Index:
-        """The index after some operations; `index` itself may change."""
-        began: dict[int, Index] = {}
-        for operation in operations:
-            try:
-                if operation.kind == "compact":
-                    began = {operation.seq: index.branch()}  # of several beginnings only the last can have an end
-                if operation.kind == "compacted":
-                    since = operation.options["since"]
-                    index = began.pop(since)
-                    index.compact()
-                    for done, _ in self._log.read(connection, since, operation.seq - 1):
-                        done.apply(index)
-                else:
-                    operation.apply(index)
-            except (ValueError, TypeError, KeyError) as error:
-                what = f"operation {operation.seq} ({operation.kind}) cannot be applied ({error})"
-                raise CorruptLogError(f"{self._log.where}: {what}: was the log written by another version?") from error
-        return index
 
     def close(self) -> None:
         """Let others open it. Nothing needs to be written: everything acknowledged is on the disk already."""

@@ -30,6 +30,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     select,
     update,
 )
@@ -123,6 +124,16 @@ class Log:
     def create_tables(self) -> None:
         with self.database.writing() as connection:
             metadata.create_all(connection)
+
+    def has_tables(self, connection: Connection) -> bool:
+        """Whether any log has ever been in this database."""
+        return inspect(connection).has_table(indexes.name)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget the index and all that is known of it."""
+        if self.has_tables(connection):
+            for table in (operations, retried, indexes):
+                connection.execute(delete(table).where(table.c.name == self.name))
 
     # ---- the head
 

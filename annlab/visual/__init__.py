@@ -4,6 +4,12 @@
     catalog.py       Catalog: opening one, and its images: what was discovered and what became of it
     discovery.py     what has changed in a folder since
     indexing.py      from pending rows to vectors: the pipeline, in step and safe from kills
+    reading.py       from files to pixels and vectors, with the reason where that fails
+    attributes.py    what the index knows of an image beside its vector
+    encoder_rows.py  which encoders there are, which is searched, and in which index its vectors are
+    pair.py          an encoder and its index, opened and kept together
+    promotion.py     another encoder takes the place of the current one, or gives it back
+    offline.py       which of two encoders would have served better what people judged and clicked
     pictures.py, duplicates.py       whether two files show the same picture
     commands.py, catalog_commands.py what the command line does with all this
     search.py        from a query to a page of ranked results; with these parts:

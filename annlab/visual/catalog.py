@@ -27,16 +27,17 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, case, exc, func, insert, inspect, or_, select, update
 
-from annlab.durable import Database, DurableIndex, log
+from annlab.durable import Database, DurableIndex, Writes, log
 from annlab.index import Index
 from annlab.visual import migrations, schema
-from annlab.visual.schema import DUPLICATE, FAILED, INDEXED, PENDING, encoders, images
+from annlab.visual.encoder_rows import FIRST_INDEX, CatalogError, Encoders
+from annlab.visual.schema import DUPLICATE, FAILED, INDEXED, PENDING, images
 
 _AT_ONCE = 500  # ids in one statement
 
 
-class CatalogError(ValueError):
-    """A row that breaks a rule of the catalog; the message says which, and holds no personal value."""
+class StaleIndexError(RuntimeError):
+    """Another encoder has been promoted since this index was opened: open the catalog's index and encoder again."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Counts:
                 f"{self.failed} failed + {self.pending} pending")  # fmt: skip
 
 
-class Catalog:
+class Catalog(Encoders):
     """The catalog in a database; safe from any number of threads and processes. Made by `open`.
 
     Attributes
@@ -130,10 +131,11 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def index(self, index: Index | None, folder: str | os.PathLike[str], *, name: str = "images",
+    def index(self, index: Index | None, folder: str | os.PathLike[str], *, name: str | None = None,
               **options: Any) -> DurableIndex:  # fmt: skip
-        """The durable index whose log is in this catalog's database, so that rows and vectors commit together."""
-        return DurableIndex(index, folder, database=self.database, name=name, **options)
+        """A durable index whose log is in this catalog's database, so that rows and vectors commit together: that of
+        the current encoder, unless a name says otherwise."""
+        return DurableIndex(index, folder, database=self.database, name=name or self.index_name(), **options)
 
     def index_names(self) -> list[str]:
         """The names of all indexes whose logs are in this database."""
@@ -141,6 +143,24 @@ class Catalog:
             if not inspect(connection).has_table(log.indexes.name):
                 return []
             return list(connection.scalars(select(log.indexes.c.name).order_by(log.indexes.c.name)))
+
+    @contextmanager
+    def transaction(self, index: DurableIndex) -> Iterator[Writes]:
+        """A transaction over the catalog and the index that is searched: yields its `Writes`.
+
+        Raises
+        ------
+        StaleIndexError
+            The index is that of an encoder whose place another one has taken; nothing is written.
+        """
+        with index.transaction() as writes:
+            current = self.current_encoder(connection=writes.connection)
+            if current is not None and (current["index_name"] or FIRST_INDEX) != index.name:
+                raise StaleIndexError(
+                    f"{self.database.where}: {current['name']} ({current['fingerprint']}) has been promoted; its "
+                    f"vectors are in the index {current['index_name']!r}, not in {index.name!r}: open both again"
+                )
+            yield writes
 
     @contextmanager
     def writing(self, connection: Connection | None = None) -> Iterator[Connection]:
@@ -308,31 +328,6 @@ class Catalog:
         of = [func.count().filter(images.c.status == status) for status in (INDEXED, DUPLICATE, FAILED, PENDING)]
         with self.database.reading() as connection:
             return Counts(*(int(n) for n in connection.execute(select(func.count(), *of).where(own)).one()))
-
-    # ---- encoders
-
-    def add_encoder(self, fingerprint: str, name: str, dim: int, *, role: str = "current",
-                    connection: Connection | None = None, **values: Any) -> None:  # fmt: skip
-        """Make an encoder known, unless it is: only then can images be marked as indexed by it."""
-        with self.writing(connection) as active:
-            known = active.scalar(select(encoders.c.dim).where(encoders.c.fingerprint == fingerprint))
-            if known is None:
-                row = {"fingerprint": fingerprint, "name": name, "dim": dim, "role": role, "added_at": self.now()}
-                active.execute(insert(encoders), row | schema.columns_of(values, encoders))
-            elif known != dim:
-                raise CatalogError(f"encoder {fingerprint} gives vectors of {known} dimensions, not {dim}")
-
-    def encoders(self) -> list[dict[str, Any]]:
-        """All encoders, each as a mapping with the names of the columns."""
-        with self.database.reading() as connection:
-            return [dict(row) for row in connection.execute(select(encoders).order_by(encoders.c.added_at)).mappings()]
-
-    def set_roles(self, roles: Mapping[str, str], *, connection: Connection | None = None) -> None:
-        """Give encoders new roles all at once, as when one takes the other's place."""
-        with self.writing(connection) as active:
-            for role in ("retired", *roles.values()):  # first away from `current`, of which there is one
-                for fingerprint in [f for f, new in roles.items() if role in ("retired", new)]:
-                    active.execute(update(encoders).where(encoders.c.fingerprint == fingerprint).values(role=role))
 
     # ---- helpers
 

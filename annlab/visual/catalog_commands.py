@@ -9,8 +9,8 @@ from typing import Any
 
 from annlab.visual.catalog import Catalog
 from annlab.visual.exchange import export_all, import_all
-from annlab.visual.indexing import index_folder_of
 from annlab.visual.judging import export_qrels, import_qrels
+from annlab.visual.pair import folder_of
 from annlab.visual.people import forget, own_data
 
 
@@ -37,7 +37,7 @@ def run(action: str, catalog: str, operand: str, *, form: str = "csv", on_confli
         try:
             if action == "person":
                 return own_data(opened, operand)
-            place = Path(index_folder) if index_folder else index_folder_of(catalog)
+            place = folder_of(opened, catalog, index_folder)
             with ExitStack() as stack:
                 indexes = [stack.enter_context(opened.index(None, place, name=name)) for name in opened.index_names()]
                 removed = forget(opened, operand, indexes)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from annlab.common.progress import Counted, uncounted
-from annlab.encoders.encoder import Encoder
-from annlab.encoders.pretrained import default_name, load_encoder
+from annlab.encoders.pretrained import load_encoder
 from annlab.index import Index
 from annlab.kinds import INDEX_CLASSES
+from annlab.visual import promotion
 from annlab.visual.catalog import Catalog
 from annlab.visual.discovery import discover
-from annlab.visual.indexing import Indexer, index_folder_of
+from annlab.visual.indexing import Indexer
+from annlab.visual.pair import encoder_of, folder_of, index_folder_of, keep_encoder
 from annlab.visual.schema import FAILED
 
 KINDS = {cls.__name__.removesuffix("Index").lower(): cls for cls in INDEX_CLASSES}
@@ -34,14 +35,18 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     """
     if not Path(folder).is_dir():  # before anything is made
         raise NotADirectoryError(f"{folder} is no folder of images")
-    place = Path(index_folder) if index_folder else index_folder_of(into)
+    if index_folder is None and "://" in into:
+        index_folder_of(into)  # says what is missing, before anything is made
     with Catalog.open(into) as catalog:
-        current = next((row for row in catalog.encoders() if row["role"] == "current"), None)
-        name = encoder or (current["name"] if current else default_name())
-        say(f"catalog {into}; encoder {name}")
-        model = load_encoder(name, threads)
-        empty = None if _has_index(place) else _new_index(kind, folder, model)
+        place = folder_of(catalog, into, index_folder)
+        model = encoder_of(catalog, place, encoder, threads)
+        say(f"catalog {into}; encoder {model.name}")
+        there = catalog.index_name() in catalog.index_names()
+        empty = None if there else new_index(kind, _size_of(folder), model.dim)
         with catalog.index(empty, place) as index:
+            keep_encoder(place, model)
+            chosen = None if index_folder is None else str(place.resolve())
+            catalog.add_encoder(model.fingerprint, model.name, model.dim, index_name=index.name, index_folder=chosen)
             found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
             say(str(found))
             done = Indexer(catalog, index, model).run(progress=progress)
@@ -53,24 +58,55 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
 
 def status(catalog: str, *, failures: int = 20) -> dict[str, Any]:
     """How many images are in which state, the encoders, and the first of those that failed, with the reasons."""
-    if "://" not in catalog and not os.path.isfile(catalog):
-        raise FileNotFoundError(f"there is no catalog {catalog}: annlab index FOLDER --into {catalog} makes one")
-    with Catalog.open(catalog) as opened:
+    with _there(catalog) as opened:
         failed = opened.find(status=FAILED, limit=failures)
         encoders = [{name: row[name] for name in ("name", "fingerprint", "dim", "role")} for row in opened.encoders()]
         return {"catalog": asdict(opened.counts()), "encoders": encoders,
+                "promotion": promotion.building(opened),
                 "failures": [{"path": image.path, "reason": image.reason} for image in failed]}  # fmt: skip
 
 
-def _has_index(place: Path) -> bool:
-    return place.is_dir() and any(place.glob("*.lock"))
+def promote(catalog: str, encoder: str, *, index_folder: str | None = None, kind: str = "same", force: bool = False,
+            restart: bool = False, threads: int = 1, progress: Counted = uncounted) -> dict[str, Any]:  # fmt: skip
+    """Let another encoder take the place of the current one; errors as for `promotion.promote`."""
+    with _there(catalog) as opened:
+        place = folder_of(opened, catalog, index_folder)
+        model = load_encoder(encoder, threads)
+        index = None if kind == "same" else new_index(kind, opened.counts().indexed, model.dim)
+        done = promotion.promote(opened, place, model, kind=index, force=force, restart=restart, progress=progress)
+        return {"encoder": done.encoder, "fingerprint": done.fingerprint, "embedded": done.embedded,
+                "failed": done.failed, "offline": done.offline.as_dict(), "in words": str(done.offline),
+                "catalog": asdict(opened.counts())}  # fmt: skip
 
 
-def _new_index(kind: str, folder: str, encoder: Encoder) -> Index:
-    """An empty index; "auto" looks at how many files there are."""
+def rollback(catalog: str, *, index_folder: str | None = None, threads: int = 1, progress: Counted = uncounted,
+             say: Say = lambda line: None) -> dict[str, Any]:  # fmt: skip
+    """Bring the previous encoder and its index back, and embed what was indexed since."""
+    with _there(catalog) as opened:
+        place = folder_of(opened, catalog, index_folder)
+        name = promotion.roll_back(opened, place)
+        say(f"{name} serves again")
+        with opened.index(None, place) as index:
+            done = Indexer(opened, index, encoder_of(opened, place, threads=threads)).run(progress=progress)
+        return {"encoder": name, "done": asdict(done), "catalog": asdict(opened.counts())}
+
+
+def _there(catalog: str) -> Catalog:
+    """A catalog that is there already."""
+    if "://" not in catalog and not os.path.isfile(catalog):
+        raise FileNotFoundError(f"there is no catalog {catalog}: annlab index FOLDER --into {catalog} makes one")
+    return Catalog.open(catalog)
+
+
+def new_index(kind: str, n_images: int, dim: int) -> Index:
+    """An empty index; "auto" chooses by how many images there will be."""
     if kind == "auto":
-        files = sum(len(names) for _, _, names in os.walk(folder))
-        kind = "exact" if files < _MANY_IMAGES else "ivf"
+        kind = "exact" if n_images < _MANY_IMAGES else "ivf"
     if kind not in KINDS:
         raise ValueError(f"there is no index {kind!r}: choose auto, {', '.join(KINDS)}")
-    return KINDS[kind](metric="cosine", dim=encoder.dim)
+    return KINDS[kind](metric="cosine", dim=dim)
+
+
+def _size_of(folder: str) -> int:
+    """How many files a folder holds."""
+    return sum(len(names) for _, _, names in os.walk(folder))

@@ -14,6 +14,7 @@ that is not mounted looks like an empty folder), nothing is removed and an error
 who mean it.
 """
 
+import datetime
 import hashlib
 import os
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from annlab.durable import DurableIndex
 from annlab.encoders.folders import find_images
 from annlab.visual.catalog import Catalog, Image
 from annlab.visual.paths import from_text, to_text
-from annlab.visual.schema import FAILED
+from annlab.visual.schema import FAILED, as_moment
 
 _AT_ONCE = 500  # rows in one transaction
 _BLOCK = 2**20
@@ -96,11 +97,12 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
     """Rows for files that are new, changed or moved; those that moved are taken out of `gone`."""
     by_hash = {image.content_hash: image for image in gone.values() if image.content_hash}
     added: list[dict[str, Any]] = []
+    now = catalog.now()
     for number, (text, path) in enumerate(files.items()):
         row = known.get(text)
         try:
             status = path.stat()
-            facts: dict[str, Any] = {"size": status.st_size, "modified_ns": status.st_mtime_ns}
+            facts: dict[str, Any] = {"size": status.st_size, "modified_ns": _stored(status.st_mtime_ns)}
             if row is None:
                 digest = content_hash(path) if by_hash else None
                 moved = by_hash.pop(digest, None) if digest else None
@@ -109,7 +111,7 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
                     del gone[moved.path]
                     result.moved += 1
                 else:
-                    added.append({"path": text, **facts})
+                    added.append({"path": text, "uploaded_at": _time_of(status, now), **facts})
                     result.new += 1
             elif (row.size, row.modified_ns) != (facts["size"], facts["modified_ns"]):
                 same = row.content_hash is not None and content_hash(path) == row.content_hash
@@ -129,6 +131,19 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
         catalog.add_images(added)
 
 
+def _stored(nanoseconds: int) -> int:
+    """A time as the catalog holds it: file systems know years that do not fit into 64 bits."""
+    return max(-(2**63), min(nanoseconds, 2**63 - 1))
+
+
+def _time_of(status: os.stat_result, now: datetime.datetime) -> datetime.datetime:
+    """When a file was last changed, unless that cannot be; then now."""
+    try:
+        return min(as_moment(status.st_mtime), now)
+    except (ValueError, OverflowError, OSError):
+        return now
+
+
 def _note_unreadable(catalog: Catalog, index: DurableIndex, left_out: dict[str, str],
                      known: dict[str | None, Image]) -> None:  # fmt: skip
     """Rows with the reason for what cannot be opened; a vector that such an image has had is removed."""
@@ -139,7 +154,7 @@ def _note_unreadable(catalog: Catalog, index: DurableIndex, left_out: dict[str, 
     for path, reason in left_out.items():
         row = known.get(path)
         if row is not None and (row.status, row.reason) != (FAILED, reason):
-            with index.transaction() as writes:
+            with catalog.transaction(index) as writes:
                 catalog.mark_failed(row.id, reason, connection=writes.connection)
                 catalog.release_duplicates([row.id], connection=writes.connection)
                 writes.remove([row.id], missing="ignore")
@@ -149,7 +164,7 @@ def _remove(catalog: Catalog, index: DurableIndex, gone: list[Image]) -> None:
     """Mark rows as deleted and remove their vectors, each part in one transaction."""
     for start in range(0, len(gone), _AT_ONCE):
         ids = [image.id for image in gone[start : start + _AT_ONCE]]
-        with index.transaction() as writes:
+        with catalog.transaction(index) as writes:
             catalog.mark_deleted(ids, connection=writes.connection)
             writes.remove(ids, missing="ignore")
 

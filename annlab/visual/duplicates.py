@@ -10,6 +10,9 @@ the leader. So no group has a diameter of more than twice what two files of one 
 thousand pictures, each a little different from the one before, becomes many groups. An image without duplicates is in
 no group.
 
+No group crosses privacy: an image is folded under another one only if whoever may see it may see that one, too. Else it
+would tell, by vanishing, that somebody has the same picture.
+
 What somebody decided is remembered (`Catalog.decide`, the table `decisions`) and stands above what pictures say.
 """
 
@@ -32,11 +35,14 @@ class SamePictures:
         The thumbnail of a leader, read again from its file; None if that cannot be read any more.
     decided : function of two ids
         True or False where somebody has decided whether two images are duplicates, None where nobody has.
+    may_join : function of two ids
+        Whether the first image may be folded under the second, if they show the same picture.
     """
 
     def __init__(self, thumbnail_of: Callable[[int], np.ndarray | None],
-                 decided: Callable[[int, int], bool | None] = lambda one, other: None) -> None:  # fmt: skip
-        self._thumbnail_of, self._decided = thumbnail_of, decided
+                 decided: Callable[[int, int], bool | None] = lambda one, other: None,
+                 may_join: Callable[[int, int], bool] = lambda one, other: True) -> None:  # fmt: skip
+        self._thumbnail_of, self._decided, self._may_join = thumbnail_of, decided, may_join
         self._index = ExactIndex(metric="l2", dim=pictures.SKETCH_DIM)
 
     def add(self, sketches: Mapping[int, np.ndarray]) -> None:
@@ -79,13 +85,13 @@ class SamePictures:
                 continue
             said = self._decided(id, leader)
             if said is not None:
-                if said:
+                if said and self._may_join(id, leader):
                     return leader
                 continue
             if distance > pictures.NEAR or looked_at == _LOOKED_AT:
                 return None
             known = new[leader] if leader in new else self._thumbnail_of(leader)
             looked_at += 1
-            if known is not None and pictures.difference(known, thumb) < pictures.SAME:
+            if known is not None and pictures.difference(known, thumb) < pictures.SAME and self._may_join(id, leader):
                 return leader
         return None

@@ -16,11 +16,8 @@ again and again, an image may be blamed that did nothing; so such a failure is t
 """
 
 import datetime
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import select, update
@@ -30,15 +27,16 @@ from annlab.durable import DurableIndex, Writes
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.images import decode_image
 from annlab.visual import pictures
+from annlab.visual.attributes import attributes_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
 from annlab.visual.duplicates import SamePictures
 from annlab.visual.paths import from_text
+from annlab.visual.reading import embed, read_picture
 from annlab.visual.schema import INDEXED, decisions, images
 
 BLOCK = 64  # images that are read, embedded and written together
 _ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
 _BLAMED_FOR = datetime.timedelta(days=1)  # then an image that is said to have ended the process is tried once more
-_LARGEST_FILE = 2**30  # bytes
 _THUMBNAILS = 1000  # that are kept: 48 kB each
 
 
@@ -108,6 +106,8 @@ class Indexer:
     encoder: Encoder
     _same: SamePictures = field(init=False)
     _decided: dict[tuple[int, int], bool] = field(init=False, default_factory=dict)
+    _in_hand: dict[int, Image] = field(init=False, default_factory=dict)
+    """The images of the block, and those with the same bytes."""
     _thumbnails: dict[int, np.ndarray] = field(init=False, default_factory=dict)
     """Of leaders that were looked at last, so that their files need not be read again."""
 
@@ -116,10 +116,12 @@ class Indexer:
             if row["role"] == "current" and row["fingerprint"] != self.encoder.fingerprint:
                 raise CatalogError(
                     f"the images of this catalog are embedded by {row['name']} ({row['fingerprint']}), not by "
-                    f"{self.encoder.name} ({self.encoder.fingerprint}): vectors of two encoders cannot be compared"
+                    f"{self.encoder.name} ({self.encoder.fingerprint}): vectors of two encoders cannot be compared; "
+                    "annlab promote CATALOG ENCODER changes to another one"
                 )
-        self.catalog.add_encoder(self.encoder.fingerprint, self.encoder.name, self.encoder.dim)
-        self._same = SamePictures(self._thumbnail, self._decision)
+        self.catalog.add_encoder(self.encoder.fingerprint, self.encoder.name, self.encoder.dim,
+                                 index_name=self.index.name)  # fmt: skip
+        self._same = SamePictures(self._thumbnail, self._decision, self._may_join)
         self._read_decisions()
         after = 0
         while some := self.catalog.find(status=INDEXED, kind="image", after=after, limit=10_000):
@@ -159,7 +161,7 @@ class Indexer:
         self._find_duplicates(outcomes)
         self._embed([outcome for outcome in outcomes if outcome.open])
         self._embed(_orphans(outcomes))
-        with self.index.transaction() as writes:
+        with self.catalog.transaction(self.index) as writes:
             self._write(outcomes, writes)
         for outcome in outcomes:
             result.failed += outcome.reason is not None
@@ -179,29 +181,24 @@ class Indexer:
 
     def _look_at(self, outcome: _Outcome) -> None:
         """Read, hash, decode and sketch one image."""
-        path = Path(from_text(outcome.image.path or ""))
-        try:
-            if path.stat().st_size > _LARGEST_FILE:
-                raise ValueError(f"{path.stat().st_size} bytes are more than an image may have ({_LARGEST_FILE})")
-            data = path.read_bytes()
-            outcome.content_hash = hashlib.sha256(data).hexdigest()
-            outcome.pixels = decode_image(data, name="the image")
+        found = read_picture(outcome.image.path)
+        outcome.content_hash, outcome.pixels, outcome.reason = found.content_hash, found.pixels, found.reason
+        if outcome.pixels is not None:
             outcome.thumb = pictures.thumbnail(outcome.pixels)
             outcome.sketch = pictures.sketch(outcome.thumb)
-        except MemoryError:
-            outcome.reason = "decoding it takes more memory than there is"
-        except (ValueError, OSError) as error:
-            outcome.reason = f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
 
     def _find_duplicates(self, outcomes: Sequence[_Outcome]) -> None:
         """Same bytes, then same picture, among what is indexed and what comes earlier in the block."""
         hashes = [outcome.content_hash for outcome in outcomes if outcome.open]
-        known = {i.content_hash: i.id for i in self.catalog.find(status=INDEXED, content_hash=hashes, kind="image")}
+        known = self.catalog.find(status=INDEXED, content_hash=hashes, kind="image")
+        self._in_hand = {image.id: image for image in (*known, *(outcome.image for outcome in outcomes))}
         pictured: list[_Outcome] = []
         for outcome in outcomes:
-            own, twin = outcome.image.id, known.get(outcome.content_hash)
-            if outcome.open and twin is not None and twin != own and self._decision(own, twin) is not False:
-                outcome.duplicate_of = twin
+            own = outcome.image.id
+            twins = [i.id for i in known if i.content_hash == outcome.content_hash and i.id != own
+                     and self._decision(own, i.id) is not False and self._may_join(own, i.id)]  # fmt: skip
+            if outcome.open and twins:
+                outcome.duplicate_of = twins[0]
             elif outcome.open:
                 pictured.append(outcome)
         if pictured:
@@ -212,20 +209,13 @@ class Indexer:
                 outcome.duplicate_of = leader
 
     def _embed(self, outcomes: Sequence[_Outcome]) -> None:
-        """Vectors for a block; where it is refused as a whole, for one image at a time, to find the one it is."""
-        if not outcomes:
-            return
-        try:
-            vectors = self.encoder.encode([o.pixels for o in outcomes if o.pixels is not None])
-        except ValueError as error:
-            if len(outcomes) == 1:
-                outcomes[0].reason = str(error)
-            else:
-                for outcome in outcomes:
-                    self._embed([outcome])
-            return
+        """Vectors for a block, or reasons."""
+        vectors = embed(self.encoder, [o.pixels for o in outcomes if o.pixels is not None])
         for outcome, vector in zip(outcomes, vectors, strict=True):
-            outcome.vector = vector
+            if isinstance(vector, str):
+                outcome.reason = vector
+            else:
+                outcome.vector = vector
 
     def _write(self, outcomes: Sequence[_Outcome], writes: Writes) -> None:
         """What became of a block, in the transaction of `writes`."""
@@ -271,6 +261,11 @@ class Indexer:
             for row in connection.execute(select(decisions)).mappings():
                 self._decided[row["first_image_id"], row["second_image_id"]] = row["duplicates"]
 
+    def _may_join(self, own: int, leader: int) -> bool:
+        """Whether whoever may see the one image may see the other."""
+        found = [self._in_hand.get(id) or self.catalog.image(id) for id in (own, leader)]
+        return not found[1].private or (found[0].private and found[0].owner_id == found[1].owner_id)
+
     def _decision(self, one: int, other: int) -> bool | None:
         return self._decided.get((min(one, other), max(one, other)))
 
@@ -282,20 +277,3 @@ def _orphans(outcomes: Sequence[_Outcome]) -> list[_Outcome]:
     for outcome in orphans:
         outcome.duplicate_of = None
     return orphans
-
-
-def attributes_of(some: Sequence[Image]) -> dict[str, np.ndarray]:
-    """What searches filter by: owner (-1 for none), whether it is private, and the time of upload in seconds."""
-    return {
-        "owner": np.array([-1 if image.owner_id is None else image.owner_id for image in some], np.int64),
-        "private": np.array([image.private for image in some], bool),
-        "uploaded": np.array([image.uploaded_at.timestamp() for image in some], np.float64),
-    }
-
-
-def index_folder_of(catalog: str | os.PathLike[str]) -> Path:
-    """Where the index of a catalog lies if nothing is said: beside a SQLite file, with the suffix ``.index``."""
-    text = os.fspath(catalog)
-    if "://" in text:
-        raise ValueError(f"{text} is no file: say where its index goes with --index-folder")
-    return Path(text).with_suffix(".index")

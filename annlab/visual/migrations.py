@@ -10,7 +10,22 @@ from sqlalchemy import Connection, insert, inspect, select, update
 
 from annlab.visual import schema
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {}
+
+def _several_encoders(connection: Connection) -> None:
+    """From 1 to 2: each encoder has an index of its own, and images have vectors of several."""
+    connection.exec_driver_sql(
+        "ALTER TABLE encoders ADD COLUMN index_name TEXT CONSTRAINT encoders_index_name_not_empty "
+        "CHECK (index_name <> '')"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE embedded (encoder TEXT NOT NULL REFERENCES encoders (fingerprint), "
+        "image_id BIGINT NOT NULL REFERENCES images (id), content_hash TEXT, owner_id BIGINT, "
+        "private BOOLEAN NOT NULL, reason TEXT CONSTRAINT embedded_reason_not_empty CHECK (reason <> ''), "
+        "CONSTRAINT embedded_key PRIMARY KEY (encoder, image_id))"
+    )
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {1: _several_encoders}
 """By the version that a step starts from. To add one: change schema.py and its VERSION, and write the step here."""
 
 

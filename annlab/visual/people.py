@@ -25,7 +25,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from annlab.durable import DurableIndex, transaction
 from annlab.visual.catalog import Catalog, CatalogError, Image
-from annlab.visual.schema import columns_of, decisions, images, interactions, judgements, result_lists, users
+from annlab.visual.schema import columns_of, decisions, embedded, images, interactions, judgements, result_lists, users
 
 _EMPTY: dict[str, Any] = {
     "owner_id": None, "tags": (), "private": True, "deleted": True, "path": None, "size": None, "modified_ns": None,
@@ -118,6 +118,8 @@ def _forget(catalog: Catalog, id: int, connection: Connection) -> list[Image]:
     own = [image for deleted in (False, True)
            for image in catalog.find(owner_id=id, deleted=deleted, connection=connection)]  # fmt: skip
     catalog.mark_deleted([image.id for image in own], connection=connection)
+    owned = select(images.c.id).where(images.c.owner_id == id)
+    connection.execute(delete(embedded).where(embedded.c.image_id.in_(owned)))
     connection.execute(update(images).where(images.c.owner_id == id).values(_EMPTY))
     lists = select(result_lists.c.id).where(result_lists.c.user_id == id)
     shown = (interactions.c.user_id == id) | interactions.c.result_list_id.in_(lists)

@@ -3,6 +3,7 @@
     users           id, username, age, gender, city, country, email
     images          id, owner, upload time, tags; file, content, kind, status, encoder (see below)
     encoders        fingerprint, name, dim, role: which vectors of which encoder there are, and which are searched
+    embedded        which images have a vector of an encoder that is not the current one, and of which content
     result_lists    what was shown for a query: the images in their order, the ranker that made them, when
     interactions    user, query image, displayed image, position, impression or click, latitude, longitude, time
     judgements      query image, candidate image, grade 0 to 3, judge, time
@@ -44,7 +45,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-VERSION = 1
+VERSION = 2
 """Of these tables; see migrations.py."""
 
 PENDING, INDEXED, DUPLICATE, FAILED = "pending", "indexed", "duplicate", "failed"
@@ -181,6 +182,7 @@ encoders = Table(
     Column("added_at", Moment, nullable=False),
     _words("encoders", "index_kind"),
     _words("encoders", "index_folder"),
+    _words("encoders", "index_name"),
 )  # fmt: skip
 Index("encoders_one_current", encoders.c.role, unique=True, sqlite_where=encoders.c.role == "current",
       postgresql_where=encoders.c.role == "current")  # fmt: skip
@@ -220,6 +222,16 @@ images = Table(
 )  # fmt: skip
 _THERE = images.c.deleted == false()
 Index("images_one_path", images.c.path, unique=True, sqlite_where=_THERE, postgresql_where=_THERE)
+
+embedded = Table(
+    "embedded", metadata,
+    Column("encoder", Text, ForeignKey("encoders.fingerprint"), primary_key=True),
+    _image("image_id", primary_key=True, autoincrement=False),
+    Column("content_hash", Text),
+    Column("owner_id", BigInteger),
+    Column("private", Boolean, nullable=False),
+    _words("embedded", "reason"),
+)  # fmt: skip
 
 result_lists = Table(
     "result_lists", metadata,

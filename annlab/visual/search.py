@@ -28,16 +28,15 @@ from annlab.common import validation
 from annlab.common.statistics import SearchStats
 from annlab.durable import DurableIndex
 from annlab.encoders.encoder import Encoder
-from annlab.encoders.pretrained import load_encoder
 from annlab.index import Index
 from annlab.visual import cursors, schema
 from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of, words_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
 from annlab.visual.cursors import Cursor
 from annlab.visual.facts import CatalogFacts, Facts, ImageFilter
-from annlab.visual.indexing import index_folder_of
 from annlab.visual.paging import LOOKED_AT as LOOKED_AT
 from annlab.visual.paging import Clock, Page, Request, Source, checked
+from annlab.visual.pair import copy_of, encoder_of, folder_of
 from annlab.visual.queries import ById, ByText, ByUpload, Crop, Embedding, Query, Several
 from annlab.visual.relevance import Relevance
 from annlab.visual.reranking import About, Candidate, rank, read_ranking
@@ -174,14 +173,13 @@ class VisualSearch:
         folder: Path | None = None
         with ExitStack() as stack:
             opened = stack.enter_context(Catalog.open(catalog))
+            place = folder_of(opened, catalog, index_folder)
             if not isinstance(encoder, Encoder):
-                current = next((row for row in opened.encoders() if row["role"] == "current"), None)
-                if current is None and encoder is None:
+                if encoder is None and opened.current_encoder() is None:
                     raise CatalogError(f"{catalog} has no images yet: annlab index FOLDER --into {catalog}")
-                name = encoder or str(current and current["name"])
-                folder = Path(name) if Path(name).is_dir() else None
-                encoder = load_encoder(name, threads)
-            place = Path(index_folder) if index_folder else index_folder_of(catalog)
+                folder = Path(encoder) if encoder is not None and Path(encoder).is_dir() else None
+                encoder = encoder_of(opened, place, encoder, threads)
+                folder = folder or copy_of(place, encoder.fingerprint)
             index = stack.enter_context(opened.index(None, place))
             search = cls(opened, index, encoder, ranking=ranking, encoder_folder=folder, threads=threads)
             search._closing = stack.pop_all()

@@ -162,6 +162,25 @@ def test_a_catalog_of_an_earlier_version_is_brought_up_to_date(catalog):
         migrations.bring_up_to_date(connection, "here", {}, start + 5)
 
 
+def test_a_catalog_of_the_first_version_knows_several_encoders_now(tmp_path):
+    database = Database.open(tmp_path / "old.db")
+    with database.writing() as connection:
+        for statement in (
+            "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+            "INSERT INTO settings VALUES ('version', '1')",
+            "CREATE TABLE images (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE encoders (fingerprint TEXT PRIMARY KEY, name TEXT, dim INTEGER, role TEXT, added_at TEXT, "
+            "index_kind TEXT, index_folder TEXT)",
+        ):
+            connection.exec_driver_sql(statement)
+        migrations.bring_up_to_date(connection, "here")
+        found = inspect(connection)
+        for table in (schema.encoders, schema.embedded):
+            assert {column["name"] for column in found.get_columns(table.name)} == set(table.c.keys())
+        assert found.get_pk_constraint("embedded")["constrained_columns"] == ["encoder", "image_id"]
+    database.close()
+
+
 def test_a_database_of_something_else_is_refused(tmp_path):
     database = Database.open(tmp_path / "other.db")
     with database.writing() as connection:

@@ -8,7 +8,7 @@ import pytest
 from annlab import ExactIndex
 from annlab.cli import main
 from annlab.visual.catalog import Catalog
-from annlab.visual.indexing import index_folder_of
+from annlab.visual.pair import index_folder_of
 from annlab.visual.people import add_user
 
 

@@ -16,6 +16,7 @@ from annlab import ExactIndex
 from annlab.visual.catalog import Catalog, CatalogError
 from annlab.visual.discovery import discover
 from annlab.visual.indexing import Indexer
+from annlab.visual.people import add_user
 from tests.encoders.helpers import linear_encoder
 from tests.visual.drawings import drawing, encoded
 
@@ -112,6 +113,32 @@ def test_duplicates_are_recognised_and_come_back_when_their_leader_goes(system):
     Path(paths[0]).unlink()
     _, done = system.run()
     assert system.check().discovered == 8 and done.done >= (1 if twin[0].id != leader.id else 0)
+
+
+def test_no_image_is_folded_under_one_that_others_may_not_see(system):
+    paths = fill(system.folder, 4)
+    system.run()
+    with system.catalog.writing() as connection:
+        mine, yours = (add_user(system.catalog, connection=connection) for _ in range(2))
+    system.catalog.change_image(1, private=True, owner_id=mine)
+    copies = [system.place / f"{number}.png" for number in range(3)]
+    for copy in copies:
+        shutil.copy(system.catalog.image(1).path, copy)
+    rows = [(mine, True), (yours, True), (yours, False)]
+    ids = system.catalog.add_images([{"path": os.fspath(copy), "owner_id": owner, "private": private}
+                                     for copy, (owner, private) in zip(copies, rows)])  # fmt: skip
+    Indexer(system.catalog, system.index, system.encoder).run()
+    found = [system.catalog.image(id) for id in ids]
+    assert [image.duplicate_of for image in found] == [1, None, None], paths
+    assert system.check().indexed == 6
+
+
+def test_a_file_was_uploaded_when_it_was_last_changed(system):
+    for path, when in zip(fill(system.folder, 3), (0, 1e9, 9e11)):  # 1970, 2001, and a clock that was wrong
+        os.utime(path, (when, when))
+    system.run()
+    years = [image.uploaded_at.year for image in sorted(system.catalog.find(), key=lambda image: image.path[-7:])]
+    assert years == [1970, 2001, system.catalog.now().year]
 
 
 def test_one_bad_image_never_blocks_the_rest(system):

@@ -1,0 +1,55 @@
+"""From files to pixels and vectors, where no image stops the others: what goes wrong with one is said in its place."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from annlab.encoders.encoder import Encoder
+from annlab.encoders.images import decode_image
+from annlab.visual.paths import from_text
+
+LARGEST_FILE = 2**30  # bytes
+
+
+@dataclass
+class Picture:
+    """What was found under a path: the hash of the bytes and the pixels, or a reason why not."""
+
+    content_hash: str | None = None
+    pixels: np.ndarray | None = None
+    reason: str | None = None
+
+
+def read_picture(path: str | None) -> Picture:
+    """Read, hash and decode one image; `path` as text (paths.py)."""
+    found = Picture()
+    try:
+        file = Path(from_text(path or ""))
+        size = file.stat().st_size
+        if size > LARGEST_FILE:
+            raise ValueError(f"{size} bytes are more than an image may have ({LARGEST_FILE})")
+        data = file.read_bytes()
+        found.content_hash = hashlib.sha256(data).hexdigest()
+        found.pixels = decode_image(data, name="the image")
+    except MemoryError:
+        found.reason = "decoding it takes more memory than there is"
+    except (ValueError, OSError) as error:
+        found.reason = f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+    return found
+
+
+def embed(encoder: Encoder, pictures: Sequence[np.ndarray]) -> list[np.ndarray | str]:
+    """A vector for each picture, or the reason why there is none. A block that is refused as a whole is halved, until
+    the one is found that it is."""
+    if not pictures:
+        return []
+    try:
+        return list(encoder.encode(list(pictures)))
+    except (ValueError, MemoryError) as error:
+        if len(pictures) == 1:
+            return [str(error) or "embedding it takes more memory than there is"]
+    half = len(pictures) // 2
+    return embed(encoder, pictures[:half]) + embed(encoder, pictures[half:])
