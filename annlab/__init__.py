@@ -22,6 +22,7 @@ _HOMES = {
     "KDTreeIndex": "kdtree",
     "BallTreeIndex": "balltree",
     "Index": "index",
+    "KeyedIndex": "keyed",
     "LSHIndex": "lsh",
     "Structure": "core.structure",
     "Neighbors": "common.results",

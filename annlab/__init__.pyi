@@ -12,6 +12,7 @@ from annlab.hashing.theory import collision_probability as collision_probability
 from annlab.index import Index as Index
 from annlab.ivf import IVFIndex as IVFIndex
 from annlab.kdtree import KDTreeIndex as KDTreeIndex
+from annlab.keyed import KeyedIndex as KeyedIndex
 from annlab.kinds import load as load
 from annlab.kinds import warmup as warmup
 from annlab.kmeans import KMeans as KMeans
