@@ -44,7 +44,7 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
         there = catalog.index_name() in catalog.index_names()
         empty = None if there else new_index(kind, _size_of(folder), model.dim)
         with catalog.index(empty, place) as index:
-            keep_encoder(place, model)
+            keep_encoder(place, model, encoder)
             chosen = None if index_folder is None else str(place.resolve())
             catalog.add_encoder(model.fingerprint, model.name, model.dim, index_name=index.name, index_folder=chosen)
             found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
@@ -73,7 +73,9 @@ def promote(catalog: str, encoder: str, *, index_folder: str | None = None, kind
         place = folder_of(opened, catalog, index_folder)
         model = load_encoder(encoder, threads)
         index = None if kind == "same" else new_index(kind, opened.counts().indexed, model.dim)
-        done = promotion.promote(opened, place, model, kind=index, force=force, restart=restart, progress=progress)
+        done = promotion.promote(
+            opened, place, model, kind=index, source=encoder, force=force, restart=restart, progress=progress
+        )
         return {"encoder": done.encoder, "fingerprint": done.fingerprint, "embedded": done.embedded,
                 "failed": done.failed, "offline": done.offline.as_dict(), "in words": str(done.offline),
                 "catalog": asdict(opened.counts())}  # fmt: skip

@@ -62,8 +62,8 @@ class Promoted:
     offline: Offline = field(default_factory=Offline)
 
 
-def promote(catalog: Catalog, folder: Path, encoder: Encoder, *, kind: Index | None = None, force: bool = False,
-            restart: bool = False, progress: Counted = uncounted) -> Promoted:  # fmt: skip
+def promote(catalog: Catalog, folder: Path, encoder: Encoder, *, kind: Index | None = None, source: str | None = None,
+            force: bool = False, restart: bool = False, progress: Counted = uncounted) -> Promoted:  # fmt: skip
     """Embed a catalog by another encoder, compare, and let it take the place of the current one.
 
     Parameters
@@ -74,6 +74,8 @@ def promote(catalog: Catalog, folder: Path, encoder: Encoder, *, kind: Index | N
         The new one.
     kind : Index, optional
         An empty index of the kind and dimension to build; one like the current one if not given.
+    source : path, optional
+        The folder that the encoder came from, for what it says of relevance.
     force : bool
         Whether to promote it even if it is worse. Images that it cannot embed are pending then.
     restart : bool
@@ -91,7 +93,7 @@ def promote(catalog: Catalog, folder: Path, encoder: Encoder, *, kind: Index | N
     if restart:
         _throw_away(catalog, folder)
     current, name = _begin(catalog, folder, encoder)
-    pair.keep_encoder(folder, encoder)
+    pair.keep_encoder(folder, encoder, source)
     result = Promoted(encoder.name, encoder.fingerprint)
     empty = None
     if name not in catalog.index_names():

@@ -29,7 +29,7 @@ from annlab.common.statistics import SearchStats
 from annlab.durable import DurableIndex
 from annlab.encoders.encoder import Encoder
 from annlab.index import Index
-from annlab.visual import cursors, schema
+from annlab.visual import cursors, relevance, schema
 from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of, words_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
 from annlab.visual.cursors import Cursor
@@ -179,7 +179,8 @@ class VisualSearch:
                     raise CatalogError(f"{catalog} has no images yet: annlab index FOLDER --into {catalog}")
                 folder = Path(encoder) if encoder is not None and Path(encoder).is_dir() else None
                 encoder = encoder_of(opened, place, encoder, threads)
-                folder = folder or copy_of(place, encoder.fingerprint)
+                copy = copy_of(place, encoder.fingerprint)
+                folder = folder or (copy if (copy / relevance.FILE).is_file() else None)
             index = stack.enter_context(opened.index(None, place))
             search = cls(opened, index, encoder, ranking=ranking, encoder_folder=folder, threads=threads)
             search._closing = stack.pop_all()
