@@ -13,6 +13,8 @@ ACTIONS = {
     "import": "import CATALOG FOLDER reads tables",
     "export-qrels": "export-qrels CATALOG FILE writes the judgements",
     "import-qrels": "import-qrels CATALOG FILE reads judgements",
+    "duplicates": "duplicates CATALOG ID ID remembers that two images are of one picture",
+    "not-duplicates": "not-duplicates CATALOG ID ID remembers that they are not",
     "person": "person CATALOG USER prints all that is held of one person, for that person",
     "forget": "forget CATALOG USER takes a person out of tables, index and log, and lists the files to delete",
 }
@@ -38,7 +40,7 @@ def add_to(commands: shared.Commands) -> None:
     catalog = shared.command(commands, "catalog", "tables in and out, and people", _catalog)
     catalog.add_argument("action", choices=ACTIONS, help="; ".join(ACTIONS.values()))
     shared.add_catalog(catalog)
-    catalog.add_argument("operand", metavar="FOLDER|FILE|USER")
+    catalog.add_argument("operands", nargs="+", metavar="FOLDER|FILE|USER|ID")
     catalog.add_argument("--format", choices=("csv", "parquet"), default="csv", help="of export (default: %(default)s)")
     catalog.add_argument("--on-conflict", choices=("raise", "replace", "skip"), default="raise",
                          help="of import: what to do about rows whose key is there (default: %(default)s)")  # fmt: skip
@@ -93,7 +95,7 @@ def _catalog(options: argparse.Namespace) -> int:
     """Tables of a catalog as files, in and out; judgements; one person's own data; forgetting a person. Prints JSON."""
     from annlab.visual.catalog_commands import run
 
-    result = run(options.action, options.catalog, options.operand, form=options.format,
+    result = run(options.action, options.catalog, options.operands, form=options.format,
                  on_conflict=options.on_conflict, index_folder=options.index_folder,
                  overwrite=options.overwrite)  # fmt: skip
     print(json.dumps(result, indent=2, ensure_ascii=False, default=str))

@@ -11,6 +11,7 @@
     promotion.py     another encoder takes the place of the current one, or gives it back
     offline.py       which of two encoders would have served better what people judged and clicked
     pictures.py, duplicates.py       whether two files show the same picture
+    decisions.py     what somebody decided of two images: duplicates, or not
     commands.py, catalog_commands.py what the command line does with all this
     search.py        from a query to a page of ranked results; with these parts:
       queries.py, viewers.py             what can be asked, and by whom

@@ -13,7 +13,7 @@ no group.
 No group crosses privacy: an image is folded under another one only if whoever may see it may see that one, too. Else it
 would tell, by vanishing, that somebody has the same picture.
 
-What somebody decided is remembered (`Catalog.decide`, the table `decisions`) and stands above what pictures say.
+What somebody decided is remembered (decisions.py) and stands above what pictures say.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from annlab.common.progress import Counted, uncounted
 from annlab.durable import DurableIndex, Writes
@@ -29,10 +29,11 @@ from annlab.encoders.images import decode_image
 from annlab.visual import pictures
 from annlab.visual.attributes import attributes_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
+from annlab.visual.decisions import Decisions
 from annlab.visual.duplicates import SamePictures
 from annlab.visual.paths import from_text
 from annlab.visual.reading import embed, read_picture
-from annlab.visual.schema import INDEXED, decisions, images
+from annlab.visual.schema import INDEXED, images
 
 BLOCK = 64  # images that are read, embedded and written together
 _ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
@@ -105,9 +106,11 @@ class Indexer:
     index: DurableIndex
     encoder: Encoder
     _same: SamePictures = field(init=False)
-    _decided: dict[tuple[int, int], bool] = field(init=False, default_factory=dict)
+    _decisions: Decisions = field(init=False)
     _in_hand: dict[int, Image] = field(init=False, default_factory=dict)
     """The images of the block, and those with the same bytes."""
+    _joining: dict[int, int] = field(init=False, default_factory=dict)
+    """The leaders of images of the block."""
     _thumbnails: dict[int, np.ndarray] = field(init=False, default_factory=dict)
     """Of leaders that were looked at last, so that their files need not be read again."""
 
@@ -121,8 +124,8 @@ class Indexer:
                 )
         self.catalog.add_encoder(self.encoder.fingerprint, self.encoder.name, self.encoder.dim,
                                  index_name=self.index.name)  # fmt: skip
-        self._same = SamePictures(self._thumbnail, self._decision, self._may_join)
-        self._read_decisions()
+        self._decisions = Decisions(self.catalog)
+        self._same = SamePictures(self._thumbnail, self._decisions.on, self._may_join)
         after = 0
         while some := self.catalog.find(status=INDEXED, kind="image", after=after, limit=10_000):
             self._same.add({i.id: pictures.from_text(i.picture_hash) for i in some if i.picture_hash})
@@ -136,6 +139,7 @@ class Indexer:
         StorageError
             The catalog or the index cannot be written. What was written before stays.
         """
+        self._decisions.read()
         result, after = Indexed(), 0
         total = self.catalog.counts().pending
         while due := self.catalog.due(BLOCK, after=after):
@@ -192,15 +196,17 @@ class Indexer:
         hashes = [outcome.content_hash for outcome in outcomes if outcome.open]
         known = self.catalog.find(status=INDEXED, content_hash=hashes, kind="image")
         self._in_hand = {image.id: image for image in (*known, *(outcome.image for outcome in outcomes))}
+        self._joining = {}
         pictured: list[_Outcome] = []
         for outcome in outcomes:
             own = outcome.image.id
-            twins = [i.id for i in known if i.content_hash == outcome.content_hash and i.id != own
-                     and self._decision(own, i.id) is not False and self._may_join(own, i.id)]  # fmt: skip
-            if outcome.open and twins:
-                outcome.duplicate_of = twins[0]
-            elif outcome.open:
-                pictured.append(outcome)
+            if outcome.open:
+                decided = self._decisions.groups(own, duplicates=True, joining=self._joining)
+                same_bytes = [i.id for i in known if i.content_hash == outcome.content_hash and i.id != own]
+                leaders = (leader for leader in (*decided, *same_bytes) if self._may_join(own, leader))
+                outcome.duplicate_of = next(leaders, None)
+                if outcome.open:
+                    pictured.append(outcome)
         if pictured:
             ids = [outcome.image.id for outcome in pictured]
             thumbs = [o.thumb for o in pictured if o.thumb is not None]
@@ -256,18 +262,16 @@ class Indexer:
         if len(self._thumbnails) > _THUMBNAILS:
             del self._thumbnails[next(iter(self._thumbnails))]
 
-    def _read_decisions(self) -> None:
-        with self.catalog.database.reading() as connection:
-            for row in connection.execute(select(decisions)).mappings():
-                self._decided[row["first_image_id"], row["second_image_id"]] = row["duplicates"]
-
     def _may_join(self, own: int, leader: int) -> bool:
-        """Whether whoever may see the one image may see the other."""
+        """Whether whoever may see the one image may see the other, and nobody has said that it is apart from that
+        group. Then it is taken to join it."""
+        if leader in self._decisions.groups(own, duplicates=False, joining=self._joining):
+            return False
         found = [self._in_hand.get(id) or self.catalog.image(id) for id in (own, leader)]
-        return not found[1].private or (found[0].private and found[0].owner_id == found[1].owner_id)
-
-    def _decision(self, one: int, other: int) -> bool | None:
-        return self._decided.get((min(one, other), max(one, other)))
+        seen = not found[1].private or (found[0].private and found[0].owner_id == found[1].owner_id)
+        if seen:
+            self._joining[own] = leader
+        return seen
 
 
 def _orphans(outcomes: Sequence[_Outcome]) -> list[_Outcome]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from annlab import ExactIndex, IVFIndex, cli, col, durable
 from annlab.encoders.encoder import Domain
-from annlab.visual import pair, promotion
+from annlab.visual import pair, promotion, relevance
 from annlab.visual.catalog import Catalog, CatalogError, StaleIndexError
 from annlab.visual.discovery import discover
 from annlab.visual.indexing import Indexer
@@ -209,10 +209,12 @@ def test_the_index_of_the_new_encoder_may_be_of_another_kind(system):
 def test_from_the_command_line(system, tmp_path, capsys):
     system.catalog.close()
     NEW.save(tmp_path / "new")
+    (tmp_path / "new" / relevance.FILE).write_bytes(b"kept with it")
     assert cli.main(["promote", system.address, str(tmp_path / "new"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["embedded"] == 9
     assert cli.main(["status", system.address, "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
+    assert (pair.copy_of(system.folder, NEW.fingerprint) / relevance.FILE).read_bytes() == b"kept with it"
     assert [row["role"] for row in status["encoders"]] == ["previous", "current"] and status["promotion"] is None
     assert cli.main(["index", str(system.photos), "--into", system.address]) == 0, "the encoder need not be named"
     assert cli.main(["rollback", system.address]) == 0
