@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ def add_to(commands: shared.Commands) -> None:
     shared.add_encoder(index, "that of the catalog; for a new one as annlab encode chooses")
     index.add_argument("--index", default="auto", metavar="KIND", help="for a new catalog: auto, exact, ivf, lsh, ...")
     shared.add_index_folder(index)
+    index.add_argument("--watch", action="store_true", help="go on: look again every few seconds until Ctrl-C; files "
+                       "that are still being written wait; with --json one line for every change")  # fmt: skip
     index.add_argument("--forget-missing", action="store_true", help="even if not one known image is there any more")
     shared.add_threads(index)
     shared.add_json(index)
@@ -53,11 +56,33 @@ def _index(options: argparse.Namespace) -> int:
     that was stopped goes on when the same command is given again."""
     from annlab.visual.commands import index_folder
 
+    if options.watch and options.forget_missing:
+        raise ValueError("--forget-missing is for one look, not for every one: give it without --watch first")
+    if options.watch:
+        return _watch(options)
     result = index_folder(
         options.folder, options.into, encoder=options.encoder, kind=options.index, index_folder=options.index_folder,
         forget_missing=options.forget_missing, threads=options.threads, progress=ProgressLine(), say=say,
     )  # fmt: skip
     answer(options, result, _indexed(result, options.into))
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    """Keep a catalog up to date until Ctrl-C, which is the way to end it."""
+    from annlab.visual.commands import watch_folder
+
+    def told(result: dict[str, Any]) -> None:
+        answer(options, result, _indexed(result, options.into))
+        sys.stdout.flush()
+
+    say(f"watching {options.folder}; Ctrl-C ends it")
+    try:
+        watch_folder(options.folder, options.into, encoder=options.encoder, kind=options.index,
+                     index_folder=options.index_folder, threads=options.threads, told=told, progress=ProgressLine(),
+                     say=say)  # fmt: skip
+    except KeyboardInterrupt:
+        say("no longer watching")
     return 0
 
 

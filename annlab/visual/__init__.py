@@ -3,6 +3,7 @@
     schema.py        the tables of the catalog, their columns and rules
     catalog.py       Catalog: opening one, and its images: what was discovered and what became of it
     discovery.py     what has changed in a folder since
+    watching.py      a folder that is looked at again and again
     indexing.py      from pending rows to vectors: the pipeline, in step and safe from kills
     reading.py       from files to pixels and vectors, with the reason where that fails
     attributes.py    what the index knows of an image beside its vector

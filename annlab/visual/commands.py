@@ -1,16 +1,19 @@
 """What the command line does with a catalog: each command is a function that returns what it would print as JSON."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from annlab.common.progress import Counted, uncounted
+from annlab.durable import DurableIndex
+from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import load_encoder
 from annlab.index import Index
 from annlab.kinds import INDEX_CLASSES
-from annlab.visual import promotion
+from annlab.visual import promotion, watching
 from annlab.visual.catalog import Catalog
 from annlab.visual.discovery import discover
 from annlab.visual.indexing import Indexer
@@ -33,6 +36,33 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     ValueError, OSError, RuntimeError
         With what is wrong and what to do; whatever was written before stays.
     """
+    with _opened(folder, into, encoder, kind, index_folder, threads) as (catalog, index, model):
+        say(f"catalog {into}; encoder {model.name}")
+        found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
+        say(str(found))
+        done = Indexer(catalog, index, model).run(progress=progress)
+        say(str(done))
+        return watching.result_of(catalog, index, found, done)
+
+
+def watch_folder(folder: str, into: str, *, encoder: str | None = None, kind: str = "auto",
+                 index_folder: str | None = None, threads: int = 1, told: Callable[[dict[str, Any]], None],
+                 progress: Counted = uncounted, say: Say = lambda line: None) -> None:  # fmt: skip
+    """Keep a catalog and its index up to date with a folder, until somebody interrupts it."""
+
+    def opened() -> Any:
+        named = encoder if first else None  # another one may have been promoted
+        first.clear()
+        return _opened(folder, into, named, kind, index_folder, threads)
+
+    first = ["time"]
+    watching.watch(folder, opened, told=told, say=say, progress=progress)
+
+
+@contextmanager
+def _opened(folder: str, into: str, encoder: str | None, kind: str, index_folder: str | None,
+            threads: int) -> Iterator[tuple[Catalog, DurableIndex, Encoder]]:  # fmt: skip
+    """A catalog with its index and encoder, made if they are not there."""
     if not Path(folder).is_dir():  # before anything is made
         raise NotADirectoryError(f"{folder} is no folder of images")
     if index_folder is None and "://" in into:
@@ -40,20 +70,13 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     with Catalog.open(into) as catalog:
         place = folder_of(catalog, into, index_folder)
         model = encoder_of(catalog, place, encoder, threads)
-        say(f"catalog {into}; encoder {model.name}")
         there = catalog.index_name() in catalog.index_names()
         empty = None if there else new_index(kind, _size_of(folder), model.dim)
         with catalog.index(empty, place) as index:
             keep_encoder(place, model, encoder)
             chosen = None if index_folder is None else str(place.resolve())
             catalog.add_encoder(model.fingerprint, model.name, model.dim, index_name=index.name, index_folder=chosen)
-            found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
-            say(str(found))
-            done = Indexer(catalog, index, model).run(progress=progress)
-            say(str(done))
-            counts = catalog.counts()
-            return {"discovered": asdict(found), "done": asdict(done), "catalog": asdict(counts),
-                    "vectors": len(index), "memory": index.memory()["total"]}  # fmt: skip
+            yield catalog, index, model
 
 
 def status(catalog: str, *, failures: int = 20) -> dict[str, Any]:

@@ -17,6 +17,7 @@ who mean it.
 import datetime
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from annlab.encoders.folders import find_images
 from annlab.visual.catalog import Catalog, Image
 from annlab.visual.paths import from_text, to_text
 from annlab.visual.schema import FAILED, as_moment
+
+Settled = Callable[[str, int, int], bool]
 
 _AT_ONCE = 500  # rows in one transaction
 _BLOCK = 2**20
@@ -42,15 +45,25 @@ class Discovered:
     moved: int = 0
     removed: int = 0
     unreadable: int = 0
+    waiting: int = 0
 
     def __str__(self) -> str:
         return (f"{self.seen} images: {self.new} new, {self.changed} changed, {self.moved} moved, "
-                f"{self.removed} removed, {self.unreadable} that cannot be opened")  # fmt: skip
+                f"{self.removed} removed, {self.unreadable} that cannot be opened"
+                + (f", {self.waiting} still being written" if self.waiting else ""))  # fmt: skip
 
 
 def discover(catalog: Catalog, index: DurableIndex, folder: str | os.PathLike[str], *, forget_missing: bool = False,
+             settled: Settled = lambda path, size, modified_ns: True,
              progress: Counted = uncounted) -> Discovered:  # fmt: skip
     """Bring the catalog's rows of a folder up to date with its files.
+
+    Parameters
+    ----------
+    forget_missing : bool
+        Whether images may be removed even if not one that is known is there any more.
+    settled : function of path, size and time of change
+        Whether a file that is new or has changed is whole; one that is not is left for the next look.
 
     Raises
     ------
@@ -75,7 +88,7 @@ def discover(catalog: Catalog, index: DurableIndex, folder: str | os.PathLike[st
         raise RuntimeError(f"none of the {len(known)} images that the catalog knows in {root} is there any more: is "
                            "the disk mounted? If they were removed on purpose, say --forget-missing")  # fmt: skip
     result = Discovered(seen=len(files) + len(left_out), unreadable=len(left_out))
-    _take_in(catalog, files, known, gone, result, progress)
+    _take_in(catalog, files, known, gone, result, settled, progress)
     _note_unreadable(catalog, index, left_out, known)
     _remove(catalog, index, list(gone.values()))
     result.removed = len(gone)
@@ -93,7 +106,7 @@ def content_hash(path: Path) -> str:
 
 
 def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, Image], gone: dict[str | None, Image],
-             result: Discovered, progress: Counted) -> None:  # fmt: skip
+             result: Discovered, settled: Settled, progress: Counted) -> None:  # fmt: skip
     """Rows for files that are new, changed or moved; those that moved are taken out of `gone`."""
     by_hash = {image.content_hash: image for image in gone.values() if image.content_hash}
     added: list[dict[str, Any]] = []
@@ -103,7 +116,10 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
         try:
             status = path.stat()
             facts: dict[str, Any] = {"size": status.st_size, "modified_ns": _stored(status.st_mtime_ns)}
-            if row is None:
+            unchanged = row is not None and (row.size, row.modified_ns) == (facts["size"], facts["modified_ns"])
+            if not unchanged and not settled(text, facts["size"], facts["modified_ns"]):
+                result.waiting += 1
+            elif row is None:
                 digest = content_hash(path) if by_hash else None
                 moved = by_hash.pop(digest, None) if digest else None
                 if moved is not None:
@@ -113,7 +129,7 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
                 else:
                     added.append({"path": text, "uploaded_at": _time_of(status, now), **facts})
                     result.new += 1
-            elif (row.size, row.modified_ns) != (facts["size"], facts["modified_ns"]):
+            elif not unchanged:
                 same = row.content_hash is not None and content_hash(path) == row.content_hash
                 with catalog.writing() as connection:
                     catalog.change_image(row.id, **facts, connection=connection)
