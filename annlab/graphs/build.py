@@ -11,6 +11,8 @@ Rows of the same whole numbers share a node (`nodes.py`). Nodes are sorted by le
 lies near in memory.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from annlab.common import pool
@@ -34,6 +36,7 @@ from annlab.graphs.nodes import Nodes
 from annlab.graphs.reach import find_entries, reach_all
 from annlab.graphs.whole import some_rows, whole_numbers
 from annlab.kernels.graphs import rows as kernels
+from annlab.kernels.graphs.compare import LOW, NONE
 from annlab.kernels.graphs.prune import MOST
 from annlab.kernels.graphs.whole import Rows
 
@@ -61,7 +64,15 @@ def build_graph(vectors: np.ndarray, *, degree: int, alpha: float, threads: int,
         rows = some_rows(rows, nodes.first_rows)
     rows, leaves, places = partition(rows, rng, threads, progress)
     nodes = sharing.reordered(nodes, places)
-    rows, keys, nodes = find_lists(rows, leaves, nodes, list_length(degree), threads, progress)
+    everyone, keep = np.arange(len(places), dtype=np.int32), list_length(degree)
+
+    def again(rows: Rows, stays: np.ndarray, which: np.ndarray) -> np.ndarray:
+        nonlocal leaves
+        leaves = fewer(leaves, stays)
+        return nearest_lists(rows, leaves, which, keep, threads, progress)
+
+    keys = nearest_lists(rows, leaves, everyone, keep, threads, progress)
+    rows, keys, nodes = share_nodes(rows, keys, nodes, 0, again)
     own = pruned(rows, keys, degree, alpha, threads, progress)
     del keys
     links = joined(rows, own, alpha, threads, progress)
@@ -87,20 +98,42 @@ def partition(rows: Rows, rng: np.random.Generator, threads: int,
     return rows, leaves, order
 
 
-def find_lists(rows: Rows, leaves: Leaves, nodes: Nodes, keep: int, threads: int,
-               progress: Progress) -> tuple[Rows, np.ndarray, Nodes]:  # fmt: skip
-    """The lists (n, keep) of all nodes; where near copies crowd them, of fewer nodes, with their rows."""
-    n = len(rows.codes)
-    keys = nearest_lists(rows, leaves, np.arange(n, dtype=np.int32), keep, threads, progress)
-    while (leads := sharing.near_copies(keys, rows.dim)) is not None:
-        lead = leads == np.arange(len(leads))
-        nodes, rows, leaves = sharing.merged(nodes, leads), some_rows(rows, lead), fewer(leaves, lead)
-        keys, stale = keys[lead], np.zeros(len(rows.codes), np.int8)
-        numbers = np.where(lead, np.cumsum(lead) - 1, -1)
-        for start, stop in pool.portions(0, len(keys), 4 * keep):
-            kernels.renumber(keys, numbers, start, stop, stale)
-        again = np.flatnonzero(stale).astype(np.int32)
-        keys[again] = nearest_lists(rows, leaves, again, keep, threads, progress)
+def own_lists(rows: Rows, keep: int, rng: np.random.Generator, threads: int, progress: Progress) -> np.ndarray:
+    """The lists (n, keep) of some rows among themselves."""
+    rows, leaves, places = partition(rows, rng, threads, progress)
+    everyone = np.arange(len(places), dtype=np.int32)
+    keys = nearest_lists(rows, leaves, everyone, keep, threads, progress)
+    numbers = np.append(places, 0).astype(np.uint64)
+    rows_of = (keys & LOW).astype(np.int64)
+    rows_of[keys == NONE] = len(places)
+    result = np.empty_like(keys)
+    result[places] = np.sort(np.where(keys == NONE, NONE, (keys & ~LOW) | numbers[rows_of]), axis=1)
+    return result
+
+
+Again = Callable[[Rows, np.ndarray, np.ndarray], np.ndarray]
+"""Finds lists again: of the rows that are left, bool which these are of those before, and whose lists are wanted."""
+
+
+def share_nodes(rows: Rows, keys: np.ndarray, nodes: Nodes, first: int,
+                again: Again) -> tuple[Rows, np.ndarray, Nodes]:  # fmt: skip
+    """Rows, lists and nodes, fewer of them where near copies crowd each other's lists.
+
+    keys (n - first, keep): the lists of the nodes from `first` on. Lists that had held others than leads are found
+    again.
+    """
+    if not sharing.is_crowded(keys, rows.dim):
+        return rows, keys, nodes
+    for farther in (False, True):
+        while (leads := sharing.near_copies(keys, rows.dim, nodes, first, farther)) is not None:
+            lead = leads == np.arange(len(leads))
+            nodes, rows, keys = sharing.merged(nodes, leads), some_rows(rows, lead), keys[lead[first:]]
+            stale = np.zeros(len(keys), np.int8)
+            numbers = np.where(lead, np.cumsum(lead) - 1, -1)
+            for start, stop in pool.portions(0, len(keys), 4 * keys.shape[1]):
+                kernels.renumber(keys, numbers, start, stop, stale)
+            which = np.flatnonzero(stale).astype(np.int32)
+            keys[which] = again(rows, lead, which)
     return rows, keys, nodes
 
 

@@ -4,8 +4,10 @@
 them, and only some could be reached. As one they are found together, and scoring them exactly says which is nearest.
 
 *Near copies* differ by about a step of the whole numbers in every coordinate, which is hardly more than rounding. Where
-they are so many that lists hold little else, they share a node too: the first leads, and others join it. Lists are
-found anew, for the rows that had lost a neighbour, until nothing is crowded any more.
+they are so many that lists hold little else, they share a node too: the first leads, and others join it. Then lists are
+found anew, for the nodes that had lost a neighbour, until nothing changes any more. In many dimensions the rows of a
+crowd are all about as far from each other; should that be just beyond what counts as near, the few nodes that are left
+of it join in a second round, which reaches farther.
 """
 
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from annlab.kernels.graphs import rows as kernels
 from annlab.kernels.graphs.whole import Rows
 
 _APART = 1.25  # squared steps a coordinate: three quarters of a step of noise in both rows, and their rounding
+_FARTHER = 2.0  # times as far, squared
 
 
 class Nodes(NamedTuple):
@@ -72,20 +75,21 @@ def reordered(nodes: Nodes, places: np.ndarray) -> Nodes:
     return Nodes(nodes.order[begins + np.arange(len(nodes.order))], offsets)
 
 
-def near_copies(keys: np.ndarray, dim: int) -> np.ndarray | None:
-    """For every row the one it shares a node with, itself where there is none; None where lists are not crowded.
-
-    keys (n, keep): the lists of all rows.
-    """
+def is_crowded(keys: np.ndarray, dim: int) -> bool:
+    """Whether near copies fill half of one of the lists keys (n, keep)."""
     radius, place = np.uint64(_APART * dim), keys.shape[1] // 2
-    crowded = any(
-        kernels.is_crowded(keys, place, radius, start, stop) for start, stop in pool.portions(0, len(keys), 1)
-    )
-    if not crowded:
-        return None
-    leads = np.empty(len(keys), np.int64)
-    kernels.near_copies(keys, radius, leads)
-    return leads
+    return any(kernels.is_crowded(keys, place, radius, start, stop) for start, stop in pool.portions(0, len(keys), 1))
+
+
+def near_copies(keys: np.ndarray, dim: int, nodes: Nodes, first: int, farther: bool) -> np.ndarray | None:
+    """For every node the one that it joins, or itself; None where none joins another.
+
+    keys (n - first, keep): the lists of the nodes from `first` on. `farther`: those that have become crowds also join
+    what is somewhat farther than a near copy.
+    """
+    leads, sizes = np.arange(first + len(keys)), np.diff(nodes.offsets)
+    radius, least = np.uint64((_FARTHER if farther else 1.0) * _APART * dim), keys.shape[1] // 2 if farther else 1
+    return leads if kernels.near_copies(keys, radius, first, sizes, least, leads) else None
 
 
 def merged(nodes: Nodes, leads: np.ndarray) -> Nodes:

@@ -23,23 +23,29 @@ def largest_number(dim: int) -> int:
     return max(1, min(LARGEST_SIGNED, most))
 
 
-def whole_numbers(vectors: np.ndarray, threads: int) -> Rows:
-    """Vectors (n, dim) float32, finite, as whole numbers about their mean."""
-    n, dim = vectors.shape
-    center, largest = _mean(vectors), largest_number(dim)
-    some = vectors[:: max(1, n // max(_FEWEST, _SAMPLE // dim))]
-    step = _reached_by_most(some, center) / largest
+def whole_numbers(vectors: np.ndarray, threads: int, more: np.ndarray | None = None) -> Rows:
+    """Vectors (n, dim) float32, finite, and `more` behind them, as whole numbers about the mean of a sample."""
+    dim, sources = vectors.shape[1], [vectors] if more is None else [vectors, more]
+    n, stride, largest = sum(map(len, sources)), -(-dim // _STRIDE) * _STRIDE, largest_number(dim)
+    apart = max(1, n // max(_FEWEST, _SAMPLE // dim))
+    some = np.concatenate([source[::apart] for source in sources]).astype(np.float64)
+    center = some.mean(axis=0)
+    step = _reached_by_most(some - center) / largest
     if not step > 0.0:  # all but a few coordinates are equal
-        step = max(float(np.abs(part - center).max()) for part in _parts(vectors)) / largest
+        step = max(_farthest(source, center) for source in sources) / largest
     inverse = 1.0 / step if step > 0.0 and math.isfinite(1.0 / step) else 1.0
-    stride = -(-dim // _STRIDE) * _STRIDE
     codes, norms, sums = np.empty((n, stride), np.uint8), np.empty(n, np.int32), np.empty(n, np.int32)
+    begin = 0
+    for source in sources:
+        at = slice(begin, begin + len(source))
+        own = codes[at], norms[at], sums[at]
 
-    def work(start: int, stop: int) -> None:
-        for first, last in pool.portions(start, stop, 4 * dim):
-            kernels.quantize(vectors, first, last, center, inverse, float(largest), codes, norms, sums)
+        def work(start: int, stop: int, source: np.ndarray = source, own: tuple[np.ndarray, ...] = own) -> None:
+            for first, last in pool.portions(start, stop, 4 * dim):
+                kernels.quantize(source, first, last, center, inverse, float(largest), *own)
 
-    pool.run(work, pool.split(0, n, threads), threads)
+        pool.run(work, pool.split(0, len(source), threads), threads)
+        begin += len(source)
     return Rows(codes, norms, sums, dim, stride)
 
 
@@ -48,22 +54,15 @@ def some_rows(rows: Rows, which: np.ndarray) -> Rows:
     return Rows(rows.codes[which], rows.norms[which], rows.sums[which], rows.dim, rows.stride)
 
 
-def _parts(vectors: np.ndarray) -> list[np.ndarray]:
+def _farthest(vectors: np.ndarray, center: np.ndarray) -> float:
+    """The largest magnitude about the center."""
     at_once = rows_at_once(vectors.shape[1])
-    return [vectors[start : start + at_once] for start in range(0, len(vectors), at_once)]
+    parts = (vectors[start : start + at_once] for start in range(0, len(vectors), at_once))
+    return max((float(np.abs(part - center).max()) for part in parts), default=0.0)
 
 
-def _mean(vectors: np.ndarray) -> np.ndarray:
-    """In float64, added up in an order that no number of threads changes."""
-    total = np.zeros(vectors.shape[1])
-    for part in _parts(vectors):
-        pool.check()
-        total += part.sum(axis=0, dtype=np.float64)
-    return total / len(vectors)
-
-
-def _reached_by_most(vectors: np.ndarray, center: np.ndarray) -> float:
-    """The magnitude about the center that all but a few coordinates stay below."""
-    magnitudes = np.concatenate([np.abs(part - center).ravel() for part in _parts(vectors)])
-    place = min(len(magnitudes) - 1, int((1.0 - _CLIPPED) * len(magnitudes)))
-    return float(np.partition(magnitudes, place)[place])
+def _reached_by_most(magnitudes: np.ndarray) -> float:
+    """The magnitude that all but a few coordinates stay below."""
+    flat = np.abs(magnitudes).ravel()
+    place = min(len(flat) - 1, int((1.0 - _CLIPPED) * len(flat)))
+    return float(np.partition(flat, place)[place])

@@ -49,28 +49,42 @@ def is_crowded(path, keys, place, radius, start, stop):
 
 
 @entry
-def near_copies(path, keys, radius, leads):
-    """leads[u] = the nearest row of u's list that comes before u, leads and is within the radius; u where none is."""
-    for u in range(keys.shape[0]):
-        leads[u] = u
+def near_copies(path, keys, radius, first, sizes, least, leads):
+    """leads[u] = the nearest row of u's list that comes before u, leads and is within the radius, if there is one.
+
+    One of the two must have a size (n,) of `least`. keys: the lists of the rows from `first` on; leads holds every row
+    itself to begin with. Returns how many rows do not lead.
+    """
+    joined = 0
+    for u in range(first, leads.shape[0]):
         for i in range(keys.shape[1]):
-            if keys[u, i] >> _HALF > radius:
+            if keys[u - first, i] >> _HALF > radius:
                 break
-            v = np.int64(keys[u, i] & LOW)
-            if v < u and leads[v] == v:
+            v = np.int64(keys[u - first, i] & LOW)
+            if v < u and leads[v] == v and max(sizes[u], sizes[v]) >= least:
                 leads[u] = v
+                joined += 1
                 break
+    return joined
 
 
 @entry
 def renumber(path, keys, numbers, start, stop, stale):
-    """Give the rows in the lists start..stop-1 of keys (n, keep) new numbers; stale[u] = 1 where one has none (-1)."""
+    """Give the rows in the lists start..stop-1 of keys (n, keep) new numbers, and drop those that have none (-1).
+
+    stale[u] = 1 where one was dropped. Numbers keep the order of rows, so lists remain sorted.
+    """
     for u in range(start, stop):
+        kept = 0
         for i in range(keys.shape[1]):
-            if keys[u, i] == NONE:
+            key = keys[u, i]
+            if key == NONE:
                 break
-            number = numbers[np.int64(keys[u, i] & LOW)]
-            if number < 0:
+            number = numbers[np.int64(key & LOW)]
+            if number >= 0:
+                keys[u, kept] = (key & ~LOW) | np.uint64(number)
+                kept += 1
+            else:
                 stale[u] = 1
-                break
-            keys[u, i] = (keys[u, i] & ~LOW) | np.uint64(number)
+        for i in range(kept, keys.shape[1]):
+            keys[u, i] = NONE
