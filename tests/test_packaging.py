@@ -22,14 +22,20 @@ def normalised(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel_names(tmp_path_factory):
+def wheel(tmp_path_factory):
+    """The files of the wheel, each with its size in it."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, str(folder)], cwd=ROOT, check=True, capture_output=True, timeout=120)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
+        return {entry.filename: entry.compress_size for entry in archive.infolist()}
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel):
+    return set(wheel)
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel_names):
@@ -45,6 +51,15 @@ def test_the_wheel_holds_every_file_that_the_package_reads(wheel_names):
     }
     assert "annlab/py.typed" in in_tree
     assert in_tree <= wheel_names
+
+
+def test_the_wheel_stays_small_and_brings_the_licences_of_its_pictures(wheel):
+    pictures = sum(size for name, size in wheel.items() if name.startswith("annlab/data/noto-emoji"))
+    models = sum(size for name, size in wheel.items() if name.startswith("annlab/encoders/models/"))
+    assert pictures < 5_000_000 and models < 3_000_000 and sum(wheel.values()) < 12_000_000
+    licences = {name for name in wheel if "/licenses/" in name}
+    texts = ("LICENSE", "annlab/data/LICENSE-noto-emoji.txt", "annlab/data/LICENSE-fashion-mnist.txt")
+    assert all(any(name.endswith(text) for name in licences) for text in texts), licences
 
 
 def test_the_version_is_stated_once():

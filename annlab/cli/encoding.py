@@ -26,10 +26,13 @@ def add_to(commands: shared.Commands) -> None:
     train.add_argument("--out", required=True, metavar="FOLDER", help="where the encoder goes")
     train.add_argument(
         "--positives",
-        choices=("augmentation", "labels"),
+        choices=("augmentation", "labels", "captions"),
         default="augmentation",
-        help="what counts as similar: two views of one image (needs no labels), or two images of one class",
+        help="what counts as similar: two views of one image (needs no labels), two images of one class, or an image "
+        "and what is said of it; the last gives an encoder of texts, too, and starts anew when it was stopped",
     )
+    train.add_argument("--captions", metavar="FILE.tsv", help="a line for each image: its path in the folder, its "
+                       "name, other words for it, with tabs between them; the set emoji has its own")  # fmt: skip
     train.add_argument("--labels", metavar="FILE.npy", help="integer labels; default: those of the data set or folder")
     train.add_argument("--size", type=int, help="side to scale images to; default: 32 for files, their own for arrays")
     train.add_argument("--epochs", type=int, help="passes over the images (default: that of the training code)")
@@ -72,10 +75,12 @@ def _encode(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     """Learn an encoder from images, and write it as a folder that annlab encode takes. A run that was stopped goes on
     when the same command is given again."""
-    from annlab.encoders.embedding_job import open_images
+    from annlab.encoders.image_sets import open_images, with_captions
     from annlab.encoders.train_encoder import train_encoder
 
     images = open_images(options.images)
+    if options.captions is not None:
+        images = with_captions(images, options.captions)
     command = f"annlab train {options.images} --out {Path(options.out).name} --positives {options.positives}"
     for name in ("size", "epochs", "seed"):
         if getattr(options, name) is not None:

@@ -9,8 +9,8 @@ ENCODER_HELP = (
     "by annlab train"
 )
 IMAGES_HELP = (
-    "a folder (the folders in it are the classes), a .npy file of uint8 images, fashion-mnist-test (packaged), or "
-    "fashion-mnist-train (from the folder that ANNLAB_DATA names, or downloaded)"
+    "a folder (the folders in it are the classes), a .npy file of uint8 images, fashion-mnist-test or emoji (both are "
+    "packaged), or fashion-mnist-train (from the folder that ANNLAB_DATA names, or downloaded)"
 )
 
 Run = Callable[[argparse.Namespace], int]

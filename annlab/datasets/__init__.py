@@ -5,7 +5,8 @@
 - ``load_hdf5``, ``load_fvecs``, ``load_bvecs``, ``load_ivecs``, ``load_npy``: files of your own.
 - ``synthetic``, ``uniform_noise``: data whose intrinsic dimension is stated; ``intrinsic_dimension`` estimates that of
   any data.
-- ``fashion_mnist``, ``fashion_mnist_split``: the packaged images, with labels.
+- ``fashion_mnist``, ``fashion_mnist_split``: packaged images, grey, with labels.
+- ``emoji``: packaged pictures, in colour, with names, keywords and groups.
 
 What a set consists of is described by ``Dataset``. True neighbours are part of some files; where they are missing
 (``neighbors is None``), an exact index finds them.
@@ -14,12 +15,15 @@ What a set consists of is described by ``Dataset``. True neighbours are part of 
 from annlab.datasets.dataset import Dataset
 from annlab.datasets.fashion import LabelledImages, fashion_mnist, fashion_mnist_split
 from annlab.datasets.formats import load_bvecs, load_fvecs, load_hdf5, load_ivecs, load_npy
+from annlab.datasets.noto import Emoji, emoji
 from annlab.datasets.registry import load
 from annlab.datasets.synthetic import intrinsic_dimension, synthetic, uniform_noise
 
 __all__ = [
     "Dataset",
+    "Emoji",
     "LabelledImages",
+    "emoji",
     "fashion_mnist",
     "fashion_mnist_split",
     "intrinsic_dimension",

@@ -8,76 +8,32 @@ Supervision", 2021). Afterwards
 - text to image and image to text are nearest-neighbour search across the two kinds of embeddings,
 - zero-shot classification embeds one sentence per class ("a photo of a {}") and takes the nearest.
 
-Words have no fixed vocabulary: a word is hashed, whole and as its letter triples, into a table of vectors, as in
-fastText (Bojanowski et al., 2017), so a wording that was never trained on ("sneakers") still shares most of its
-pieces with one that was ("sneaker"). The order of words is ignored: enough for captions made of class names and tags,
-not for "a cat on a mat" against "a mat on a cat".
+Words have no fixed vocabulary: how a text becomes numbers, and how a trained text side runs without torch, is in
+`texts.py`. The order of words is ignored: enough for captions made of names and tags, not for "a cat on a mat" against
+"a mat on a cat". Where captions come from is in `captions.py`; a class name in a sentence is the simplest kind.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
+from annlab.encoders.captions import CaptionSource, Tags, captions_from_tags, nonsense
 from annlab.encoders.cnn import ThinCNN
 from annlab.encoders.losses import clip_loss
+from annlab.encoders.texts import N_BUCKETS, Texts, tokenize, tokens
 from annlab.encoders.trained import as_nchw, embed, normalised, pixel_statistics
 from annlab.encoders.training import TrainingError
 from annlab.encoders.training_config import has_bfloat16
 
-__all__ = ["Clip", "ClipConfig", "TextEncoder", "captions_from_tags", "tokenize", "train_clip"]
-
-N_BUCKETS = 4096
-
-
-def tokenize(text: str, n_buckets: int = N_BUCKETS) -> npt.NDArray[np.int64]:
-    """Token numbers of a text: each word and each letter triple of ``<word>``, hashed to 0..n_buckets-1.
-
-    Lower-case, letters and digits only; the hash is CRC-32, the same on every machine. An empty text is one token.
-
-    Examples
-    --------
-    >>> len(tokenize("A cat!")), len(np.intersect1d(tokenize("sneaker"), tokenize("sneakers")))
-    (6, 6)
-    """
-    return _tokenize(text, n_buckets).copy()
-
-
-@lru_cache(maxsize=10_000)
-def _tokenize(text: str, n_buckets: int) -> npt.NDArray[np.int64]:
-    """Captions repeat from epoch to epoch: each is taken apart once."""
-    pieces: list[str] = []
-    for word in re.findall(r"\w+", text.lower()):
-        framed = f"<{word}>"
-        pieces.append(framed)
-        pieces.extend(framed[i : i + 3] for i in range(len(framed) - 2))
-    return np.array([zlib.crc32(piece.encode()) % n_buckets for piece in pieces or [""]], dtype=np.int64)
-
-
-def captions_from_tags(
-    tags: Sequence[str], templates: Sequence[str], rng: np.random.Generator | None = None
-) -> list[str]:
-    """One caption per image from its tag (a class name, or several joined): a template is drawn for each.
-
-    Examples
-    --------
-    >>> captions_from_tags(["dress", "bag"], ["a photo of a {}"])
-    ['a photo of a dress', 'a photo of a bag']
-    """
-    if not templates or any("{}" not in template for template in templates):
-        raise ValueError(f"every template needs a place for the tag, {{}}; got {list(templates)}")
-    draw = (rng or np.random.default_rng(0)).integers(0, len(templates), len(tags))
-    return [templates[i].replace("{}", tag) for i, tag in zip(draw, tags, strict=True)]
+__all__ = ["Clip", "ClipConfig", "TextEncoder", "captions_from_tags", "tokenize", "train_clip", "train_on_captions"]
 
 
 class TextEncoder(nn.Module):
@@ -102,18 +58,33 @@ class TextEncoder(nn.Module):
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """Embed texts: float32, shape (len(texts), dim), rows of length 1."""
-        tokens = [_tokenize(text, self.n_buckets) for text in texts]
-        starts = np.cumsum([0] + [len(row) for row in tokens[:-1]])
+        rows = [tokens(text, self.n_buckets) for text in texts]
+        starts = np.cumsum([0] + [len(row) for row in rows[:-1]])
         device = self.words.weight.device
-        flat = torch.from_numpy(np.concatenate(tokens)).to(device)  # (all tokens,)
+        flat = torch.from_numpy(np.concatenate(rows)).to(device)  # (all tokens,)
         means = self.words(flat, torch.from_numpy(starts).to(device))  # (texts, width)
         hidden = self.hidden(means).relu()  # (texts, 2 * dim)
         return nn.functional.normalize(self.embedding(hidden), dim=1)  # (texts, dim)
 
+    def exported(self) -> Texts:
+        """The same without torch, its numbers rounded as they are stored."""
+        parts = (
+            self.words.weight,
+            self.hidden.weight.T,
+            self.hidden.bias,
+            self.embedding.weight.T,
+            self.embedding.bias,
+        )
+        return Texts(*(part.detach().cpu().numpy() for part in parts))
+
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Settings of a CLIP training: as in `TrainConfig`, for pairs of image and caption."""
+    """Settings of a CLIP training: as in `TrainConfig`, for pairs of image and caption.
+
+    `hidden` is that of `ThinCNN`, `n_buckets` and `word_width` are the table's of `TextEncoder`; `augment` None: mild.
+    Each batch gets so many `distractors`, texts without a meaning that are to be near no image.
+    """
 
     epochs: int = 5
     batch_size: int = 256
@@ -122,6 +93,11 @@ class ClipConfig:
     widths: tuple[int, int, int] = (32, 64, 128)
     dim: int = 128
     grid: int = 4
+    hidden: int = 256
+    n_buckets: int = N_BUCKETS
+    word_width: int = 64
+    augment: Augment | None = None
+    distractors: int = 0
     seed: int = 0
     bfloat16: bool | None = None
 
@@ -199,13 +175,33 @@ def train_clip(
     TrainingError
         If the loss is not finite.
     """
+    if len(tags) != len(images):
+        raise ValueError(f"{len(images)} images need as many tags, got {len(tags)}")
+    return train_on_captions(images, Tags(tags, templates), config, progress)
+
+
+def train_on_captions(
+    images: npt.NDArray[np.uint8],
+    captions: CaptionSource,
+    config: ClipConfig | None = None,
+    progress: Callable[[dict[str, float]], None] | None = None,
+    versions: npt.NDArray[np.int64] | None = None,
+) -> Clip:
+    """Train both encoders on images and whatever captions a source draws for them; as `train_clip` otherwise.
+
+    `versions` has one number for all versions of one picture (another colour, another size): of these an epoch takes
+    one, drawn anew, so that a picture of many versions does not count many times.
+    """
     config = config or ClipConfig()
     pixels = as_nchw(images)
-    if len(tags) != len(pixels):
-        raise ValueError(f"{len(pixels)} images need as many tags, got {len(tags)}")
+    versions = np.arange(len(pixels)) if versions is None else np.asarray(versions)
+    if not len(captions) == len(versions) == len(pixels):
+        raise ValueError(
+            f"{len(pixels)} images need as many captions and versions, got {len(captions)} and {len(versions)}"
+        )
     if not 2 <= config.batch_size:
         raise ValueError(f"batch_size={config.batch_size}: the other captions of a batch are the negatives; at least 2")
-    run = _ClipRun(pixels, np.asarray(tags), templates, config)
+    run = _ClipRun(pixels, captions, versions, config)
     for epoch in range(config.epochs):
         started = time.process_time()
         losses = []
@@ -231,30 +227,38 @@ class _ClipRun:
     """Both networks, their optimizer, and the loss of a batch."""
 
     def __init__(
-        self, pixels: npt.NDArray[np.uint8], tags: npt.NDArray[np.str_], templates: Sequence[str], config: ClipConfig
+        self,
+        pixels: npt.NDArray[np.uint8],
+        captions: CaptionSource,
+        versions: npt.NDArray[np.int64],
+        config: ClipConfig,
     ) -> None:
-        self.pixels, self.tags, self.templates = pixels, tags, templates
+        self.pixels, self.captions = pixels, captions
+        _, self.versions = np.unique(versions, return_inverse=True)
+        self.n_distinct = int(self.versions.max()) + 1
         self.mean, self.std = pixel_statistics(pixels)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.images = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid)
-            self.texts = TextEncoder(config.dim)
+            self.images = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid, config.hidden)
+            self.texts = TextEncoder(config.dim, config.n_buckets, config.word_width)
         self.images.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.texts.to(self.device)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0), device=self.device))  # of the inverse temperature
         parameters = [*self.images.parameters(), *self.texts.parameters(), self.log_scale]
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.size = min(config.batch_size, len(pixels))
-        n_steps = config.epochs * (len(pixels) // self.size)
+        self.size = min(config.batch_size, self.n_distinct)
+        n_steps = config.epochs * (self.n_distinct // self.size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, total_steps=n_steps)
-        self.augment, self.generator = Augment.mild(), torch.Generator().manual_seed(config.seed)
-        self.rng = np.random.default_rng(config.seed)
+        self.augment, self.generator = config.augment or Augment.mild(), torch.Generator().manual_seed(config.seed)
+        self.rng, self.distractors = np.random.default_rng(config.seed), config.distractors
         self.bfloat16 = has_bfloat16() if config.bfloat16 is None else config.bfloat16
 
     def batches(self) -> list[npt.NDArray[np.int64]]:
-        """One epoch: every image once, in random order, in batches of one size."""
+        """One epoch: every picture once, in one of its versions, in random order, in batches of one size."""
         order = self.rng.permutation(len(self.pixels))
+        if self.n_distinct < len(order):
+            order = order[np.sort(np.unique(self.versions[order], return_index=True)[1])]
         return [order[i * self.size : (i + 1) * self.size] for i in range(len(order) // self.size)]
 
     def loss(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
@@ -262,6 +266,8 @@ class _ClipRun:
         views = normalised(self.augment(batch.float() / 255, self.generator), self.mean, self.std)  # the same, float32
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             of_images = self.images(views)  # (size, dim)
-        of_texts = self.texts(captions_from_tags(self.tags[rows].tolist(), self.templates, self.rng))  # (size, dim)
-        same = torch.from_numpy(self.tags[rows][:, None] == self.tags[rows]).to(self.device)  # (size, size)
-        return clip_loss(of_images, of_texts, self.log_scale.exp().clamp(max=100.0), same)
+        captions, true = self.captions.draw(rows, self.rng)
+        of_texts = self.texts([*captions, *nonsense(self.distractors, self.rng)])  # (size + distractors, dim)
+        own, others = of_texts[: len(rows)], of_texts[len(rows) :]  # (size, dim), (distractors, dim)
+        same = torch.from_numpy(true).to(self.device)  # (size, size)
+        return clip_loss(of_images, own, self.log_scale.exp().clamp(max=100.0), same, others)

@@ -3,17 +3,19 @@
     encoder = load_encoder("fashion-mnist")          # or Encoder.load("my-encoder")
     embeddings = encoder.encode(images)              # (n, dim) float32, each row of length 1
 
-An encoder is a folder of three files:
+An encoder is a folder of these files:
 
     encoder.json      the manifest: format version, name, dimension, preprocessing steps, domain, hashes
     model.onnx        (n, channels, height, width) float32 -> (n, dim) float32
+    texts.npz         from texts into the same space, where it was trained for that (`texts.py`)
     MODEL_CARD.md     for people: data, training, measured quality, licence (where there is one)
 
 Inference is ONNX Runtime's, on the threads the caller asks for; torch is not needed, nor imported. The runtime's
 telemetry, which its official builds switch on, is switched off.
 
 *Fingerprint.* Embeddings of two encoders must never meet in one index: their distances mean nothing, and nothing would
-raise. So each encoder has a fingerprint, a hash over its weights, its preprocessing and the format version, that
+raise. So each encoder has a fingerprint, a hash over its weights, its preprocessing, its text side and the format
+version, that
 whoever stores embeddings stores beside them and compares.
 
 *Domain.* A network answers any input, with nonsense outside what it was trained on. So each encoder states its domain,
@@ -28,7 +30,6 @@ outside itself is not loaded. (ONNX Runtime itself still parses the model: take 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -40,11 +41,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annlab.encoders.images import ImageSource, array_batch, decode_image, is_single_image
+from annlab.encoders.manifest import FORMAT, VERSION, read_bounded, read_manifest, replace_file, sha256
 from annlab.encoders.preprocess import Step, output_shape, preprocess, steps_from_json, steps_to_json
+from annlab.encoders.texts import FILE_BYTES, Texts
 
-FORMAT = "annlab-encoder"
-VERSION = 1
-MANIFEST_BYTES = 100_000
 MODEL_BYTES = 1 << 30
 DARK = 32  # a pixel below this luma, of 255, is dark
 
@@ -130,13 +130,16 @@ class Encoder:
     domain : Domain
     threads : int
         Threads of ONNX Runtime per call.
+    texts : Texts, optional
+        From texts into the space of the images.
 
     Attributes
     ----------
+    texts : Texts or None
     dim : int
         The length of an embedding.
     fingerprint : str
-        32 hexadecimal digits; equal only for equal weights, preprocessing and format version.
+        32 hexadecimal digits; equal only for equal weights, preprocessing, text side and format version.
 
     Raises
     ------
@@ -152,18 +155,30 @@ class Encoder:
     (10000, 64)
     """
 
-    def __init__(self, model: bytes, steps: Sequence[Step], name: str, domain: Domain, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        steps: Sequence[Step],
+        name: str,
+        domain: Domain,
+        threads: int = 1,
+        texts: Texts | None = None,
+    ) -> None:
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be an integer of at least 1, not {threads!r}")
         self.steps = list(steps)
         self.name = name
         self.domain = domain
+        self.texts = texts
         self._model = model
         self._session = _session(model, threads)
         self.dim = self._check_shapes()
         described = json.dumps(steps_to_json(self.steps), sort_keys=True)
-        identity = f"{FORMAT} {VERSION}\n{described}\n{_sha256(model)}"
-        self.fingerprint = _sha256(identity.encode())[:32]
+        if texts is not None and texts.dim != self.dim:
+            raise ValueError(f"the texts have dimension {texts.dim}, the images {self.dim}: they share no space")
+        beside = "" if texts is None else f"\n{sha256(texts.stored)}"
+        identity = f"{FORMAT} {VERSION}\n{described}\n{sha256(model)}{beside}"
+        self.fingerprint = sha256(identity.encode())[:32]
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, dim={self.dim}, fingerprint={self.fingerprint!r})"
@@ -241,14 +256,17 @@ class Encoder:
             "name": self.name,
             "dim": self.dim,
             "fingerprint": self.fingerprint,
-            "model_sha256": _sha256(self._model),
+            "model_sha256": sha256(self._model),
+            **({"texts_sha256": sha256(self.texts.stored)} if self.texts else {}),
             "domain": asdict(self.domain),
             "preprocess": steps_to_json(self.steps),
         }
-        _replace(path / "model.onnx", self._model)
+        replace_file(path / "model.onnx", self._model)
+        if self.texts is not None:
+            replace_file(path / "texts.npz", self.texts.stored)
         if card is not None:
-            _replace(path / "MODEL_CARD.md", card.encode())
-        _replace(path / "encoder.json", (json.dumps(manifest, indent=2) + "\n").encode())
+            replace_file(path / "MODEL_CARD.md", card.encode())
+        replace_file(path / "encoder.json", (json.dumps(manifest, indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], threads: int = 1, expected_dim: int | None = None) -> Encoder:
@@ -270,15 +288,16 @@ class Encoder:
             The encoder is of another version or dimension, or damaged.
         """
         path = Path(folder)
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         if expected_dim is not None and manifest["dim"] != expected_dim:
             raise ValueError(f"the encoder in {path} has dimension {manifest['dim']}, but {expected_dim} is expected")
-        model = _read_bounded(path / "model.onnx", MODEL_BYTES)
-        if _sha256(model) != manifest["model_sha256"]:
+        model = read_bounded(path / "model.onnx", MODEL_BYTES)
+        if sha256(model) != manifest["model_sha256"]:
             raise ValueError(f"{path / 'model.onnx'} is damaged: its hash is not the one in encoder.json")
         domain = Domain(**manifest["domain"])
         try:
-            encoder = cls(model, steps_from_json(manifest["preprocess"]), manifest["name"], domain, threads)
+            texts = _read_texts(path, manifest["texts_sha256"])
+            encoder = cls(model, steps_from_json(manifest["preprocess"]), manifest["name"], domain, threads, texts)
         except ValueError as error:
             raise ValueError(f"the encoder in {path} is damaged: {error}") from error
         if encoder.dim != manifest["dim"]:
@@ -319,6 +338,18 @@ class Encoder:
         return int(shape[1])
 
 
+def _read_texts(folder: Path, expected: str | None) -> Texts | None:
+    """The text side, where the manifest names one."""
+    if expected is None:
+        return None
+    if not (folder / "texts.npz").is_file():
+        raise ValueError("encoder.json names a text side, but there is no texts.npz")
+    content = read_bounded(folder / "texts.npz", FILE_BYTES)
+    if sha256(content) != expected:
+        raise ValueError("texts.npz has another hash than encoder.json says")
+    return Texts.from_bytes(content)
+
+
 def _runtime() -> Any:
     """ONNX Runtime, which reports its use to its makers unless told otherwise *before* it is imported.
 
@@ -345,49 +376,3 @@ def _session(model: bytes, threads: int) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exception classes share no public base
         raise ValueError(f"not a readable ONNX model: {str(error)[:300]}") from error
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """Read encoder.json and check the types and ranges of everything but the steps."""
-    path = folder / "encoder.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no encoder in {folder}: it has no encoder.json")
-    try:
-        manifest = json.loads(_read_bounded(path, MANIFEST_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} does not describe an encoder of annlab")
-    if manifest.get("version") != VERSION or isinstance(manifest["version"], bool):
-        raise ValueError(f"{path} has format version {manifest.get('version')!r}, but this annlab reads {VERSION}")
-    types = {"name": str, "dim": int, "fingerprint": str, "model_sha256": str, "domain": dict, "preprocess": list}
-    for key, kind in types.items():
-        if not isinstance(manifest.get(key), kind) or isinstance(manifest[key], bool):
-            raise ValueError(f"{path}: {key} must be of type {kind.__name__}, not {str(manifest.get(key))[:80]!r}")
-    domain = manifest["domain"]
-    limits = [domain.get(key) for key in ("max_chroma", "min_dark_frame")]
-    numbers = [limit for limit in limits if limit is not None]
-    if (
-        not set(domain) <= {"description", "max_chroma", "min_dark_frame"}
-        or not isinstance(domain.get("description"), str)
-        or not all(isinstance(limit, int | float) and 0 <= limit <= 255 for limit in numbers)
-    ):
-        raise ValueError(f"{path}: domain must hold a description and limits from 0 to 255, not {str(domain)[:200]}")
-    return manifest
-
-
-def _read_bounded(path: Path, limit: int) -> bytes:
-    size = path.stat().st_size
-    if size > limit:
-        raise ValueError(f"{path} has {size} bytes; at most {limit} are accepted")
-    return path.read_bytes()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -26,6 +26,8 @@ from annlab.encoders.preprocess import Step, output_shape, preprocess
 if TYPE_CHECKING:
     import torch
 
+    from annlab.encoders.texts import Texts
+
 TOLERANCE = 1e-5
 
 
@@ -36,6 +38,7 @@ def export_encoder(
     domain: Domain,
     compact: bool = False,
     threads: int = 1,
+    texts: Texts | None = None,
 ) -> Encoder:
     """Translate a network to ONNX, check that both agree, and wrap it with its preprocessing.
 
@@ -50,6 +53,8 @@ def export_encoder(
         Store weights with 8 and 16 bits: about a third of the file, and embeddings that differ by some 1e-3.
     threads : int
         Threads of the returned encoder.
+    texts : Texts, optional
+        Its text side.
 
     Returns
     -------
@@ -86,7 +91,7 @@ def export_encoder(
     if compact:
         _compact_weights(model)
     onnx.checker.check_model(model)
-    encoder = Encoder(model.SerializeToString(deterministic=True), steps, name, domain, threads)
+    encoder = Encoder(model.SerializeToString(deterministic=True), steps, name, domain, threads, texts)
     _compare(encoder, network, example, 1e-2 if compact else TOLERANCE)
     return encoder
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from annlab.encoders.folders import SUFFIXES, class_of, described, find_images
 from annlab.encoders.images import ImageSource, looks_single
 
-FASHION_TEST, FASHION_TRAIN = "fashion-mnist-test", "fashion-mnist-train"
+FASHION_TEST, FASHION_TRAIN, EMOJI = "fashion-mnist-test", "fashion-mnist-train", "emoji"
+NAMED = (FASHION_TEST, FASHION_TRAIN, EMOJI)
+CAPTION_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class ImageSet:
         What should have been an image and cannot be opened: its path relative to the folder, and the reason.
     notes : list of str
         What else there is to say of the source: `left_out` and the files that are no images, in words.
+    captions : list of sequences of str, or None
+        For each image its name and other words for it; empty where nothing is said of one.
+    versions : array of int64, shape (n,), or None
+        One number for all images that are versions of one picture.
     """
 
     name: str
@@ -47,6 +53,8 @@ class ImageSet:
     identity: str
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    captions: Sequence[Sequence[str]] | None = None
+    versions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -58,9 +66,9 @@ def open_images(source: str | os.PathLike[str]) -> ImageSet:
     Parameters
     ----------
     source : str or path
-        "fashion-mnist-test" (packaged), "fashion-mnist-train" (found or downloaded by `annlab.datasets.load`), a folder
-        of image files (searched with its sub-folders; those directly under it are the classes, see `folders.py`), or
-        a .npy file of images (n, height, width[, channels]), or of a single one.
+        "fashion-mnist-test" or "emoji" (packaged), "fashion-mnist-train" (found or downloaded by
+        `annlab.datasets.load`), a folder of image files (searched with its sub-folders; those directly under it are the
+        classes, see `folders.py`), or a .npy file of images (n, height, width[, channels]), or of a single one.
 
     Raises
     ------
@@ -72,6 +80,12 @@ def open_images(source: str | os.PathLike[str]) -> ImageSet:
 
         images, labels, _ = fashion_mnist()
         return _array_set(FASHION_TEST, images, labels, "packaged")
+    if source == EMOJI:
+        from annlab.datasets import emoji
+
+        pictures = emoji()
+        found = _array_set(EMOJI, pictures.images, pictures.labels, "packaged")
+        return replace(found, captions=pictures.phrases(), versions=pictures.drawings)
     if source == FASHION_TRAIN:
         from annlab.datasets import load
 
@@ -91,8 +105,44 @@ def open_images(source: str | os.PathLike[str]) -> ImageSet:
             note = f"{path} of shape {images.shape} is taken for one image; a batch is (n, height, width, channels)"
             return replace(_array_set(str(path), images[np.newaxis], None, identity), notes=[note])
         return _array_set(str(path), images, None, identity)
-    known = f"a folder, a .npy file, or one of {FASHION_TEST}, {FASHION_TRAIN}"
+    known = f"a folder, a .npy file, or one of {', '.join(NAMED)}"
     raise ValueError(f"there are no images at {str(source)!r}: name {known}")
+
+
+def with_captions(images: ImageSet, path: str | os.PathLike[str]) -> ImageSet:
+    """The same images with what a file says of them.
+
+    Parameters
+    ----------
+    images : ImageSet
+    path : path
+        A text file in UTF-8 with a line for each image: what it is called (its path relative to the folder, or its
+        row), its name, and other words for it, all with tabs between them.
+
+    Raises
+    ------
+    ValueError
+        A line names an image that is not there, one for the second time, or says nothing of it.
+    """
+    if Path(path).stat().st_size > CAPTION_BYTES:
+        raise ValueError(f"{path} has more than {CAPTION_BYTES} bytes: these are no captions")
+    places = {item: place for place, item in enumerate(images.items)}
+    captions: list[Sequence[str]] = [()] * len(images)
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    for number, line in enumerate(lines, 1):
+        item, *phrases = (part.strip() for part in line.split("\t"))
+        if not item and not phrases:
+            continue
+        if item not in places or captions[places[item]]:
+            known = "an image for the second time" if item in places else "no image of these"
+            raise ValueError(f"{path}, line {number}: {item[:80]!r} is {known} ({len(images)} from {images.name})")
+        captions[places[item]] = tuple(phrase for phrase in phrases if phrase)
+        if not captions[places[item]]:
+            raise ValueError(f"{path}, line {number}: nothing is said of {item[:80]!r}; its name belongs behind a tab")
+    return replace(images, captions=captions)
 
 
 def read_array(path: str | os.PathLike[str], mapped: bool = False) -> NDArray[Any]:

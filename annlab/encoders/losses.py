@@ -185,7 +185,13 @@ def supervised_contrastive(embeddings: Tensor, labels: Tensor, temperature: floa
     return (log_sum[anchors] - mean_positive).mean()
 
 
-def clip_loss(images: Tensor, texts: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
+def clip_loss(
+    images: Tensor,
+    texts: Tensor,
+    scale: Tensor | float,
+    same: Tensor | None = None,
+    distractors: Tensor | None = None,
+) -> Tensor:
     """CLIP's symmetric loss (Radford et al., 2021): which text belongs to this image, and which image to this text.
 
     Parameters
@@ -196,12 +202,15 @@ def clip_loss(images: Tensor, texts: Tensor, scale: Tensor | float, same: Tensor
     same : Tensor of bool, shape (n, n), optional
         Texts that describe the image as well as its own (equal captions): they share the target's probability, in place
         of being taught as wrong.
+    distractors : Tensor, shape (m, dim), optional
+        Further texts, which belong to no image.
     """
     logits = images @ texts.T * scale  # (n, n)
     target = torch.eye(len(images), device=images.device, dtype=images.dtype)  # (n, n)
     if same is not None:
         target = torch.maximum(target, same.to(images.dtype))  # (n, n)
-    to_texts = -(target / target.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1)  # (n,)
+    among = logits if distractors is None else torch.cat([logits, images @ distractors.T * scale], 1)  # (n, n + m)
+    to_texts = -(target / target.sum(1, keepdim=True) * among.log_softmax(1)[:, : len(texts)]).sum(1)  # (n,)
     to_images = -(target / target.sum(0, keepdim=True) * logits.log_softmax(0)).sum(0)  # (n,)
     return (to_texts.mean() + to_images.mean()) / 2
 

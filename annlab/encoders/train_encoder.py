@@ -18,13 +18,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annlab.encoders.encoder import Encoder, learn_domain
+from annlab.encoders.encoder import Domain, Encoder, learn_domain
 from annlab.encoders.image_sets import ImageSet
 from annlab.encoders.images import decode_image
 from annlab.encoders.outputs import publish, refuse_existing
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from annlab.encoders.training_config import TrainConfig
 
 DEFAULT_SIDE = 32
-PARTS = ("model.onnx", "MODEL_CARD.md", "encoder.json")  # the manifest last: it says that the rest is there
+# The manifest last: it says that the rest is there. Only an encoder that learned from captions has texts.
+PARTS = ("model.onnx", "texts.npz", "MODEL_CARD.md", "encoder.json")
 CHECKPOINT = "training.npz"
 
 
@@ -53,7 +55,7 @@ def train_encoder(
     say: Callable[[str], None] = lambda text: None,
     overwrite: bool = False,
 ) -> Encoder:
-    """Train a thin CNN on images, export it, and write the encoder's folder.
+    """Train a thin CNN on images, and on captions where they are the positives; write the encoder's folder.
 
     Parameters
     ----------
@@ -61,14 +63,15 @@ def train_encoder(
         From `open_images`. Files that cannot be read are left out, and named.
     out : path
         The folder to write.
-    positives : "augmentation" or "labels"
-        What counts as similar. Without "labels" no label is looked at, not even to choose the best epoch.
+    positives : "augmentation", "labels" or "captions"
+        What counts as similar. Without "labels" no label is looked at, not even to choose the best epoch. "captions"
+        (those of `images`) give an encoder that embeds texts, too; such a training starts anew after a kill.
     labels : array of shape (n,), optional
         Integers or names. Images whose name of a class is "" have none, and are left out where labels are used.
     size : int, optional
         Side of the square that images are scaled to; None: 32 for files, their own size for an array.
     epochs : int, optional
-        None: the default of `TrainConfig`.
+        None: the default of `TrainConfig`, or of `train_captions.CONFIG`.
     seed, threads : int
     command : str
         For the model card.
@@ -89,6 +92,8 @@ def train_encoder(
     """
     folder = Path(out)
     _refuse_folder(folder, overwrite)
+    if positives == "captions" and images.captions is None:
+        raise ValueError("there are no captions to learn from: give --captions FILE.tsv")
     if positives == "labels" and labels is None:
         raise ValueError("there are no labels to learn from: give --labels FILE.npy, or --positives augmentation")
     if labels is not None and len(labels) != len(images):
@@ -101,6 +106,10 @@ def train_encoder(
 
     torch.set_num_threads(threads)
     geometry, pixels, read = read_pixels(images, size, say)
+    if positives == "captions":
+        encoder, card = _with_captions(folder.name, images, (geometry, pixels, read), (epochs, seed), command, say)
+        _write(encoder, card, folder, overwrite)
+        return encoder
     config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
     codes, source = None, None
     if positives == "labels" and labels is not None:
@@ -108,18 +117,66 @@ def train_encoder(
         source = LabelPairs(codes)
     say(f"training on {len(pixels)} images of {pixels.shape[1:]}, positives from {positives}, {config.epochs} epochs")
     trained = _trained(folder, pixels, source, config, codes, say, overwrite)
-    height, width, channels = pixels.shape[1:]
-    kind = "grayscale" if channels == 1 else "colour"
-    domain = learn_domain(pixels, f"{height}x{width} {kind} images like those of {Path(images.name).name}")
-    encoder = encoder_of(trained, geometry, folder.name, domain)
-    staging = Path(tempfile.mkdtemp(prefix=".encoder-", dir=folder))
-    try:
-        encoder.save(staging, _card(encoder, trained, images, command, positives, len(pixels)))
-        publish({staging / part: folder / part for part in PARTS}, overwrite)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    encoder = encoder_of(trained, geometry, folder.name, _domain(pixels, images))
+    _write(encoder, _card(encoder, trained, images, command, positives, len(pixels)), folder, overwrite)
     _forget(folder / CHECKPOINT)
     return encoder
+
+
+def _write(encoder: Encoder, card: str, folder: Path, overwrite: bool) -> None:
+    """The encoder's files into its folder, all of them or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".encoder-", dir=folder))
+    try:
+        encoder.save(staging, card)
+        publish({staging / part: folder / part for part in PARTS if (staging / part).exists()}, overwrite)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _domain(pixels: NDArray[np.uint8], images: ImageSet) -> Domain:
+    """What the encoder is for, learned from the images and said in words."""
+    height, width, channels = pixels.shape[1:]
+    kind = "grayscale" if channels == 1 else "colour"
+    return learn_domain(pixels, f"{height}x{width} {kind} images like those of {Path(images.name).name}")
+
+
+def _with_captions(
+    name: str,
+    images: ImageSet,
+    prepared: tuple[list[Step], NDArray[np.uint8], NDArray[np.int64]],
+    asked: tuple[int | None, int],
+    command: str,
+    say: Callable[[str], None],
+) -> tuple[Encoder, str]:
+    """Train on pictures and their captions: the encoder and its card. `prepared` is what `read_pixels` gave, `asked`
+    the number of epochs and the seed."""
+    from annlab.encoders.train_captions import CONFIG, encoder_of_clip, train_with_captions
+
+    geometry, pixels, read = prepared
+    captions = images.captions or []
+    said = np.array([bool(captions[row]) for row in read], dtype=np.bool_)
+    if not said.all():
+        say(f"left out: {np.count_nonzero(~said)} images of which nothing is said")
+    pixels, read = pixels[said], read[said]
+    if len(pixels) < 2:
+        raise ValueError(f"{len(pixels)} of {len(images)} images have a caption: at least 2 are needed to compare")
+    epochs, seed = asked
+    config = replace(CONFIG, epochs=CONFIG.epochs if epochs is None else epochs, seed=seed)
+    say(f"training on {len(pixels)} images of {pixels.shape[1:]} and their captions, {config.epochs} epochs")
+    versions = None if images.versions is None else images.versions[read]
+    clip = train_with_captions(pixels, [captions[row] for row in read], config, versions, say)
+    encoder = encoder_of_clip(clip, geometry, name, _domain(pixels, images))
+    card = f"""# {name}
+
+- Embeds: {encoder.domain.description}, and texts into the same space
+- Embedding: {encoder.dim} numbers, length 1; compare by cosine
+- Command: `{command}`
+- Data: {len(pixels)} images from {Path(images.name).name} with captions; none was held out
+- Seed: {seed}; settings: `{json.dumps(asdict(config), sort_keys=True)}`
+- Licence: that of the images and captions, as far as they have one
+"""
+    return encoder, card
 
 
 def _refuse_folder(folder: Path, overwrite: bool) -> None:

@@ -134,6 +134,15 @@ def test_clip_loss_is_the_mean_of_both_directions_and_shares_equal_captions():
     assert losses.clip_loss(images, texts, 5.0, same).item() == pytest.approx(expected)
 
 
+def test_distractors_stand_among_the_texts_of_every_image_and_in_the_other_direction_nowhere():
+    images, texts, others = (unit_rows(n, 3, seed) for n, seed in ((4, 0), (4, 1), (6, 2)))
+    to_texts = -(images @ torch.cat([texts, others]).T * 5.0).log_softmax(1).diagonal().mean()
+    to_images = -(texts @ images.T * 5.0).log_softmax(1).diagonal().mean()
+    expected = float(to_texts + to_images) / 2
+    assert losses.clip_loss(images, texts, 5.0, distractors=others).item() == pytest.approx(expected)
+    assert losses.clip_loss(images, texts, 5.0, distractors=others[:0]) == losses.clip_loss(images, texts, 5.0)
+
+
 @pytest.mark.parametrize(
     "loss",
     [

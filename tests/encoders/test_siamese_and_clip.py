@@ -9,7 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from annlab.encoders import clip as clip_module  # noqa: E402
-from annlab.encoders.clip import ClipConfig, TextEncoder, captions_from_tags, tokenize, train_clip  # noqa: E402
+from annlab.encoders.captions import Phrases  # noqa: E402
+from annlab.encoders.clip import (  # noqa: E402
+    ClipConfig,
+    TextEncoder,
+    captions_from_tags,
+    tokenize,
+    train_clip,
+    train_on_captions,
+)
 from annlab.encoders.cnn import ThinCNN  # noqa: E402
 from annlab.encoders.pairs import LabelPairs  # noqa: E402
 from annlab.encoders.siamese import Siamese, balanced_pairs, equal_error_rate, roc_curve, verification_rates  # noqa: E402
@@ -159,6 +167,24 @@ def test_search_in_both_directions(trained_clip):
     found = np.argsort(-of_texts @ of_images.T, axis=1)[:, :10]  # text to image
     assert np.mean(labels[found] == np.arange(4)[:, None]) > 0.8
     assert np.mean((of_images @ of_texts.T).argmax(1) == labels) > 0.8  # image to text
+
+
+def test_the_text_side_runs_without_torch_and_says_the_same(trained_clip):
+    captions = captions_from_tags(NAMES, UNSEEN_TEMPLATES[:1])
+    exported = trained_clip.texts.exported()
+    np.testing.assert_allclose(exported.encode(captions), trained_clip.embed_texts(captions), atol=0.02)
+
+
+def test_of_the_versions_of_a_picture_an_epoch_takes_one():
+    images, labels = toy_images(40)
+    versions = np.repeat(np.arange(10), 4)
+    captions = Phrases([[NAMES[label]] for label in labels])
+    run = clip_module._ClipRun(as_nchw(images), captions, versions, replace(SMALL, batch_size=10))
+    epochs = [run.batches() for _ in range(30)]
+    assert all(len(epoch) == 1 and sorted(versions[epoch[0]]) == list(range(10)) for epoch in epochs)
+    assert len(np.unique(np.concatenate([epoch[0] for epoch in epochs]))) > 30
+    with pytest.raises(ValueError, match="40 images need as many captions and versions, got 40 and 9"):
+        train_on_captions(images, captions, SMALL, versions=versions[:9])
 
 
 def test_clip_repeats_with_its_seed_and_stops_on_a_loss_that_is_not_finite(monkeypatch):

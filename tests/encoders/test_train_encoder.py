@@ -15,10 +15,11 @@ from PIL import Image  # noqa: E402
 
 from annlab.datasets import fashion_mnist  # noqa: E402
 from annlab.encoders import train_encoder as module  # noqa: E402
-from annlab.encoders.embedding_job import open_images  # noqa: E402
-from annlab.encoders.encoder import Domain, learn_domain  # noqa: E402
+from annlab.encoders.encoder import Domain, Encoder, learn_domain  # noqa: E402
+from annlab.encoders.image_sets import ImageSet, open_images, with_captions  # noqa: E402
 from annlab.encoders.preprocess import ColorMode, Resize, preprocess  # noqa: E402
-from tests.encoders.helpers import linear_encoder  # noqa: E402
+from annlab.encoders.texts import Texts  # noqa: E402
+from tests.encoders.helpers import linear_encoder, linear_model  # noqa: E402
 
 
 @pytest.fixture
@@ -202,3 +203,70 @@ def test_images_in_no_class_teach_no_labels(folder: Path, tmp_path: Path, monkey
         module._labelled(np.zeros((2, 8, 8, 1), np.uint8), np.array(["a", ""]), said.append)
     run(open_images(folder), tmp_path / "out", monkeypatch, epochs=1)
     assert "7 images from" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+
+# ---------------------------------------------------------------- captions
+
+
+def captioned(folder: Path, lines: str) -> ImageSet:
+    path = folder.parent / "captions.tsv"
+    path.write_text(lines, encoding="utf-8")
+    return with_captions(open_images(folder), path)
+
+
+def test_captions_come_from_a_file_by_the_names_of_the_images(folder: Path) -> None:
+    images = captioned(folder, "\ufeffmany/2.png\tgrey noise\tnoise\t \n\nalone/6.png\t alone \r\n")
+    said = {item: tuple(each) for item, each in zip(images.items, images.captions or [], strict=True) if each}
+    assert said == {"many/2.png": ("grey noise", "noise"), "alone/6.png": ("alone",)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("many/1.png\tx\nmany/1.png\ty", "line 2: 'many/1.png' is an image for the second time"),
+        ("../many/1.png\tx", r"line 1: '\.\./many/1\.png' is no image of these \(8 from"),
+        ("many/1.png\t \t", "line 1: nothing is said of 'many/1.png'"),
+        ("many/1.png", "line 1: nothing is said"),
+    ],
+)
+def test_captions_of_other_images_or_without_words_are_refused(folder: Path, lines: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        captioned(folder, lines)
+    (folder.parent / "captions.tsv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="no text in UTF-8"):
+        with_captions(open_images(folder), folder.parent / "captions.tsv")
+
+
+def test_an_encoder_that_learns_from_captions_embeds_texts_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from annlab.encoders import train_captions
+
+    def exported(network: Any, steps: Any, name: str, domain: Domain, compact: bool, texts: Texts) -> Encoder:
+        """In place of the real translation, which takes a quarter of a minute and is tested with it."""
+        weights = np.random.default_rng(0).normal(size=(3 * 16 * 16, texts.dim))
+        return Encoder(linear_model(weights, (3, 16, 16)), steps, name, domain, texts=texts)
+
+    monkeypatch.setattr(train_captions, "export_encoder", exported)
+    images, said = captioned(folder, "many/2.png\tgrey\nmany/0.png\tred\nmany/bad.png\tbad"), []
+    out = tmp_path / "out"
+    options: dict[str, Any] = {"positives": "captions", "size": 16, "epochs": 1, "threads": 1, "say": said.append}
+    encoder = module.train_encoder(images, out, command="annlab train pics", **options)
+    assert encoder.texts is not None and encoder.texts.encode(["red"]).shape == (1, encoder.dim)
+    assert "left out: 5 images of which nothing is said" in said
+    assert {path.name for path in out.iterdir()} == {"encoder.json", "model.onnx", "texts.npz", "MODEL_CARD.md"}
+    assert Encoder.load(out).fingerprint == encoder.fingerprint
+    assert "2 images from pics with captions" in (out / "MODEL_CARD.md").read_text()
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        module.train_encoder(images, out, **options)
+    with pytest.raises(ValueError, match=r"give --captions FILE\.tsv"):
+        module.train_encoder(open_images(folder), tmp_path / "other", **options)
+    with pytest.raises(ValueError, match="1 of 8 images have a caption: at least 2"):
+        module.train_encoder(captioned(folder, "many/2.png\tgrey"), tmp_path / "other", **options)
+
+
+def test_the_packaged_pictures_bring_their_captions() -> None:
+    images = open_images("emoji")
+    assert images.captions is not None and images.versions is not None
+    assert len(images) == len(images.captions) == len(images.versions) and images.captions[0][0] == "grinning face"
