@@ -61,6 +61,7 @@ from annlab.common.memory import Workspace, as_bytes
 from annlab.common.progress import as_progress
 from annlab.core import blocks, snapshot, storage
 from annlab.core.heldout import HeldOut
+from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.distances import get_metric
 from annlab.index import Index
@@ -218,7 +219,7 @@ class IVFIndex(Index):
         order = np.arange(len(source.vectors)) if order is None else order
         numbers = order if source.ids is None else source.ids[order]
         columns = {name: values[order] for name, values in source.columns.items()}
-        state = State.sealed(self._metric, structure, numbers, columns)
+        state = State.sealed(self._metric, structure, IdMap(numbers), columns)
         if path is not None:
             snapshot.save(state, path, dim=source.vectors.shape[1], **self._about)
             stored = storage.read(path, mmap=True, verify=None)[1][snapshot.STRUCTURE + "vectors"]

@@ -56,8 +56,6 @@ To read on, in this order: `hashing/codes.py` (metrics become angles, angles bec
 import math
 from typing import Any
 
-import numpy as np
-
 from annlab.common import validation
 from annlab.common.progress import as_progress
 from annlab.core.structure import Building
@@ -245,8 +243,7 @@ def pick_parameters(vectors: Any, *, metric: str = "l2", recall: float = 0.9, mo
     best: tuple[float, dict[str, Any]] | None = None
     for n_tables, n_bits in tried:
         index = LSHIndex(metric=metric, mode=mode, family=family, n_tables=n_tables, n_bits=n_bits)
-        rng = np.random.default_rng(seed)
-        building = Building(get_metric(metric), index._params, rng, 1, as_progress(None), owned=True)
+        building = Building(get_metric(metric), index._params, seed, 1, as_progress(None), owned=True)
         built, _ = LSHStructure.build(array, building, aim)
         level, cost = built.tuning.main, built.nanoseconds_at(growth)
         chosen = {"metric": metric, "mode": mode, "family": family, "n_tables": n_tables, "n_bits": n_bits}

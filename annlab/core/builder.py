@@ -58,5 +58,4 @@ class Builder:
                   workspace: Workspace) -> Building:  # fmt: skip
         names = self.structure_class.divides_by(self.params)
         criteria = partial(criteria_values, names, columns) if names else None
-        rng = np.random.default_rng(self.seed)
-        return Building(self.metric, self.params, rng, threads, progress, owned, criteria, workspace)
+        return Building(self.metric, self.params, self.seed, threads, progress, owned, criteria, workspace)

@@ -24,6 +24,7 @@ from annlab.common.progress import as_progress
 from annlab.core import compaction, writes
 from annlab.core.attributes import as_columns
 from annlab.core.builder import Builder
+from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.core.structure import Structure
 from annlab.distances import get_metric
@@ -97,7 +98,7 @@ class Collection:
         )
         if order is not None:
             numbers, columns = numbers[order], {name: values[order] for name, values in columns.items()}
-        state = State.sealed(self._metric, structure, numbers, columns)
+        state = State.sealed(self._metric, structure, IdMap(numbers), columns)
         with self._compact_lock, self._write_lock:
             self._dim, self._state = array.shape[1], state
         return self
@@ -211,7 +212,9 @@ class Collection:
             If an id is missing and that is not to be ignored; nothing is removed then.
         """
         validation.as_choice("missing", missing, ("raise", "ignore"))
-        numbers = np.unique(validation.as_ids(ids))
+        numbers = validation.as_ids(ids)
+        if not bool((numbers[1:] > numbers[:-1]).all()):
+            numbers = np.unique(numbers)
         with self._writing():
             state = self._state
             rows = self._rows_of(numbers) if missing == "raise" else writes.rows_present(state, numbers)

@@ -15,6 +15,7 @@ import numpy as np
 
 from annlab.common.progress import Progress
 from annlab.core.builder import Builder
+from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.core.structure import SMALL_TAIL
 
@@ -28,11 +29,12 @@ def compacted(state: State, builder: Builder, threads: int, progress: Progress) 
         new = State.empty(state.metric, state.tail.array.shape[1], state.tail.array.dtype)
         return new.with_columns({name: column[:0] for name, column in state.columns.items()}), rows
     structure, order = builder.rebuild(state, rows, threads, progress)
+    ids = IdMap.of_reordered(state.by_row.array[rows], order)
     rows = rows if order is None else rows[order]
     columns = {name: column[rows] for name, column in state.columns.items()}
     divides_by = builder.structure_class.divides_by(builder.params)  # the structure remembers the strings' places
     columns = {name: column if name in divides_by else column.trimmed() for name, column in columns.items()}
-    return State.sealed(state.metric, structure, state.by_row.array[rows], columns), rows
+    return State.sealed(state.metric, structure, ids, columns), rows
 
 
 def many_dead(state: State) -> bool:

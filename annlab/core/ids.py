@@ -23,6 +23,10 @@ class _Run:
     rows: np.ndarray | None
     first: int
 
+    def may_hold(self, smallest: int, largest: int) -> bool:
+        """Whether an id between these two can be here."""
+        return len(self.ids) > 0 and bool(self.ids[0] <= largest and smallest <= self.ids[-1])
+
     def find(self, ids: np.ndarray) -> np.ndarray:
         place = np.searchsorted(self.ids, ids)
         place[place == len(self.ids)] = 0
@@ -82,6 +86,15 @@ class IdMap:
         order = np.argsort(by_row[rows], kind="stable")
         return cls(by_row, (_Run(by_row[rows][order], rows[order], 0),))
 
+    @classmethod
+    def of_reordered(cls, ids: np.ndarray, order: np.ndarray | None) -> "IdMap":
+        """A map over rows whose ids are ids[order], where `ids` (n,) ascend and `order` is a permutation."""
+        if order is None:
+            return cls(ids)
+        rows = np.empty(len(ids), np.int64)
+        rows[order] = np.arange(len(ids))
+        return cls(ids[order], (_Run(ids, rows, 0),))
+
     @property
     def lookup_bytes(self) -> int:
         """Memory of what finds a row by its id, beyond `by_row`; none where ids ascend."""
@@ -90,12 +103,23 @@ class IdMap:
     def find(self, ids: np.ndarray, alive: np.ndarray) -> np.ndarray:
         """The living row of every id, -1 where there is none; `alive` (n,) bool."""
         found = np.full(len(ids), -1, np.int64)
+        if not len(ids):
+            return found
+        smallest, largest = int(ids.min()), int(ids.max())
         for run in self._runs:
-            if len(run.ids):
+            if run.may_hold(smallest, largest):
                 rows = run.find(ids)
                 living = (rows >= 0) & alive[rows]
                 found[living] = rows[living]
         return found
+
+    def rows_in_order(self, alive: np.ndarray) -> np.ndarray:
+        """The living rows, in ascending order of their ids; `alive` (n,) bool."""
+        ids, rows = (np.concatenate(parts) for parts in zip(*(run.pairs() for run in self._runs), strict=True))
+        if not alive.all():
+            living = alive[rows]
+            ids, rows = ids[living], rows[living]
+        return rows if len(self._runs) == 1 else rows[np.argsort(ids, kind="stable")]  # a merge of what is sorted
 
     def extended(self, by_row: np.ndarray, alive: np.ndarray) -> "IdMap":
         """The map after rows were appended: `by_row` are the ids of all rows, `alive` their state afterwards."""

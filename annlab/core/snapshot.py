@@ -19,7 +19,6 @@ from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.core.structure import Structure
 from annlab.distances import Metric
-from annlab.scan.points import Extent
 
 _ROWS_AT_ONCE = 8192
 STRUCTURE = "structure."  # the beginning of arrays' names
@@ -70,9 +69,8 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
     absent = [name for name in structure_class.divides_by(params) if name not in columns]
     if absent:
         raise ValueError(f"rows are divided by attribute {absent[0]!r}, which is not there, only {sorted(columns)}")
-    extent = Extent.of(tail, metric) if len(tail) else None
     id_map = IdMap.of_living(ids, alive)
-    state = State(metric, structure, Column(tail), extent, Column(ids), id_map, Column(alive), columns)
+    state = State(metric, structure, Column(tail), Column(ids), id_map, Column(alive), columns)
     former = {STRUCTURE + name for name in structure_class.former}
     unknown = arrays.keys() - to_arrays(state)[0].keys() - former
     if unknown:

@@ -28,35 +28,36 @@ from annlab.scan.scanner import Scanner
 
 @dataclass(frozen=True)
 class State:
-    """See the head of the file. `extent` is that of the tail, None while it is empty; `cache` holds filters' masks."""
+    """See the head of the file. `measured`: where the tail's first rows lie, as far as anybody asked, and how many
+    they are; `cache` holds filters' masks.
+    """
 
     metric: Metric
     structure: Structure | None
     tail: Column
-    extent: Extent | None
     by_row: Column
     ids: IdMap
     alive: Column
     columns: dict[str, Attribute] = field(default_factory=dict)
+    measured: tuple[Extent | None, int] = (None, 0)
     cache: dict[Any, np.ndarray] = field(default_factory=dict, compare=False)
 
     @classmethod
     def empty(cls, metric: Metric, dim: int, dtype: Any) -> "State":
         """No rows yet."""
         ids = np.empty(0, np.int64)
-        return cls(metric, None, Column(np.empty((0, dim), dtype)), None, Column(ids), IdMap(ids),
-                   Column(np.empty(0, bool)))  # fmt: skip
+        return cls(metric, None, Column(np.empty((0, dim), dtype)), Column(ids), IdMap(ids), Column(np.empty(0, bool)))
 
     @classmethod
-    def sealed(cls, metric: Metric, structure: Structure, ids: np.ndarray, columns: dict[str, Attribute]) -> "State":
+    def sealed(cls, metric: Metric, structure: Structure, ids: IdMap, columns: dict[str, Attribute]) -> "State":
         """All rows in a structure; ids and columns in the order of its rows."""
         vectors = structure.vectors
-        return cls(metric, structure, Column(np.empty((0, vectors.shape[1]), vectors.dtype)), None, Column(ids),
-                   IdMap(ids), Column(np.ones(len(ids), bool)), columns)  # fmt: skip
+        return cls(metric, structure, Column(np.empty((0, vectors.shape[1]), vectors.dtype)), Column(ids.by_row), ids,
+                   Column(np.ones(len(ids.by_row), bool)), columns)  # fmt: skip
 
     def with_columns(self, columns: dict[str, Attribute]) -> "State":
         """This state with other attributes."""
-        result = replace(self, columns=columns, cache={})
+        result = replace(self, columns=columns, cache={}, measured=self._measured)
         for name in ("n_live", "largest_id"):
             if name in self.__dict__:
                 result.__dict__[name] = self.__dict__[name]
@@ -90,9 +91,7 @@ class State:
     @cached_property
     def live_rows(self) -> np.ndarray:
         """The rows of living vectors, in ascending order of their ids."""
-        rows = np.flatnonzero(self.alive.array)
-        ids = self.by_row.array[rows]
-        return rows if bool((ids[1:] > ids[:-1]).all()) else rows[np.argsort(ids)]
+        return self.ids.rows_in_order(self.alive.array)
 
     @cached_property
     def n_live_sealed(self) -> int:
@@ -103,6 +102,19 @@ class State:
     def tail_rows(self) -> np.ndarray:
         """(1, t): the numbers of the living rows of the tail, counted from its first one."""
         return np.flatnonzero(self.alive.array[self.n_sealed :])[None, :]
+
+    @cached_property
+    def extent(self) -> Extent:
+        """Where the tail lies: measured when a search asks, so rows that are taken in before that never are."""
+        known, n_known = self.measured
+        rest = self.tail.array[n_known:]
+        return Extent.of(rest, self.metric) if known is None else known.extended(rest, self.metric)
+
+    @property
+    def _measured(self) -> tuple[Extent | None, int]:
+        """For the next state: what is known by now."""
+        extent: Extent | None = self.__dict__.get("extent")
+        return self.measured if extent is None else (extent, len(self.tail.array))
 
     @cached_property
     def tail_scanner(self) -> Scanner:
@@ -142,9 +154,11 @@ class State:
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows, copied."""
         s = self.n_sealed
-        result = np.empty((len(rows), self.tail.array.shape[1]), self.tail.array.dtype)
         in_tail = rows >= s
-        if s and self.structure is not None:
+        if self.structure is not None and not in_tail.any():
+            return self.structure.gather(rows)
+        result = np.empty((len(rows), self.tail.array.shape[1]), self.tail.array.dtype)
+        if self.structure is not None:
             result[~in_tail] = self.structure.gather(rows[~in_tail])
         result[in_tail] = self.tail.array[rows[in_tail] - s]
         return result
@@ -155,11 +169,10 @@ class State:
         """Rows added to the tail, alive."""
         by_row = self.by_row.extended(ids)
         alive = self.alive.extended(np.ones(len(ids), bool))
-        extent = self.extent.extended(vectors, self.metric) if self.extent else Extent.of(vectors, self.metric)
         result = replace(
             self,
             tail=self.tail.extended(vectors),
-            extent=extent,
+            measured=self._measured,
             by_row=by_row,
             ids=self.ids.extended(by_row.array, alive.array),
             alive=alive,
@@ -172,17 +185,21 @@ class State:
         return result
 
     def without(self, rows: np.ndarray) -> "State":
-        """Some rows marked as dead."""
+        """Some living rows (n,), each named once, marked as dead."""
         alive = self.alive.array.copy()
         alive[rows] = False
-        return replace(self, alive=Column(alive))
+        result = replace(self, alive=Column(alive), measured=self._measured)
+        result.__dict__["n_live"] = self.n_live - len(rows)
+        if int(self.by_row.array[rows].max(initial=-1)) < self.largest_id:
+            result.__dict__["largest_id"] = self.largest_id
+        return result
 
     def resealed(self, structure: Structure, order: np.ndarray | None, n_taken: int) -> "State":
         """The structure took in the tail's first rows, up to row n_taken, ordered as `order` says."""
         rest = self.tail.array[n_taken - self.n_sealed :]
-        tail, extent = Column(rest.copy()), Extent.of(rest, self.metric) if len(rest) else None
+        tail = Column(rest.copy())
         if order is None:  # nothing else changes, so nothing is copied
-            result = replace(self, structure=structure, tail=tail, extent=extent, cache=dict(self.cache))
+            result = replace(self, structure=structure, tail=tail, measured=(None, 0), cache=dict(self.cache))
             result.__dict__.update(n_live=self.n_live, largest_id=self.largest_id)
             return result
 
@@ -195,7 +212,7 @@ class State:
             self,
             structure=structure,
             tail=tail,
-            extent=extent,
+            measured=(None, 0),
             by_row=by_row,
             ids=IdMap.of_living(by_row.array, alive.array),
             alive=alive,

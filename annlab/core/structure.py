@@ -11,6 +11,8 @@ for a structure that is a matrix of vectors and is built anew when it grows. `do
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -22,7 +24,8 @@ from annlab.distances import Metric
 SMALL_TAIL = 1024  # rows that are scanned rather than taken in, where nothing else is said
 
 
-class Building(NamedTuple):
+@dataclass(frozen=True)
+class Building:
     """How a structure is to be built, or to take in more rows.
 
     Attributes
@@ -30,8 +33,8 @@ class Building(NamedTuple):
     metric : Metric
     params : dict
         The parameters of the index, all present and checked.
-    rng : numpy.random.Generator
-        Everything random comes from it.
+    seed : int
+        Everything random comes from `rng`, which follows from it.
     threads : int
     progress : function of (what, share)
     owned : bool
@@ -44,12 +47,17 @@ class Building(NamedTuple):
 
     metric: Metric
     params: dict[str, Any]
-    rng: np.random.Generator
+    seed: int
     threads: int
     progress: Progress
     owned: bool
     criteria: Callable[[np.ndarray], np.ndarray] | None = None
     workspace: Workspace = IN_MEMORY
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Everything random comes from it; made when it is asked for, since taking in rows seldom needs one."""
+        return np.random.default_rng(self.seed)
 
 
 class Request(NamedTuple):

@@ -22,9 +22,16 @@ def appended(state: State | None, metric: Metric, dim: int | None, vectors: Any,
     array = validation.as_vectors(vectors, dim=dim, dtype=dtype, metric=metric.name)
     if state is None or (dtype is None and state.tail.array.dtype != array.dtype):
         state = State.empty(metric, array.shape[1], array.dtype)
-    first = state.largest_id + 1 if ids is None else 0
-    numbers = np.arange(first, first + len(array)) if ids is None else validation.as_ids(ids, length=len(array))
-    validation.no_duplicates(numbers)
+    if ids is None:
+        first, last = state.largest_id + 1, state.largest_id + len(array)
+        if last > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"ids cannot be continued from {first - 1} for {len(array)} rows: int64 ends there; give ids"
+            )
+        numbers = np.arange(first, last + 1, dtype=np.int64)
+    else:
+        numbers = validation.as_ids(ids, length=len(array))
+        validation.no_duplicates(numbers)
     columns = as_columns(attributes, len(array))
     if criteria:
         criteria_values(criteria, columns, slice(0))  # are they there?
@@ -33,7 +40,7 @@ def appended(state: State | None, metric: Metric, dim: int | None, vectors: Any,
         state = state.with_columns(together)
     if state.n_rows + len(array) > validation.MAX_ROWS:
         raise ValueError(f"{state.n_rows} + {len(array)} rows exceed {validation.MAX_ROWS}: compact, or split")
-    present = rows_present(state, numbers)
+    present = rows_present(state, numbers) if ids is not None else np.empty(0, np.int64)
     if len(present):
         if on_duplicate == "raise":
             known = int(state.by_row.array[present[0]])

@@ -57,7 +57,13 @@ class Parts:
 
 def build(vectors: np.ndarray, building: Building) -> Parts:
     """Build over vectors (n, dim), which are not changed."""
-    metric, params, rng, threads, progress = building[:5]
+    metric, params, rng, threads, progress = (
+        building.metric,
+        building.params,
+        building.rng,
+        building.threads,
+        building.progress,
+    )
     n, wanted, workspace = len(vectors), params["n_lists"], building.workspace
     n_lists = default_n_lists(n) if wanted == "auto" else min(wanted, n)
     conversion = Conversion.of(vectors, metric)

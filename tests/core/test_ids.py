@@ -24,6 +24,12 @@ def test_finds_the_living_row_of_every_id(batches):
         asked = np.arange(-2, 82)
         assert ids.find(asked, alive).tolist() == [expected.get(int(number), -1) for number in asked]
         assert IdMap.of_living(by_row, alive).find(asked, alive).tolist() == ids.find(asked, alive).tolist()
+        in_order = [expected[number] for number in sorted(expected)]
+        assert ids.rows_in_order(alive).tolist() == in_order
+        order = rng.permutation(len(in_order))
+        moved = IdMap.of_reordered(by_row[in_order], order)
+        assert moved.by_row.tolist() == by_row[in_order][order].tolist()
+        assert moved.find(moved.by_row, np.ones(len(order), bool)).tolist() == list(range(len(order)))
 
 
 def test_many_single_additions_make_few_runs():

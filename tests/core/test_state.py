@@ -1,8 +1,11 @@
-"""Columns that grow without copying, and are never seen to change."""
+"""States that follow one another: columns that grow without copying, and what the next state need not count again."""
 
 import numpy as np
+import pytest
 
+from annlab import ExactIndex, KDTreeIndex
 from annlab.core.column import Column
+from annlab.scan.points import Extent
 
 
 def test_growing_copies_seldom_and_changes_nothing():
@@ -24,3 +27,35 @@ def test_two_continuations_of_one_column_do_not_meet():
     assert one.array.tolist() == [0, 1, 2, 3, 10, 11]
     assert other.array.tolist() == [0, 1, 2, 3, 20, 21]
     assert one.extended(np.array([12])).array.tolist() == [0, 1, 2, 3, 10, 11, 12]
+
+
+def test_what_is_carried_from_state_to_state_is_what_would_be_counted():
+    rng = np.random.default_rng(0)
+    index = ExactIndex(auto_compact=False).fit(rng.random((50, 2)), ids=rng.permutation(200)[:50])
+    for step in range(30):
+        if step % 3 == 0:
+            index.remove(rng.choice(index.ids, 4, replace=False))
+        elif step % 3 == 1:
+            index.add(rng.random((3, 2)), ids=rng.permutation(200)[:3], on_duplicate="replace")
+        else:
+            index.add(rng.random((2, 2)))
+        state = index._state
+        assert state.n_live == np.count_nonzero(state.alive.array)
+        assert state.largest_id == state.by_row.array[state.alive.array].max()
+
+
+def test_rows_that_are_taken_in_unasked_are_never_measured(monkeypatch):
+    rng = np.random.default_rng(0)
+    index = KDTreeIndex().fit(rng.random((5000, 3)))
+    monkeypatch.setattr(Extent, "of", lambda *given: pytest.fail("measured"))
+    for _ in range(5):
+        index.add(rng.random((500, 3)))
+    assert len(index._state.tail.array) == 0
+
+
+def test_ids_are_not_continued_beyond_int64():
+    index = ExactIndex().fit(np.eye(2), ids=[3, 2**63 - 2])
+    assert index.add(np.eye(2)[:1]).tolist() == [2**63 - 1]
+    with pytest.raises(ValueError, match="int64 ends there"):
+        index.add(np.eye(2)[:1])
+    assert len(index) == 3
