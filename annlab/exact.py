@@ -41,7 +41,8 @@ the figures.
 Where to read on
 ----------------
 `scan/scanner.py` (why no neighbour is lost), `kernels/tile.py` and `kernels/scan/batch.py` (the tile and its bounds),
-`kernels/scan/one.py` (one query), `kernels/topk.py` (the buffer), `scan/int8.py` and `kernels/scan/int8.py` (bytes).
+`kernels/scan/one.py` and `core/shortcut.py` (one query), `kernels/topk.py` (the buffer), `scan/int8.py`,
+`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes).
 """
 
 import tempfile
@@ -51,12 +52,13 @@ import numpy as np
 
 from annlab.common import validation
 from annlab.common.memory import copied
-from annlab.core.structure import SMALL_TAIL, Building, Request, Structure
+from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Shortcut, Structure
 from annlab.distances import Metric
 from annlab.index import Index
 from annlab.scan import int8
 from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
+from annlab.scan.shortcut import exact_shortcut
 
 _TAIL_SHARE = 16  # of the rows, one in so many may wait in float32 beside bytes: a quarter of a search's time
 
@@ -91,6 +93,9 @@ class ExactStructure(Structure):
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
         return self._scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
+
+    def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut:
+        return exact_shortcut(self._scanner, k, beside)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         return self._scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
@@ -132,7 +137,8 @@ class ExactStructure(Structure):
             return cls(Scanner(vectors, metric, extent), params)
         int8.check_arrays(arrays, *vectors.shape)
         scanner = int8.ByteScanner(vectors, metric, extent, arrays["byte_center"], float(arrays["exact_step"][0]),
-                                        arrays["codes"], arrays["half_norms"], arrays["limits"])  # fmt: skip
+                                   arrays["codes"], arrays["half_norms"], arrays["limits"],
+                                   for_all=params["precision"] == "int8")  # fmt: skip
         return cls(scanner, params)
 
 
@@ -144,7 +150,7 @@ def _scanner(vectors: np.ndarray, metric: Metric, extent: Extent, precision: str
         raise ValueError(f'precision="int8" goes up to {int8.MAX_DIM} dimensions, not {dim}: use "float32"')
     if precision == "float32" or (precision == "auto" and not int8.suits(vectors)):
         return Scanner(vectors, metric, extent)
-    scanner = int8.ByteScanner.of(vectors, metric, extent, threads)
+    scanner = int8.ByteScanner.of(vectors, metric, extent, threads, for_all=precision == "int8")
     if precision == "auto" and not int8.pays(scanner, rng):
         return Scanner(vectors, metric, extent)
     return scanner
@@ -167,8 +173,8 @@ class ExactIndex(Index):
         See `annlab.distances`.
     precision : {"auto", "float32", "int8"}
         What is scanned first. "int8" needs dim + 4 bytes more for a vector, and pays for that with speed; "auto"
-        takes it from 20,000 vectors on, if it leaves few of a sample of vectors to be looked at again. The answers are
-        the same.
+        takes it from 512 vectors on for single queries, and from 20,000 on for batches, if it leaves few of a sample of
+        vectors to be looked at again. The answers are the same.
     keep_vectors : {"memory", "mmap"}
         "mmap" keeps the vectors in a temporary file, for the few that are looked at again; with "int8", memory then
         holds little more than a quarter of them.

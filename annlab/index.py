@@ -34,6 +34,7 @@ from annlab.core.collection import Collection
 from annlab.core.conditions import Condition
 from annlab.core.filters import Filter, Selection, condition_mask, to_ids
 from annlab.core.search import Search
+from annlab.core.shortcut import Shortcuts
 from annlab.core.state import State
 
 
@@ -58,6 +59,8 @@ class Index(Collection):
     """Parameters that lead to different code: the demonstration shows them all, and `warmup` compiles them."""
 
     kinds: ClassVar[dict[str, type["Index"]]] = {}
+
+    _shortcuts: Shortcuts | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,6 +102,10 @@ class Index(Collection):
         ValueError, TypeError
             If anything handed in is unusable.
         """
+        if allowed is excluded is where is max_distance is stats is None and not params:
+            found = self._shortcuts_now().answer(queries, k, threads)
+            if found is not None:
+                return found
         k = validation.as_integer("k", k, 1, 2**31 - 1)
         search, single = self._prepared(queries, (allowed, excluded, where), threads, params)
         distances, ids = search.nearest(min(k, max(search.state.n_live, 1)))
@@ -171,6 +178,13 @@ class Index(Collection):
         found = search.within(radii, limit)
         search.report(stats)
         return found
+
+    def _shortcuts_now(self) -> Shortcuts:
+        """The shortcuts of the present state, see `core/shortcut.py`."""
+        shortcuts, state = self._shortcuts, self._state
+        if shortcuts is None or shortcuts.state is not state or shortcuts.params is not self._kept_params:
+            shortcuts = self._shortcuts = Shortcuts(state, self._usual_params)
+        return shortcuts
 
     def _prepared(self, queries: Any, chosen: tuple[Any, Any, Any], threads: int | None,
                   params: dict[str, Any]) -> tuple[Search, bool]:  # fmt: skip

@@ -157,7 +157,6 @@ LONG: set[str] = {
     "kernels.scan.int8.quantize_rows",
     "kernels.scan.int8.collect_bytes",
     "kernels.scan.int8.scan_bytes",
-    "kernels.scan.int8.scan_bytes_one",
     "kernels.scan.int8.finish_bytes",
     "kernels.scoring._measured",
     "kernels.scoring.nearest_of",

@@ -65,7 +65,7 @@ class Search:
     def nearest(self, k: int) -> Neighbors:
         """The k nearest of every query: (q, k), padded with inf and -1."""
         q, state = len(self.queries), self.state
-        if q == 1 and not self.selection.restricts and not self._few_alive(k):
+        if q == 1 and not self.selection.restricts and not self.state.few_alive(k, self.params):
             return self._rounded(self._nearest_of_one(k))
         result = _nothing_found(q, k)
         each = k + (state.n_rows // _FILTER_COST if self.selection.per_query else 0)
@@ -159,15 +159,6 @@ class Search:
         state = self.state
         keys = state.by_row.array if not len(state.tail.array) else state.by_row.array[: state.n_sealed]
         return Request(alive, keys, self.params, n_threads, self.counters[start:stop])
-
-    def _few_alive(self, k: int) -> bool:
-        """Whether so few rows of the structure live that scanning these is less work than asking it."""
-        state, structure = self.state, self.state.structure
-        if state.n_live == state.n_rows:
-            return not state.n_live
-        if structure is None or structure.exhaustive:
-            return False
-        return state.n_live_sealed <= max(k, structure.rows_touched(self.params))
 
     def _few_allowed(self, structure: Structure, k: int, n: int, alive: np.ndarray | None) -> np.ndarray:
         """For which of n queries so few rows are allowed that scanning these is less work than asking the structure."""

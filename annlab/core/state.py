@@ -98,6 +98,14 @@ class State:
         """Living rows of the structure."""
         return self.n_live - self.tail_rows.shape[1]
 
+    def few_alive(self, k: int, params: dict[str, Any]) -> bool:
+        """Whether so few rows of the structure live that scanning these is less work than asking it."""
+        if self.n_live == self.n_rows:
+            return not self.n_live
+        if self.structure is None or self.structure.exhaustive:
+            return False
+        return self.n_live_sealed <= max(k, self.structure.rows_touched(params))
+
     @cached_property
     def tail_rows(self) -> np.ndarray:
         """(1, t): the numbers of the living rows of the tail, counted from its first one."""
@@ -118,7 +126,7 @@ class State:
 
     @cached_property
     def tail_scanner(self) -> Scanner:
-        return Scanner(self.tail.array, self.metric, self.extent)
+        return Scanner(self.tail.array, self.metric, self.extent or Extent.of_nothing(self.tail.array.shape[1]))
 
     @cached_property
     def living(self) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -20,7 +20,9 @@ import numpy as np
 from annlab.common.memory import IN_MEMORY, Workspace
 from annlab.common.progress import Progress
 from annlab.distances import Metric
+from annlab.scan.shortcut import Beside, Shortcut
 
+__all__ = ["SMALL_TAIL", "Beside", "Building", "Request", "Scored", "Shortcut", "Structure"]
 SMALL_TAIL = 1024  # rows that are scanned rather than taken in, where nothing else is said
 
 
@@ -140,6 +142,13 @@ class Structure:
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         """Candidates within a distance: limits (q + 1,) and rows, those of query i at limits[i]:limits[i + 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no search by radius")
+
+    def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut | None:
+        """How one compiled call answers a query for k neighbours, see `core/shortcut.py`; None where there is no such.
+
+        Its answers must be those of `search`, with the rows of the tail, and without the dead.
+        """
+        return None
 
     @property
     def takes_batches(self) -> bool:

@@ -38,17 +38,18 @@ A query that is almost the center keeps a step that leaves room for h (`smallest
 whose survivors overflow its buffer goes to the float32 scan, alone.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from annlab.common import pool
-from annlab.common.statistics import BYTES, DISTANCES
+from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS
 from annlab.distances import Metric
 from annlab.kernels import tile
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
-from annlab.kernels.scan import batch
+from annlab.kernels.scan import batch, one_bytes
 from annlab.kernels.scan import int8 as int8_kernels
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 from annlab.kernels.simd.path import PATH_NAME
@@ -59,14 +60,18 @@ from annlab.scan.scanner import Scanner, first_triggers, rows_found, stack, unit
 
 MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
 _U = 2.0**-24
-_FLOOR = 2.0**-95  # of R: below, a half norm or 1 / (t_q t) may leave the range of float32 (2^29 2^-126 at most)
 _STORED = int8_kernels.STORED_ROWS
 _TILE_FROM = 4  # queries: below, a tile of a whole group wastes more than reading the codes once for every query
 _BUFFER_BYTES = 32 * 2**20
 # Of a query's buffer: where its bytes are coarser, the bound leaves more rows, at first many more.
 _LEAST_CAPACITY = 256 if LARGEST_SIGNED == 127 else 1024
+_CAPACITY_OF_ONE = (
+    4096  # of the buffer of a query that is scanned alone: that overflows only where the bound is of no use
+)
 _FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned, in float32
-_SMALLEST = 20_000  # rows: below, everything fits into the caches and the copy is not worth its memory
+_SMALLEST = 20_000  # rows: below, everything fits into the caches and batches are as fast without bytes
+_SMALLEST_FOR_ONE = 512  # rows: below, one query takes as long without bytes
+_NO_WORDS = np.empty(0, np.uint64)
 
 
 class ByteScanner(Scanner):
@@ -77,8 +82,11 @@ class ByteScanner(Scanner):
     """
 
     def __init__(self, vectors: np.ndarray, metric: Metric, extent: Extent, byte_center: np.ndarray, exact_step: float,
-                 codes: np.ndarray, half_norms: np.ndarray, limits: np.ndarray) -> None:  # fmt: skip
+                 codes: np.ndarray, half_norms: np.ndarray, limits: np.ndarray, *,
+                 for_all: bool = True) -> None:  # fmt: skip
+        """`for_all`: batches are scanned as bytes however few rows there are."""
         super().__init__(vectors, metric, extent)
+        self.for_all = for_all
         self.byte_center, self.exact_step = byte_center, exact_step
         self.codes, self.half_norms, self.limits = codes, half_norms, limits
         self.byte_scale = exact_step or self.scale
@@ -92,8 +100,28 @@ class ByteScanner(Scanner):
         typical = typical[np.isfinite(typical)]
         return (float(np.median(typical)) if len(typical) else 0.0) * 2.0**-26 + 1e-30
 
+    @cached_property
+    def for_one(self) -> one_bytes.Codes:
+        """What the scan for one query reads."""
+        dtype, scale, (n, dim) = self.vectors.dtype, self.byte_scale, self.vectors.shape
+        return one_bytes.Codes(
+            self.codes, self.half_norms, self.limits, self.codes.shape[1], n, dim, self.metric.code, self.byte_center,
+            scale, self.exact_step, self.smallest_step, self.extent.largest_norm * scale,
+            float(np.finfo(dtype).smallest_subnormal),
+        )  # fmt: skip
+
+    def serves_one(self, k: int) -> bool:
+        """Whether bytes are of use for a query that asks for k rows."""
+        return not self.underflows and len(self.vectors) > max(8 * k, _STORED)
+
+    @property
+    def serves_batches(self) -> bool:
+        """Whether bytes are of use for batches: with few rows everything is in the caches anyway."""
+        return self.for_all or len(self.vectors) >= _SMALLEST
+
     @classmethod
-    def of(cls, vectors: np.ndarray, metric: Metric, extent: Extent, n_threads: int = 1) -> "ByteScanner":
+    def of(cls, vectors: np.ndarray, metric: Metric, extent: Extent, n_threads: int = 1, *,
+           for_all: bool = True) -> "ByteScanner":  # fmt: skip
         """Quantize vectors (n, dim), dim <= MAX_DIM."""
         n, dim = vectors.shape
         mean = extent.center
@@ -106,7 +134,7 @@ class ByteScanner(Scanner):
         codes = np.zeros((panels, quads, _STORED, 4), np.uint8)
         half_norms = np.zeros((panels, _STORED), np.float32)
         limits = np.zeros((panels, int8_kernels.N_LIMITS), np.float32)
-        result = cls(vectors, metric, extent, center, exact_step, codes, half_norms, limits)
+        result = cls(vectors, metric, extent, center, exact_step, codes, half_norms, limits, for_all=for_all)
         tasks = [(mean, *ends) for ends in pool.split(0, n, n_threads, _STORED)]
         pool.run(result._quantize, tasks, n_threads)
         return result
@@ -129,7 +157,9 @@ class ByteScanner(Scanner):
             np.concatenate([array[:kept], np.zeros((more, *array.shape[1:]), array.dtype)])
             for array in (self.codes, self.half_norms, self.limits)
         ]
-        result = ByteScanner(vectors, self.metric, extent, self.byte_center, self.exact_step, *arrays)
+        result = ByteScanner(
+            vectors, self.metric, extent, self.byte_center, self.exact_step, *arrays, for_all=self.for_all
+        )
         if result.scale != self.scale:
             return None
         tasks = [(mean, *ends) for ends in pool.split(kept * _STORED, n, n_threads, _STORED)]
@@ -148,13 +178,13 @@ class ByteScanner(Scanner):
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates (q, m), -1 padded: fewer than those of `Scanner`, with the same k nearest among them."""
-        n = len(self.vectors)
+        n, few = len(self.vectors), len(queries) < _TILE_FROM
         allowed = n if alive is None else int(np.bitwise_count(alive).sum(axis=-1).max(initial=0))
-        if self.underflows or n <= max(8 * k, _STORED) or allowed < max(n // _FEW, 8 * k):
+        if not self.serves_one(k) or allowed < max(n // _FEW, 8 * k) or not (few or self.serves_batches):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * (4 * self.codes.shape[1] + 4)
-        capacity = max(8 * k, _LEAST_CAPACITY) + tile.PANEL_ROWS
+        capacity = max(8 * k, _CAPACITY_OF_ONE if few else _LEAST_CAPACITY) + tile.PANEL_ROWS
         block = max(tile.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
@@ -166,16 +196,20 @@ class ByteScanner(Scanner):
     def _certified_block(self, queries: np.ndarray, k: int, masks: np.ndarray | None, keys: np.ndarray, n_threads: int,
                          capacity: int, counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates of a block of queries; those whose bound is of no use are answered by the float32 scan."""
-        ranges = pool.split(0, len(self.codes), n_threads)
-        group = tile.QUERIES_IN_TILE if len(queries) >= _TILE_FROM else 1
-        packed = _PackedQueries(self, queries, group)
-        tasks = [(packed, k, masks, *ends, capacity) for ends in ranges]
-        found = pool.run(self._scan_codes, tasks, n_threads)
+        scan: Callable[..., tuple[np.ndarray, np.ndarray]]
+        given: np.ndarray | _PackedQueries
+        if len(queries) < _TILE_FROM:
+            scan, given, order = self._scan_for_few, queries, np.arange(len(queries))
+        else:
+            given = _PackedQueries(self, queries)
+            scan, order = self._scan_codes, given.order
+        tasks = [(given, k, masks, *ends, capacity) for ends in pool.split(0, len(self.codes), n_threads)]
+        found = pool.run(scan, tasks, n_threads)
         lost = ~np.logical_and.reduce([usable for _, usable in found])
         result = np.full((len(queries), sum(rows.shape[1] for rows, _ in found)), -1, np.int64)
-        result[packed.order] = np.hstack([rows for rows, _ in found])
+        result[order] = np.hstack([rows for rows, _ in found])
         if lost.any():
-            which = np.sort(packed.order[lost])
+            which = np.sort(order[lost])
             some = masks if masks is None or masks.ndim == 1 else masks[which]
             again = super().search(queries[which], k, some, keys, n_threads, counters[which])
             result[which] = -1
@@ -183,6 +217,21 @@ class ByteScanner(Scanner):
             both[which] = again
             result = np.hstack([result, both])
         return result
+
+    def _scan_for_few(self, queries: np.ndarray, k: int, masks: np.ndarray | None, first_panel: int, last_panel: int,
+                      capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Scan some panels for one query after the other: candidates, and which queries were answered."""
+        room, panel_bytes = one_bytes.new_room(queries.shape[1], capacity), self.codes[:1].nbytes
+        rows, usable = [], np.ones(len(queries), bool)
+        for i, query in enumerate(queries):
+            words = _NO_WORDS if masks is None else masks if masks.ndim == 1 else masks[i]
+            found = [np.empty(0, np.int32)]
+            for panels in pool.portions(first_panel, last_panel, panel_bytes / 4):
+                length = one_bytes.scan_bytes_one(self.for_one, query, *panels, words, room, k)
+                usable[i] &= length != batch.OVERFLOWED
+                found.append(room.hits.rows[: max(length, 0)].copy())
+            rows.append(np.concatenate(found).astype(np.int64)[None])
+        return stack(rows), usable
 
     def _scan_codes(self, packed: "_PackedQueries", k: int, masks: np.ndarray | None, first_panel: int,
                     last_panel: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
@@ -204,17 +253,11 @@ class ByteScanner(Scanner):
         most, panel_bytes = np.empty(tile.QUERIES_IN_TILE + LANES, np.int32), self.codes[:1].nbytes
         at_once = max(1, int8_kernels.BLOCK_BYTES // panel_bytes)
         for panels in pool.portions(first_panel, last_panel, q * panel_bytes / 4, at_once):
-            if packed.group > 1:
-                int8_kernels.scan_bytes(packed.codes, q, *data, *panels, alive.reshape(-1), words_each, k, triggers,
-                                        packed.inverse_steps, *each, bounds, lengths, values, rows, sums, most, low,
-                                        high)  # fmt: skip
-                continue
-            for i in range(q):
-                own = [some[i:] for some in (packed.inverse_steps, *each, bounds, lengths, values, rows)]
-                int8_kernels.scan_bytes_one(packed.codes[i:], *data, *panels, alive[i] if words_each else alive, k,
-                                            triggers[i:], *own, sums, low, high)  # fmt: skip
+            int8_kernels.scan_bytes(packed.codes, q, *data, *panels, alive.reshape(-1), words_each, k, triggers,
+                                    packed.inverse_steps, *each, bounds, lengths, values, rows, sums, most, low,
+                                    high)  # fmt: skip
         int8_kernels.finish_bytes(self.half_norms, self.limits, q, k, packed.inverse_steps, packed.spans, packed.ratios,
-                                packed.group, packed.ties, lengths, values, rows, low, high)  # fmt: skip
+                                  packed.ties, lengths, values, rows, low, high)  # fmt: skip
         usable = packed.usable & (lengths[:q] != batch.OVERFLOWED)
         return rows_found(rows[:q], np.where(usable, lengths[:q], 0), None), usable
 
@@ -225,8 +268,8 @@ class _PackedQueries:
     Sorted by the step that each wants, so that a group's, the largest, suits all of it.
     """
 
-    def __init__(self, scanner: ByteScanner, queries: np.ndarray, group: int) -> None:
-        q, dim = queries.shape
+    def __init__(self, scanner: ByteScanner, queries: np.ndarray) -> None:
+        (q, dim), group = queries.shape, tile.QUERIES_IN_TILE
         quads, metric = scanner.codes.shape[1], scanner.metric.code
         center, scale, exact_step = scanner.byte_center, scanner.byte_scale, scanner.exact_step
         underflow = np.zeros(q)
@@ -238,7 +281,7 @@ class _PackedQueries:
         with np.errstate(over="ignore"):
             int8_kernels.measure_queries(queries, metric, center, scale, exact_step, converted, signed, norms, wanted)
         wanted = np.maximum(wanted, scanner.smallest_step)
-        self.order, self.group, groups = np.argsort(wanted, kind="stable"), group, -(-q // group)
+        self.order, groups = np.argsort(wanted, kind="stable"), -(-q // group)
         padded = groups * group
         self.usable = np.isfinite(norms) & (norms < 1e15)
         steps = np.full(padded, wanted.max())
@@ -250,15 +293,15 @@ class _PackedQueries:
         self.spans, self.ratios = (np.zeros(padded + LANES, np.float32) for _ in range(2))
         self.offsets = np.zeros(padded + LANES, np.int32)
         rests, self.ties = np.zeros(q), np.zeros(padded)
-        int8_kernels.pack_byte_queries(queries[self.order], metric, center, scale, steps, converted, group, self.codes,
-                                     self.offsets, rests)  # fmt: skip
+        int8_kernels.pack_byte_queries(queries[self.order], metric, center, scale, steps, converted, self.codes,
+                                       self.offsets, rests)  # fmt: skip
         norms = np.where(self.usable, norms, 1.0)
         up = (1 + 4 * _U) ** 2
         self.inverse_steps = 1 / group_steps
         self.spans[:q] = norms / steps[:q] * up
         self.ratios[:q] = rests / np.maximum(norms, 1e-300) * up
         reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
-        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + _FLOOR) / steps[:q]
+        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + int8_kernels.FLOOR) / steps[:q]
         self.usable &= self.ties[:q] < 1e30
 
 
@@ -279,21 +322,28 @@ def _are_bytes(vectors: np.ndarray, lowest: float, metric: Metric) -> bool:
 
 
 def pays(scanner: ByteScanner, rng: np.random.Generator) -> bool:
-    """Whether the byte scan is worth having for these data: few survivors, measured on a sample of rows as queries."""
+    """Whether the byte scan is worth having for these data: few survivors, measured on a sample of rows as queries.
+
+    What survives is measured again, which takes a scan of one query about as long as some rows for each.
+    """
     n = len(scanner.vectors)
-    rows = rng.choice(n, min(n, 4 * tile.QUERIES_IN_TILE), replace=False)
-    counters = np.zeros((len(rows), 3), np.int64)
-    queries = np.ascontiguousarray(scanner.vectors[np.sort(rows)])
-    found = scanner.search(queries, 10, None, np.arange(n), 1, counters)
-    survivors = np.count_nonzero(found >= 0, axis=1)
+    at_once = tile.QUERIES_IN_TILE if scanner.serves_batches else 1
+    rows = np.sort(rng.choice(n, min(n, 4 * tile.QUERIES_IN_TILE if at_once > 1 else 12), replace=False))
+    counters, survivors = np.zeros((len(rows), N_COUNTERS), np.int64), np.zeros(len(rows))
+    for start in range(0, len(rows), at_once):
+        some = slice(start, start + at_once)
+        queries = np.ascontiguousarray(scanner.vectors[rows[some]])
+        found = scanner.search(queries, 10, None, np.arange(n), 1, counters[some])
+        survivors[some] = np.count_nonzero(found >= 0, axis=1)
     rescanned = counters[:, DISTANCES] > n
-    return bool(rescanned.mean() < 0.05 and np.median(survivors) <= max(64, n // 500))
+    most = max(64, n // 500) if scanner.serves_batches else n // 8
+    return bool(rescanned.mean() < 0.05 and np.median(survivors) <= most)
 
 
 def suits(vectors: np.ndarray) -> bool:
     """Whether `auto` should try bytes at all: enough rows and dimensions, and a CPU that multiplies bytes quickly."""
     n, dim = vectors.shape
-    return n >= _SMALLEST and 8 <= dim <= MAX_DIM and PATH_NAME != "generic"
+    return n >= _SMALLEST_FOR_ONE and 8 <= dim <= MAX_DIM and PATH_NAME != "generic"
 
 
 def check_arrays(arrays: dict[str, Any], n: int, dim: int) -> None:

@@ -45,6 +45,11 @@ class Extent:
             smallest = min(smallest, float(norms[norms > 0].min(initial=np.inf)))
         return cls(center, reach, largest, smallest)
 
+    @classmethod
+    def of_nothing(cls, dim: int) -> "Extent":
+        """That of no rows."""
+        return cls(np.zeros(dim), 0.0, 0.0, np.inf)
+
     def extended(self, vectors: np.ndarray, metric: Metric) -> "Extent":
         """The extent of these and some more vectors, about the same center."""
         if not len(vectors):

@@ -199,33 +199,26 @@ class Scanner:
         for i, query in enumerate(queries):
             query, slack, slope = self._single_slack(query)
             if math.isfinite(slack):
-                scanned = self._rows(numbers, _NO_WORDS if masks is None else masks[i], start, stop)
-                own = hits._replace(rows=rows[i])
-                lengths[i] = one.scan_one(scanned, query, one.rule_of(k, slack, slope, own), _LARGEST, own)
+                scanned = self.rows(numbers, _NO_WORDS if masks is None else masks[i], start, stop)
+                rule = one.Rule(k, slack, slope)
+                lengths[i] = one.scan_one(scanned, query, rule, _LARGEST, hits._replace(rows=rows[i]))
         usable = lengths != batch.OVERFLOWED
         return rows_found(rows, np.where(usable, lengths, 0), numbers), usable
 
-    def _rows(self, numbers: np.ndarray | None, words: np.ndarray, start: int, stop: int) -> one.Rows:
+    def rows(self, numbers: np.ndarray | None, words: np.ndarray, start: int, stop: int) -> one.Rows:
         """Rows to scan for one query."""
-        return one.Rows(self.vectors, _NO_ROWS if numbers is None else numbers, words, start, stop, self.metric.code)
+        dim, some = self.vectors.shape[1], _NO_ROWS if numbers is None else numbers
+        return one.Rows(self.vectors, dim, some, len(some), words, len(words), start, stop, self.metric.code)
 
     def _single_slack(self, query: np.ndarray) -> tuple[np.ndarray, float, float]:
         """The query as the kernel wants it, slack and slope; an infinite slack where the kernel must not be used."""
-        c = (len(query) + 16) * _U
         wide = query.astype(np.float64)
         norm = math.sqrt(np.dot(wide, wide))
-        largest, smallest = self.extent.largest_norm, self.extent.smallest_norm
-        floor = len(query) * 2.0**-140
-        if c > 0.01:
-            return query, np.inf, 0.0
-        if self.metric.code == L2:
-            return query, floor if norm + largest < 3e18 else np.inf, 4 * c
-        if self.metric.code == INNER_PRODUCT:
-            fits = norm * largest < 1e37 and largest < 1e18
-            return query, 2 * c * norm * largest + floor * (1 + largest + norm) if fits else np.inf, c
-        if norm == 0 or smallest < 1e-15 or largest > 1e18:
-            return query, np.inf, 0.0
-        return (query / norm).astype(query.dtype), 5 * c, 0.0
+        extent, code = self.extent, self.metric.code
+        slack, slope = one.slack_and_slope(norm, len(query), code, extent.largest_norm, extent.smallest_norm)
+        if code == COSINE and math.isfinite(slack):
+            query = (query / norm).astype(query.dtype)
+        return query, slack, slope
 
     def _by_definition(self, queries: np.ndarray, open_queries: np.ndarray, k: int, numbers: np.ndarray | None,
                        masks: np.ndarray | None, keys: np.ndarray) -> np.ndarray:  # fmt: skip
@@ -281,7 +274,7 @@ class Scanner:
         bound = np.nextafter(bound, np.float32(np.inf)) if bound < _LARGEST else bound
         hits, parts = one.new_hits(_WITHIN_CAPACITY), []
         while start < stop:
-            length, start = one.scan_within(self._rows(numbers, words, start, stop), query, bound, hits)
+            length, start = one.scan_within(self.rows(numbers, words, start, stop), query, bound, hits)
             parts.append(hits.rows[:length].astype(np.int64))
         found = np.concatenate(parts) if parts else np.empty(0, np.int64)
         return found if numbers is None else numbers[found].astype(np.int64)

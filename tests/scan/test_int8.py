@@ -4,6 +4,7 @@ import functools
 import math
 import mmap
 import tempfile
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from annlab.core.structure import Request
 from annlab.distances import get_metric
 from annlab.kernels import tile
 from annlab.kernels.scan import int8 as int8_kernels
+from annlab.kernels.scan import one_bytes
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
+from annlab.kernels.simd.path import entry
+from annlab.kernels.simd.registers import pointer, pointers
 from annlab.scan import int8
 from annlab.scan.points import Extent
 from tests import oracle
@@ -226,14 +230,16 @@ def request(q, n):
 
 def test_auto(monkeypatch):
     rng = np.random.default_rng(4)
-    assert built(normal(rng, 1000, 32), "l2", "auto").precision == "float32", "few vectors"
-    monkeypatch.setattr(int8, "_SMALLEST", 1000)
-    monkeypatch.setattr(int8, "PATH_NAME", "avx2")
     groups = normal(rng, 40, 32)[rng.integers(40, size=1500)] * 8 + normal(rng, 1500, 32)
-    assert built(groups, "l2", "auto").precision == "int8"
-    assert built(rng.integers(0, 256, size=(1500, 32)).astype(np.float32), "l2", "auto").precision == "int8"
-    assert built(np.ones((1500, 32), np.float32), "l2", "auto").precision == "float32", "everything survives"
-    assert built(groups[:, :7], "l2", "auto").precision == "float32", "few dimensions"
+    monkeypatch.setattr(int8, "PATH_NAME", "avx2")
+    assert built(groups[:500], "l2", "auto").precision == "float32", "few vectors"
+    for least in (20_000, 1000):  # bytes for single queries, and for batches too
+        monkeypatch.setattr(int8, "_SMALLEST", least)
+        index = built(groups, "l2", "auto")
+        assert index.precision == "int8" and index._state.structure._scanner.serves_batches == (least == 1000)
+        assert built(rng.integers(0, 256, size=(1500, 32)).astype(np.float32), "l2", "auto").precision == "int8"
+        assert built(np.ones((1500, 32), np.float32), "l2", "auto").precision == "float32", "everything survives"
+        assert built(groups[:, :7], "l2", "auto").precision == "float32", "few dimensions"
     monkeypatch.setattr(int8, "PATH_NAME", "generic")
     assert built(groups, "l2", "auto").precision == "float32", "no quick multiplication of bytes"
     assert annlab.ExactIndex(dim=3).precision is None
@@ -284,41 +290,81 @@ def test_the_copy_is_accounted_for_and_kept(tmp_path):
 # ---- the bound itself
 
 
-def values_and_limits(vectors, queries, metric, group, monkeypatch):
+class Said(NamedTuple):
+    """What the scan of some queries says: rows of their buffers and v, and the terms of the queries."""
+
+    rows: list
+    values: list
+    z: np.ndarray  # (q, dim)
+    steps: np.ndarray
+    spans: np.ndarray
+    ratios: np.ndarray
+    usable: np.ndarray
+
+
+def said_of_batch(scanner, queries, monkeypatch):
+    n, q, seen, pack = len(scanner.vectors), len(queries), {}, int8_kernels.pack_byte_queries
+
+    def packing(*arguments):
+        seen["steps"] = np.float32(arguments[4])[:q]
+        pack(*arguments)
+
+    def finishing(half_norms, limits, q, k, inverse, spans, ratios, ties, lengths, values, rows, low, high):
+        seen["rows"] = [some[:length].copy() for some, length in zip(rows, lengths[:q], strict=False)]
+        seen["values"] = [some[:length].copy() for some, length in zip(values, lengths[:q], strict=False)]
+
+    monkeypatch.setattr(int8_kernels, "pack_byte_queries", packing)
+    monkeypatch.setattr(int8_kernels, "finish_bytes", finishing)
+    packed = int8._PackedQueries(scanner, queries)
+    scanner._scan_codes(packed, n, None, 0, len(scanner.codes), n + 64 + tile.PANEL_ROWS)
+    monkeypatch.undo()
+    codes = packed.codes.transpose(0, 2, 1, 3).reshape(-1, 4 * packed.codes.shape[1])[:q, : queries.shape[1]]
+    back = np.argsort(packed.order)
+    return Said([seen["rows"][i] for i in back], [seen["values"][i] for i in back], codes[back], seen["steps"][back],
+                packed.spans[back], packed.ratios[back], packed.usable[back])  # fmt: skip
+
+
+@entry
+def terms(path, rows: one_bytes.Codes, query, converted, signed, out):
+    """What bounds the error of a quantized query."""
+    asked = one_bytes.quantized(pointers(one_bytes.Codes(*rows)), pointer(query), pointer(converted), pointer(signed))
+    out[0], out[1], out[2], out[3] = asked.step, asked.span, asked.ratio, np.float32(asked.usable)
+
+
+def said_one_by_one(scanner, queries):
+    (q, dim), n = queries.shape, len(scanner.vectors)
+    rows, values, z, out = [], [], np.zeros((q, dim), np.int8), np.empty((q, 4), np.float32)
+    for i, query in enumerate(queries):
+        room = one_bytes.new_room(dim, n + 64 + tile.PANEL_ROWS)
+        terms(scanner.for_one, query, room.converted, room.signed, out[i])
+        z[i] = room.signed[:dim]
+        length = one_bytes.scan_bytes_one(
+            scanner.for_one, query, 0, len(scanner.codes), np.empty(0, np.uint64), room, n
+        )
+        assert (length == n) if out[i, 3] else length < 0
+        rows.append(room.hits.rows[: max(length, 0)])
+        values.append(room.hits.values[: max(length, 0)])
+    return Said(rows, values, z, *out.T[:3], out[:, 3] > 0)
+
+
+def values_and_limits(vectors, queries, metric, together, monkeypatch):
     """What the scan says of every query and row: v t_q, and its distance to the upper value without room for rounding.
 
     Both of R + r.m: returns the part z of every query too, from which r follows. Arrays (q, n) and (q, dim).
     """
-    kernel, n, seen = get_metric(metric), len(vectors), {}
+    kernel, n, q = get_metric(metric), len(vectors), len(queries)
     scanner = int8.ByteScanner.of(vectors, kernel, Extent.of(vectors, kernel))
-    pack = int8_kernels.pack_byte_queries
-
-    def packing(*arguments):
-        seen["steps"] = np.float32(arguments[4]).astype(np.longdouble)
-        pack(*arguments)
-
-    def finishing(half_norms, limits, q, k, inverse, spans, ratios, group, ties, lengths, values, rows, low, high):
-        seen.update(lengths=lengths[:q].copy(), values=values[:q].copy(), rows=rows[:q].copy())
-        seen.update(spans=spans[:q].copy(), ratios=ratios[:q].copy(), ties=ties[:q].copy())
-
-    monkeypatch.setattr(int8_kernels, "pack_byte_queries", packing)
-    monkeypatch.setattr(int8_kernels, "finish_bytes", finishing)
-    packed = int8._PackedQueries(scanner, queries, group)
-    scanner._scan_codes(packed, n, None, 0, len(scanner.codes), n + 64 + tile.PANEL_ROWS)
-    monkeypatch.undo()
-    q, order = len(queries), packed.order
+    said = said_of_batch(scanner, queries, monkeypatch) if together else said_one_by_one(scanner, queries)
+    steps = said.steps.astype(np.longdouble)
     lower, upper = np.full((2, q, n), np.nan, np.longdouble)
     apart = np.repeat(scanner.limits[:, int8_kernels.ERROR], 32)[:n].astype(np.longdouble)
     size = np.repeat(scanner.limits[:, int8_kernels.SIZE], 32)[:n]
-    for i in range(q):
-        assert seen["lengths"][i] == n or not packed.usable[i], "no bound yet, so no row is left out"
-        rows = seen["rows"][i][: seen["lengths"][i]]
-        lower[order[i], rows] = seen["values"][i][: len(rows)] * seen["steps"][i]
-        width = 2 * seen["spans"][i] * (apart + seen["ratios"][i] * size)[rows] * seen["steps"][i]
-        upper[order[i], rows] = lower[order[i], rows] + width
-    codes = packed.codes.transpose(0, 2, 1, 3).reshape(-1, 4 * packed.codes.shape[1])[:q, : vectors.shape[1]]
-    z = (codes * seen["steps"][:q, None])[np.argsort(order)]
-    return scanner, seen["steps"][np.argsort(order)], lower, upper, z
+    for i, rows in enumerate(said.rows):
+        assert len(rows) == n or not said.usable[i], "no bound yet, so no row is left out"
+        lower[i, rows] = said.values[i] * steps[i]
+        width = 2 * said.spans[i] * (apart + said.ratios[i] * size)[rows] * steps[i]
+        upper[i, rows] = lower[i, rows] + width
+    return scanner, steps, lower, upper, said.z * steps[:, None]
 
 
 def true_values(scanner, vectors, queries, metric, z):
@@ -341,8 +387,8 @@ def true_values(scanner, vectors, queries, metric, z):
     return half - q @ x.T + shift[:, None], sizes
 
 
-def check_bound(vectors, queries, metric, group, monkeypatch):
-    scanner, steps, lower, upper, z = values_and_limits(vectors, queries, metric, group, monkeypatch)
+def check_bound(vectors, queries, metric, together, monkeypatch):
+    scanner, steps, lower, upper, z = values_and_limits(vectors, queries, metric, together, monkeypatch)
     true, sizes = true_values(scanner, vectors, queries, metric, z)
     known = ~np.isnan(lower)
     assert known.any()
@@ -360,10 +406,10 @@ def check_bound(vectors, queries, metric, group, monkeypatch):
 @pytest.mark.parametrize("name", ["ordinary", "far", "around the mean", "outlier row", "bytes", "noise, 127 dimensions",
                                   "rows a million times larger", "queries a million times larger",
                                   "spikes in 39,000 dimensions"])  # fmt: skip
-@pytest.mark.parametrize("group", [1, tile.QUERIES_IN_TILE])
-def test_bound_of_hostile_data(name, metric, group, monkeypatch):
+@pytest.mark.parametrize("together", [False, True])
+def test_bound_of_hostile_data(name, metric, together, monkeypatch):
     vectors, queries = data(name)
-    check_bound(vectors[:200], queries[:24], metric, group, monkeypatch)
+    check_bound(vectors[:200], queries[:24], metric, together, monkeypatch)
 
 
 @given(
@@ -388,7 +434,7 @@ def test_bound_holds(seed, dim, metric, spread, offset, whole, double):
     queries[:4] = vectors[:4]
     queries[4] = np.where((mean := vectors.mean(axis=0)) == 0, 1, mean)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        check_bound(vectors, queries, metric, tile.QUERIES_IN_TILE if seed % 2 else 1, monkeypatch)
+        check_bound(vectors, queries, metric, bool(seed % 2), monkeypatch)
 
 
 @pytest.mark.parametrize("seed", [pytest.param(s, marks=[] if s == 15 else pytest.mark.slow) for s in range(60)])

@@ -39,6 +39,7 @@ QUAD_BYTES = 4 * STORED_ROWS
 BLOCK_BYTES = 256 * 1024  # of codes: they have to stay in the second-level cache
 U = 2.0**-24
 MARGIN = 16 * U  # relative room for the rounding of every term, see annlab/scan/int8.py
+FLOOR = 2.0**-95  # of R: below, a half norm or 1 / (t_q t) may leave the range of float32 (2^29 2^-126 at most)
 _INFINITY = np.float32(np.inf)
 _LARGEST_START = np.float32(2.0**29)  # of a tile's sums: the rest of int32 is for y.z
 _LARGEST_SUM = np.float32(2.0e9)
@@ -126,12 +127,12 @@ def measure_queries(path, queries, metric, center, scale, exact_step, converted,
 
 
 @entry
-def pack_byte_queries(path, queries, metric, center, scale, steps, converted, group, packed, offsets, rests):
-    """Quantize queries (q, dim) with the given steps into packed (groups, quads, group, 4) int8, which comes zeroed.
+def pack_byte_queries(path, queries, metric, center, scale, steps, converted, packed, offsets, rests):
+    """Quantize queries (q, dim) with the given steps into packed (groups, quads, QUERIES_IN_TILE, 4) int8, all zero.
 
     offsets (q,) int32 receive -127 sum(z), which takes the 127 off the rows' bytes, and rests (q,) float64 |r|.
     """
-    dim, quads = queries.shape[1], packed.shape[1]
+    dim, quads, group = queries.shape[1], packed.shape[1], QUERIES_IN_TILE
     q, row, code, middle = pointer(queries), pointer(converted), pointer(packed), pointer(center)
     for i in range(queries.shape[0]):
         convert_row(q + i * dim, dim, metric, middle, scale, row)
@@ -282,48 +283,14 @@ def scan_bytes(path, packed, n_queries, codes, half_norms, limits, n_rows, first
 
 
 @entry
-def scan_bytes_one(path, packed, codes, half_norms, limits, n_rows, first_panel, last_panel, alive, k, triggers,
-                   inverse_steps, spans, ratios, offsets, ties, bounds, lengths, values, rows, sums, low,
-                   high):  # fmt: skip
-    """The same for one query, packed (1, quads, 1, 4): every byte is used once, so the time is that of reading them."""
-    quads, capacity, has_alive = codes.shape[1], values.shape[1], alive.shape[0] > 0
-    query, code, half, limit, bit = (pointer(packed), pointer(codes), pointer(half_norms), pointer(limits),
-                                     pointer(alive))  # fmt: skip
-    span, ratio, offset, tie = pointer(spans), pointer(ratios), pointer(offsets), pointer(ties)
-    bound, length, value, row = pointer(bounds), pointer(lengths), pointer(values), pointer(rows)
-    total, trigger, a, b = pointer(sums), pointer(triggers), pointer(low), pointer(high)
-    largest = total + 2 * LANES
-    inverse_step = inverse_steps[0]
-    for p in range(first_panel, last_panel):
-        inverse = inverse_step / limit[p * N_LIMITS + STEP]
-        store(largest, integer_bounds(bound, span, ratio, offset, limit + p * N_LIMITS))
-        most = splat(largest[0])
-        for strip in range(0, STORED_ROWS, PANEL_ROWS):
-            place, norms = code + p * quads * QUAD_BYTES + 4 * strip, half + p * STORED_ROWS + strip
-            low_sums, high_sums = start_sums(norms, inverse), start_sums(norms + LANES, inverse)
-            for j in range(quads):
-                z = splat_quad(query + 4 * j)
-                low_sums = dot_bytes(low_sums, load(place), z)
-                high_sums = dot_bytes(high_sums, load(place + 4 * LANES), z)
-                place += QUAD_BYTES
-            if ((low_sums <= most) | (high_sums <= most)) != 0:
-                store(total, low_sums)
-                store(total + LANES, high_sums)
-                collect_bytes(total, largest, 1, p * STORED_ROWS + strip, n_rows, bit, 0, has_alive, bound, length,
-                              value, row, capacity, k, trigger, half, limit, inverse_step, span, ratio, offset, tie,
-                              a, b)  # fmt: skip
-                if length[0] == OVERFLOWED:
-                    return
-
-
-@entry
-def finish_bytes(path, half_norms, limits, n_queries, k, inverse_steps, spans, ratios, group, ties, lengths, values,
-                 rows, low, high):  # fmt: skip
+def finish_bytes(path, half_norms, limits, n_queries, k, inverse_steps, spans, ratios, ties, lengths, values, rows, low,
+                 high):  # fmt: skip
     """Tighten every query's buffer a last time, so that few rows are left to be scored."""
     capacity = values.shape[1]
     half, limit, span, ratio = pointer(half_norms), pointer(limits), pointer(spans), pointer(ratios)
     tie, value, row, a, b = pointer(ties), pointer(values), pointer(rows), pointer(low), pointer(high)
     for q in range(n_queries):
         if lengths[q] > k:
-            lengths[q], _ = tighten_bytes(value + q * capacity, row + q * capacity, lengths[q], k, half, limit,
-                                          inverse_steps[q // group], span[q], ratio[q], tie[q], a, b)  # fmt: skip
+            inverse, own = inverse_steps[q // QUERIES_IN_TILE], q * capacity
+            lengths[q], _ = tighten_bytes(value + own, row + own, lengths[q], k, half, limit, inverse, span[q],
+                                          ratio[q], tie[q], a, b)  # fmt: skip

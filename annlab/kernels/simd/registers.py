@@ -236,6 +236,28 @@ int_registers = _registers(types.int32)
 
 
 @intrinsic
+def zeros(typing_context: Any, address: Any) -> Any:
+    """A register of zeros, of the element type of a pointer."""
+    vector = native(address.element)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(vector.llvm, None)
+
+    return vector(address), codegen
+
+
+@intrinsic
+def lanes_of(typing_context: Any, address: Any) -> Any:
+    """How many elements of a pointer's type a register holds."""
+    lanes = native(address.element).lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(ir.IntType(64), lanes)
+
+    return types.int64(address), codegen
+
+
+@intrinsic
 def splat(typing_context: Any, scalar: Any) -> Any:
     """A register whose lanes all hold the scalar."""
     vector = native(scalar)
@@ -325,38 +347,6 @@ def _zip(half: int) -> Any:
 
 zip_low = _zip(0)  # a0 b0 a1 b1 ... of the lower halves
 zip_high = _zip(1)  # the same of the upper halves
-
-
-def _folder(atom: int, width: int) -> Any:
-    """Zip the atoms of two vectors within every `width` lanes, and add the upper halves of that to the lower ones."""
-
-    @intrinsic
-    def folded(typing_context: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            lanes = sig.args[0].lanes
-            part = min(width, lanes)
-            half = part // 2
-
-            def zipped(start: int) -> Any:
-                order = [
-                    source + block + start + i + lane
-                    for block in range(0, lanes, part)
-                    for i in range(0, half, atom)
-                    for source in (0, lanes)
-                    for lane in range(atom)
-                ]
-                return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, lanes), order))
-
-            add = builder.fadd if isinstance(sig.args[0].element, types.Float) else builder.add
-            return add(zipped(0), zipped(half))
-
-        return a(a, b), codegen
-
-    return folded
-
-
-fold_blocks = _folder(4, LANES)  # 16 bytes at a time, over the whole register
-fold_lanes = _folder(1, 4)  # lane by lane, within every 16 bytes
 
 
 @intrinsic

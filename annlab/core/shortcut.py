@@ -1,0 +1,115 @@
+"""The shortcut: one query is answered by one compiled call, from a table that was prepared once for a state.
+
+One query at a time is how services search, and on small sets most of its time would be spent in Python, between
+kernels. So everything that a state knows and a query needs (addresses, lengths, norms, constants) is written into one
+table (`kernels/simd/prepared.py`), as immutable as the state; and a kernel that is given the query and the table
+checks, searches, measures by the one definition, sorts and writes the answer. Its answers are those of the general way
+(`core/search.py`), to the last bit, and what is not for it goes there: batches, filters, statistics, float64, anything
+that must be converted or refused, and queries at which the kernel gives up.
+
+What there is in the table depends on k and the search parameters. It is made by the structure (`Structure.shortcut`)
+when it is first asked for, with the rows of the tail, so that an index that is written to keeps its shortcut.
+
+Any number of threads may take one while others write: a table is never written again, a writer publishes another
+state, which has shortcuts of its own, and scratch belongs to the thread.
+"""
+
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+
+from annlab.common import pool
+from annlab.common.results import Neighbors
+from annlab.core.state import State
+from annlab.core.structure import Beside, Shortcut
+from annlab.kernels.simd.prepared import Prepared, compiled_for
+from annlab.scan.shortcut import exact_shortcut
+
+_LARGEST_K = 1024
+_SMALL = 4 * 2**20  # bytes: above, several threads are quicker than one call
+_LARGE = 2**28  # bytes that one call reads at most, so that Ctrl-C is answered soon
+_MOST_KEPT, _MOST_ROOMS = 32, 16
+_FLOAT, _FLOATS, _IDS = np.dtype(np.float32), numba.float32[::1], numba.int64[::1]
+
+_thread = threading.local()
+
+
+class Shortcuts:
+    """All shortcuts of one state, by k, with the search parameters that an index was made with."""
+
+    __slots__ = ("_by_k", "params", "state")
+
+    def __init__(self, state: State | None, params: dict[str, Any]) -> None:
+        self.state, self.params = state, params
+        self._by_k: dict[int, _Ready | None] = {}
+
+    def answer(self, query: Any, k: Any, threads: Any) -> Neighbors | None:
+        """The nearest of a query (dim,) or (1, dim); None where the general way must be taken."""
+        if type(k) is not int or type(query) is not np.ndarray or query.dtype != _FLOAT or not query.flags.carray:
+            return None
+        ready = self._by_k[k] if k in self._by_k else self._made(k)
+        if ready is None or query.shape[-1:] != ready.shape or query.size != ready.shape[0]:
+            return None
+        if (threads is not None or ready.is_large) and not _alone(threads, ready.is_large):
+            return None
+        if query.ndim == 1:
+            return ready(query, k)
+        found = ready(query[0], k) if query.ndim == 2 else None
+        return found and Neighbors(found.distances[None], found.ids[None])
+
+    def _made(self, k: int) -> "_Ready | None":
+        shortcut = self._shortcut(k) if 1 <= k <= _LARGEST_K else None
+        ready = None if shortcut is None or shortcut.work > _LARGE else _Ready(shortcut)
+        if len(self._by_k) >= _MOST_KEPT:
+            self._by_k = {}
+        self._by_k[k] = ready
+        return ready
+
+    def _shortcut(self, k: int) -> Shortcut | None:
+        state = self.state
+        if state is None or state.tail.array.dtype != _FLOAT or not state.n_live:
+            return None
+        beside = Beside(state.metric, state.by_row.array, state.n_sealed, *state.living,
+                        state.tail_scanner)  # fmt: skip
+        if state.structure is None or not state.n_sealed:
+            return exact_shortcut(None, k, beside)
+        if state.few_alive(k, self.params):
+            return None
+        return state.structure.shortcut(k, self.params, beside)
+
+
+class _Ready:
+    """A shortcut, prepared for calls."""
+
+    __slots__ = ("_call", "_make_room", "_size", "_table", "is_large", "shape")
+
+    def __init__(self, shortcut: Shortcut) -> None:
+        self._table, self._make_room, self._size = Prepared(shortcut.table), shortcut.make_room, shortcut.size
+        self.shape, self.is_large = (shortcut.dim,), shortcut.work > _SMALL
+        kinds = (self._table.kind, _FLOATS, self._new_room().kind, _FLOATS, _IDS)
+        self._call = compiled_for(shortcut.kernel, kinds)
+
+    def __call__(self, query: np.ndarray, k: int) -> Neighbors | None:
+        try:
+            room = _thread.rooms[self._make_room, self._size]
+        except (AttributeError, KeyError):
+            room = self._new_room()
+        distances, ids = np.empty(k, _FLOAT), np.empty(k, np.int64)
+        return Neighbors(distances, ids) if self._call(self._table, query, room, distances, ids) else None
+
+    def _new_room(self) -> Prepared:
+        """Scratch of this thread, used only while one call lasts."""
+        rooms = _thread.__dict__.setdefault("rooms", {})
+        if len(rooms) >= _MOST_ROOMS:
+            rooms.clear()
+        rooms[self._make_room, self._size] = room = Prepared(self._make_room(*self._size))
+        return room
+
+
+def _alone(threads: Any, is_large: bool) -> bool:
+    """Whether a search is to be done by one thread; False for anything that is no number of threads."""
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
+        return False
+    return not is_large or pool.resolve(threads) == 1

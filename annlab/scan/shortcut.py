@@ -1,0 +1,101 @@
+"""What a shortcut is made of, see `core/shortcut.py`; and that of all that is scanned: exact indexes, tails alone."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab.distances import Metric
+from annlab.kernels.scan import shortcut as kernels
+from annlab.kernels.scan.one_bytes import Codes
+from annlab.kernels.shortcut import Entries
+from annlab.kernels.simd.path import entry
+from annlab.scan.int8 import ByteScanner
+from annlab.scan.points import Extent
+from annlab.scan.scanner import Scanner
+
+_CAPACITY = 4096  # rows that a buffer takes at least
+_NO_WORDS = np.empty(0, np.uint64)
+
+
+class Beside(NamedTuple):
+    """What a shortcut must know of a state beside its structure.
+
+    Attributes
+    ----------
+    metric : Metric
+    keys : (n + t,) int64
+        The ids of all rows, those of the structure first.
+    n : int
+        Rows of the structure.
+    alive : (words,) uint64 or None
+        Bits of the living rows of the structure; None: all.
+    tail_alive : (words,) uint64 or None
+        The same of the tail.
+    tail : Scanner
+        Of the rows that were added since.
+    """
+
+    metric: Metric
+    keys: np.ndarray
+    n: int
+    alive: np.ndarray | None
+    tail_alive: np.ndarray | None
+    tail: Scanner
+
+    def entries(self, vectors: np.ndarray) -> Entries:
+        """The rows as kernels measure them; `vectors` are those of the structure, if they are measured here."""
+        return Entries(vectors, self.n, self.tail.vectors, self.keys, vectors.shape[1], self.metric.code)
+
+
+class Shortcut(NamedTuple):
+    """A compiled call that answers one query, and what it is called with.
+
+    Attributes
+    ----------
+    kernel : entry
+        kernel(table, query, room, distances, ids): fills distances (k,) float32 and ids (k,), and returns whether it
+        did; if not, the query is answered in the general way.
+    table : NamedTuple
+        What it reads: arrays and numbers that never change.
+    make_room : function of `size`
+        Makes its scratch, a NamedTuple of arrays and numbers, once for each thread.
+    size : tuple of int
+    dim : int
+    work : int
+        Bytes that a call reads, about.
+    """
+
+    kernel: entry
+    table: Any
+    make_room: Callable[..., Any]
+    size: tuple[int, ...]
+    dim: int
+    work: int
+
+
+def exact_shortcut(scanner: Scanner | None, k: int, beside: Beside) -> Shortcut:
+    """The shortcut of rows that are all scanned: those of a scanner, if there is one, and the tail."""
+    if scanner is None:
+        nothing = beside.tail.vectors[:0]
+        scanner = Scanner(nothing, beside.metric, Extent.of_nothing(nothing.shape[1]))
+    entries = beside.entries(scanner.vectors)
+    by_bytes = isinstance(scanner, ByteScanner) and scanner.serves_one(k)
+    codes = scanner.for_one if isinstance(scanner, ByteScanner) else _no_codes(entries)
+    sealed, tail = _part(scanner, beside.alive), _part(beside.tail, beside.tail_alive)
+    work = entries.dim * ((1 if by_bytes else 4) * sealed.rows.stop + 4 * tail.rows.stop)
+    size = (entries.dim, max(_CAPACITY, 8 * k), k)
+    table = kernels.Table(entries, sealed, tail, codes, by_bytes)
+    return Shortcut(kernels.search_exact, table, kernels.new_room, size, entries.dim, work)
+
+
+def _part(scanner: Scanner, alive: np.ndarray | None) -> kernels.Part:
+    rows = scanner.rows(None, _NO_WORDS if alive is None else alive, 0, len(scanner.vectors))
+    return kernels.Part(rows, scanner.extent.largest_norm, scanner.extent.smallest_norm)
+
+
+def _no_codes(entries: Entries) -> Codes:
+    """In place of codes, where there are none."""
+    nothing = np.empty(0, np.float32)
+    return Codes(np.empty(0, np.uint8), nothing, nothing, 0, 0, entries.dim, entries.metric, np.empty(0), 1.0, 0.0, 1.0,
+                 1.0, 0.0)  # fmt: skip
