@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 CONSTRAINTS = ROOT / "constraints.txt"
-EXTRAS = {"demo": ("bench", "onnx"), "test": ("dev", "bench", "encoders", "onnx", "visual", "postgres")}
+EXTRAS = {"demo": ("bench", "onnx"), "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres")}
 OLDEST_PYTHON = (3, 11)
 
 # On Linux the ordinary index serves torch with CUDA, 4.6 GB of it. The CPU build is only on PyTorch's own index.

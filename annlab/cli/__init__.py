@@ -8,6 +8,7 @@
     annlab catalog forget photos.db USER                take a person out, everywhere
     annlab promote photos.db my-encoder                 another encoder for it, if that is better
     annlab rollback photos.db                           the previous one again
+    annlab serve photos.db                              search it over HTTP, and on a page
 
 What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
 argument of every command but `index`, which fills it (`--into`); the index lies beside it, or where `--index-folder`
@@ -32,10 +33,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from annlab.cli import catalog, encoding, evaluation, promotion
+from annlab.cli import catalog, encoding, evaluation, promotion, serving
 from annlab.cli.output import show_warning
 
-GROUPS = (encoding, evaluation, catalog, promotion)
+GROUPS = (encoding, evaluation, catalog, promotion, serving)
 """In the order in which the help shows their commands."""
 
 

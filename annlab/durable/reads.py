@@ -58,6 +58,11 @@ class Reads:
         """What the index was made with."""
         return self._index.parameters
 
+    @property
+    def kind(self) -> str:
+        """The name of the class of the index inside."""
+        return type(self._index).__name__
+
     def memory(self) -> dict[str, int]:
         """Bytes by part, as `Index.memory` counts them."""
         return self._index.memory()

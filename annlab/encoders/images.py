@@ -45,7 +45,15 @@ MAX_PHOTOGRAPH = 2**28  # JPEG, decoded at a smaller scale
 _BLOCK = 2**20  # samples or pixels computed with at once
 
 
-def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uint8]:
+class FormatError(ValueError):
+    """The bytes are no image, or of a format that is not read here."""
+
+
+class TooLargeError(ValueError):
+    """An image claims more pixels than are accepted."""
+
+
+def decode_image(source: ImageSource, name: str | None = None, least_side: int | None = None) -> NDArray[np.uint8]:
     """Decode one image.
 
     Parameters
@@ -56,6 +64,9 @@ def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uin
         of uint8, uint16 or bool.
     name : str, optional
         What error messages call the image; by default its path or "image".
+    least_side : int, optional
+        As many pixels a side are enough: a larger JPEG may be decoded at a half, a quarter or an eighth of its size, as
+        long as neither side falls below this. For thumbnails, at a tenth of the time.
 
     Returns
     -------
@@ -65,7 +76,8 @@ def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uin
     Raises
     ------
     ValueError
-        The image is empty, truncated, corrupt, too large, of another format or of another shape or dtype.
+        The image is empty, truncated, corrupt, too large (`TooLargeError`), of another format (`FormatError`) or of
+        another shape or dtype.
     FileNotFoundError
         There is no such file.
 
@@ -85,8 +97,8 @@ def decode_image(source: ImageSource, name: str | None = None) -> NDArray[np.uin
         if path.is_dir():
             raise ValueError(f"{name or path} is a folder, not an image")
         with path.open("rb") as stream:
-            return _decode_stream(stream, name or str(path))
-    return _decode_stream(_as_stream(source), name or "image")
+            return _decode_stream(stream, name or str(path), least_side)
+    return _decode_stream(_as_stream(source), name or "image", least_side)
 
 
 def is_single_image(images: object) -> bool:
@@ -176,7 +188,7 @@ def _with_channels(image: NDArray[Any], name: str) -> NDArray[Any]:
     if image.size == 0:
         raise ValueError(f"{name} of shape {image.shape} has no pixels")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
-        raise ValueError(_too_large(name, image.shape[1], image.shape[0]))
+        raise TooLargeError(_too_large(name, image.shape[1], image.shape[0]))
     return image
 
 
@@ -193,7 +205,7 @@ def _without_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return blended.reshape(*pixels.shape[:-1], -1)
 
 
-def _decode_stream(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
+def _decode_stream(stream: IO[bytes], name: str, least_side: int | None = None) -> NDArray[np.uint8]:
     image_module = _pillow()
     head = stream.read(32)
     stream.seek(0)
@@ -206,17 +218,17 @@ def _decode_stream(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
     except (image_module.UnidentifiedImageError, SyntaxError) as error:
         if kind == "HEIF":
-            raise ValueError(f"{name} is HEIC: pip install pillow-heif to read it, or convert it to JPEG") from error
-        raise ValueError(f"{name} is not a readable image of the formats {', '.join(_formats())}") from error
+            raise FormatError(f"{name} is HEIC: pip install pillow-heif to read it, or convert it to JPEG") from error
+        raise FormatError(f"{name} is not a readable image of the formats {', '.join(_formats())}") from error
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning) as error:
-        raise ValueError(f"{name} is refused: {error} (the limit here is {MAX_PIXELS} pixels)") from error
+        raise TooLargeError(f"{name} is refused: {error} (the limit here is {MAX_PIXELS} pixels)") from error
     except Exception as error:  # parsers raise whatever they trip over: OSError, struct.error, KeyError, ...
         raise ValueError(f"{name} is truncated or corrupt: {error}") from error
     with image:
         if animated:
             what = "has several pages" if image.format == "TIFF" else "is animated"
             warnings.warn(f"{name} {what}: only its first frame is used", stacklevel=3)
-        _draft(image)
+        _draft(image, least_side)
         return _pixels(image, name)
 
 
@@ -233,12 +245,17 @@ def _open(stream: IO[bytes], kind: str | None) -> Image.Image:
     return opened
 
 
-def _draft(image: Image.Image) -> None:
-    """Let the decoder halve a large JPEG until it fits. Not a progressive one: all of it is in memory at once."""
+def _draft(image: Image.Image, least_side: int | None) -> None:
+    """Let the decoder halve a large JPEG until it fits, or is as small as somebody wants it. Not a progressive one that
+    is too large: all of it is in memory at once."""
     width, height = image.size
-    if image.format not in ("JPEG", "MPO") or width * height > MAX_PHOTOGRAPH or "progressive" in image.info:
+    if image.format not in ("JPEG", "MPO") or width * height > MAX_PHOTOGRAPH:
+        return
+    if "progressive" in image.info and width * height > MAX_PIXELS:
         return
     scale = next((s for s in (1, 2, 4, 8) if -(-width // s) * -(-height // s) <= MAX_PIXELS), 1)
+    if least_side is not None:
+        scale = max([scale, *(s for s in (2, 4, 8) if min(width, height) // s >= least_side)])
     if scale > 1:
         image.draft(None, (width // scale, height // scale))
 
@@ -291,7 +308,7 @@ def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
     from PIL import ImageOps
 
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(_too_large(name, image.width, image.height))
+        raise TooLargeError(_too_large(name, image.width, image.height))
     if image.width == 0 or image.height == 0:
         raise ValueError(f"{name} is {image.width} x {image.height}: it has no pixels")
     try:

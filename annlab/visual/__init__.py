@@ -27,6 +27,7 @@
     upsert.py        rows that take the place of others
     paths.py         names of files as text
     migrations.py    a catalog that an earlier version wrote
+    service/         all of it over HTTP; page/ is the page
 
 Needs `pip install "annlab[visual]"`.
 """

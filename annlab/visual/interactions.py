@@ -15,6 +15,8 @@ from sqlalchemy import Connection, insert, select
 from annlab.visual.catalog import Catalog, CatalogError
 from annlab.visual.schema import interactions, result_lists
 
+_FIRST = "first"  # among the details of a list: the position of its first image, where that is not 1
+
 
 class Place(NamedTuple):
     """Where a person is, in degrees; it is rounded to a tenth of a degree when it is stored."""
@@ -36,7 +38,8 @@ class InteractionArrays(NamedTuple):
 
 def log_results(catalog: Catalog, query_image_id: int, displayed: Sequence[int], *, ranker: str,
                 user_id: int | None = None, encoder: str | None = None, place: Place | None = None,
-                details: Mapping[str, Any] | None = None, connection: Connection | None = None) -> int:  # fmt: skip
+                details: Mapping[str, Any] | None = None, id: int | None = None, first: int = 1,
+                connection: Connection | None = None) -> int:  # fmt: skip
     """Remember what was shown, with an impression of every image; the id of the result list.
 
     Parameters
@@ -49,18 +52,27 @@ def log_results(catalog: Catalog, query_image_id: int, displayed: Sequence[int],
         What made the list: the name of an encoder, an experiment's arm.
     details : mapping, optional
         What an experiment wants to know later: propensities, parameters. No personal data.
+    id : int, optional
+        The id that the list shall have, where it was given away before the list is written.
+    first : int
+        The position of the first image: more than 1 on a later page of results.
     """
     shown = [int(id) for id in displayed]
     if len(set(shown)) < len(shown):
         raise CatalogError(f"a list of {len(shown)} images shows only {len(set(shown))} different ones: each once")
     now = catalog.now()
     head = {"user_id": user_id, "query_image_id": query_image_id, "made_at": now}
-    more = {"ranker": ranker, "encoder": encoder, "images": shown, "details": dict(details) if details else None}
+    more: dict[str, Any] = {"ranker": ranker, "encoder": encoder, "images": shown,
+                            "details": dict(details) if details else None}  # fmt: skip
+    if first != 1:
+        more["details"] = {**(more["details"] or {}), _FIRST: int(first)}
+    if id is not None:
+        more["id"] = int(id)
     with catalog.writing(connection) as active:
         list_id = int(active.scalars(insert(result_lists).returning(result_lists.c.id), {**head, **more}).one())
         if shown:
             row = _row(list_id, user_id, query_image_id, place, now)
-            places = [{"displayed_image_id": id, "position": position} for position, id in enumerate(shown, 1)]
+            places = [{"displayed_image_id": id, "position": position} for position, id in enumerate(shown, first)]
             active.execute(insert(interactions), [{**row, "kind": "impression", **each} for each in places])
     return list_id
 
@@ -88,7 +100,7 @@ def log_click(catalog: Catalog, result_list_id: int, displayed_image_id: int, *,
         same = (c.result_list_id == result_list_id) & (c.displayed_image_id == displayed_image_id) & (c.kind == "click")
         if active.scalar(select(c.id).where(same)) is None:
             row = _row(result_list_id, found["user_id"], found["query_image_id"], place, catalog.now())
-            position = found["images"].index(displayed_image_id) + 1
+            position = found["images"].index(displayed_image_id) + int((found["details"] or {}).get(_FIRST, 1))
             row |= {"kind": "click", "displayed_image_id": displayed_image_id, "position": position}
             active.execute(insert(interactions), row)
 

@@ -10,6 +10,7 @@ person. No other function of this package returns them, no export contains them,
     images          the person's pictures: vectors, files and all columns that say anything; an empty row stays, so that
                     what others were shown and clicked keeps its meaning
     judgements      the grades stay, under a name that says nothing
+    settings        the person's keys to a service
     encoders' indexes, their logs and snapshots: the vectors; see below
 
 The vectors leave the index in that transaction too. To take them out of its files as well, a rebuild and a snapshot
@@ -17,6 +18,7 @@ follow: after these, the log is cut and SQLite has overwritten what was deleted.
 that were made before are beyond reach.
 """
 
+import json
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +27,20 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from annlab.durable import DurableIndex, transaction
 from annlab.visual.catalog import Catalog, CatalogError, Image
-from annlab.visual.schema import columns_of, decisions, embedded, images, interactions, judgements, result_lists, users
+from annlab.visual.schema import (
+    columns_of,
+    decisions,
+    embedded,
+    images,
+    interactions,
+    judgements,
+    result_lists,
+    settings,
+    users,
+)
+
+KEY_PREFIX = "key:"
+"""Of settings that are the keys of a service: the hash of the key follows; the value says whose it is."""
 
 _EMPTY: dict[str, Any] = {
     "owner_id": None, "tags": (), "private": True, "deleted": True, "path": None, "size": None, "modified_ns": None,
@@ -129,5 +144,8 @@ def _forget(catalog: Catalog, id: int, connection: Connection) -> list[Image]:
         nobody = f"somebody-{secrets.token_hex(8)}"
         for table in (judgements, decisions):
             connection.execute(update(table).where(table.c.judge == name).values(judge=nobody))
+    keys = connection.execute(select(settings).where(settings.c.name.startswith(KEY_PREFIX))).mappings()
+    lost = [row["name"] for row in keys if json.loads(row["value"]).get("user") == id]
+    connection.execute(delete(settings).where(settings.c.name.in_(lost)))
     connection.execute(delete(users).where(users.c.id == id))
     return own

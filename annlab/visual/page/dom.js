@@ -1,0 +1,39 @@
+// Elements without markup in strings: nothing that somebody typed can become a part of the page.
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element with properties, attributes (aria-..., data-...) and children. */
+export function make(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === undefined || value === null) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key.includes("-") || key === "role" || key === "for") element.setAttribute(key, value);
+    else if (key === "class") element.className = value;
+    else element[key] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const days = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
+
+/** A moment as a day, in this reader's way. */
+export const day = (text) => days.format(new Date(text));
+
+/** How likely, as a share of a hundred. */
+export const percent = (score) => (score === null || score === undefined ? "" : `${Math.round(score * 100)} %`);
+
+export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString()} ${n === 1 ? one : many}`;
+
+/** What an image shows, for whoever cannot see it: its tags are all that is known. */
+export function described(image) {
+  return image.tags.length ? image.tags.join(", ") : `image ${image.id}`;
+}
+
+/** Say something that went wrong, or nothing. */
+export function news(text) {
+  const place = $("news");
+  place.hidden = !text;
+  place.textContent = text ?? "";
+}

@@ -1,0 +1,356 @@
+// The page begins here: it shows what its address says, and changes the address when somebody does something.
+
+import * as api from "./api.js";
+import { $, described, make, news, plural } from "./dom.js";
+import * as grid from "./grid.js";
+import * as judging from "./judging.js";
+import * as lab from "./lab.js";
+import * as part from "./part.js";
+import { asking, hasQuery, parameters, read, write } from "./state.js";
+import * as why from "./why.js";
+
+const PAGE = 48;
+let state = {};
+let session = {};
+let shown = { cursor: null, count: 0, list: null, query: null };
+let running = null; // what is being asked for now
+let lastUpload = null; // the file that was dropped, to add it to the collection
+
+// ---- going somewhere
+
+/** Go to a state: a new entry in the history, unless it only changes the present one. */
+function go(next, { replace = false, answer = null, focus = false } = {}) {
+  history.replaceState({ ...history.state, y: scrollY }, "");
+  const address = write(next);
+  if (replace || address === location.pathname + location.search) history.replaceState(history.state, "", address);
+  else history.pushState({}, "", address);
+  if (!replace) scrollTo(0, 0);
+  return display(next, { answer, focus });
+}
+
+async function display(next, { answer = null, focus = false, y = null } = {}) {
+  state = next;
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  news(null);
+  const judges = state.view === "judge";
+  $("judge").setAttribute("aria-pressed", String(judges));
+  $("engines").setAttribute("aria-pressed", String(state.view === "engines"));
+  for (const id of ["results", "query", "filters", "lab"]) $(id).hidden = judges;
+  $("judging").hidden = !judges;
+  try {
+    if (judges) return await judging.show(state, go);
+    showFilters();
+    lab.show(state, go, session);
+    if (hasQuery(state)) await search(signal, answer);
+    else await begin(signal);
+    if (focus) $(hasQuery(state) ? "query-name" : "results").focus();
+    if (y !== null) scrollTo(0, y);
+  } catch (error) {
+    refused(error);
+  }
+}
+
+function refused(error) {
+  if (error.name === "AbortError") return;
+  if (error.status === 401) return ask();
+  if (error.status === undefined) console.error(error);
+  news(error.message);
+  if ($("grid").children.length === 0) $("count").textContent = "Nothing to show";
+}
+
+// ---- searching
+
+async function search(signal, answer) {
+  const asked = parameters(state);
+  asked.set("k", PAGE);
+  const started = performance.now();
+  const found = answer ?? (await api.search(asked, signal));
+  shown = { cursor: found.cursor, count: found.results.length, list: found.list, query: found.query };
+  showQuery(found);
+  showTiles(found.results);
+  showCount(found, performance.now() - started);
+}
+
+function showTiles(results, add = false) {
+  grid.show(results, { add, href: (item) => write(asking(state, { id: String(item.id) })), chosen, why: explain, like, list: shown.list });
+}
+
+function chosen(item, byKey) {
+  lastUpload = null;
+  go(asking(state, { id: String(item.id) }), { focus: byKey });
+}
+
+function like(item, which) {
+  const other = which === "like" ? "unlike" : "like";
+  const list = [...new Set([...(state[which] ?? []), String(item.id)])].slice(0, 20);
+  go({ ...state, [which]: list, [other]: (state[other] ?? []).filter((id) => id !== String(item.id)) });
+}
+
+function explain(item) {
+  why.show(item, state, { session, chosen, like: hasImage() ? like : null, removed: () => display(state) });
+}
+
+const hasImage = () => state.id !== undefined;
+
+function showCount(found, took) {
+  const more = found.notes.some((note) => note.includes("there may be more")) ? "+" : "";
+  $("count").textContent = found.results.length ? `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}` : "Nothing is similar enough";
+  const inside = found.timings.total ?? Object.values(found.timings).reduce((sum, each) => sum + each, 0);
+  $("times").textContent = `${Math.round(took)} ms, of which the search ${inside.toFixed(1)} ms`;
+  $("times").title = `${Object.entries(found.timings).map(([stage, ms]) => `${stage} ${ms.toFixed(2)} ms`).join(", ")}. ${found.plan}`;
+  $("cutoff").value = Math.round(found.cutoff * 100);
+  $("cut-value").textContent = `${Math.round(found.cutoff * 100)} %`;
+  $("cutoff").setAttribute("aria-valuetext", `${Math.round(found.cutoff * 100)} percent, ${plural(found.total, "result")}`);
+  const notes = found.notes.filter((note) => !note.includes("there may be more"));
+  $("notes").hidden = notes.length === 0;
+  $("notes").textContent = notes.join(" ");
+  $("more").hidden = !found.cursor;
+  $("weaker").hidden = Boolean(found.cursor) || found.cutoff <= 0 || !found.weaker;
+  $("weaker").textContent = found.weaker ? `Show ${plural(found.weaker, "weaker one")}` : "";
+  $("shuffle").hidden = true;
+}
+
+async function nextPage() {
+  if (!shown.cursor || $("more").disabled) return;
+  $("more").disabled = true;
+  try {
+    const asked = parameters(state);
+    asked.set("k", PAGE);
+    asked.set("cursor", shown.cursor);
+    asked.set("first", shown.count + 1);
+    const found = await api.search(asked, running.signal);
+    shown = { ...shown, cursor: found.cursor, count: shown.count + found.results.length, list: found.list };
+    showTiles(found.results, true);
+    $("more").hidden = !found.cursor;
+    $("weaker").hidden = Boolean(found.cursor) || found.cutoff <= 0 || !found.weaker;
+  } catch (error) {
+    refused(error);
+  } finally {
+    $("more").disabled = false;
+  }
+}
+
+async function begin(signal) {
+  const asked = new URLSearchParams({ limit: PAGE, sample: state.seed ?? "1" });
+  for (const tag of state.tag ?? []) asked.append("tag", tag);
+  if (state.owner) asked.set("owner", state.owner);
+  const found = await api.images(asked, signal);
+  shown = { cursor: null, count: found.images.length, list: null, query: null };
+  grid.show(found.images, { href: (item) => write(asking(state, { id: String(item.id) })), chosen, why: explain, like: null });
+  $("query").hidden = true;
+  $("count").textContent = found.images.length ? "Choose a picture to begin with" : "There are no pictures yet";
+  $("times").textContent = "";
+  for (const id of ["notes", "more", "weaker"]) $(id).hidden = true;
+  $("shuffle").hidden = found.images.length === 0;
+  document.title = "annlab: search by picture";
+}
+
+// ---- the query
+
+function showQuery(found) {
+  $("query").hidden = false;
+  const image = found.query;
+  $("subject").hidden = !image;
+  $("mark").hidden = !image;
+  if (image) {
+    const source = api.picture(image.id);
+    if ($("picture").getAttribute("src") !== source) $("picture").src = source;
+    $("picture").alt = image.kind === "query" ? "The picture you search with" : described(image);
+  }
+  part.draw(part.fromText(state.box));
+  part.marking(false);
+  const name = state.text ?? (image.kind === "query" ? "Your picture" : described(image));
+  $("query-name").textContent = state.text ? `“${name}”` : state.box ? `A part of: ${name}` : name;
+  document.title = `${name}: annlab`;
+  $("text").value = state.text ?? "";
+  const chips = [...(state.like ?? []).map((id) => chip(id, "like")), ...(state.unlike ?? []).map((id) => chip(id, "unlike"))];
+  if (state.box) chips.unshift(make("button", { class: "chip", type: "button", onclick: () => go({ ...state, box: undefined, cutoff: undefined }) }, "Whole picture"));
+  $("chips").replaceChildren(...chips);
+  const writer = session.role === "writer" || session.role === "admin";
+  $("keep").hidden = !(image?.kind === "query" && writer);
+}
+
+function chip(id, which) {
+  const words = which === "like" ? "also like" : "not like";
+  return make("button", { class: `chip ${which}`, type: "button", "aria-label": `${words} image ${id}: remove`,
+    onclick: () => go({ ...state, [which]: state[which].filter((each) => each !== id) }) },
+    words, make("img", { src: api.thumbnail(id), alt: "" }), "×");
+}
+
+async function upload(file) {
+  if (!file) return;
+  if (!file.type.startsWith("image/") && file.type) return news(`${file.name || "This"} is no picture.`);
+  running?.abort();
+  running = new AbortController();
+  const next = asking(state, {});
+  const asked = parameters(next);
+  asked.set("k", PAGE);
+  $("count").textContent = "Looking…";
+  try {
+    const answer = await api.upload(file, asked, running.signal);
+    lastUpload = file;
+    await go({ ...next, id: String(answer.query.id) }, { answer });
+  } catch (error) {
+    refused(error);
+  }
+}
+
+// ---- filters
+
+function showFilters() {
+  $("filters").hidden = false;
+  $("cut").hidden = !hasQuery(state);
+  $("order").parentElement.hidden = !hasQuery(state);
+  for (const id of ["after", "before"]) $(id).parentElement.hidden = !hasQuery(state);
+  $("order").value = state.order ?? "relevance";
+  $("tag").value = state.tag?.[0] ?? "";
+  $("owner").value = state.owner ?? "";
+  $("after").value = state.after ?? "";
+  $("before").value = state.before ?? "";
+}
+
+async function suggest() {
+  const found = await api.suggestions();
+  $("tags").replaceChildren(...found.tags.map(([tag, n]) => make("option", { value: tag, label: `${tag} (${n})` })));
+  $("owner-label").hidden = found.owners.length === 0;
+  for (const [owner, n] of found.owners) {
+    const name = owner === session.user ? "mine" : `user ${owner}`;
+    $("owner").append(make("option", { value: String(owner) }, `${name} (${n})`));
+  }
+  $("owner").value = state.owner ?? "";
+}
+
+/** The slider: the count follows the hand; one question at a time, the last position always asked. */
+let sliding = false, wanted = null;
+async function slide() {
+  wanted = ($("cutoff").value / 100).toFixed(2);
+  $("cut-value").textContent = `${$("cutoff").value} %`;
+  if (sliding) return;
+  sliding = true;
+  try {
+    while (wanted !== null) {
+      const asked = parameters({ ...state, cutoff: wanted });
+      wanted = null;
+      asked.set("k", PAGE);
+      asked.set("log", "false");
+      const started = performance.now();
+      const found = await api.search(asked);
+      const value = $("cutoff").value; // the hand is further already
+      shown = { ...shown, cursor: found.cursor, count: found.results.length, list: null };
+      showTiles(found.results);
+      showCount(found, performance.now() - started);
+      $("cutoff").value = value;
+      $("cut-value").textContent = `${value} %`;
+    }
+  } catch (error) {
+    refused(error);
+  } finally {
+    sliding = false;
+  }
+}
+
+// ---- who is there
+
+async function ask() {
+  const field = make("input", { id: "key", type: "password", required: true, autocomplete: "current-password" });
+  const wrong = make("p", { role: "alert", class: "notes" });
+  const form = make("form", { class: "stack", onsubmit: async (event) => {
+    event.preventDefault();
+    try {
+      await api.enter(field.value);
+      location.reload();
+    } catch (error) {
+      wrong.textContent = error.message;
+      field.select();
+    }
+  } }, make("h2", { id: "dialog-name" }, "A key, please"), make("label", { for: "key" }, "Whoever runs this service gave you one."), field, wrong, make("button", { class: "main" }, "Enter"));
+  const dialog = $("dialog");
+  dialog.replaceChildren(form);
+  if (!dialog.open) dialog.showModal();
+}
+
+function theme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
+  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+}
+
+// ---- what somebody does
+
+function listen() {
+  $("box").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = $("text").value.trim();
+    if (text) go(asking(state, { text }));
+  });
+  $("pick").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    upload($("file").files[0]);
+    $("file").value = "";
+  });
+  addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+    if (file) {
+      event.preventDefault();
+      upload(file);
+    }
+  });
+  const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  addEventListener("dragenter", (event) => { if (carries(event)) $("drop").hidden = false; });
+  addEventListener("dragover", (event) => { if (carries(event)) event.preventDefault(); });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").hidden = true; });
+  addEventListener("drop", (event) => {
+    $("drop").hidden = true;
+    if (!carries(event)) return;
+    event.preventDefault();
+    upload(event.dataTransfer.files[0]);
+  });
+  $("mark").addEventListener("click", (event) => part.marking($("mark").getAttribute("aria-pressed") !== "true", event.detail === 0));
+  part.listen((box) => go({ ...state, box: box ? part.toText(box) : undefined, cutoff: undefined }));
+  $("keep").addEventListener("click", () => why.keep(shown.query, lastUpload, (id) => go(asking(state, { id: String(id) }))));
+  $("cutoff").addEventListener("input", slide);
+  $("cutoff").addEventListener("change", () => go({ ...state, cutoff: ($("cutoff").value / 100).toFixed(2) }, { replace: true }));
+  $("filters").addEventListener("submit", (event) => event.preventDefault());
+  for (const id of ["order", "owner", "after", "before"]) $(id).addEventListener("change", () => go({ ...state, [id]: $(id).value || undefined }));
+  $("tag").addEventListener("change", () => go({ ...state, tag: $("tag").value.trim() ? [$("tag").value.trim()] : undefined }));
+  $("weaker").addEventListener("click", () => go({ ...state, cutoff: "0" }));
+  $("more").addEventListener("click", nextPage);
+  new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting) && !$("more").hidden) nextPage(); }, { rootMargin: "600px" }).observe($("more"));
+  $("shuffle").addEventListener("click", () => go({ ...state, seed: String(1 + Math.floor(Math.random() * 1e6)) }));
+  for (const link of [$("fresh"), document.querySelector(".brand")]) {
+    link.addEventListener("click", (event) => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+      event.preventDefault();
+      $("text").value = "";
+      go({});
+    });
+  }
+  $("judge").addEventListener("click", () => go(state.view === "judge" ? { ...state, view: undefined } : { ...state, view: "judge" }));
+  $("engines").addEventListener("click", () => go({ ...state, view: state.view === "engines" ? undefined : "engines" }));
+  $("theme").addEventListener("click", theme);
+  addEventListener("popstate", (event) => display(read(location.search), { y: event.state?.y ?? 0 }));
+  addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, select, textarea, dialog");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      $("text").focus();
+    }
+  });
+}
+
+async function start() {
+  history.scrollRestoration = "manual";
+  listen();
+  session = await api.session();
+  if (session.name === null) return ask();
+  $("text").placeholder = session.text ? "Describe it, or drop, paste or pick a picture" : "Search tags, or drop, paste or pick a picture";
+  $("judge").hidden = session.role === "reader";
+  await Promise.all([suggest().catch(refused), display(read(location.search))]);
+}
+
+const kept = localStorage.getItem("theme");
+if (kept) document.documentElement.dataset.theme = kept;
+start().catch(refused);

@@ -1,0 +1,185 @@
+"""What the routes share: the search, who may see what, adding and deleting, and what is to be tidied up.
+
+Nothing here knows of HTTP. Methods are called from many threads; writes go through one lock, since an index has one
+writer.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+
+from annlab.visual import schema
+from annlab.visual.catalog import Image
+from annlab.visual.indexing import Indexer
+from annlab.visual.paths import from_text, to_text
+from annlab.visual.search import ById, ByUpload, Crop, NotFound, QueryError, Viewer, VisualSearch
+from annlab.visual.service import picturing
+from annlab.visual.service.impressions import Impressions
+from annlab.visual.service.keys import Keys, Person
+from annlab.visual.service.limits import RateLimit
+from annlab.visual.service.metrics import Metrics, resident_bytes
+from annlab.visual.service.settings import Settings
+
+_TIDY_SECONDS, _OLD_SECONDS = 300.0, 3600.0
+_log = logging.getLogger(__name__)
+
+Box = tuple[float, float, float, float]
+
+
+class Service:
+    """One catalog, its index and encoder, and what it takes to serve them. Close it in the end."""
+
+    def __init__(self, search: VisualSearch, settings: Settings) -> None:
+        self.search, self.settings = search, settings
+        self.catalog = search.catalog
+        self.keys, self.metrics = Keys(self.catalog), Metrics()
+        self.limit = RateLimit(settings.per_second, settings.burst)
+        self.decoder = picturing.Decoder()
+        self.thumbnails = picturing.Thumbnails(self.decoder)
+        self.impressions = Impressions(self.catalog, settings.keep_queries,
+                                       lambda outcome: self.metrics.impressions.labels(outcome).inc())  # fmt: skip
+        self.ranker = "search"
+        """What result lists say made them; an experiment names its arms."""
+        self.started = time.time()
+        self.changes = 0
+        """How often images were added or deleted, for what is remembered until then."""
+        self._writing = threading.Lock()
+        self._indexer: Indexer | None = None
+        self._ends = threading.Event()
+        self.metrics.gauge("annlab_images", "Vectors in the index", lambda: len(search.index))
+        self.metrics.gauge("annlab_resident_bytes", "Memory of the process", resident_bytes)
+        self._tidier = threading.Thread(target=self._tidy_often, name="tidier", daemon=True)
+        self._tidier.start()
+
+    def close(self) -> None:
+        """Write what is in the queue of impressions, and end all threads."""
+        self._ends.set()
+        self._tidier.join()
+        self.impressions.close()
+
+    def warm_up(self) -> None:
+        """Search once, so that nobody waits for kernels to be compiled."""
+        if len(self.search.index):
+            with contextlib.suppress(NotFound, QueryError):
+                self.search.search(ById(int(self.search.index.ids[0])), k=10, viewer=Viewer(None, "admin"))
+
+    # ---- who may see what
+
+    def viewer(self, person: Person) -> Viewer:
+        """Somebody as the search knows people."""
+        return Viewer(person.user_id, person.role)
+
+    def image(self, id: int, person: Person) -> Image:
+        """An image that somebody may see; NotFound for any other, whether it is there or not."""
+        found = self.catalog.find(ids=[id])
+        if not found or not may_see(found[0], person):
+            raise NotFound(f"there is no image {id}")
+        return found[0]
+
+    def form(self, id: int, person: Person, box: Box | None = None) -> ById | ByUpload | Crop:
+        """The query that an id means: an image, or the upload that was kept under it; or a part of either."""
+        image = self.image(id, person)
+        whole: ById | ByUpload = ById(id)
+        if image.kind == "query":
+            try:  # a query in words has no file
+                whole = ByUpload(Path(from_text(image.path or "")).read_bytes())
+            except OSError:
+                raise NotFound(f"there is no image {id}") from None
+        return whole if box is None else Crop(whole, box)
+
+    # ---- adding and deleting
+
+    def keep_query(self, data: bytes, person: Person) -> tuple[int, ByUpload]:
+        """Keep an upload to search with; its id and the query that it is."""
+        encoded = self.decoder.upload(data, picturing.QUERY)
+        path = picturing.keep(encoded, self.settings.uploads)
+        id = self.catalog.add_query(keep=self.settings.keep_queries, owner_id=person.user_id, private=True,
+                                    path=to_text(path), width=encoded.width, height=encoded.height)  # fmt: skip
+        return id, ByUpload(encoded.data)
+
+    def add(self, data: bytes, person: Person, tags: Sequence[str], private: bool) -> Image:
+        """Add an image and index it; the row says what became of it.
+
+        Raises
+        ------
+        ValueError
+            It is no image, or the encoder does not take it; nothing of it stays.
+        """
+        encoded = self.decoder.upload(data)
+        path = picturing.keep(encoded, self.settings.uploads)
+        with self._writing:
+            row = {"path": to_text(path), "owner_id": person.user_id, "tags": tuple(tags), "private": private}
+            id = self.catalog.add_images([row])[0]
+            if self._indexer is None:
+                self._indexer = Indexer(self.catalog, self.search.index, self.search.encoder)
+            self._indexer.run()
+            image = self.catalog.image(id)
+            if image.status == schema.FAILED:
+                self._remove(image)
+                raise ValueError(f"the image cannot be searched: {image.reason}")
+        self.changes += 1
+        return image
+
+    def delete(self, id: int, person: Person) -> None:
+        """Delete an image that came by upload: one's own, or as an admin anybody's.
+
+        Raises
+        ------
+        NotFound
+            There is none that this person may see.
+        PermissionError
+            It is somebody else's, or its file belongs to a folder that is looked after elsewhere.
+        """
+        image = self.image(id, person)
+        if not person.may("admin") and (image.owner_id is None or image.owner_id != person.user_id):
+            raise PermissionError("only its owner may delete this image")
+        if not picturing.is_kept(image, self.settings.uploads):
+            raise PermissionError("this image is a file of a folder: delete the file, and run `annlab index` again")
+        with self._writing:
+            self._remove(image)
+        self.changes += 1
+
+    def _remove(self, image: Image) -> None:
+        with self.search.index.transaction() as writes:
+            self.catalog.mark_deleted([image.id], connection=writes.connection)
+            writes.remove([image.id], missing="ignore")
+        self.thumbnails.forget(image.id)
+        picturing.drop(image, self.settings.uploads)
+        self._indexer = None  # it remembers pictures that images may be duplicates of
+
+    # ---- tidying up
+
+    def _tidy_often(self) -> None:
+        while True:
+            try:
+                self.tidy()
+            except Exception as error:  # the next time may go better
+                _log.warning("could not tidy up: %s", error)
+            if self._ends.wait(_TIDY_SECONDS):
+                return
+
+    def tidy(self) -> None:
+        """Forget queries whose time is over, and files that no row names: a process was killed before it wrote one."""
+        for image in self.catalog.expire_queries():
+            picturing.drop(image, self.settings.uploads)
+        if not self.settings.uploads.is_dir():
+            return
+        with self.catalog.database.reading() as connection:
+            query = select(schema.images.c.path).where(~schema.images.c.deleted, schema.images.c.path.is_not(None))
+            known = set(connection.scalars(query))
+        for path in self.settings.uploads.resolve().iterdir():
+            with contextlib.suppress(OSError):
+                if to_text(path) not in known and time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                    path.unlink()
+
+
+def may_see(image: Image, person: Person) -> bool:
+    """Whether an image is public, this person's own, or the person an admin."""
+    if not image.private or person.may("admin"):
+        return True
+    return image.owner_id is not None and image.owner_id == person.user_id

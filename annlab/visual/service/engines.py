@@ -1,0 +1,208 @@
+"""Other kinds of index over the same vectors, to turn their knobs and watch recall and time move.
+
+What is compared is single searches of some images drawn once, against exact search: recall is the share of the k
+nearest that an index finds, time the median of the sample. All of it is over the vectors that everybody may see, so no
+number and no result tells of anybody's private images. An index is built when somebody asks for it, by one thread at a
+time, and forgotten once images were added or deleted.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from annlab.common.statistics import SearchStats
+from annlab.exact import ExactIndex
+from annlab.index import Index
+from annlab.kinds import INDEX_CLASSES
+from annlab.visual.search import QueryError
+from annlab.visual.service.core import Service
+
+_SAMPLE = 48
+_log = logging.getLogger(__name__)
+
+_NO_SLIDER = {("KDTreeIndex", "epsilon"), ("BallTreeIndex", "epsilon"), ("IVFIndex", "rerank")}
+"""Search parameters that are no counts."""
+
+
+@dataclass
+class Bench:
+    """What measurements share: the vectors that everybody may see, some queries, and the truth."""
+
+    ids: np.ndarray
+    vectors: np.ndarray
+    sample: np.ndarray
+    """Places of the queries among `ids`."""
+    exact: Index
+    allowed: Any
+    """The filter of the served index that lets through what is here."""
+    changes: int
+    built: dict[str, Index] = field(default_factory=dict)
+    truth: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
+    """By k: ids (queries, k + 1), and the median time of an exact search in milliseconds."""
+
+
+class Engines:
+    """All kinds of index over one service's vectors; safe from any number of threads."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._bench: Bench | None = None
+        self._states: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
+        self._lock, self._building = threading.Lock(), threading.Lock()
+
+    def overview(self) -> dict[str, Any]:
+        """All kinds, what state each is in, and its knobs."""
+        n = len(self._service.search.index)
+        return {"vectors": n if self._bench is None else len(self._bench.ids),
+                "engines": [self._about(cls.__name__) for cls in INDEX_CLASSES]}  # fmt: skip
+
+    def build(self, kind: str) -> dict[str, Any]:
+        """Begin to build a kind of index, unless it is there; what state it is in."""
+        self._require(kind)
+        if kind != self._service.search.index.kind and self._states.get(kind) != "building":
+            bench = self._current()
+            if kind not in bench.built:
+                with self._lock:
+                    self._states[kind] = "building"
+                threading.Thread(target=self._build, args=(kind, bench), name=f"build {kind}", daemon=True).start()
+        return self._about(kind)
+
+    def measure(self, kind: str, k: int, knobs: dict[str, Any], query: np.ndarray | None) -> dict[str, Any]:
+        """Recall and time of a kind with some knobs, and what it finds and misses for one query vector.
+
+        Raises
+        ------
+        QueryError
+            It is not built yet, there are too few images, or a knob is none of its own.
+        """
+        self._require(kind)
+        bench = self._current()
+        own = kind == self._service.search.index.kind
+        index: Any = self._service.search.index if own else bench.built.get(kind)
+        if index is None:
+            raise QueryError(f"{kind} is not built yet")
+        options: dict[str, Any] = {"allowed": bench.allowed} if own else {}
+        options |= knobs
+        if len(bench.ids) <= k:
+            raise QueryError(f"there are only {len(bench.ids)} images: too few to compare {k} nearest")
+        truth, exact_ms = self._truth(bench, k)
+        queries = bench.vectors[bench.sample]
+        stats = SearchStats()
+        shares, times, looked = [], [], []
+        try:
+            for row, vector in enumerate(queries):
+                started = time.perf_counter()
+                ids = index.search(vector, k=k + 1, threads=1, stats=stats, **options).ids
+                times.append(time.perf_counter() - started)
+                looked.append(int(stats.distances.sum()))
+                shares.append(len(np.intersect1d(ids, truth[row])) / (k + 1))
+            found, missed = self._for_query(bench, index, k, options, query)
+        except (ValueError, TypeError) as error:
+            raise QueryError(str(error)) from None
+        mean = float(np.mean(shares))
+        half = 1.96 * float(np.std(shares)) / np.sqrt(len(shares))
+        return {"kind": kind, "k": k, "queries": len(queries), "recall": round(mean, 4),
+                "low": round(max(0.0, mean - half), 4), "high": round(min(1.0, mean + half), 4),
+                "milliseconds": round(1000 * float(np.median(times)), 4), "exact_milliseconds": round(exact_ms, 4),
+                "looked_at": round(float(np.mean(looked)) / len(bench.ids), 5),
+                "found": found, "missed": missed}  # fmt: skip
+
+    def _for_query(self, bench: Bench, index: Any, k: int, options: dict[str, Any],
+                   query: np.ndarray | None) -> tuple[list[int], list[int]]:  # fmt: skip
+        if query is None:
+            return [], []
+        right = bench.exact.search(query, k=k, threads=1).ids.tolist()
+        found = index.search(query, k=k, threads=1, **options).ids.tolist()
+        return [id for id in found if id >= 0], [id for id in right if id not in found]
+
+    def _truth(self, bench: Bench, k: int) -> tuple[np.ndarray, float]:
+        known = bench.truth.get(k)
+        if known is None:
+            rows, times = [], []
+            for vector in bench.vectors[bench.sample]:
+                started = time.perf_counter()
+                rows.append(bench.exact.search(vector, k=k + 1, threads=1).ids)
+                times.append(time.perf_counter() - started)
+            known = bench.truth[k] = np.stack(rows), 1000 * float(np.median(times))
+        return known
+
+    def _current(self) -> Bench:
+        """The vectors as they are now."""
+        with self._building:
+            bench = self._bench
+            if bench is not None and bench.changes == self._service.changes:
+                return bench
+            index = self._service.search.index
+            if not 1 < len(index) <= self._service.settings.most_images:
+                raise QueryError(f"there are {len(index)} vectors; kinds of index are compared from 2 up to "
+                                 f"{self._service.settings.most_images}")  # fmt: skip
+            changes = self._service.changes
+            ids = self._public_ids(index)
+            if len(ids) < 2:
+                raise QueryError("there are no images that everybody may see")
+            vectors = index.vectors(ids)
+            sample = np.random.default_rng(0).choice(len(ids), min(_SAMPLE, len(ids)), replace=False)
+            exact = ExactIndex(metric=index.metric).fit(vectors, ids)
+            with self._lock:
+                self._states, self._notes = {}, {}
+                self._bench = Bench(ids, vectors, sample, exact, index.filter(allowed=ids), changes)
+                return self._bench
+
+    def _public_ids(self, index: Any) -> np.ndarray:
+        """The ids of the vectors of images that everybody may see."""
+        catalog, ids = self._service.catalog, np.asarray(index.ids)
+        private = {image.id for image in catalog.find(private=True, kind="image")}
+        return ids[~np.isin(ids, np.fromiter(private, np.int64, len(private)))]
+
+    def _build(self, kind: str, bench: Bench) -> None:
+        cls = next(cls for cls in INDEX_CLASSES if cls.__name__ == kind)
+        try:
+            with self._building:
+                index = cls(metric=self._service.search.index.metric).fit(bench.vectors, bench.ids)
+                index.search(bench.vectors[0], k=10, threads=1)
+            bench.built[kind] = index
+            state = "ready"
+        except Exception as error:  # told to whoever asks for it
+            _log.warning("%s could not be built: %s", kind, error)
+            state, self._notes[kind] = "failed", str(error)
+        with self._lock:
+            self._states[kind] = state
+
+    def _about(self, kind: str) -> dict[str, Any]:
+        bench, own = self._bench, kind == self._service.search.index.kind
+        index: Any = self._service.search.index if own else (bench.built.get(kind) if bench is not None else None)
+        state = "current" if own else self._states.get(kind, "absent")
+        n = len(self._service.search.index)
+        return {"kind": kind, "state": state, "note": self._notes.get(kind),
+                "knobs": [] if index is None else _knobs(kind, index, n),
+                "bytes": int(index.memory()["total"]) if index is not None else None}  # fmt: skip
+
+    @staticmethod
+    def _require(kind: str) -> None:
+        kinds = [cls.__name__ for cls in INDEX_CLASSES]
+        if kind not in kinds:
+            raise QueryError(f"there is no index {kind}: choose {', '.join(kinds)}")
+
+
+def _knobs(kind: str, index: Any, n: int) -> list[dict[str, Any]]:
+    """The sliders of an index: its search parameters that are counts, from 1 to where more changes nothing."""
+    ends = {"n_probes": 4096 if kind == "LSHIndex" else _lists(index, n), "rerank": min(n, 10_000),
+            "max_leaves": n // 16}  # fmt: skip
+    found = []
+    for name in next(cls for cls in INDEX_CLASSES if cls.__name__ == kind).search_parameters:
+        if (kind, name) not in _NO_SLIDER:
+            high = max(2, ends.get(name, min(n, 500)))
+            value = index.parameters.get(name)
+            value = value if isinstance(value, int) else max(1, high // 16)
+            found.append({"name": name, "low": 1, "high": high, "value": min(value, high)})
+    return found
+
+
+def _lists(index: Any, n: int) -> int:
+    given = index.parameters.get("n_lists")
+    return given if isinstance(given, int) else max(1, int(3 * n**0.5))

@@ -1,0 +1,166 @@
+"""Routes: searching, and what one can filter by."""
+
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, HTTPException, Query, UploadFile
+from pydantic import BaseModel, Field, field_validator
+from starlette.responses import JSONResponse
+
+from annlab.visual.catalog import Image
+from annlab.visual.search import Answer, ByText, Filters, QueryError, Several
+from annlab.visual.service import answers
+from annlab.visual.service.core import Box, Service
+from annlab.visual.service.door import Door
+from annlab.visual.service.impressions import Shown
+from annlab.visual.service.keys import Person
+from annlab.visual.service.showing import REFUSALS, as_json, clean
+
+ImageId = Annotated[int, Field(ge=1, le=2**53)]
+_KNOB = re.compile(r"([a-z][a-z_]{0,30}):(-?[0-9]{1,12}(?:\.[0-9]{1,6})?)")
+
+
+class SearchParameters(BaseModel, extra="forbid"):
+    """What to search for, among what, and how."""
+
+    id: ImageId | None = Field(None, description="An image of the catalog, or an upload that was searched with.")
+    box: str | None = Field(None, max_length=100, description="A part of it: left,top,right,bottom from 0 to 1.")
+    text: str | None = Field(None, min_length=1, max_length=300)
+    like: list[ImageId] = Field([], max_length=20, description="More images that results shall be like.")
+    unlike: list[ImageId] = Field([], max_length=20, description="Images that results shall not be like.")
+    k: int = Field(20, ge=1, le=1000)
+    tag: list[str] = Field([], max_length=20)
+    owner: ImageId | None = None
+    after: datetime.datetime | None = None
+    before: datetime.datetime | None = None
+    order: Literal["relevance", "time"] = "relevance"
+    cutoff: float | None = Field(None, ge=0, le=1, description="The least score; none: that of the encoder.")
+    cursor: str | None = Field(None, max_length=2000)
+    knob: list[str] = Field([], max_length=5, description="Parameters of the index, as n_probes:8.")
+    exact: bool = Field(False, description="Search all vectors, to compare.")
+    explain: bool = False
+    log: bool = Field(True, description="Whether this is shown to somebody, as an impression.")
+    first: int = Field(1, ge=1, le=10**6, description="The position of the first result: on later pages more than 1.")
+
+    @field_validator("text")
+    @classmethod
+    def _text(cls, value: str | None) -> str | None:
+        return None if value is None else clean(value)
+
+    @field_validator("tag")
+    @classmethod
+    def _tags(cls, value: list[str]) -> list[str]:
+        return [clean(tag) for tag in value]
+
+    @field_validator("after", "before")
+    @classmethod
+    def _moments(cls, value: datetime.datetime | None) -> datetime.datetime | None:
+        return value.replace(tzinfo=datetime.UTC) if value is not None and value.tzinfo is None else value
+
+    def part(self) -> Box | None:
+        """The box as four numbers."""
+        if self.box is None:
+            return None
+        try:
+            left, top, right, bottom = (float(edge) for edge in self.box.split(","))
+        except ValueError:
+            raise QueryError(f"box must be left,top,right,bottom from 0 to 1, not {self.box!r}") from None
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise QueryError(f"box {self.box!r} is no part of an image: 0 <= left < right <= 1, and so top, bottom")
+        return left, top, right, bottom
+
+
+def knobs_of(given: Sequence[str]) -> dict[str, Any]:
+    """Parameters of an index from words such as n_probes:8."""
+    found: dict[str, Any] = {}
+    for each in given:
+        match = _KNOB.fullmatch(each)
+        if match is None:
+            raise QueryError(f"a knob is a name and a number, as n_probes:8, not {each!r}")
+        found[match[1]] = float(match[2]) if "." in match[2] else int(match[2])
+    return found
+
+
+def search_routes(service: Service, door: Door) -> APIRouter:
+    """The routes of searching."""
+    routes = APIRouter(tags=["search"], responses=REFUSALS)
+    Reader = Annotated[Person, Depends(door.needs("reader"))]
+    Parameters = Annotated[SearchParameters, Query()]
+
+    @routes.get("/api/search", response_model=answers.SearchAnswer)
+    def search(asked: Parameters, person: Reader) -> JSONResponse:
+        """Search by an image of the catalog, a part of it, several, or words."""
+        if asked.text is not None and (asked.id is not None or asked.like or asked.unlike or asked.box):
+            raise QueryError("search by text or by images, not by both at once")
+        if asked.text is not None:
+            return _answer(service, ByText(asked.text), asked, person, None)
+        if asked.id is None:
+            raise QueryError("say what to search for: id, text, or an upload")
+        return _answer(service, _several(service, service.form(asked.id, person, asked.part()), asked, person),
+                       asked, person, service.image(asked.id, person))  # fmt: skip
+
+    @routes.post("/api/search", response_model=answers.SearchAnswer)
+    def search_by_upload(asked: Parameters, person: Reader, image: Annotated[UploadFile, File()]) -> JSONResponse:
+        """Search by an upload. It is kept for a while, for its owner alone, under the id in `query`."""
+        if asked.text is not None or asked.id is not None:
+            raise QueryError("search by an upload, by id or by text, not by two of them")
+        asked.part()
+        id, _ = service.keep_query(image.file.read(), person)
+        form = _several(service, service.form(id, person, asked.part()), asked, person)
+        return _answer(service, form, asked, person, service.image(id, person))
+
+    return routes
+
+
+def _several(service: Service, form: Any, asked: SearchParameters, person: Person) -> Any:
+    if not asked.like and not asked.unlike:
+        return form
+    like = [service.form(id, person) for id in dict.fromkeys(asked.like)]
+    unlike = [service.form(id, person) for id in dict.fromkeys(asked.unlike)]
+    return Several((form, *like), tuple(unlike))
+
+
+def _answer(service: Service, form: Any, asked: SearchParameters, person: Person,
+            image: Image | None) -> JSONResponse:  # fmt: skip
+    """Search, remember what is shown, and say it as JSON."""
+    if asked.k > service.settings.most_results:
+        raise HTTPException(422, f"k is {asked.k}, but a page has at most {service.settings.most_results} results")
+    filters = Filters(owner=asked.owner, tags=tuple(asked.tag), after=asked.after, before=asked.before)
+    answer = service.search.search(
+        form, k=asked.k, viewer=service.viewer(person), filters=filters, order=asked.order, cutoff=asked.cutoff,
+        cursor=asked.cursor, search=knobs_of(asked.knob), exact=asked.exact, explain=asked.explain,
+    )  # fmt: skip
+    service.metrics.stages(answer.timings)
+    number = None
+    if asked.log and answer.results:
+        details = {"form": type(form).__name__, "order": asked.order, "exact": asked.exact}
+        number = service.impressions.remember(Shown(
+            person.user_id, image.id if image is not None else None, tuple(result.id for result in answer.results),
+            service.ranker, service.search.encoder.fingerprint, asked.first, details,
+        ))  # fmt: skip
+    return JSONResponse(_as_json(answer, person, image, number))
+
+
+def _as_json(answer: Answer, person: Person, image: Image | None, number: int | None) -> Mapping[str, Any]:
+    return {
+        "results": [
+            as_json(result.image, person) | {
+                "distance": _number(result.distance), "score": _number(result.score),
+                "folded": [int(id) for id in result.folded],
+                "way": list(result.way) if result.way is not None else None,
+            } for result in answer.results
+        ],
+        "cursor": answer.cursor, "total": int(answer.total), "weaker": int(answer.weaker),
+        "cutoff": float(answer.cutoff),
+        "timings": {stage: round(float(ms), 3) for stage, ms in answer.timings.items()},
+        "plan": answer.plan, "notes": list(answer.notes), "list": number,
+        "query": as_json(image, person) if image is not None else None,
+    }  # fmt: skip
+
+
+def _number(value: float | None) -> float | None:
+    """A number that JSON can hold."""
+    return None if value is None or not math.isfinite(value) else round(float(value), 6)

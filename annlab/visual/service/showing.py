@@ -1,0 +1,42 @@
+"""Small things that routes share: an image as JSON, words from outside, and the refusals that the document lists."""
+
+from typing import Any
+
+from annlab.visual.catalog import Image
+from annlab.visual.service import answers
+from annlab.visual.service.keys import Person
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": answers.Problem, "description": "The parts of the request do not go together."},
+    401: {"model": answers.Problem, "description": "A key is needed, or this one is not known."},
+    403: {"model": answers.Problem, "description": "The role does not suffice, or another site's page asked."},
+    404: {"model": answers.Problem, "description": "There is no such thing, or none that you may see."},
+    408: {"model": answers.Problem, "description": "The request did not come in time."},
+    409: {"model": answers.Problem, "description": "It cannot be done to this one."},
+    413: {"model": answers.Problem, "description": "The body or the picture is too large."},
+    415: {"model": answers.Problem, "description": "It is no picture of a format that is read here."},
+    421: {"model": answers.Problem, "description": "The service is not called by that name."},
+    422: {"model": answers.Problem, "description": "A value is out of its range, or a picture damaged."},
+    429: {"model": answers.Problem, "description": "Too many requests from you."},
+    503: {"model": answers.Problem, "description": "Too many requests at once, or the database does not answer."},
+}
+
+
+def as_json(image: Image, person: Person) -> dict[str, Any]:
+    """What is told of an image: neither where its file lies nor anything personal."""
+    return {
+        "id": image.id, "date": image.uploaded_at.isoformat(), "tags": list(image.tags), "owner": image.owner_id,
+        "private": image.private, "width": image.width, "height": image.height, "kind": image.kind,
+        "status": image.status, "own": person.may("admin") or (
+            image.owner_id is not None and image.owner_id == person.user_id),
+    }  # fmt: skip
+
+
+def clean(words: str) -> str:
+    """Words from outside, without blanks at the ends; ValueError for what no database and no screen should hold."""
+    if any(not sign.isprintable() for sign in words):
+        raise ValueError("control characters are no part of words")
+    words = words.strip()
+    if not words:
+        raise ValueError("there is no word in it")
+    return words

@@ -1,0 +1,124 @@
+"""A private image is to everybody else as if it were not there; what others send changes nothing by stealth."""
+
+import json
+
+import pytest
+
+from tests.visual.service.served import new_drawing, png, upload
+
+
+def test_a_private_image_is_nowhere_for_anyone_else(served):
+    secret = served.private_of("ben")
+    assert secret
+    for id in secret:
+        for path in (f"/api/images/{id}", f"/api/images/{id}/thumbnail", f"/api/images/{id}/picture",
+                     f"/api/search?id={id}", f"/api/search?id=2&like={id}", f"/api/judging?query={id}",
+                     f"/api/engines/ExactIndex?id={id}"):  # fmt: skip
+            mine, theirs, missing = (client.get(path.replace(str(id), str(number))) for client, number in
+                                     ((served.ben, id), (served.anna, id), (served.anna, 987654)))  # fmt: skip
+            assert mine.status_code == 200, (path, mine.text)
+            assert theirs.status_code == missing.status_code == 404, path
+            assert theirs.json()["detail"].replace(str(id), "987654") == missing.json()["detail"]
+        assert served.anna.delete(f"/api/images/{id}").status_code == 404
+        judged = served.anna.post("/api/judgements", json={"query": id, "candidate": 2, "grade": 1})
+        assert judged.status_code == 404
+
+
+def test_a_private_image_is_in_no_list_count_or_suggestion_of_anyone_else(served):
+    secret, own = set(served.private_of("ben")), set(served.private_of("anna"))
+    ids = lambda answer, key: {each["id"] for each in answer.json()[key]}  # noqa: E731
+    for path, key in (("/api/search?id=2&k=100&cutoff=0", "results"), ("/api/search?text=secret&k=100", "results"),
+                      ("/api/images?limit=200", "images"), ("/api/images?limit=200&sample=3", "images"),
+                      ("/api/images?tag=secret", "images")):  # fmt: skip
+        assert not ids(served.anna.get(path), key) & secret, path
+        assert not ids(served.cleo.get(path), key) & (secret | own), path
+    assert not ids(served.anna.get("/api/judging?query=2&depth=30"), "candidates") & secret
+    total = served.anna.get("/api/search?id=2&k=100&cutoff=0").json()
+    assert total["total"] == len(served.index) - 1 - len(secret)
+    assert served.cleo.get("/api/status").json()["images"]["indexed"] == len(served.index) - len(secret | own)
+    assert dict(served.anna.get("/api/suggestions").json()["tags"])["secret"] == len(own)
+    assert "secret" not in dict(served.cleo.get("/api/suggestions").json()["tags"])
+    assert served.root.get("/api/search?id=2&k=100&cutoff=0").json()["total"] == len(served.index) - 1
+
+
+def test_a_copy_of_a_private_image_does_not_tell_of_it(fresh):
+    served = fresh()
+    picture = new_drawing(500)
+    hidden = served.ben.post("/api/images", **upload(png(picture), private="true")).json()
+    assert hidden["status"] == "indexed"
+    copy = served.anna.post("/api/images", **upload(png(picture), tags="mine")).json()
+    other = served.anna.post("/api/images", **upload(png(new_drawing(501)), tags="mine")).json()
+    assert copy["status"] == other["status"] == "indexed" and copy.get("duplicate_of") is None
+    for client in (served.anna, served.cleo):
+        found = client.post("/api/search?cutoff=0&k=3", **upload(png(picture))).json()["results"]
+        assert found[0]["id"] == copy["id"] and str(hidden["id"]) not in [
+            str(id) for each in found for id in (each["id"], *each["folded"])
+        ]
+        shown = client.get(f"/api/images/{copy['id']}")
+        assert shown.status_code == 200 and str(hidden["id"]) not in json.dumps(
+            {k: v for k, v in shown.json().items() if k != "date"})  # fmt: skip
+
+
+def test_nothing_without_a_key_and_no_more_than_the_role(served):
+    for path in ("/api/search?id=2", "/api/images", "/api/images/2", "/api/images/2/thumbnail", "/api/status",
+                 "/api/suggestions", "/api/engines", "/api/judging", "/metrics"):  # fmt: skip
+        answer = served.nobody.get(path)
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer", path
+        wrong = served.nobody.get(path, headers={"Authorization": "Bearer " + "x" * 43})
+        assert wrong.status_code == 401
+    assert served.cleo.post("/api/images", **upload(png(new_drawing(1)))).status_code == 403
+    basic = served.nobody.get("/api/images", headers={"Authorization": "Basic YTpi"})
+    assert basic.status_code == 401
+
+
+def test_the_page_keeps_its_key_where_no_script_reads_it(served):
+    refused = served.nobody.post("/api/session", json={"key": "no such key at all, surely not"})
+    assert refused.status_code == 401 and "set-cookie" not in refused.headers
+    answer = served.nobody.post("/api/session", json={"key": served.keys["cleo"]})
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie and answer.json()["name"] == "cleo"
+    assert served.nobody.get("/api/images/2/thumbnail").status_code == 200
+    assert served.nobody.delete("/api/session").status_code == 204
+    served.nobody.cookies.clear()
+    assert served.nobody.get("/api/images/2/thumbnail").status_code == 401
+
+
+@pytest.mark.parametrize("headers, status", [
+    ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403), ({"Origin": "http://localhost"}, 204), ({}, 204),
+    ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, 204), ({"Host": "evil.example"}, 421),
+    ({"Host": "localhost.evil.example"}, 421), ({"Host": "localhost:8000"}, 204), ({"Host": ""}, 421),
+])  # fmt: skip
+def test_another_sites_page_changes_nothing(headers, status, served):
+    grade = {"query": served.ids[1], "candidate": served.ids[3], "grade": 1}
+    assert served.anna.post("/api/judgements", json=grade, headers=headers).status_code == status
+
+
+def test_browsers_are_told_what_they_may_do(served):
+    for path in ("/", "/page/main.js", "/api/images", "/health", "/nowhere"):
+        headers = served.anna.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "access-control-allow-origin" not in headers
+    assert served.anna.get("/page/main.js").headers["content-type"].startswith("text/javascript")
+    assert served.anna.get("/api/images").headers["cache-control"] == "no-store"
+    for path in ("/page/../service/app.py", "/page/%2e%2e%2fapp.py", "/page/..%5capp.py", "/page//etc/passwd"):
+        assert served.anna.get(path).status_code == 404
+
+
+def test_a_key_that_is_taken_back_or_whose_owner_is_forgotten_opens_nothing(fresh):
+    from annlab.visual.people import forget
+    from annlab.visual.service.keys import list_keys, revoke_key
+
+    served = fresh()
+    assert served.cleo.get("/api/images").status_code == 200
+    assert len(list_keys(served.catalog)) == 4
+    assert not any(served.keys[name] in json.dumps(list_keys(served.catalog)) for name in served.keys)
+    mine = next(key["key"] for key in list_keys(served.catalog) if key["user"] == served.users["cleo"])
+    assert revoke_key(served.catalog, mine) == 1
+    forget(served.catalog, "ben", [served.index])
+    served.service.keys._known.clear()  # as some seconds do
+    assert served.cleo.get("/api/images").status_code == 401
+    assert served.ben.get("/api/images").status_code == 401
+    assert {key["user"] for key in list_keys(served.catalog)} == {served.users["anna"], served.users["root"]}
