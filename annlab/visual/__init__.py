@@ -17,7 +17,8 @@
     search.py        from a query to a page of ranked results; with these parts:
       queries.py, viewers.py             what can be asked, and by whom
       facts.py, changes.py               what is kept in memory of every image, and how it stays right
-      candidates.py, relevance.py, scoring.py   the nearest pictures; how likely they are relevant, and the cut
+      candidates.py, shown.py            the nearest pictures; their rows, as a viewer sees them
+      relevance.py, scoring.py, emptiness.py   how likely they are relevant, and the cut
       paging.py, cursors.py              where a page begins
       reranking.py, ranked.py, stages.py, ranking.toml, click_rates.py   what is shown of them, and in which order
     interactions.py  who was shown what, and what was clicked

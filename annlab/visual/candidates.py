@@ -92,9 +92,11 @@ def vectors_of(index: Index) -> Callable[[Sequence[int]], np.ndarray]:
     """From keys to vectors (n, dim); zeros for those that the index does not hold."""
 
     def vectors(keys: Sequence[int]) -> np.ndarray:
-        there = np.array([key in index for key in keys], bool)
-        result = np.zeros((len(keys), index.dim), np.float32)
-        if there.any():
+        try:
+            result: np.ndarray = index.vectors(np.array(keys, np.int64))
+        except KeyError:  # of words in tags, whose images the index may not hold yet
+            there = np.array([key in index for key in keys], bool)
+            result = np.zeros((len(keys), index.dim), np.float32)
             result[there] = index.vectors(np.array(keys, np.int64)[there])
         return result
 

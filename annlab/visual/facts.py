@@ -98,11 +98,18 @@ class Facts:
         result[self.leaders[led[allowed[led]]]] = True
         return result
 
-    def group(self, leader: int, allowed: np.ndarray) -> list[int]:
-        """The slots of the images that show the picture of a leader, and are in a mask: the leader, then by id."""
+    def groups(self, leaders: np.ndarray, allowed: np.ndarray) -> list[list[int]]:
+        """For each leader, by slot, the ids of the images that show its picture and are in a mask: its own, then the
+        others by id."""
         _, led = self._parted
-        start, stop = np.searchsorted(self._led_by, [leader, leader + 1])
-        return [slot for slot in (leader, *led[start:stop].tolist()) if allowed[slot]]
+        starts, stops = np.searchsorted(self._led_by, leaders), np.searchsorted(self._led_by, leaders, "right")
+        found = [
+            [id] if may else [] for id, may in zip(self.ids.by_row[leaders].tolist(), allowed[leaders], strict=True)
+        ]
+        for place in np.flatnonzero(stops > starts).tolist():
+            others = led[starts[place] : stops[place]]
+            found[place] += self.ids.by_row[others[allowed[others]]].tolist()
+        return found
 
     def _visible(self, user: int | None) -> np.ndarray:
         public = self.there & ~self.private

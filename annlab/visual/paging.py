@@ -22,7 +22,7 @@ from annlab.visual.reranking import About, Candidate, Ranked
 from annlab.visual.scoring import Scoring
 from annlab.visual.viewers import Filters, QueryError, Viewer
 
-LOOKED_AT = 1000  # candidates
+LOOKED_AT = 500  # candidates
 MOST = 500  # results a page
 _WINDOW = 4  # times k: candidates that are ranked among each other
 _LARGEST_WINDOW = 200  # unless a page is larger
@@ -165,16 +165,19 @@ class Page:
     def _ranked(self, start: int, stop: int) -> Ranked:
         """A window before any stage, each picture with the image of it that is shown."""
         scores = self._source.scoring.scores(self._distances[start:stop])
-        facts, named = self._about.facts, self._about.named
+        named = self._about.named
+        groups = self._about.facts.groups(self._slots[start:stop], self._source.allowed)
         candidates = []
-        places = zip(range(start, stop), self._slots[start:stop].tolist(), self._keys[start:stop].tolist(),
-                     self._distances[start:stop].tolist(), scores.tolist(), strict=True)  # fmt: skip
-        for place, slot, key, distance, score in places:
-            group = [int(facts.ids.by_row[one]) for one in facts.group(slot, self._source.allowed)]
+        places = zip(self._keys[start:stop].tolist(), groups, self._distances[start:stop].tolist(), scores.tolist(),
+                     strict=True)  # fmt: skip
+        for key, group, distance, score in places:
             others = [id for id in group if id not in named] or group
             if others:
-                way = f"found: place {place + 1}, distance {distance:.4f}, score {score:.3f}"
-                candidates.append(Candidate(key, others[0], distance, score, score, tuple(others[1:]), (), (way,)))
+                candidates.append(Candidate(key, others[0], distance, score, score, tuple(others[1:])))
+        if self._about.explain:
+            candidates = [replace(one, way=(f"found: place {place}, distance {one.distance:.4f}, "
+                                            f"score {one.score:.3f}",))
+                          for place, one in enumerate(candidates, start + 1)]  # fmt: skip
         return Ranked(tuple(candidates), self._about)
 
     def _waiting(self, ranked: Ranked, shown: tuple[int, ...]) -> Iterator[Candidate]:

@@ -15,6 +15,7 @@ J. J. Rocchio, Relevance feedback in information retrieval, 1971.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ from annlab.durable import DurableIndex
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.images import decode_image
 from annlab.visual.catalog import Catalog
+from annlab.visual.emptiness import what_is_missing
 from annlab.visual.facts import Facts
 from annlab.visual.paths import from_text
 from annlab.visual.viewers import NotFound, QueryError, whole_number
@@ -115,10 +117,12 @@ Query: TypeAlias = ById | ByUpload | Crop | ByText | Several
 
 @dataclass(frozen=True)
 class Embedded:
-    """A query as a vector (dim,), and the images of the catalog that it names: they are no results of it."""
+    """A query as a vector (dim,); the images of the catalog that it names, which are no results of it; and, in words,
+    why it shows nothing, if it does not."""
 
     vector: np.ndarray
     named: tuple[int, ...]
+    empty: str | None = None
 
 
 class Embedding:
@@ -150,6 +154,9 @@ class Embedding:
             unlike = [self._one(part, visible, facts) for part in query.unlike]
             named = tuple(part.id for part in (*query.like, *query.unlike) if isinstance(part, ById))
             return Embedded(combined(like, unlike), named)
+        if isinstance(query, ByUpload | Crop):
+            pixels = self._pixels(query, visible, facts)
+            return Embedded(self._of_pixels(pixels), (), what_is_missing(pixels))
         return Embedded(self._one(query, visible, facts), (query.id,) if isinstance(query, ById) else ())
 
     def _one(self, query: ById | ByUpload | Crop | ByText, visible: np.ndarray, facts: Facts) -> np.ndarray:
@@ -159,20 +166,11 @@ class Embedding:
             if not self.knows_text:
                 raise QueryError("the encoder of this catalog knows no text: words cannot be combined with images")
             texts: Any = self.encoder.texts  # type: ignore[attr-defined]
-            return self._checked(lambda: texts.encode([query.text])[0])
-        return self._checked(lambda: self.encoder.encode([self._pixels(query, visible, facts)])[0])
+            return _answered(lambda: texts.encode([query.text])[0])
+        return self._of_pixels(self._pixels(query, visible, facts))
 
-    def _checked(self, embed: Any) -> np.ndarray:
-        """What an encoder says; its complaints are about the query."""
-        try:
-            vector: np.ndarray = embed()
-        except QueryError:
-            raise
-        except MemoryError:
-            raise QueryError("decoding this image takes more memory than there is: make it smaller") from None
-        except ValueError as error:
-            raise QueryError(str(error)) from None
-        return vector
+    def _of_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        return _answered(lambda: self.encoder.encode([pixels])[0])
 
     def _stored(self, id: int, visible: np.ndarray, facts: Facts) -> np.ndarray:
         """The vector of an image of the catalog; of a duplicate that of the image whose picture it shows."""
@@ -186,10 +184,13 @@ class Embedding:
         return vector
 
     def _pixels(self, query: ByUpload | Crop, visible: np.ndarray, facts: Facts) -> np.ndarray:
-        if isinstance(query, ByUpload):
-            return decode_image(query.data, "the upload")
-        of = query.of
-        pixels = decode_image(of.data, "the upload") if isinstance(of, ByUpload) else self._file(of.id, visible, facts)
+        of = query.of if isinstance(query, Crop) else query
+        if isinstance(of, ById):
+            pixels = self._file(of.id, visible, facts)
+        else:
+            pixels = _answered(lambda: decode_image(of.data, "the upload"))
+        if not isinstance(query, Crop):
+            return pixels
         height, width = pixels.shape[:2]
         left, top, right, bottom = query.box
         x, y = int(left * width), int(top * height)
@@ -207,7 +208,7 @@ class Embedding:
         if path is None:
             raise QueryError(f"image {id} has no file, so no part of it can be searched")
         try:
-            return decode_image(from_text(path), f"the file of image {id}")
+            return _answered(lambda: decode_image(from_text(path), f"the file of image {id}"))
         except OSError as error:
             raise QueryError(f"the file of image {id} cannot be read ({error.strerror})") from None
 
@@ -222,6 +223,16 @@ def combined(like: list[np.ndarray], unlike: list[np.ndarray]) -> np.ndarray:
         raise QueryError("these images cancel each other out: nothing is left to search for")
     result: np.ndarray = (total / length).astype(np.float32)
     return result
+
+
+def _answered(ask: Callable[[], np.ndarray]) -> np.ndarray:
+    """What a decoder or encoder answers; what it complains of is the query."""
+    try:
+        return ask()
+    except MemoryError:
+        raise QueryError("decoding this image takes more memory than there is: make it smaller") from None
+    except ValueError as error:
+        raise QueryError(str(error)) from None
 
 
 def _direction(vector: np.ndarray) -> np.ndarray:

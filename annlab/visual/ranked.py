@@ -46,14 +46,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class About:
-    """What stages may ask: the facts of all images, which images the viewer may see, the query's own images, the
-    vectors of some keys, the time, and what was clicked."""
+    """What stages may ask: the facts of all images, which images may be shown, the query's own images, the vectors of
+    some keys, the time, whether somebody wants to know what they did, and what was clicked."""
 
     facts: Facts
     visible: np.ndarray
     named: tuple[int, ...]
     vectors: Callable[[Sequence[int]], np.ndarray]
     now: float
+    explain: bool = False
     clicks: ClickRates | None = None
 
 
@@ -70,12 +71,12 @@ class Ranked:
         if not why:
             return self
         kept = tuple(one for one in self.candidates if one.key not in why)
-        gone = tuple(_noted(one, why[one.key]) for one in self.candidates if one.key in why)
+        gone = tuple(self._noted(one, why[one.key]) for one in self.candidates if one.key in why)
         return replace(self, candidates=kept, dropped=self.dropped + gone)
 
     def with_values(self, values: Sequence[float], notes: Sequence[str | None]) -> Ranked:
         """Other values, with a note for each that changed, and the order that follows."""
-        new = [one if note is None else replace(_noted(one, note), value=value)
+        new = [one if note is None else replace(self._noted(one, note), value=value)
                for one, value, note in zip(self.candidates, values, notes, strict=True)]  # fmt: skip
         return replace(self, candidates=tuple(sorted(new, key=_order)))
 
@@ -84,7 +85,7 @@ class Ranked:
         moved = []
         for new, old in enumerate(places):
             one = self.candidates[old]
-            moved.append(one if new == old else _noted(one, f"{stage}: from place {old + 1} to {new + 1}"))
+            moved.append(one if new == old else self._noted(one, f"{stage}: from place {old + 1} to {new + 1}"))
         return replace(self, candidates=tuple(moved))
 
     def folding(self, under: Mapping[int, int], stage: str) -> Ranked:
@@ -103,10 +104,13 @@ class Ranked:
                 more = below[one.key]
                 folded = [*one.folded, *(id for each in more for id in (each.id, *each.folded))]
                 keys = [*one.keys, *(key for each in more for key in (each.key, *each.keys))]
-                one = _noted(one, f"{stage}: {len(folded) - len(one.folded)} near-duplicates are put under it")
+                one = self._noted(one, f"{stage}: {len(folded) - len(one.folded)} near-duplicates are put under it")
                 one = replace(one, folded=tuple(folded), keys=tuple(keys))
             kept.append(one)
         return replace(self, candidates=tuple(kept))
+
+    def _noted(self, one: Candidate, what: str) -> Candidate:
+        return replace(one, way=(*one.way, what)) if self.about.explain else one
 
 
 Stage: TypeAlias = Callable[[Ranked], Ranked]
@@ -114,7 +118,3 @@ Stage: TypeAlias = Callable[[Ranked], Ranked]
 
 def _order(one: Candidate) -> tuple[float, float, int]:
     return -one.value, one.distance, one.key
-
-
-def _noted(one: Candidate, what: str) -> Candidate:
-    return replace(one, way=(*one.way, what))

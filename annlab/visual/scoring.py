@@ -37,14 +37,17 @@ class Scoring:
     curve: Curve | None = None
     strangeness: float = 0.0
     longest: float = 2.0
+    means_something: bool = True
+    """If not, nothing is relevant to the query."""
 
     @classmethod
-    def of(cls, relevance: Relevance | None, vector: np.ndarray, by_text: bool, metric: str) -> Scoring:
+    def of(cls, relevance: Relevance | None, vector: np.ndarray, by_text: bool, metric: str,
+           means_something: bool = True) -> Scoring:  # fmt: skip
         """For the query of a vector."""
         if relevance is None:
-            return cls(0.0, metric)
+            return cls(0.0, metric, means_something=means_something)
         curve = relevance.curve(by_text)
-        return cls(curve.cutoff, metric, curve, relevance.strangeness(vector))
+        return cls(curve.cutoff, metric, curve, relevance.strangeness(vector), means_something=means_something)
 
     @classmethod
     def of_tags(cls) -> Scoring:
@@ -53,6 +56,8 @@ class Scoring:
 
     def scores(self, distances: np.ndarray) -> np.ndarray:
         """(n,), falling with the distance."""
+        if not self.means_something:
+            return np.zeros(len(distances))
         cosine = self._as_cosine(distances)
         if self.curve is None:
             result: np.ndarray = np.clip(1.0 - cosine / self.longest, 0.0, 1.0)

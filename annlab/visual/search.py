@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -41,6 +41,7 @@ from annlab.visual.queries import ById, ByText, ByUpload, Crop, Embedding, Query
 from annlab.visual.relevance import Relevance
 from annlab.visual.reranking import About, Candidate, rank, read_ranking
 from annlab.visual.scoring import Scoring, relevance_of
+from annlab.visual.shown import rows_of
 from annlab.visual.viewers import Filters, NotFound, QueryError, TextUnavailable, Viewer
 
 __all__ = ["Answer", "ById", "ByText", "ByUpload", "Crop", "Filters", "NotFound", "QueryError", "Result", "Several",
@@ -122,6 +123,8 @@ class VisualSearch:
     catalog : Catalog
     index : DurableIndex
     encoder : Encoder
+    relevance : Relevance or None
+        What scores come from; without it they fall evenly with the distance, and nothing is cut off.
     """
 
     def __init__(self, catalog: Catalog, index: DurableIndex, encoder: Encoder, *, ranking: Path | None = None,
@@ -137,7 +140,7 @@ class VisualSearch:
         self._stages = read_ranking(ranking)
         self._facts = CatalogFacts(catalog)
         self._embedding = Embedding(catalog, index, encoder)
-        self._relevance = relevance or relevance_of(catalog, index, encoder, self._facts.now(), encoder_folder)
+        self.relevance = relevance or relevance_of(catalog, index, encoder, self._facts.now(), encoder_folder)
         self._closing = ExitStack()
         with catalog.database.reading() as connection:
             secret = connection.scalar(select(schema.settings.c.value).where(schema.settings.c.name == "secret"))
@@ -209,7 +212,7 @@ class VisualSearch:
 
     def image(self, id: int, viewer: Viewer = ANYBODY) -> Image:
         """An image that the viewer may see, without what the viewer may not know; NotFound otherwise."""
-        found = self._seen([id], self._facts.now(), viewer)
+        found = rows_of(self.catalog, [id], self._facts.now(), viewer)
         if id not in found:
             raise NotFound(f"there is no image {id}")
         return found[id]
@@ -267,7 +270,7 @@ class VisualSearch:
         digest = cursors.digest_of(source.identity, request.viewer, request.filters, request.by_time, request.exact,
                                    sorted(request.params.items()), cut)  # fmt: skip
         at = Cursor(digest) if cursor is None else cursors.unseal(cursor, digest, self._secret)
-        about = About(facts, source.allowed, source.named, vectors_of(view), time.time())
+        about = About(facts, source.allowed, source.named, vectors_of(view), time.time(), explain)
         page = Page(request, source, about, at, source.scoring.reach(cut), clock)
         with clock("rank"):
             chosen, following = page.chosen(lambda ranked: rank(self._stages, ranked))
@@ -301,27 +304,15 @@ class VisualSearch:
             params = {**_parameters(view, request.params), "threads": self._threads}
             fetch = (by_scan(view, embedded.vector, facts, chosen) if request.exact
                      else by_index(view, embedded.vector, chosen, params, stats))  # fmt: skip
-        scoring = Scoring.of(self._relevance, embedded.vector, isinstance(query, ByText), view.metric)
-        return Source(fetch, scoring, embedded.named, chosen.allowed, embedded.vector.tobytes())
+        by_text, empty = isinstance(query, ByText), embedded.empty
+        scoring = Scoring.of(self.relevance, embedded.vector, by_text, view.metric, empty is None)
+        notes = [] if empty is None else [f"this picture shows nothing: {empty}; so nothing is like it"]
+        return Source(fetch, scoring, embedded.named, chosen.allowed, embedded.vector.tobytes(), notes=notes)
 
     def _results(self, chosen: Sequence[Candidate], facts: Facts, viewer: Viewer, explain: bool) -> list[Result]:
-        rows = self._seen([one.id for one in chosen], facts, viewer)
+        rows = rows_of(self.catalog, [one.id for one in chosen], facts, viewer)
         return [Result(one.id, one.distance, one.score, rows[one.id], one.folded,
                        list(one.way) if explain else None) for one in chosen if one.id in rows]  # fmt: skip
-
-    def _seen(self, ids: Sequence[int], facts: Facts, viewer: Viewer) -> dict[int, Image]:
-        """Rows of images as a viewer may see them, as they are at this moment; others are left out."""
-        visible = np.append(facts.visible(viewer), False)
-        found = {}
-        for image in self.catalog.find(ids=ids, kind="image"):
-            own = viewer.user_id is not None and image.owner_id == viewer.user_id
-            if not visible[facts.slot_of(image.id)] or (image.private and not own and viewer.role != "admin"):
-                continue
-            leader = image.duplicate_of
-            if leader is not None and not visible[facts.slot_of(leader)]:  # nobody learns that there is another copy
-                image = replace(image, status=schema.INDEXED, duplicate_of=None)
-            found[image.id] = image
-        return found
 
 
 def _parameters(index: Index, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,13 +59,53 @@ class NearDuplicates:
         return ranked.folding(under, "near-duplicates")
 
 
-STAGES: dict[str, type] = {"hidden": Hidden, "query": TheQuery, "near-duplicates": NearDuplicates}
-"""By the name that a file of stages gives them."""
-
-
 def _alike(ranked: Ranked) -> np.ndarray:
     """(n, n): the cosines of the candidates' vectors with each other."""
     vectors = ranked.about.vectors([one.key for one in ranked.candidates]).astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-    result: np.ndarray = vectors @ vectors.T
+    result: np.ndarray = np.einsum("ik,jk->ij", vectors, vectors)  # threads of a matrix product would cost more
     return result
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Order so that each picture is relevant and unlike those before it: maximal marginal relevance.
+
+    The next one is that with the largest (1 - strength) value - strength (cosine to the most similar one before it).
+
+    J. Carbonell and J. Goldstein, The use of MMR, diversity-based reranking, 1998.
+    """
+
+    strength: float = 0.3
+
+    def __post_init__(self) -> None:
+        _share("strength", self.strength)
+
+    def __call__(self, ranked: Ranked) -> Ranked:
+        n = len(ranked.candidates)
+        if n < 3 or self.strength == 0:
+            return ranked
+        alike = _alike(ranked)
+        worth = (1 - self.strength) * np.array([one.value for one in ranked.candidates])
+        closest, left, places = np.full(n, -1.0), np.ones(n, bool), []
+        for _ in range(n):
+            merit = np.where(left, worth - self.strength * closest, -np.inf)
+            chosen = int(np.argmax(merit))  # of equals the first
+            places.append(chosen)
+            left[chosen] = False
+            closest = np.maximum(closest, alike[chosen])
+        return ranked.in_order(places, "diversity")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is between 0 and 1, not {value}")
+
+
+STAGES: dict[str, type] = {
+    "hidden": Hidden,
+    "query": TheQuery,
+    "near-duplicates": NearDuplicates,
+    "diversity": Diversity,
+}
+"""By the name that a file of stages gives them."""

@@ -24,7 +24,7 @@ class Made:
     def __enter__(self):
         self.catalog = Catalog.open(self._place / "made.db", clock=self.clock)
         self.catalog.add_encoder(self.encoder.fingerprint, self.encoder.name, self.encoder.dim)
-        empty = self._index or ExactIndex(metric="cosine", dim=self.encoder.dim)
+        empty = ExactIndex(metric="cosine", dim=self.encoder.dim) if self._index is None else self._index
         self.index = self.catalog.index(empty, self._place / "made.index")
         self.search = VisualSearch(self.catalog, self.index, self.encoder, **self._options)
         return self
