@@ -24,6 +24,7 @@ _HOMES = {
     "Index": "index",
     "KeyedIndex": "keyed",
     "LSHIndex": "lsh",
+    "VamanaIndex": "vamana",
     "Structure": "core.structure",
     "Neighbors": "common.results",
     "RadiusNeighbors": "common.results",

@@ -19,6 +19,7 @@ from annlab.kmeans import KMeans as KMeans
 from annlab.lsh import LSHIndex as LSHIndex
 from annlab.quantizers import ProductQuantizer as ProductQuantizer
 from annlab.quantizers import ScalarQuantizer as ScalarQuantizer
+from annlab.vamana import VamanaIndex as VamanaIndex
 
 __version__: str
 __all__: list[str]

@@ -11,8 +11,9 @@ from annlab.index import Index
 from annlab.ivf import IVFIndex
 from annlab.kdtree import KDTreeIndex
 from annlab.lsh import LSHIndex
+from annlab.vamana import VamanaIndex
 
-INDEX_CLASSES: tuple[type[Index], ...] = (ExactIndex, IVFIndex, KDTreeIndex, BallTreeIndex, LSHIndex)
+INDEX_CLASSES: tuple[type[Index], ...] = (ExactIndex, IVFIndex, VamanaIndex, KDTreeIndex, BallTreeIndex, LSHIndex)
 """In the order in which tables show them."""
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from annlab import BallTreeIndex, ExactIndex, Index, IVFIndex, KDTreeIndex, LSHIndex
+from annlab import BallTreeIndex, ExactIndex, Index, IVFIndex, KDTreeIndex, LSHIndex, VamanaIndex
+from annlab.graphs.structure import GraphStructure
 from tests.contract.toy import ToyIndex
 
 
@@ -33,6 +34,18 @@ def _divided(vectors, attributes):
     except TypeError:  # what has no length is refused before
         n = 0
     return {"part": np.arange(n) % 3, **(attributes or {})}
+
+
+class WalkedStructure(GraphStructure):
+    """A graph over few rows, too, so that small data are walked through and not scanned."""
+
+    exact_up_to = 20
+
+
+class WalkedIndex(VamanaIndex):
+    """A VamanaIndex whose small data have a graph."""
+
+    structure_class = WalkedStructure
 
 
 @dataclass(frozen=True)
@@ -121,5 +134,26 @@ ENTRIES = [
         aim=0.95,
         exhaustive={"n_probes": 8},
         name="IVFpq4",
+    ),
+    Entry(VamanaIndex, exact=False, recall=0.9, aim=0.95, exhaustive={"reach": np.inf}),
+    Entry(
+        WalkedIndex,
+        parameters={"storage": "sq8"},
+        small={"degree": 16},
+        exact=False,
+        recall=0.9,
+        aim=0.95,
+        exhaustive={"reach": np.inf},
+        name="Walkedsq8",
+    ),
+    Entry(
+        WalkedIndex,
+        parameters={"storage": "flat"},
+        small={"degree": 16},
+        exact=False,
+        recall=0.9,
+        aim=0.95,
+        exhaustive={"reach": np.inf},
+        name="Walkedflat",
     ),
 ]

@@ -118,6 +118,8 @@ JOBS = {
     "ivf, batch": searching(lambda: IVFIndex(n_lists=64), 200_000, 96, 100_000, n_probes=32),
     "ivf, blocks": out_of_core,
     "ivf, calibrate": calibrating,
+    "vamana, fit": fitting(annlab.VamanaIndex, 200_000, 96),
+    "vamana, batch": searching(annlab.VamanaIndex, 30_000, 48, 200_000, reach=1.5),
     "lsh scan, fit": fitting(lsh("scan"), 3_000_000, 64),
     "lsh buckets, fit": fitting(lsh("buckets"), 1_500_000, 64),
     "lsh scan, batch": searching(lsh("scan"), 1_000_000, 32, 30_000),

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import annlab
 from annlab.core import storage
 from tests.contract.indexes import ENTRIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
-KINDS = ("ExactIndex", "KDTreeIndex", "BallTreeIndex", "IVFIndex", "LSHIndex")
+KINDS = ("ExactIndex", "KDTreeIndex", "BallTreeIndex", "IVFIndex", "VamanaIndex", "LSHIndex")
 NAME = {"attribute.owner": "attribute.NAME"}
 
 
@@ -30,7 +31,7 @@ def tables():
 def written(kind, folder):
     """The arrays that the indexes of a kind write, in all their variants: name -> (dtypes, axes)."""
     rng, found = np.random.default_rng(0), {}
-    for entry in [entry for entry in ENTRIES if entry.index_class.__name__ == kind]:
+    for entry in [entry for entry in ENTRIES if issubclass(entry.index_class, getattr(annlab, kind))]:
         for metric in entry.metrics:
             for dtype in (np.float32, np.float64):
                 index = entry.make(metric).fit(rng.random((300, 6)).astype(dtype), attributes={"owner": np.arange(300)})

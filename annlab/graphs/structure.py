@@ -1,0 +1,259 @@
+"""The structure of VamanaIndex: a graph, the rows of its nodes, and a walk.
+
+The page `vamana.py` explains the idea and the arrays. Here is what an index does with them:
+
+    build      points (graphs/points.py), their graph (graphs/build.py), rows (graphs/rows.py); then `reach` is measured
+               (graphs/calibration.py)
+    search     a walk for each query (kernels/graphs/walk_search.py); what is cheaper by a scan is scanned
+               (graphs/plans.py)
+    absorb     new rows are linked into the graph; reach is measured anew once there are a tenth more
+
+A structure of few rows has no graph: all of them are scanned.
+"""
+
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from annlab.common import pool
+from annlab.common.memory import copied
+from annlab.common.statistics import N_COUNTERS
+from annlab.core.heldout import HeldOut, n_held_out
+from annlab.core.structure import Building, Request, Scored, Structure
+from annlab.distances import Metric
+from annlab.graphs import calibration, guard, stored
+from annlab.graphs.build import build_graph
+from annlab.graphs.calibration import Calibration, Calibrations, Found
+from annlab.graphs.graph import Graph
+from annlab.graphs.plans import Plan, Plans
+from annlab.graphs.points import Lifting
+from annlab.graphs.room import Fixed, Rooms, blocks_of
+from annlab.graphs.rows import Rows, in_line, rows_of, step_for
+from annlab.kernels import scoring
+from annlab.kernels.graphs import walk_search as kernels
+from annlab.scan.scanner import Scanner
+
+_GROWTH = 1.1  # times the rows when reach was measured: it is measured again
+_REBUILT = 2.0  # times the rows that codes and center were made for
+_CALIBRATED = 300  # held-out rows of either kind, when new ones came
+
+
+class Age(NamedTuple):
+    """How many rows there were when all was built, and when reach was measured."""
+
+    n_trained: int
+    n_measured: int
+
+
+class Walkable(NamedTuple):
+    """A graph with the rows of its nodes, and room to walk through it."""
+
+    graph: Graph
+    blocks: np.ndarray
+    rows: Rows
+    lifting: Lifting
+    fixed: Fixed
+    rooms: Rooms
+
+    @classmethod
+    def of(cls, graph: Graph, rows: Rows, lifting: Lifting, blocks: np.ndarray | None = None) -> "Walkable":
+        """With links and norms side by side."""
+        blocks = blocks_of(graph, rows.norms) if blocks is None else blocks
+        fixed = Fixed(graph, blocks, rows, lifting)
+        return cls(graph, blocks, rows, lifting, fixed, Rooms(fixed, rows.array.shape[1], lifting.dim))
+
+
+class GraphStructure(Structure):
+    """Vectors, and where there are enough of them, a graph over them."""
+
+    bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "points"})
+    exact_up_to: ClassVar[int] = 1000
+    """Rows that are scanned rather than linked."""
+
+    def __init__(self, vectors: np.ndarray, metric: Metric, walkable: Walkable | None, calibrations: Calibrations,
+                 age: Age) -> None:  # fmt: skip
+        self.vectors, self.metric, self.walkable = vectors, metric, walkable
+        self.calibrations, self.age = calibrations, age
+        if walkable is not None:
+            self.plans = Plans(
+                calibrations, walkable.graph, walkable.rows, metric, walkable.lifting.scale, len(vectors)
+            )
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """For an exact scan of all vectors."""
+        return Scanner(self.vectors, self.metric)
+
+    @property
+    def exhaustive(self) -> bool:  # type: ignore[override]
+        return self.walkable is None
+
+    # ---- building
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray | None]:
+        metric, params, n = building.metric, building.params, len(vectors)
+        age, target = Age(n, n), params["target_recall"]
+        if n <= cls.exact_up_to:
+            kept = vectors if building.owned else copied(vectors)
+            return cls(kept, metric, None, calibration.unmeasured(target), age), None
+        has_codes = uses_codes(params["storage"], vectors.shape[1])
+        lifting = Lifting.of(vectors, metric, centred=has_codes or vectors.dtype != np.float32)
+        points = lifting.points(vectors, building.threads)
+        graph, order = build_graph(points, degree=params["degree"], alpha=params["alpha"], threads=building.threads,
+                                   seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
+        together, step = vectors[order], step_for(points) if has_codes else None
+        rows = _rows_of(points[order], together, graph, lifting, step)
+        structure = cls(together, metric, Walkable.of(graph, rows, lifting), calibration.unmeasured(target), age)
+        building.progress("calibrating", 0.0)
+        chosen = building.rng.permutation(n)[: n_held_out(n)]
+        structure = structure.calibrated(structure.held_out(chosen, building.threads), target, building.threads)
+        building.progress("calibrating", 1.0)
+        return structure, order
+
+    def held_out(self, chosen: np.ndarray, threads: int) -> HeldOut:
+        """Some rows as queries, masked, and their nearest."""
+        return HeldOut.of_rows(self.vectors, self.metric, chosen, calibration.KS[2], threads=threads,
+                               scanner=self.scanner)  # fmt: skip
+
+    def calibrated(self, held_out: HeldOut, target: float, threads: int, groups: np.ndarray | None = None) -> Self:
+        """This structure with a reach that gets to the target on held-out queries, and on every group of them."""
+        if self.walkable is None:
+            return self
+        measured = calibration.measured(self, held_out, target, threads, groups)
+        return type(self)(
+            self.vectors, self.metric, self.walkable, measured, self.age._replace(n_measured=len(self.vectors))
+        )
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of k = 10."""
+        return self.calibrations.main
+
+    def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int) -> Found:
+        """Search for held-out queries, which do not see themselves."""
+        queries, keys = held_out.queries, np.arange(len(self.vectors))
+        plan = self.plans.trial(k, reach, factor, held_out.alive, keys)
+        notes = np.full((len(queries), kernels.N_NOTES), -1.0)
+        if held_out.chosen is not None:
+            notes[:, kernels.HIDDEN] = self._nodes_of(held_out.chosen)
+        counters = np.zeros((len(queries), N_COUNTERS), np.int64)
+        distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+
+        def work(start: int, stop: int) -> None:
+            self._walk(queries, plan, (distances, rows), counters, notes, start, stop)
+
+        pool.run(work, pool.split(0, len(queries), threads), threads)
+        gave_up = notes[:, kernels.GAVE_UP] > 0
+        rows[gave_up] = held_out.rows[gave_up, :k]  # a scan would have answered
+        visited = counters[:, 0] + np.where(gave_up, len(self.vectors), 0)
+        return Found(rows, visited, np.where(gave_up, np.inf, notes[:, kernels.KTH]))
+
+    def _nodes_of(self, rows: np.ndarray) -> np.ndarray:
+        offsets = self.walkable.graph.offsets  # type: ignore[union-attr]
+        return rows if offsets is None else np.searchsorted(offsets, rows, side="right") - 1
+
+    # ---- searching
+
+    def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
+        if self.walkable is None:
+            return self.scan_all(queries, k, request)
+        if request.alive is not None and request.alive.ndim == 2:
+            if len(queries) > 1:
+                return self._search_one_by_one(queries, k, request)
+            request = request._replace(alive=request.alive[0])
+        plan = self.plans.of(k, request)
+        if plan is None:
+            return self.scan_all(queries, k, request)
+        q = len(queries)
+        result = Scored(np.empty((q, k)), np.empty((q, k), np.int64))
+        notes = np.full((q, kernels.N_NOTES), -1.0)
+        self._walk(queries, plan, result, request.counters, notes, 0, q)
+        if plan.guarded and plan.asked.numbers[kernels.COUNT] >= guard.LEAST and not self.plans.warned:
+            self.plans.warned = guard.judge(plan.asked.numbers, plan.calibration)
+        gave_up = np.flatnonzero(notes[:, kernels.GAVE_UP] > 0)
+        if len(gave_up):
+            self._scan_instead(queries, k, request, gave_up, result)
+        return result
+
+    def _walk(self, queries: np.ndarray, plan: Plan, results: tuple[np.ndarray, np.ndarray], counters: np.ndarray,
+              notes: np.ndarray, start: int, stop: int) -> None:  # fmt: skip
+        """Fill results, counters and notes of the queries start..stop-1."""
+        fixed, rooms, rows = self.walkable.fixed, self.walkable.rooms, self.walkable.rows  # type: ignore[union-attr]
+        room = rooms.take(plan.keep, plan.most)
+        kernel = kernels.search_bytes if rows.has_codes else kernels.search_floats
+        for first, last in pool.portions(start, stop, plan.cost):
+            own = slice(first, last)
+            kernel(queries[own], self.vectors, fixed.addresses, plan.asked.numbers, plan.asked.integers, room.addresses,
+                   results[0][own], results[1][own], counters[own], notes[own])  # fmt: skip
+        rooms.give_back(room)
+
+    def _scan_instead(self, queries: np.ndarray, k: int, request: Request, which: np.ndarray, result: Scored) -> None:
+        """Results of an exact scan for queries whose walk opened too many nodes."""
+        own, counters = queries[which], request.counters[which]
+        found = np.ascontiguousarray(self.scan_all(own, k, request._replace(counters=counters)))
+        request.counters[which] = counters
+        distances, ids = np.full((len(own), k), np.inf), np.full((len(own), k), -1, np.int64)
+        if found.size:
+            scoring.score(own, self.vectors, self.vectors[:0], request.keys, found, self.metric.code,
+                          scoring.scratch(found), distances, ids)  # fmt: skip
+        result.distances[which], result.ids[which] = distances, ids
+
+    def _search_one_by_one(self, queries: np.ndarray, k: int, request: Request) -> Scored:
+        """Queries with a filter each."""
+        result = Scored(np.full((len(queries), k), np.inf), np.full((len(queries), k), -1, np.int64))
+        for i in range(len(queries)):
+            some = slice(i, i + 1)
+            own = request._replace(alive=request.alive[i], counters=request.counters[some])  # type: ignore[index]
+            found = self.search(queries[some], k, own)
+            if isinstance(found, Scored):
+                result.distances[some], result.ids[some] = found
+            else:
+                self._scan_instead(
+                    queries[some], k, own, np.zeros(1, np.int64), Scored(*(part[some] for part in result))
+                )
+        return result
+
+    def scan_all(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
+        """Exact candidates among all rows."""
+        return self.scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
+
+    def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
+        return self.scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
+
+    def rows_touched(self, params: dict[str, Any]) -> int:
+        if self.walkable is None:
+            return len(self.vectors)
+        return min(len(self.vectors), int(self.calibrations.visited(10)) + 1)
+
+    # ---- files
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        numbers = np.array([*self.age], np.float64)
+        result = {"vectors": self.vectors, "calibration": self.calibrations.to_array(), "age": numbers}
+        if self.walkable is not None:
+            result |= stored.arrays_of(*self.walkable[:4], self.vectors)
+        return result
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
+        vectors, calibrations = arrays["vectors"], Calibrations.from_array(arrays["calibration"])
+        age, walkable = Age(*stored.age_of(arrays)), None
+        if "links" in arrays:
+            graph, blocks, rows, lifting = stored.walkable_of(arrays, metric)
+            walkable = Walkable.of(graph, rows, lifting, in_line(blocks))
+        return cls(vectors, metric, walkable, calibrations, age)
+
+
+def _rows_of(points: np.ndarray, vectors: np.ndarray, graph: Graph, lifting: Lifting, step: float | None) -> Rows:
+    """The rows of the nodes of a graph, whose order points and vectors have: codes of a step, or points."""
+    first_rows = None if graph.offsets is None else graph.offsets[:-1]
+    if step is None and first_rows is None and lifting.are_vectors(vectors):
+        points = vectors  # one array for both
+    return rows_of(points, first_rows, lifting.terms(vectors[graph.first_rows]), step)
+
+
+def uses_codes(storage: str, dim: int) -> bool:
+    """Whether rows are bytes: where floats would take more than a line of the cache."""
+    return storage == "sq8" or (storage == "auto" and 4 * dim > 64)

@@ -1,0 +1,267 @@
+"""The walk: from an entry of the graph to the nodes nearest to a query, by way of the nearest one not yet opened.
+
+To *open* a node is to compare its neighbours with the query. The page `vamana.py` has the search in a dozen lines;
+here is what makes it fast. Two thirds of a plain walk are spent waiting for memory, so nothing is needed before it was
+asked for in time:
+
+    round r     the links of the node that was chosen in round r - 1 are read, its unseen neighbours listed, and their
+                codes asked for
+                the nearest open node is chosen, and its links are asked for
+                the neighbours that were listed in round r - 1 are compared, LANES at a time
+
+Choices are a round old, which costs a few more nodes and saves the wait. What is compared goes to the nearest so far
+(`walk_best.py`) and to the open nodes (`walk_open.py`).
+
+The walk ends when no open node is within `bound`: `reach` times the distance of the k-th nearest so far (adaptive beam
+search, arXiv 2505.15636), and something for what codes cannot tell. Then the other entries get their turn that are
+within the bound and were not seen, so that every node can be found of which there is a way from any entry.
+
+Nodes that may not be returned (removed, or filtered away) are walked through like others: only they are no results.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab.kernels.graphs.walk_best import insert
+from annlab.kernels.graphs.walk_open import NEAR, append, divide, refill, take_nearest
+from annlab.kernels.graphs.walk_rows import LINE_FLOATS
+from annlab.kernels.simd.addresses import doubles_at, floats_at, floats_of, ints_at, longs_at
+from annlab.kernels.simd.folding import QUARTER
+from annlab.kernels.simd.path import inlined
+from annlab.kernels.simd.registers import LANES, first, load, prefetch, splat, store
+
+_INFINITY, _NOBODY = np.float32(np.inf), np.int32(-1)
+_ONE = np.int64(1)
+
+
+class Nodes(NamedTuple):
+    """A graph to walk through, from its addresses and sizes; see `graphs/room.py` for who fills them in."""
+
+    blocks: Any  # int32 (n_nodes, 2 degree): links, -1 behind them, then the bits of the norms of these neighbours
+    rows: Any  # uint8 or float32 (n_nodes, stride): codes or points
+    entries: Any  # int32 (n_entries,)
+    entry_rows: Any  # like rows, (n_entries and more, stride)
+    entry_norms: Any  # float32, infinite behind the last
+    offsets: Any  # int64 (n_nodes + 1,): the vectors of every node; read if has_offsets
+    center: Any  # float64 (point_dim,)
+    has_offsets: Any
+    degree: Any
+    stride: Any
+    point_dim: Any
+    n_entries: Any
+
+
+class Scratch(NamedTuple):
+    """Room for one walk at a time."""
+
+    seen: Any  # words of bits (n_nodes,), all zero between walks
+    trail: Any  # int32: which nodes were seen
+    open: Any
+    listed: Any  # int32, two lists of neighbours, each of `side` elements
+    norms: Any  # float32, the same
+    best: Any  # float32, whole registers
+    best_nodes: Any  # int32
+    entry_distances: Any
+    codes: Any  # int8 (stride,) and
+    point: Any  # float32 (point_dim and more,): of the query
+    side: Any
+
+
+class Wanted(NamedTuple):
+    """What a search asks for: the same for all of its queries."""
+
+    k: Any
+    keep: Any  # nodes whose vectors decide, whole registers of them
+    most: Any  # nodes to open before giving up
+    metric: Any
+    has_alive: Any
+    alive_nodes: Any  # words of bits of nodes with an allowed row, and
+    alive_rows: Any  # of rows
+    keys: Any  # int64: ids
+    gamma: Any  # float32: reach squared
+    slack: Any  # float32: squared distance that codes cannot tell
+
+
+class Progress(NamedTuple):
+    """Where a walk is: how many elements its lists have, and up to which distance nodes are worth opening."""
+
+    n_seen: Any
+    n_near: Any
+    n_far: Any
+    bound: Any
+    pivot: Any
+
+
+@inlined
+def _see(room, node, n_seen):
+    """Note that a node was seen; returns 1 if it was not before, and how many were seen."""
+    word, bit = room.seen[node >> 6], _ONE << (node & 63)
+    room.trail[n_seen] = np.int32(node)
+    room.seen[node >> 6] = word | bit
+    new = 1 if word & bit == 0 else 0
+    return new, n_seen + new
+
+
+@inlined
+def _ask_for_links(nodes, node):
+    block = nodes.blocks + node * 2 * nodes.degree
+    for line in range(0, 2 * nodes.degree, LINE_FLOATS):
+        prefetch(block + line)
+
+
+@inlined
+def _forget(room, n_seen):
+    """Make `seen` all zero again."""
+    for z in range(n_seen):
+        room.seen[np.int64(room.trail[z]) >> 6] = 0
+
+
+@inlined
+def _choose(open, at):
+    """The nearest open node within the bound, or -1, and what is left."""
+    n_near, n_far, pivot = at.n_near, at.n_far, at.pivot
+    node, n_near = take_nearest(open, n_near, at.bound)
+    if node < 0 and n_far > 0:
+        n_near, n_far, pivot = refill(open, n_far, at.bound)
+        node, n_near = take_nearest(open, n_near, at.bound)
+    return node, Progress(at.n_seen, n_near, n_far, at.bound, pivot)
+
+
+@inlined
+def fill_up(listed, norms, length):
+    """Whole registers of nodes: behind the last one, others that are infinitely far away."""
+    for z in range(length, -(-length // LANES) * LANES):
+        listed[z], norms[z] = 0, _INFINITY
+
+
+def walking(rows_at: Callable[..., Any], registers: Callable[..., Any], compare: Callable[..., Any],
+            ask_for: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:  # fmt: skip
+    """A walk over nodes whose rows are of one kind; and how the nodes are made of their addresses."""
+
+    @inlined
+    def nodes_at(fixed):
+        return Nodes(ints_at(fixed[0]), rows_at(fixed[1]), ints_at(fixed[2]), rows_at(fixed[3]), floats_at(fixed[4]),
+                     longs_at(fixed[5]), doubles_at(fixed[6]), fixed[7], fixed[8], fixed[9], fixed[10],
+                     fixed[11])  # fmt: skip
+
+    @inlined
+    def list_unseen(nodes, room, side, node, n_seen):
+        """List the neighbours of a node that were not seen, and ask for them; returns how many, and how many were."""
+        links = nodes.blocks + node * 2 * nodes.degree
+        norms, fresh, listed = floats_of(links + nodes.degree), 0, room.listed + side * room.side
+        beside = room.norms + side * room.side
+        for j in range(nodes.degree):  # without a branch on "seen", which would be a coin toss
+            neighbour = np.int64(links[j])
+            if neighbour < 0:
+                break
+            listed[fresh], beside[fresh] = np.int32(neighbour), norms[j]
+            new, n_seen = _see(room, neighbour, n_seen)
+            fresh += new
+        for z in range(fresh):
+            ask_for(nodes.rows, np.int64(listed[z]), nodes.stride)
+        fill_up(listed, beside, fresh)
+        return fresh, n_seen
+
+    @inlined
+    def offer(room, wanted, lane, distances, listed, at):
+        """LANES nodes and their distances are offered to the nearest so far, and to the open ones."""
+        best, last, bound = room.best, wanted.keep - 1, at.bound
+        better = distances < splat(best[last])
+        if better != 0:
+            store(lane, distances)
+            while better != 0:
+                z = first(better)
+                better &= better - 1
+                node, distance = listed[z], lane[z]
+                if distance < best[last]:
+                    number = np.int64(node)
+                    if wanted.has_alive == 0 or (np.int64(wanted.alive_nodes[number >> 6]) >> (number & 63)) & 1 != 0:
+                        insert(best, room.best_nodes, wanted.keep, distance, node)
+            kth = best[wanted.k - 1]
+            bound = max(kth, kth * wanted.gamma) + wanted.slack
+        n_near, n_far = append(room.open, at.n_near, at.n_far, distances, load(listed), bound, at.pivot)
+        return Progress(at.n_seen, n_near, n_far, bound, at.pivot)
+
+    @inlined
+    def enter(nodes, room, wanted, asking, hidden, block, sums):
+        """The distances of all entries, and which is the nearest; nothing is found or open yet."""
+        listed, padded = room.listed, -(-nodes.n_entries // LANES) * LANES
+        nearest, place = _INFINITY, 0
+        for start in range(0, padded, LANES):
+            for z in range(LANES):
+                listed[z] = np.int32(start + z)
+            distances = compare(block, sums, nodes.entry_rows, listed, nodes.entry_norms + start, nodes.stride, asking)
+            store(room.entry_distances + start, distances)
+        for e in range(nodes.n_entries):
+            if np.int64(nodes.entries[e]) == hidden:
+                room.entry_distances[e] = _INFINITY
+            if room.entry_distances[e] < nearest:
+                nearest, place = room.entry_distances[e], e
+        for i in range(0, wanted.keep, LANES):
+            store(room.best + i, splat(_INFINITY))
+            store(room.best_nodes + i, splat(_NOBODY))
+        store(room.open.near, splat(_INFINITY))
+        return place
+
+    @inlined
+    def list_entries(nodes, room, side, at):
+        """List entries within the bound that were not seen: when no open node is left, they get their turn."""
+        fresh, listed, n_seen = 0, room.listed + side * room.side, at.n_seen
+        norms = room.norms + side * room.side
+        for e in range(nodes.n_entries):
+            if room.entry_distances[e] < at.bound and fresh < nodes.degree:
+                listed[fresh], norms[fresh] = nodes.entries[e], nodes.entry_norms[e]
+                new, n_seen = _see(room, np.int64(nodes.entries[e]), n_seen)
+                fresh += new
+        fill_up(listed, norms, fresh)
+        return fresh, n_seen
+
+    @inlined
+    def walk(nodes, room, wanted, asking, hidden, lane):
+        """Fill `best` with the nearest nodes; returns how many were seen and opened, and whether it gave up.
+
+        hidden: a node that is not to be seen, or -1.
+        """
+        block, sums = registers(LANES), registers(QUARTER)
+        place = enter(nodes, room, wanted, asking, hidden, block, sums)
+        room.listed[room.side], room.norms[room.side] = nodes.entries[place], nodes.entry_norms[place]
+        fill_up(room.listed + room.side, room.norms + room.side, 1)
+        _, n_seen = _see(room, np.int64(nodes.entries[place]), 0)
+        if hidden >= 0:
+            _, n_seen = _see(room, hidden, n_seen)
+        at = Progress(n_seen, 0, 0, _INFINITY, _INFINITY)
+        node, waiting, side, opened = np.int64(-1), 1, 0, 0
+        while True:
+            fresh = 0
+            if node >= 0:
+                if opened == wanted.most:
+                    break
+                opened += 1
+                fresh, n_seen = list_unseen(nodes, room, side, node, at.n_seen)
+                at = Progress(n_seen, at.n_near, at.n_far, at.bound, at.pivot)
+            node, at = _choose(room.open, at)
+            if node >= 0:
+                _ask_for_links(nodes, node)
+            side = 1 - side
+            compared, waiting = waiting, fresh
+            for start in range(side * room.side, side * room.side + compared, LANES):
+                distances = compare(block, sums, nodes.rows, room.listed + start, room.norms + start, nodes.stride,
+                                    asking)  # fmt: skip
+                at = offer(room, wanted, lane, distances, room.listed + start, at)
+            store(room.open.near + at.n_near, splat(_INFINITY))
+            if at.n_near > NEAR:
+                n_near, n_far, pivot = divide(room.open, at.n_near, at.n_far, at.bound)
+                at = Progress(at.n_seen, n_near, n_far, at.bound, pivot)
+            if node < 0 and waiting == 0:  # nothing is under way
+                node, at = _choose(room.open, at)
+                if node < 0:
+                    waiting, n_seen = list_entries(nodes, room, 1 - side, at)
+                    at = Progress(n_seen, at.n_near, at.n_far, at.bound, at.pivot)
+                    if waiting == 0:
+                        break
+        _forget(room, at.n_seen)
+        return at.n_seen, opened, node >= 0
+
+    return nodes_at, walk

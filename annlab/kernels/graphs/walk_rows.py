@@ -1,0 +1,162 @@
+"""What a walk compares: the query, and LANES nodes at a time.
+
+Points. A walk knows squared Euclidean distances only, between *points* that stand for the users' vectors:
+
+    l2       p = (x - center) scale                   |p - p'|^2 has the order of the distances
+    cosine   p = x / |x| - center                     the same; zero vectors get a term that puts them at a right angle
+    ip       p = (x scale, sqrt(1 - |x scale|^2))     queries are (q / |q|, 0): |p - q|^2 = 2 - 2 scale x.q / |q|
+             less the center                          (scale brings the longest vector to length 1)
+
+Codes ("sq8"). A point is stored as bytes c, p = step (c - 128), a query is rounded to signed bytes b, q = t b. With
+N = |p|^2, which is stored beside the links, the squared distance is
+
+    |p - q|^2  =  N + |q|^2 - 2 step t (c.b - 128 sum b)
+
+so of a node only c.b is left to compute: four multiplications in every int32 lane at once, exact. N and |q|^2 are those
+of the rounded point and the rounded query, so what is found is the true distance of these two.
+
+Floats ("flat"). The points themselves; what lies beside the links is only the term of zero vectors.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab.kernels.distance import COSINE, INNER_PRODUCT, inverse_norm
+from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, ints_to_floats
+from annlab.kernels.simd.folding import fold_rows
+from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
+from annlab.kernels.simd.registers import LANES, fma, load, load_first, pointer, prefetch, splat
+
+MIDDLE = 128  # the code of zero
+ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path, and to cache lines
+LINE_FLOATS = 16
+_ZERO, _NOUGHT, _TINY, _TWO = np.int32(0), np.float32(0.0), np.float32(1e-30), np.float32(2.0)
+_FARTHEST = 1e9  # a coordinate of a query: farther away only the direction counts
+
+
+class Asking(NamedTuple):
+    """A query, ready to be compared: where its bytes and floats lie, and the numbers of the formula above."""
+
+    codes: Any  # int8 (stride,)
+    point: Any  # float32 (point_dim,)
+    factor: Any
+    offset: Any
+    middle: Any
+
+
+@kernel
+def convert(query, dim, metric, center, scale, point):
+    """The point of a query; for ip it is a coordinate longer than the query. Returns its length."""
+    factor = scale
+    if metric == COSINE:
+        factor = inverse_norm(query, dim)
+    if metric == INNER_PRODUCT:
+        largest = 0.0
+        for i in range(dim):
+            largest = max(largest, abs(np.float64(query[i])))
+        squares, shrunk = 0.0, 1.0 / largest if largest > 0.0 else 0.0
+        for i in range(dim):
+            squares += (np.float64(query[i]) * shrunk) ** 2
+        factor = shrunk / math.sqrt(squares) if squares > 0.0 else 0.0
+    middle = scale if metric != INNER_PRODUCT and metric != COSINE else 1.0
+    largest = 0.0
+    for i in range(dim):
+        largest = max(largest, abs(np.float64(query[i]) * factor - center[i] * middle))
+    shrunk = _FARTHEST / largest if largest > _FARTHEST else 1.0
+    for i in range(dim):
+        point[i] = np.float32((np.float64(query[i]) * factor - center[i] * middle) * shrunk)
+    if metric == INNER_PRODUCT:
+        point[dim] = np.float32(-center[dim])
+
+
+@kernel
+def round_to_bytes(point, dim, step, codes, stride):
+    """The bytes of a point: codes (stride,), zeros behind dim. Returns factor, offset and middle of `Asking`."""
+    largest = _TINY
+    for i in range(dim):
+        largest = max(largest, abs(point[i]))
+    t = largest / np.float32(LARGEST_SIGNED)
+    inverse, total, squares = np.float32(1.0) / t, np.int32(0), np.int64(0)
+    for i in range(dim):
+        level = np.int32(math.floor(point[i] * inverse + np.float32(0.5)))
+        codes[i] = np.int8(level)
+        total += level
+        squares += level * level
+    for i in range(dim, stride):
+        codes[i] = np.int8(0)
+    return np.float32(-_TWO * step * t), np.float32(t * t * np.float32(squares)), np.int32(MIDDLE * total)
+
+
+@inlined
+def _byte_dot(row, codes, stride):
+    sums = splat(_ZERO)
+    for i in range(0, stride, REGISTER_BYTES):
+        sums = dot_bytes(sums, load(row + i), load(codes + i))
+    return sums
+
+
+@inlined
+def _byte_dots(block, rows, listed, stride, codes):
+    """block[z] = the partial sums of node listed[z]."""
+    for z in range(LANES):
+        block[z] = _byte_dot(rows + np.int64(listed[z]) * stride, codes, stride)
+
+
+@inlined
+def byte_distances(block, sums, rows, listed, norms, stride, asking):
+    """The squared distances of LANES nodes by their codes."""
+    if stride == ROW_BYTES:  # so that the compiler unrolls what is frequent
+        _byte_dots(block, rows, listed, ROW_BYTES, asking.codes)
+    elif stride == 2 * ROW_BYTES:
+        _byte_dots(block, rows, listed, 2 * ROW_BYTES, asking.codes)
+    else:
+        _byte_dots(block, rows, listed, stride, asking.codes)
+    fold_rows(block, sums)
+    products = ints_to_floats(sums[0] - splat(asking.middle))
+    return fma(products, splat(asking.factor), load(norms) + splat(asking.offset))
+
+
+@inlined
+def _float_squares(row, point, dim):
+    sums, i = splat(_NOUGHT), 0
+    while i + LANES <= dim:
+        gap = load(row + i) - load(point + i)
+        sums = fma(gap, gap, sums)
+        i += LANES
+    if i < dim:
+        gap = load_first(row + i, dim - i) - load_first(point + i, dim - i)
+        sums = fma(gap, gap, sums)
+    return sums
+
+
+@inlined
+def float_distances(block, sums, rows, listed, norms, stride, asking):
+    """The squared distances of LANES nodes by their points, `stride` floats each."""
+    for z in range(LANES):
+        block[z] = _float_squares(rows + np.int64(listed[z]) * stride, asking.point, stride)
+    fold_rows(block, sums)
+    return sums[0] + load(norms)
+
+
+@inlined
+def ask_for_bytes(rows, node, stride):
+    """Ask for the codes of a node."""
+    for i in range(0, stride, ROW_BYTES):
+        prefetch(rows + (node * stride + i))
+
+
+@inlined
+def ask_for_floats(rows, node, stride):
+    """Ask for the point of a node."""
+    for i in range(0, stride, LINE_FLOATS):
+        prefetch(rows + (node * stride + i))
+
+
+@entry
+def convert_queries(path, queries, metric, center, scale, points):
+    """`convert` for all queries (q, dim): points (q, point_dim) float32."""
+    dim, width = queries.shape[1], points.shape[1]
+    for i in range(queries.shape[0]):
+        convert(pointer(queries) + i * dim, dim, metric, pointer(center), scale, pointer(points) + i * width)

@@ -1,0 +1,123 @@
+"""VamanaIndex beyond the contract: threads, plans, the guard, duplicates, calibration on queries."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import annlab
+from annlab import RecallWarning, SearchStats, VamanaIndex
+from tests import oracle
+from tests.contract.data import clustered
+
+
+@pytest.fixture(scope="module")
+def data():
+    return clustered(np.random.default_rng(0), n=4000)
+
+
+@pytest.fixture(scope="module")
+def index(data):
+    return VamanaIndex(seed=0).fit(data[0])
+
+
+def recall(found, queries, vectors, k, allowed=None):
+    true = oracle.nearest(queries, np.arange(len(vectors)), vectors, "l2", k, allowed)[0]
+    return float((found.distances <= true[:, -1:]).mean())
+
+
+def test_the_same_index_for_any_number_of_threads(data, index):
+    for threads in (1, 3):
+        assert VamanaIndex(seed=0).fit(data[0], threads=threads).content_hash() == index.content_hash()
+
+
+def test_one_query_and_a_batch_find_the_same(data, index):
+    together = index.search(data[1], 10)
+    assert recall(together, data[1], data[0], 10) >= 0.95
+    for query, distances, ids in zip(data[1], *together, strict=True):
+        alone = index.search(query, 10, threads=1)
+        assert alone.ids.tolist() == ids.tolist() and alone.distances.tolist() == distances.tolist()
+
+
+def test_a_larger_reach_opens_more_and_infinity_is_exact(data, index):
+    opened = []
+    for reach in (1, 1.2, 2):
+        stats = SearchStats()
+        index.search(data[1], 10, reach=reach, stats=stats)
+        opened.append(stats.visited.mean())
+    assert opened[0] < opened[1] < opened[2]
+    exact = index.search(data[1], 10, reach=np.inf)
+    assert exact.ids.tolist() == annlab.ExactIndex().fit(data[0]).search(data[1], 10).ids.tolist()
+    with pytest.raises(ValueError, match=r"reach must be finite and at least 1\.0, but is 0\.9"):
+        index.search(data[1], reach=0.9)
+
+
+def test_where_nothing_near_is_allowed_the_walk_gives_up_and_a_scan_answers(data, index):
+    vectors, queries = data
+    far = np.linalg.norm(vectors - queries[0], axis=1)
+    allowed = far > np.quantile(far, 0.6)
+    stats = SearchStats()
+    found = index.search(queries[:1], 10, allowed=allowed, stats=stats)
+    assert recall(found, queries[:1], vectors, 10, allowed[None]) == 1
+    assert stats.distances[0] <= 3 * len(vectors)
+
+
+@pytest.mark.parametrize("storage", ["sq8", "flat"])
+def test_copies_are_one_node_and_all_of_them_are_found(data, storage):
+    vectors = np.concatenate([data[0][:2000], np.repeat(data[0][:1], 900, axis=0), data[0][:300]])
+    index = VamanaIndex(storage=storage, seed=0).fit(vectors)
+    assert len(index._state.structure.walkable.graph.links) <= 2000
+    found = index.search(vectors[:2000], 1)
+    assert (found.distances == 0).all()
+    crowd = index.search(vectors[0], 901).ids
+    assert crowd.tolist() == sorted([0, *range(2000, 2901)])[:901]
+    index.remove(crowd[:450])
+    assert index.search(vectors[0], 3).ids.tolist() == crowd[450:453].tolist()
+
+
+def far_queries(rng, n, dim=24):
+    directions = rng.standard_normal((n, dim))
+    return (14 * directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_queries_from_elsewhere_are_noticed_once_and_calibration_helps(data):
+    rng = np.random.default_rng(1)
+    index = VamanaIndex(seed=0).fit(data[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecallWarning)
+        index.search(data[1], 10)
+    queries = far_queries(rng, 300)
+    with pytest.warns(RecallWarning, match="as far away"):
+        index.search(queries[:200], 10)
+    before = index.calibration.reach
+    index.calibrate(queries[:200])
+    assert index.calibration.reach > before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecallWarning)
+        assert recall(index.search(queries[200:], 10), queries[200:], data[0], 10) >= 0.9
+
+
+def test_degrees_and_storages_are_checked():
+    with pytest.raises(ValueError, match="degree must be a multiple of 16, but is 40: take 48"):
+        VamanaIndex(degree=40)
+    with pytest.raises(ValueError, match="storage must be one of"):
+        VamanaIndex(storage="pq4")
+    with pytest.raises(ValueError, match="alpha must be finite and at least"):
+        VamanaIndex(alpha=0.5)
+    with pytest.raises(ValueError, match="no graph yet"):
+        VamanaIndex(dim=3).calibrate([[1, 2, 3]])
+
+
+def test_few_rows_have_no_graph_and_are_scanned():
+    index = VamanaIndex().fit(np.random.default_rng(0).random((1000, 5)))
+    assert index._state.structure.walkable is None and index.calibration.reach == np.inf
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+@pytest.mark.parametrize("storage", ["sq8", "flat"])
+def test_memory_is_known_before(metric, storage):
+    rows = np.random.default_rng(0).standard_normal((1500, 40)).astype(np.float32)
+    index = VamanaIndex(metric=metric, storage=storage).fit(rows)
+    assert index.memory()["total"] == pytest.approx(
+        VamanaIndex.estimate_memory(1500, 40, metric=metric, storage=storage), rel=0.05
+    )
