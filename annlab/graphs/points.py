@@ -75,7 +75,7 @@ class Lifting:
         """What is added to the squared distances of some vectors (n,) float32: for zeros, which have no direction."""
         if self.metric.code != COSINE:
             return np.zeros(len(vectors), np.float32)
-        return (~vectors.any(axis=1)).astype(np.float32)
+        return np.asarray(~vectors.any(axis=1), np.float32)
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
         """The points of queries (q, point_dim) float32."""
