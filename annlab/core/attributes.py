@@ -128,6 +128,20 @@ class Attribute:
         places[used] = np.arange(len(used))
         return Attribute.of(places[self.values.array], None, Strings(self.strings.texts[i] for i in used.tolist()))
 
+    def in_order(self) -> "Attribute":
+        """The same with the strings that rows have, in the order of the first rows that have them.
+
+        So attributes of equal values are equal arrays, whatever else their tables of strings have seen.
+        """
+        if self.strings is None:
+            return self
+        places, first, inverse = np.unique(self.values.array, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        order = order[places[order] >= 0]
+        new = np.full(len(places), -1, np.int32)
+        new[order] = np.arange(len(order))
+        return Attribute.of(new[inverse], None, Strings(self.strings.texts[i] for i in places[order].tolist()))
+
     # ---- files
 
     def arrays(self) -> dict[str, np.ndarray]:

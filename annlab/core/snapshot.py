@@ -134,6 +134,8 @@ def save(state: State | None, path: str | os.PathLike[str] | BinaryIO, *, dim: i
 def content_hash(state: State | None, **about: Any) -> str:
     """SHA-256 of a state and of what is said `about` its index: kind and parameters."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    if state is not None:
+        state = state.with_columns({name: column.in_order() for name, column in state.columns.items()})
     for name, array in sorted(to_arrays(state)[0].items()) if state is not None else ():
         digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -18,7 +18,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +187,11 @@ class DurableIndex(Reads):
         """Give existing ids new vectors. Everything else as for `Writes.update`."""
         with self.transaction() as writes:
             writes.update(ids, vectors, **options)
+
+    def set_attributes(self, attributes: Mapping[str, Any], ids: Any = None, **options: Any) -> None:
+        """Give vectors other values of some attributes, or new ones. Everything else as for `Writes.set_attributes`."""
+        with self.transaction() as writes:
+            writes.set_attributes(attributes, ids, **options)
 
     def remove(self, ids: Any, missing: str = "raise", **options: Any) -> int:
         """Remove vectors by id; returns how many there were. Everything else as for `Writes.remove`."""

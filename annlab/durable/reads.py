@@ -37,6 +37,14 @@ class Reads:
         """The vectors of some ids, or of `ids`."""
         return self._index.vectors(ids)
 
+    def attributes(self, ids: Any = None) -> dict[str, np.ndarray]:
+        """The attributes of some ids, or of `ids`, by name, as `Index.attributes` returns them."""
+        return self._index.attributes(ids)
+
+    def select(self, where: Any) -> np.ndarray:
+        """The ids of the vectors that fulfil a condition on attributes, as `Index.select` returns them."""
+        return self._index.select(where)
+
     def __len__(self) -> int:
         return len(self._index)
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from annlab.common import validation
+from annlab.core.attributes import Attribute, as_columns
 from annlab.durable.database import Database
 from annlab.durable.log import Head, Log
 from annlab.durable.operations import LARGEST, Operation, request_digest
@@ -111,7 +112,7 @@ class Writes:
         """
         rows = self._rows(vectors)
         given = None if ids is None else validation.as_ids(ids, length=len(rows))
-        columns = _columns(attributes)
+        columns = as_columns(attributes or {}, len(rows))
         options = {"on_duplicate": on_duplicate}
         digest = request_digest("add", given, rows, columns, options)
         known, first = self._answer(op_id, digest)
@@ -129,7 +130,7 @@ class Writes:
                op_id: str | None = None) -> None:  # fmt: skip
         """Give existing ids new vectors, as `Index.update` does; `op_id` as for `add`."""
         rows = self._rows(vectors)
-        numbers, columns = validation.as_ids(ids, length=len(rows)), _columns(attributes)
+        numbers, columns = validation.as_ids(ids, length=len(rows)), as_columns(attributes or {}, len(rows))
         digest = request_digest("update", numbers, rows, columns, {})
         if self._answer(op_id, digest)[0]:
             return
@@ -137,6 +138,25 @@ class Writes:
         trial.update(numbers, rows, attributes=columns or None)
         if len(numbers):
             self._log("update", numbers, rows, columns, {}, op_id)
+            self._branch = trial
+        self._remember(op_id, digest, None)
+
+    def set_attributes(self, attributes: Mapping[str, Any], ids: Any = None, *, op_id: str | None = None) -> None:
+        """Give vectors other values of some attributes, or new ones, as `Index.set_attributes` does.
+
+        `op_id` as for `add`; it needs `ids`, since without them a retry could mean other vectors.
+        """
+        if ids is None and op_id is not None:
+            raise ValueError("set_attributes with an op_id needs ids: without them a retry could mean other vectors")
+        numbers = self._branch.ids if ids is None else validation.as_ids(ids, ordered=True)
+        columns = as_columns(attributes, len(numbers))
+        digest = request_digest("attributes", numbers, None, columns, {})
+        if self._answer(op_id, digest)[0]:
+            return
+        trial = self._branch.branch()
+        trial.set_attributes(columns, numbers)
+        if columns:
+            self._log("attributes", numbers, None, columns, {}, op_id)
             self._branch = trial
         self._remember(op_id, digest, None)
 
@@ -158,7 +178,7 @@ class Writes:
     # ---- for DurableIndex
 
     def _log(self, kind: str, ids: np.ndarray | None = None, rows: np.ndarray | None = None,
-             columns: Mapping[str, np.ndarray] | None = None, options: Mapping[str, Any] | None = None,
+             columns: Mapping[str, Attribute] | None = None, options: Mapping[str, Any] | None = None,
              op_id: str | None = None) -> int:  # fmt: skip
         """Write an operation into the log; its seq."""
         operation = Operation(self._head.seq + 1, kind, op_id, ids, rows, columns or {}, options or {})
@@ -200,19 +220,3 @@ class Writes:
     def _replace(self, branch: Index, logged: tuple[int, int], **changes: Any) -> None:
         """Take another index in place of the branch; the log is longer by so many operations and bytes of vectors."""
         self._branch, self._logged, self._head = branch, logged, replace(self._head, **changes)
-
-
-def _columns(attributes: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
-    """Attributes in the element types in which an index keeps them."""
-    columns: dict[str, np.ndarray] = {}
-    for name, values in (attributes or {}).items():
-        array = np.asarray(values)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(
-                f"attribute {name!r} is {array.dtype}; those of a durable index are numbers or bools: number strings"
-            )
-        if array.dtype.kind == "u" and array.size and int(array.max()) >= 2**63:
-            raise ValueError(f"attribute {name!r} holds {int(array.max())}; whole numbers go up to {2**63 - 1}: pass "
-                             "floats, or smaller numbers")  # fmt: skip
-        columns[name] = array.astype({"b": np.bool_, "f": np.float64}.get(array.dtype.kind, np.int64))
-    return columns

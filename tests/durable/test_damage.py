@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from annlab import ExactIndex
+from annlab.core.attributes import as_columns
 from annlab.durable import CorruptLogError, Database, DurableIndex
 from annlab.durable.operations import Operation, decode
 from tests.durable.helpers import DIM
@@ -16,10 +17,10 @@ from tests.durable.helpers import DIM
 def folder(tmp_path):
     """An index with a snapshot and five operations in the log."""
     with DurableIndex(ExactIndex(dim=DIM), tmp_path / "a") as index:
-        index.add(np.eye(DIM), attributes={"owner": np.arange(DIM)})
+        index.add(np.eye(DIM), attributes={"owner": np.arange(DIM), "text": ["a", None] * (DIM // 2)})
         index.snapshot()
         for i in range(5):
-            index.add(np.eye(DIM)[:2] * i, attributes={"owner": [i, i]}, op_id=f"op {i}")
+            index.add(np.eye(DIM)[:2] * i, attributes={"owner": [i, i], "text": ["b", "b"]}, op_id=f"op {i}")
     return tmp_path / "a"
 
 
@@ -44,6 +45,11 @@ FLIPPED = "UPDATE annlab_log SET {0} = CAST(x'ff' || substr({0}, 2) AS BLOB) WHE
     ("UPDATE annlab_log SET header = replace(header, 'raise', 'replace') WHERE seq = 4", "operation 4"),
     ("UPDATE annlab_log SET header = '{}' WHERE seq = 4", "operation 4 of the log does not fit together"),
     ("UPDATE annlab_log SET rows = substr(rows, 3) WHERE seq = 4", "operation 4 of the log does not fit together"),
+    ("UPDATE annlab_log SET header = replace(header, 'string_ends', 'ends') WHERE seq = 4", "not fit together"),
+    ("UPDATE annlab_log SET header = replace(header, 'uint8\", 1', 'uint8\", -1') WHERE seq = 4", "not fit together"),
+    ("UPDATE annlab_log SET columns = CAST(substr(columns, 1, 16) || x'09' || substr(columns, 18) AS BLOB)"
+     " WHERE seq = 4", "attribute 'text' has strings 0 to 9, but there are 1"),
+    ("UPDATE annlab_log SET columns = substr(columns, 1, 30) WHERE seq = 4", "operation 4 of the log does not fit"),
     ("DELETE FROM annlab_log WHERE seq = 4", "operation 4 is missing"),
     ("DELETE FROM annlab_log WHERE seq = 6", "ends with operation 5, but 6 were acknowledged"),
     ("DELETE FROM annlab_log", "ends with operation 1, but 6 were acknowledged"),
@@ -114,15 +120,21 @@ def test_what_a_kill_left_behind_is_removed(folder):
 
 
 def test_an_operation_comes_back_from_its_cells():
-    columns = {"b": np.array([True, False]), "a": np.array([1.5, 2.5])}
+    columns = as_columns({"b": np.array([True, False]), "a": np.array([1.5, 2.5])}, 2)
     ids, rows = np.array([4, 5]), np.ones((2, 3), np.float32)
     first = Operation(3, "add", "name", ids, rows, columns, {"on_duplicate": "raise"})
     again = decode(first.encoded(), "here")
     assert again.chain(b"x") == first.chain(b"x") and again.n_bytes == first.n_bytes == 2 * 8 + 24 + 2 + 16
-    np.testing.assert_array_equal(again.columns["b"], columns["b"])
-    assert again.columns["a"].dtype == np.float64
+    assert again.columns["b"].array().tolist() == [True, False]
+    assert again.columns["a"].array().dtype == np.float64
+    texts = as_columns({"s": ["long", None], "i": [None, 2**60 + 1]}, 2)
+    of_texts = decode(Operation(3, "attributes", None, ids, None, texts, {}).encoded(), "here")
+    assert of_texts.columns["s"].array().tolist() == ["long", None]
+    assert of_texts.columns["i"].array().tolist() == [None, 2**60 + 1]
     changes = ({"seq": 4}, {"kind": "update"}, {"op_id": None}, {"ids": np.array([4, 6])}, {"options": {}},
-               {"rows": np.ones((2, 3))}, {"columns": {"b": columns["b"], "c": columns["a"]}})  # fmt: skip
+               {"rows": np.ones((2, 3))}, {"columns": {"b": columns["b"], "c": columns["a"]}},
+               {"columns": texts},
+               {"columns": as_columns({"s": ["lon", None], "i": [None, 2**60 + 1]}, 2)})  # fmt: skip
     for change in changes:
         other = Operation(**{**vars(first), **change})
         assert other.chain(b"x") != first.chain(b"x"), change

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from annlab import ExactIndex, IVFIndex, KDTreeIndex, LSHIndex
+from annlab import ExactIndex, IVFIndex, KDTreeIndex, LSHIndex, col
 from annlab.durable import Database, DurableIndex, InUseError, transaction
 from tests.durable.helpers import DIM, assert_holds, random_write, vectors_of
 
@@ -134,9 +134,38 @@ def test_attributes_and_element_types_come_back(tmp_path):
     with DurableIndex(ExactIndex(), tmp_path) as index:
         assert index.state_hash() == expected
         assert index.vectors().dtype == np.float64
-        from annlab import col
-
         assert set(index.search(rows[0], 20, where=col("owner") == 2).ids.tolist()) <= {-1, *range(2, 20, 3)}
+
+
+def test_strings_missing_values_and_set_attributes_go_through_the_log(tmp_path):
+    rows = np.eye(DIM)
+    brands, sizes = ["acme", "other", None, "acme", "très", ""], [1, None, 3, 4, None, 6]
+    with DurableIndex(ExactIndex(), tmp_path) as index:
+        index.add(rows, attributes={"brand": brands, "size": sizes})
+        index.update([4], rows[:1])
+        index.set_attributes({"brand": ["new", None], "sold": [True, False]}, ids=[1, 0], op_id="once")
+        index.set_attributes({"brand": ["new", None], "sold": [True, False]}, ids=[1, 0], op_id="once")
+        index.set_attributes({"price": np.arange(DIM) / 2})
+        with pytest.raises(ValueError, match="already in the index"):  # its strings must leave no trace
+            index.add(rows[:1], [0], attributes={"brand": ["unseen"], "size": [1], "sold": [True], "price": [1.0]})
+        with pytest.raises(KeyError):
+            index.set_attributes({"brand": ["lost"]}, ids=[99])
+        with pytest.raises(ValueError, match="needs ids"):
+            index.set_attributes({"brand": brands}, op_id="again")
+        index.add(rows[:1], [7], attributes={"brand": ["late"], "size": [1], "sold": [None], "price": [None]})
+        expected, seq = index.state_hash(), index.seq
+        assert seq == 5
+    for snapshot in (False, True):
+        with DurableIndex(None, tmp_path) as index:
+            assert (index.seq, index.state_hash()) == (seq, expected)
+            found = index.attributes()
+            assert found["brand"].tolist() == [None, "new", None, "acme", "très", "", "late"]
+            assert found["size"].tolist() == [1, None, 3, 4, None, 6, 1]
+            assert found["sold"].tolist() == [False, True, None, None, None, None, None]
+            np.testing.assert_array_equal(found["price"], [0, 0.5, 1, 1.5, 2, 2.5, np.nan])
+            assert index.select(col("brand") == "acme").tolist() == [3]
+            if not snapshot:
+                index.snapshot()
 
 
 def test_a_bad_write_changes_nothing_and_logs_nothing(empty, tmp_path):
@@ -147,7 +176,7 @@ def test_a_bad_write_changes_nothing_and_logs_nothing(empty, tmp_path):
             lambda: index.add(np.eye(DIM), np.arange(DIM)),
             lambda: index.add(np.full((1, DIM), np.nan)),
             lambda: index.add(np.eye(DIM + 1)),
-            lambda: index.add(np.eye(DIM), attributes={"owner": ["a"] * DIM}),
+            lambda: index.add(np.eye(DIM), attributes={"owner": [b"a"] * DIM}),
             lambda: index.add(np.eye(DIM), on_duplicate="maybe"),
         ):
             with pytest.raises((ValueError, TypeError)):
