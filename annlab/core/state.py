@@ -116,17 +116,20 @@ class State:
         """Where the tail lies: measured when a search asks, so rows that are taken in before that never are."""
         known, n_known = self.measured
         rest = self.tail.array[n_known:]
-        return Extent.of(rest, self.metric) if known is None else known.extended(rest, self.metric)
+        if known is not None:
+            return known.extended(rest, self.metric)
+        return Extent.of(rest, self.metric) if len(rest) else Extent.of_nothing(rest.shape[1])
 
     @property
     def _measured(self) -> tuple[Extent | None, int]:
         """For the next state: what is known by now."""
         extent: Extent | None = self.__dict__.get("extent")
-        return self.measured if extent is None else (extent, len(self.tail.array))
+        n = len(self.tail.array)
+        return self.measured if extent is None or not n else (extent, n)
 
     @cached_property
     def tail_scanner(self) -> Scanner:
-        return Scanner(self.tail.array, self.metric, self.extent or Extent.of_nothing(self.tail.array.shape[1]))
+        return Scanner(self.tail.array, self.metric, self.extent)
 
     @cached_property
     def living(self) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -143,12 +143,12 @@ class Encoder:
         """
         if self.metric.code == INNER_PRODUCT:
             wide = queries.astype(np.float64)
-            lengths = np.maximum(np.linalg.norm(wide, axis=1) * self.reach / self.scale, _LEAST)
-            return np.asarray(1.0 + (distances + wide @ self.center) / lengths)
+            lengths = np.linalg.norm(wide, axis=1) * self.reach / self.scale
+            return 1.0 + _in_lengths(distances + wide @ self.center, lengths)
         lengths = np.linalg.norm(_normalised(queries, self.metric) - self.center, axis=1)
         if self.metric.code == COSINE:
             distances = np.sqrt(2.0 * distances.astype(np.float64))
-        return np.asarray(distances / np.maximum(lengths, _LEAST))
+        return _in_lengths(distances, lengths)
 
     def for_queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Queries, and the center and scale that kernels have to treat them with."""
@@ -199,6 +199,12 @@ def random_normals(n_bits: int, width: int, rng: np.random.Generator) -> np.ndar
         q, r = np.linalg.qr(rng.standard_normal((width, stop - start)))
         normals[start:stop] = (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T  # the signs make it uniform (Haar)
     return normals
+
+
+def _in_lengths(distances: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Distances in lengths of the queries: infinite where a query lies so near to the center that nothing is near."""
+    with np.errstate(over="ignore"):
+        return np.asarray(distances / np.maximum(lengths, _LEAST), np.float64)
 
 
 def _ordinary(sample: np.ndarray) -> np.ndarray:

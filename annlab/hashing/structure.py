@@ -259,7 +259,7 @@ class LSHStructure(Structure):
             near = np.ascontiguousarray(self.vectors[rows])
             metric = self.finder.encoder.metric.code
             distance_kernels.pair_distances(near, np.tile(query, (len(rows), 1)), metric, distances)
-            rows = rows[distances <= radius]
+            rows = rows[distances.astype(np.float64) <= radius]  # float32 does not hold every radius
             if len(rows) == before:
                 return rows
             before, wanted = len(rows), 2 * wanted

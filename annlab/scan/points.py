@@ -17,7 +17,8 @@ class Extent:
     """Where vectors lie, as far as the error bounds ask: any `center` is right, a good one gives tight bounds.
 
     `reach` is the largest coordinate of any row about the center, `largest_norm` and `smallest_norm` those of the rows
-    themselves (zero rows aside).
+    themselves (zero rows aside). Rows that are not finite, as only a damaged file can hold that is mapped unseen, are
+    left out: they are no neighbours of anything, and the others stay as near as they were.
     """
 
     center: np.ndarray
@@ -34,14 +35,15 @@ class Extent:
             center = np.zeros(dim)
             if metric.code != INNER_PRODUCT or about_mean:
                 sample = vectors[:: max(1, len(vectors) // at_once)]
-                center = _converted(sample, metric)[0].mean(axis=0)
+                rows = _converted(sample, metric)[0]
+                center = rows.mean(axis=0) if len(rows) else center
                 if np.abs(center).max() < _LARGEST:
                     center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
         for start in range(0, len(vectors), at_once):
             converted, norms = _converted(vectors[start : start + at_once], metric)
-            reach = max(reach, float(np.abs(converted - center).max()))
-            largest = max(largest, float(norms.max()))
+            reach = max(reach, float(np.abs(converted - center).max(initial=0.0)))
+            largest = max(largest, float(norms.max(initial=0.0)))
             smallest = min(smallest, float(norms[norms > 0].min(initial=np.inf)))
         return cls(center, reach, largest, smallest)
 
@@ -64,9 +66,12 @@ class Extent:
 
 
 def _converted(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in float64 as scans see them before centring, and the norms of the rows."""
+    """Finite rows in float64 as scans see them before centring, and the norms of the rows."""
     rows = vectors.astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    finite = np.isfinite(norms)
+    if not finite.all():
+        rows, norms = rows[finite], norms[finite]
     faint = norms < _FAINT
     if faint.any():  # squares underflow: measure what is magnified
         some = rows[faint] * _MAGNIFIED

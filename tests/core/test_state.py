@@ -44,6 +44,16 @@ def test_what_is_carried_from_state_to_state_is_what_would_be_counted():
         assert state.largest_id == state.by_row.array[state.alive.array].max()
 
 
+def test_a_tail_is_measured_from_its_first_row_on():
+    index = ExactIndex(auto_compact=False).fit(np.eye(3))
+    assert (index._state.tail_scanner.extent.center == 0).all(), "nothing lies nowhere"
+    index.add(np.full((4, 3), 7.0))
+    assert (index._state.tail_scanner.extent.center == 7).all()
+    index.add(np.full((4, 3), 9.0))
+    extent = index._state.tail_scanner.extent
+    assert (extent.center == 7).all() and extent.reach == 2
+
+
 def test_rows_that_are_taken_in_unasked_are_never_measured(monkeypatch):
     rng = np.random.default_rng(0)
     index = KDTreeIndex().fit(rng.random((5000, 3)))
