@@ -36,7 +36,7 @@ def add_to(commands: shared.Commands) -> None:
     shared.add_json(index)
 
     status = shared.command(commands, "status", "what became of every image", _status)
-    shared.add_catalog(status, index=False)
+    shared.add_catalog(status)
     status.add_argument("--failures", type=int, default=20, metavar="N", help="list so many (default: %(default)s)")
     shared.add_json(status)
 
@@ -96,7 +96,7 @@ def _status(options: argparse.Namespace) -> int:
     """Say how many images are indexed, duplicates, failed (with the reasons) and still to do."""
     from annlab.visual.commands import status
 
-    result = status(options.catalog, failures=options.failures)
+    result = status(options.catalog, index_folder=options.index_folder, failures=options.failures)
     answer(options, result, _state(result))
     return 0
 
@@ -105,6 +105,11 @@ def _state(result: dict[str, Any]) -> Iterator[str]:
     yield counts_in_words(result["catalog"])
     for encoder in result["encoders"]:
         yield f"encoder {encoder['name']}, {encoder['fingerprint']}, {encoder['dim']} dimensions: {encoder['role']}"
+        if encoder["index"] is not None:
+            index = encoder["index"]
+            memory, disk = index["memory"] / 2**20, index["file_bytes"] / 2**20
+            yield (f"    {index['kind']}: {memory:,.1f} MiB in memory, {disk:,.1f} MiB on disk, "
+                   f"{index['operations']} operations in the log since")  # fmt: skip
     if result["promotion"] is not None:
         promotion = result["promotion"]
         yield (f"promotion of {promotion['name']}: {promotion['embedded']} of {promotion['of']} images are embedded; "

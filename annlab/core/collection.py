@@ -43,6 +43,10 @@ class Collection:
     search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Names of the parameters of a search, and a function that checks a value for each."""
 
+    rebuilds_itself = True
+    """Whether a write that makes it due builds the structure anew. If not, `rebuild_due` says so to an owner that does
+    it aside; what a write then does follows from the state and the write alone."""
+
     def __init__(self, *, metric: str, dim: int | None = None, seed: int = 0, auto_compact: bool = True,
                  **params: Any) -> None:  # fmt: skip
         self._metric = get_metric(metric)
@@ -243,14 +247,22 @@ class Collection:
             yield
             after = self._state
         try:
-            self._tidy(threads)
+            self._tidy(threads, before[0])
         except BaseException:
             with self._write_lock:
                 if self._state is after:  # otherwise others have written since, or it was done in time
                     self._state, self._dim = before
             raise
 
-    def _tidy(self, threads: int | None) -> None:
+    @property
+    def rebuild_due(self) -> bool:
+        """Whether searches have to look at so many added or removed rows that `compact` is worth its time."""
+        state = self._state
+        if state is None or not self._auto_compact:
+            return False
+        return compaction.many_dead(state) or compaction.tail_is_long(state, self._usual_params)
+
+    def _tidy(self, threads: int | None, before: State | None) -> None:
         """Take in the tail once scanning it costs as much as a search; drop the dead once they are most.
 
         A write that comes while another thread compacts does not wait for it: what is due then is found by the next
@@ -261,12 +273,15 @@ class Collection:
                 state = self._state
                 if state is None:
                     return
-                if compaction.many_dead(state):
+                if compaction.many_dead(state) and self.rebuilds_itself:
                     self.compact(threads=threads)
                 elif compaction.tail_is_long(state, self._usual_params):
+                    if not self.rebuilds_itself and not compaction.tail_has_grown(before, state, self._usual_params):
+                        return
                     absorbed = self._builder.absorb(state, pool.resolve(threads))
                     if absorbed is None:
-                        self.compact(threads=threads)
+                        if self.rebuilds_itself:
+                            self.compact(threads=threads)
                         return
                     with self._write_lock:  # only rows and tombstones can have been added since
                         self._state = self._require_state().resealed(*absorbed, n_taken=state.n_rows)

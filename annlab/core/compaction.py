@@ -45,5 +45,16 @@ def many_dead(state: State) -> bool:
 
 def tail_is_long(state: State, params: dict[str, Any]) -> bool:
     """Whether scanning the tail costs too much beside a search of the structure with these search parameters."""
-    most = SMALL_TAIL if state.structure is None else state.structure.tail_limit(params)
-    return len(state.tail.array) > most
+    return len(state.tail.array) > _bearable(state, params)
+
+
+def tail_has_grown(before: State | None, state: State, params: dict[str, Any]) -> bool:
+    """Whether a write has made the tail so much longer that to absorb it is worth another try."""
+    most = _bearable(state, params)
+    was = 0 if before is None or before.structure is not state.structure else len(before.tail.array)
+    return len(state.tail.array) // most > was // most
+
+
+def _bearable(state: State, params: dict[str, Any]) -> int:
+    """Rows of the tail that a search bears beside the structure."""
+    return SMALL_TAIL if state.structure is None else state.structure.tail_limit(params)

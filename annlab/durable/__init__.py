@@ -39,8 +39,8 @@ from annlab.durable.database import Database
 from annlab.durable.durable import DurableIndex
 from annlab.durable.errors import CorruptLogError, InUseError, StorageError
 from annlab.durable.operations import Operation
-from annlab.durable.stored import read, remove
+from annlab.durable.stored import Description, describe, read, remove
 from annlab.durable.writes import Writes, transaction
 
-__all__ = ["CorruptLogError", "Database", "DurableIndex", "InUseError", "Operation", "StorageError", "Writes",
-           "read", "remove", "transaction"]  # fmt: skip
+__all__ = ["CorruptLogError", "Database", "Description", "DurableIndex", "InUseError", "Operation", "StorageError",
+           "Writes", "describe", "read", "remove", "transaction"]  # fmt: skip

@@ -59,7 +59,8 @@ class DurableIndex(Reads):
     snapshot_after : int or None
         A snapshot is written in the background after so many operations (or one for every fifty vectors, if that is
         more), or as soon as the log holds more bytes of vectors than the index and 64 MiB. So a start never has much
-        to apply again. None: only when `snapshot` is called.
+        to apply again. Where many rows were added or removed, the index is built anew, in the background too, before
+        that. None: nothing is done in the background, only when `compact` and `snapshot` are called.
 
     Raises
     ------
@@ -91,6 +92,7 @@ class DurableIndex(Reads):
         self.snapshot_after = snapshot_after
         self._due = snapshot_after or 0
         self._behind = False
+        self._rebuild_from = 0  # the operation from which on one may be tried
         self._ops = self._bytes = 0  # of the log since the snapshot
         self._maintenance, self._write_lock = threading.RLock(), threading.RLock()
         self._background: threading.Thread | None = None
@@ -143,6 +145,7 @@ class DurableIndex(Reads):
                                   "there: bring the database back, or move the file away to begin anew")  # fmt: skip
         head = Head.first(type(given).__name__, _as_json(given.parameters))
         index = given.branch()
+        index.rebuilds_itself = False
         if len(index):
             file, sha256 = snapshots.write(index, self.path, self.name, 0)
             head = replace(head, snapshot_file=file, snapshot_sha256=sha256)
@@ -317,21 +320,36 @@ class DurableIndex(Reads):
         self._ops, self._bytes = self._ops + ops, self._bytes + n_bytes
         self._index, self._head, self._behind = index, head, False
 
-    def _snapshot_if_due(self) -> None:
-        """Begin a snapshot in the background once replaying the log would take long."""
+    def _maintain_if_due(self) -> None:
+        """Begin what is due in the background: a rebuild, and a snapshot once replaying the log would take long."""
         if self.snapshot_after is None or (self._background is not None and self._background.is_alive()):
             return
+        rebuild = self._index.rebuild_due and self._head.seq >= self._rebuild_from
         long = self._ops >= max(self._due, len(self._index) // 50)
-        if long or (self._bytes > _LARGE and self._bytes > self._index.memory()["total"]):
-            self._background = threading.Thread(target=self._snapshot_aside, name="annlab-snapshot", daemon=True)
+        if rebuild or long or (self._bytes > _LARGE and self._bytes > self._index.memory()["total"]):
+            self._background = threading.Thread(target=self._maintain, args=(rebuild,), name="annlab-maintenance",
+                                                daemon=True)  # fmt: skip
             self._background.start()
 
-    def _snapshot_aside(self) -> None:
+    def _maintain(self, rebuild: bool) -> None:
+        later = self.snapshot_after or 0
         try:
-            self.snapshot()
+            if rebuild:
+                self._rebuild_from = self._head.seq + later  # not again at once, if it fails
+                self.compact()
+                self._rebuild_from = 0
+            self.snapshot()  # after a rebuild, too: a start would repeat it
         except Exception as error:
-            self._due = self._ops + (self.snapshot_after or 0)  # not again at once
-            warnings.warn(f"no snapshot was written, so the log goes on growing: {error}", RuntimeWarning, stacklevel=1)
+            self._due = self._ops + later
+            what = "no snapshot was written, so the log goes on growing"
+            if self._rebuild_from:
+                what = "the index was not built anew, so searches are slower than they could be"
+            warnings.warn(f"{what}: {error}", RuntimeWarning, stacklevel=1)
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether the index is being built anew, or written to a snapshot, in the background."""
+        return self._background is not None and self._background.is_alive()
 
     def _refuse_inside(self, what: str) -> None:
         if self.database.is_writing:

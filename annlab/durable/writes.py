@@ -39,7 +39,7 @@ class Owner(Protocol):
 
     def _publish(self, index: Index, head: Head, ops: int, n_bytes: int) -> None: ...
 
-    def _snapshot_if_due(self) -> None: ...
+    def _maintain_if_due(self) -> None: ...
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def transaction(*indexes: Owner) -> Iterator[tuple["Writes", ...]]:
         for writes in all_writes:
             writes._publish()
     for index in indexes:
-        index._snapshot_if_due()
+        index._maintain_if_due()
 
 
 class Writes:

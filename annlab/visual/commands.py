@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from annlab.common.progress import Counted, uncounted
-from annlab.durable import DurableIndex
+from annlab.durable import DurableIndex, describe
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import load_encoder
 from annlab.index import Index
@@ -16,6 +16,7 @@ from annlab.kinds import INDEX_CLASSES
 from annlab.visual import promotion, watching
 from annlab.visual.catalog import Catalog
 from annlab.visual.discovery import discover
+from annlab.visual.encoder_rows import FIRST_INDEX
 from annlab.visual.indexing import Indexer
 from annlab.visual.pair import encoder_of, folder_of, index_folder_of, keep_encoder
 from annlab.visual.schema import FAILED
@@ -79,14 +80,28 @@ def _opened(folder: str, into: str, encoder: str | None, kind: str, index_folder
             yield catalog, index, model
 
 
-def status(catalog: str, *, failures: int = 20) -> dict[str, Any]:
-    """How many images are in which state, the encoders, and the first of those that failed, with the reasons."""
+def status(catalog: str, *, index_folder: str | None = None, failures: int = 20) -> dict[str, Any]:
+    """How many images are in which state, the encoders with their indexes and what these take, and the first of those
+    images that failed, with the reasons."""
     with _there(catalog) as opened:
         failed = opened.find(status=FAILED, limit=failures)
-        encoders = [{name: row[name] for name in ("name", "fingerprint", "dim", "role")} for row in opened.encoders()]
+        encoders = [
+            {name: row[name] for name in ("name", "fingerprint", "dim", "role")}
+            | {"index": _index_of(opened, catalog, index_folder, row)}
+            for row in opened.encoders()
+        ]
         return {"catalog": asdict(opened.counts()), "encoders": encoders,
                 "promotion": promotion.building(opened),
                 "failures": [{"path": image.path, "reason": image.reason} for image in failed]}  # fmt: skip
+
+
+def _index_of(opened: Catalog, catalog: str, index_folder: str | None, row: dict[str, Any]) -> dict[str, Any] | None:
+    """What is known of the index of an encoder; None if it has none, or nobody says where."""
+    try:
+        folder = folder_of(opened, catalog, index_folder)
+        return asdict(describe(folder, opened.database, row["index_name"] or FIRST_INDEX))
+    except (OSError, ValueError):
+        return None
 
 
 def promote(catalog: str, encoder: str, *, index_folder: str | None = None, kind: str = "same", force: bool = False,

@@ -3,10 +3,10 @@
     python -m tests.durable.crashing FOLDER KILLS SEED
 
 The child writes at random: adds, replacements, updates, removals, each with a row in a table of the same database;
-snapshots and rebuilds, also at the same time in other threads. Before each write it says so through a pipe, and after
-it has been acknowledged again. The parent kills it at a random moment, also while it starts. What the next child finds
-must be exactly what was acknowledged, with or without the one write that was under way; then that one is repeated under
-its op_id, and must be there once.
+snapshots and rebuilds, also at the same time in other threads, and in the background whenever they are due. Before each
+write it says so through a pipe, and after it has been acknowledged again. The parent kills it at a random moment, also
+while it starts. What the next child finds must be exactly what was acknowledged, with or without the one write that was
+under way; then that one is repeated under its op_id, and must be there once.
 """
 
 import contextlib
@@ -23,10 +23,12 @@ import numpy as np
 from sqlalchemy import text
 
 from annlab import ExactIndex
+from annlab.core import compaction
 from annlab.durable import DurableIndex
 from tests.durable.helpers import DIM, random_write
 
 MOST = 8  # writes that a child may do
+compaction.SMALL_TAIL, compaction._FEW_DEAD = 60, 40  # so that rebuilds are due all the time
 MOMENT = 0.03  # seconds, at random, within which a child is killed after its last message that counts
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from annlab import ExactIndex
-from annlab.durable import CorruptLogError, Database, DurableIndex, read, remove, snapshots
+from annlab.durable import CorruptLogError, Database, DurableIndex, describe, read, remove, snapshots
 from tests.durable.helpers import DIM
 
 
@@ -48,6 +48,22 @@ def test_what_is_not_there_or_damaged_is_named(tmp_path):
     path.write_bytes(b"something else")
     with pytest.raises(CorruptLogError, match="not the file that was written"):
         read(tmp_path)
+    database.close()
+
+
+def test_an_index_is_described_without_being_opened(tmp_path):
+    database = Database.open(tmp_path / "log.db")
+    with DurableIndex(ExactIndex(dim=DIM), tmp_path, database=database) as index:
+        index.add(np.eye(DIM))
+        before = describe(tmp_path, database, "index")
+        assert (before.kind, before.seq, before.operations, before.file_bytes) == ("ExactIndex", 1, 1, 0)
+        index.add(np.random.default_rng(0).standard_normal((3000, DIM)))
+        index.snapshot()
+        after = describe(tmp_path, database, "index")
+        assert (after.operations, after.log_bytes) == (0, 0) and after.parameters["dim"] == DIM
+        assert after.memory == pytest.approx(index.memory()["total"], rel=0.2)
+    with pytest.raises(FileNotFoundError):
+        describe(tmp_path, database, "other")
     database.close()
 
 

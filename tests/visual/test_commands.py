@@ -27,6 +27,7 @@ def test_a_folder_goes_into_a_catalog_and_its_state_is_told(tmp_path, encoder, c
     assert again["discovered"]["new"] == 0 and again["vectors"] == 8
     assert cli.main(["status", catalog]) == 0
     told = capsys.readouterr().out
+    assert "ExactIndex: " in told and "MiB in memory" in told
     assert "8 indexed" in told and "broken.png: " in told and "current" in told
     assert cli.main(["status", catalog, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["catalog"]["failed"] == 1
