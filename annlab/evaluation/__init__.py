@@ -6,7 +6,8 @@ Three questions, three groups of files:
   average precision, nDCG), ``judgements.py`` (what is relevant), ``sources.py`` (from rankings, from embeddings and
   labels, from judged triples), ``report.py`` (:class:`Evaluation`: the scores of every query, means, intervals) and
   ``comparison.py`` (is B better than A?).
-- *Do people click it?*  ``clicks.py``: the click-through rate from logged interactions.
+- *Do people click it?*  ``clicks.py``: the click-through rate from logged interactions; ``positions.py``: what clicks
+  say once the position is taken out; ``experiments.py`` and ``interleaving.py``: which of two rankers they prefer.
 - *Does an approximate index return what an exact one would?*  ``neighbors.py``; and how hard is that for this data?
   ``difficulty.py`` (approximation factor, contrast, intrinsic dimension, hubs).
 
@@ -40,9 +41,12 @@ from annlab.evaluation.difficulty import (
     local_intrinsic_dimension,
     relative_contrast,
 )
+from annlab.evaluation.experiments import assign, compare_arms, detectable_difference, sample_ratio
+from annlab.evaluation.interleaving import preference, team_draft
 from annlab.evaluation.judgements import Judgements
 from annlab.evaluation.measures import Measure, parse_measure
 from annlab.evaluation.neighbors import ann_recall, rounding_floor, true_distances
+from annlab.evaluation.positions import clicks_over_expected, examination
 from annlab.evaluation.ranking import average_precision, dcg, ndcg, precision, recall, reciprocal_rank
 from annlab.evaluation.report import Evaluation
 from annlab.evaluation.sources import from_embeddings, from_judgements, from_rankings
@@ -57,10 +61,15 @@ __all__ = [
     "Rate",
     "ann_recall",
     "approximation_factor",
+    "assign",
     "average_precision",
     "click_through",
+    "clicks_over_expected",
     "compare",
+    "compare_arms",
     "dcg",
+    "detectable_difference",
+    "examination",
     "from_embeddings",
     "from_judgements",
     "from_rankings",
@@ -70,9 +79,12 @@ __all__ = [
     "parse_measure",
     "permutation_test",
     "precision",
+    "preference",
     "recall",
     "reciprocal_rank",
     "relative_contrast",
     "rounding_floor",
+    "sample_ratio",
+    "team_draft",
     "true_distances",
 ]
