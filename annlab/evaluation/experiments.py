@@ -185,8 +185,8 @@ def compare_arms(clicks: ArrayLike, showings: ArrayLike, in_b: ArrayLike, *, lev
     difference, spread = rates[1] - rates[0], float(influence.std(ddof=1))
     once = _quantile((1 + as_level(level)) / 2) * spread / math.sqrt(n)
     always = spread * _radius(n, 1 - level, n if planned_users is None else max(int(planned_users), 1))
-    return Difference(*rates, difference, difference - once, difference + once, difference - always,
-                      difference + always, *counts)  # fmt: skip
+    return Difference(rates[0], rates[1], difference, difference - once, difference + once, difference - always,
+                      difference + always, counts[0], counts[1])  # fmt: skip
 
 
 def _radius(n: int, alpha: float, planned: int) -> float:

@@ -97,7 +97,7 @@ def examination(queries: ArrayLike, items: ArrayLike, positions: ArrayLike, clic
     width = as_cutoff(n_positions, "n_positions") if n_positions is not None else int(places.max(initial=0)) + 1
     inside = places < width
     groups, places, clicks = groups[inside], places[inside], clicks[inside]
-    shown, hit = np.zeros((int(groups.max(initial=-1)) + 1, width)), 0.0
+    shown = np.zeros((int(groups.max(initial=-1)) + 1, width))
     np.add.at(shown, (groups, places), 1.0)
     hit = np.zeros_like(shown)
     np.add.at(hit, (groups, places), clicks)
@@ -214,7 +214,7 @@ def clicks_over_expected(items: ArrayLike, positions: ArrayLike, clicked: ArrayL
         raise ValueError(f"the share of position {first + 1} is {curve[first]}: leave its showings out")
     overall = clicks.sum() / looks.sum() if looks.sum() > 0 else 0.0
     expected = np.bincount(groups, looks, minlength=len(names)) * overall
-    had = np.bincount(groups, clicks, minlength=len(names))
+    had = np.bincount(groups, clicks, minlength=len(names)).astype(np.float64)
     ratios = (had + smoothing) / (expected + smoothing)
     outside = (1 - as_level(level)) / 2
     low, high = (gamma.ppf(q, had + smoothing) / (expected + smoothing) for q in (outside, 1 - outside))
