@@ -32,6 +32,7 @@ from annlab.index import Index
 from annlab.visual import cursors, relevance, schema
 from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of, words_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
+from annlab.visual.click_rates import ClickRates, read_click_rates
 from annlab.visual.cursors import Cursor
 from annlab.visual.facts import CatalogFacts, Facts, ImageFilter
 from annlab.visual.paging import LOOKED_AT as LOOKED_AT
@@ -42,6 +43,7 @@ from annlab.visual.relevance import Relevance
 from annlab.visual.reranking import About, Candidate, rank, read_ranking
 from annlab.visual.scoring import Scoring, relevance_of
 from annlab.visual.shown import rows_of
+from annlab.visual.stages import ClickBoost
 from annlab.visual.viewers import Filters, NotFound, QueryError, TextUnavailable, Viewer
 
 __all__ = ["Answer", "ById", "ByText", "ByUpload", "Crop", "Filters", "NotFound", "QueryError", "Result", "Several",
@@ -138,6 +140,8 @@ class VisualSearch:
         self.catalog, self.index, self.encoder = catalog, index, encoder
         self._threads = validation.as_integer("threads", threads, 1)
         self._stages = read_ranking(ranking)
+        self._clicks: ClickRates | None = None
+        self.refresh_clicks()
         self._facts = CatalogFacts(catalog)
         self._embedding = Embedding(catalog, index, encoder)
         self.relevance = relevance or relevance_of(catalog, index, encoder, self._facts.now(), encoder_folder)
@@ -198,6 +202,11 @@ class VisualSearch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def refresh_clicks(self) -> None:
+        """Read what was clicked since, if a stage of the ranking asks for it: now and then, beside the searches."""
+        if any(isinstance(stage, ClickBoost) for stage in self._stages):
+            self._clicks = read_click_rates(self.catalog)
 
     # ---- what there is
 
@@ -270,7 +279,8 @@ class VisualSearch:
         digest = cursors.digest_of(source.identity, request.viewer, request.filters, request.by_time, request.exact,
                                    sorted(request.params.items()), cut)  # fmt: skip
         at = Cursor(digest) if cursor is None else cursors.unseal(cursor, digest, self._secret)
-        about = About(facts, source.allowed, source.named, vectors_of(view), time.time(), explain)
+        about = About(facts, source.allowed, source.named, vectors_of(view), time.time(), explain,
+                      self._clicks)  # fmt: skip
         page = Page(request, source, about, at, source.scoring.reach(cut), clock)
         with clock("rank"):
             chosen, following = page.chosen(lambda ranked: rank(self._stages, ranked))
