@@ -5,6 +5,7 @@
     annlab evaluate e.npy                               MRR, recall, precision, mAP and nDCG
     annlab index FOLDER --into photos.db                a catalog of images and the index of their vectors
     annlab status photos.db                             what became of every image
+    annlab search photos.db me.jpg                      what in it is like an image
     annlab catalog forget photos.db USER                take a person out, everywhere
     annlab promote photos.db my-encoder                 another encoder for it, if that is better
     annlab rollback photos.db                           the previous one again
@@ -33,10 +34,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from annlab.cli import catalog, encoding, evaluation, promotion, serving
+from annlab.cli import catalog, encoding, evaluation, promotion, searching, serving
 from annlab.cli.output import show_warning
 
-GROUPS = (encoding, evaluation, catalog, promotion, serving)
+GROUPS = (encoding, evaluation, catalog, searching, promotion, serving)
 """In the order in which the help shows their commands."""
 
 

@@ -1,19 +1,20 @@
 """Clicks as evidence, corrected for the position: clicks over expected clicks.
 
 What stands first is clicked more, whatever it is; who ranks by raw rates of clicks ranks by the ranking of yesterday.
-So each showing of an image is *expected* to bring as many clicks as showings at that position bring on average, and
-what counts is how many clicks an image has had over how many were to be expected (COEC):
+So a click is thought of as the product of two things: how likely somebody looks at the position, and how attractive the
+image is there. Both are fitted in turn, each given the other, until they agree:
 
-    ratio(image) = (clicks + a) / (expected + a)
+    looked(position)    = clicks at the position / attraction of what was shown there
+    attraction(image)   = (clicks + a) / (expected + a),    expected = the sum of looked(position) over its showings
 
-where `a`, in expected clicks, is how much evidence it takes to move the ratio away from 1. An image that nobody was
-shown has the ratio 1. For a query that has a history of its own, the same is done for the pair, with the image's ratio
-in place of 1.
+where `a`, in expected clicks, is how much evidence it takes to move an attraction away from 1, that of an image that
+nobody was shown. For a query that has a history of its own, the same is done for the pair of query and image, with the
+image's attraction in place of 1.
 
-Each click of a list counts once (`interactions.py`), and only as many showings and clicks as the table holds, so who is
-forgotten has no part in it.
+Each click of a list counts once (`interactions.py`), and only what the table holds now, so who is forgotten has no part
+in it.
 
-Y. Zhang and R. Jones, Comparing click logs and editorial labels for training query rewriting, 2007.
+N. Craswell, O. Zoeter, M. Taylor and B. Ramsey, An experimental comparison of click position-bias models, 2008.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from annlab.visual.schema import interactions
 
 SMOOTHING = 3.0  # expected clicks
 _PRIOR_SHOWINGS = 50.0  # of all positions together, that a position of its own has to outweigh
+_ROUNDS = 30
 
 Evidence = Mapping[tuple[int, ...], tuple[float, float]]
 """Clicks and expected clicks, by what they are of."""
@@ -67,16 +69,23 @@ def read_click_rates(catalog: Catalog, smoothing: float = SMOOTHING) -> ClickRat
 
 def click_rates(counts: Mapping[tuple[int, int, int], np.ndarray], smoothing: float = SMOOTHING) -> ClickRates:
     """From (showings, clicks) by query, displayed image and position."""
-    by_position: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(2))
-    for (_, _, position), each in counts.items():
-        by_position[position] += each
-    shown, clicked = sum(by_position.values(), np.zeros(2))
-    overall = clicked / shown if shown else 0.0
-    rates = {position: (own[1] + _PRIOR_SHOWINGS * overall) / (own[0] + _PRIOR_SHOWINGS)
-             for position, own in by_position.items()}  # fmt: skip
+    if not counts:
+        return ClickRates({}, smoothing)
+    keys = np.array(list(counts), np.int64)
+    shown, clicked = np.array(list(counts.values()), np.float64).T
+    image_ids, image = np.unique(keys[:, 1], return_inverse=True)
+    _, position = np.unique(keys[:, 2], return_inverse=True)
+    overall = float(clicked.sum() / shown.sum())
+    attraction = np.ones(len(image_ids))
+    for _ in range(_ROUNDS):
+        there = np.bincount(position, shown * attraction[image])
+        looked = (np.bincount(position, clicked) + _PRIOR_SHOWINGS * overall) / (there + _PRIOR_SHOWINGS)
+        expected = np.bincount(image, shown * looked[position])
+        attraction = (np.bincount(image, clicked) + smoothing) / (expected + smoothing)
     evidence: dict[tuple[int, ...], tuple[float, float]] = {}
-    for (query, displayed, position), (showings, clicks) in counts.items():
+    each = zip(keys.tolist(), clicked.tolist(), (shown * looked[position]).tolist(), strict=True)
+    for (query, displayed, _), clicks, showings in each:
         for key in ((displayed,), (query, displayed)):
             before = evidence.get(key, (0.0, 0.0))
-            evidence[key] = before[0] + float(clicks), before[1] + float(showings) * rates[position]
+            evidence[key] = before[0] + clicks, before[1] + showings
     return ClickRates(evidence, smoothing)

@@ -24,6 +24,7 @@ import numpy as np
 from annlab.durable import DurableIndex
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.images import decode_image
+from annlab.index import Index
 from annlab.visual.catalog import Catalog
 from annlab.visual.emptiness import what_is_missing
 from annlab.visual.facts import Facts
@@ -128,7 +129,7 @@ class Embedded:
 class Embedding:
     """From queries to vectors, for one catalog, index and encoder."""
 
-    def __init__(self, catalog: Catalog, index: DurableIndex, encoder: Encoder) -> None:
+    def __init__(self, catalog: Catalog, index: DurableIndex | Index, encoder: Encoder) -> None:
         self.catalog, self.index, self.encoder = catalog, index, encoder
 
     @property

@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select
 from annlab.durable import DurableIndex
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import MODELS
+from annlab.index import Index
 from annlab.visual.catalog import Catalog
 from annlab.visual.facts import Facts
 from annlab.visual.relevance import Curve, Relevance, learn_from_vectors, nonsense_pictures
@@ -83,7 +84,7 @@ class Scoring:
         return distances + 1 if self.metric == "ip" else distances
 
 
-def relevance_of(catalog: Catalog, index: DurableIndex, encoder: Encoder, facts: Facts,
+def relevance_of(catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, facts: Facts,
                  folder: Path | None = None) -> Relevance | None:  # fmt: skip
     """The calibration for an encoder: that in its folder (by default the packaged one of its name), or one that is
     learned from the catalog; None while that has too few images."""

@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from sqlalchemy import select
 
 from annlab.common import validation
 from annlab.common.statistics import SearchStats
-from annlab.durable import DurableIndex
+from annlab.durable import DurableIndex, stored
 from annlab.encoders.encoder import Encoder
 from annlab.index import Index
 from annlab.visual import cursors, relevance, schema
@@ -123,13 +123,14 @@ class VisualSearch:
     Attributes
     ----------
     catalog : Catalog
-    index : DurableIndex
+    index : DurableIndex or Index
+        An `Index` where it was opened to be read only.
     encoder : Encoder
     relevance : Relevance or None
         What scores come from; without it they fall evenly with the distance, and nothing is cut off.
     """
 
-    def __init__(self, catalog: Catalog, index: DurableIndex, encoder: Encoder, *, ranking: Path | None = None,
+    def __init__(self, catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, *, ranking: Path | None = None,
                  relevance: Relevance | None = None, encoder_folder: Path | None = None,
                  threads: int = 1) -> None:  # fmt: skip
         """Over parts that are open already, and stay open; `relevance` is looked up if it is not given."""
@@ -137,8 +138,10 @@ class VisualSearch:
             if row["role"] == "current" and row["fingerprint"] != encoder.fingerprint:
                 raise CatalogError(f"the images of this catalog are embedded by {row['name']} ({row['fingerprint']}), "
                                    f"not by {encoder.name} ({encoder.fingerprint})")  # fmt: skip
-        self.catalog, self.index, self.encoder = catalog, index, encoder
+        self.catalog, self.encoder = catalog, encoder
+        self.index = cast(DurableIndex, index)  # who writes to it opens it alone
         self._threads = validation.as_integer("threads", threads, 1)
+        self._view = index.view if isinstance(index, DurableIndex) else index.branch
         self._stages = read_ranking(ranking)
         self._clicks: ClickRates | None = None
         self.refresh_clicks()
@@ -152,7 +155,7 @@ class VisualSearch:
 
     @classmethod
     def open(cls, catalog: str, *, index_folder: str | Path | None = None, encoder: str | Encoder | None = None,
-             ranking: Path | None = None, threads: int = 1) -> Self:  # fmt: skip
+             ranking: Path | None = None, threads: int = 1, alone: bool = True) -> Self:  # fmt: skip
         """Open a catalog and its index for searching.
 
         Parameters
@@ -167,6 +170,9 @@ class VisualSearch:
             The stages of re-ranking; the packaged ones.
         threads : int
             Of one search.
+        alone : bool
+            Whether to open the index for writing too, which one process at a time may. False: read it as it is stored
+            at this moment, whoever has it.
 
         Raises
         ------
@@ -188,7 +194,11 @@ class VisualSearch:
                 encoder = encoder_of(opened, place, encoder, threads)
                 copy = copy_of(place, encoder.fingerprint)
                 folder = folder or (copy if (copy / relevance.FILE).is_file() else None)
-            index = stack.enter_context(opened.index(None, place))
+            index: DurableIndex | Index
+            if alone:
+                index = stack.enter_context(opened.index(None, place))
+            else:
+                index = stored.read(place, database=opened.database, name=opened.index_name())
             search = cls(opened, index, encoder, ranking=ranking, encoder_folder=folder, threads=threads)
             search._closing = stack.pop_all()
         return search
@@ -273,7 +283,7 @@ class VisualSearch:
         request = checked(k, viewer, filters, order, cutoff, search, exact)
         clock = Clock()
         with clock("facts"):
-            facts, view, stats = self._facts.now(), self.index.view(), SearchStats()
+            facts, view, stats = self._facts.now(), self._view(), SearchStats()
         source = self._source(query, request, facts, view, stats, clock)
         cut = source.scoring.cutoff if request.cutoff is None else request.cutoff
         digest = cursors.digest_of(source.identity, request.viewer, request.filters, request.by_time, request.exact,

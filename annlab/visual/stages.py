@@ -216,7 +216,8 @@ class OwnerCap:
     def __call__(self, ranked: Ranked) -> Ranked:
         owners = ranked.about.facts.owners[_slots(ranked)].tolist()
         counts: dict[int, int] = {}
-        first, later = [], []
+        first: list[int] = []
+        later: list[int] = []
         for place, owner in enumerate(owners):
             counts[owner] = counts.get(owner, 0) + (owner >= 0)
             (first if counts[owner] <= self.most else later).append(place)
