@@ -31,6 +31,8 @@ function go(next, { replace = false, answer = null, focus = false } = {}) {
 async function display(next, { answer = null, focus = false, y = null } = {}) {
   state = next;
   running?.abort();
+  sliding?.abort();
+  sliding = null;
   running = new AbortController();
   const { signal } = running;
   news(null);
@@ -222,21 +224,22 @@ async function suggest() {
   $("owner").value = state.owner ?? "";
 }
 
-/** The slider: the count follows the hand; one question at a time, the last position always asked. */
-let sliding = false, wanted = null;
+/** The slider: the count follows the hand; one question at a time, the last position always asked. Once the hand lets
+ * go, `display` asks for good, and ends this. */
+let sliding = null, wanted = null;
 async function slide() {
   wanted = ($("cutoff").value / 100).toFixed(2);
   $("cut-value").textContent = `${$("cutoff").value} %`;
   if (sliding) return;
-  sliding = true;
+  const { signal } = (sliding = new AbortController());
   try {
-    while (wanted !== null) {
+    while (wanted !== null && !signal.aborted) {
       const asked = parameters({ ...state, cutoff: wanted });
       wanted = null;
       asked.set("k", PAGE);
       asked.set("log", "false");
       const started = performance.now();
-      const found = await api.search(asked);
+      const found = await api.search(asked, signal);
       const value = $("cutoff").value; // the hand is further already
       shown = { ...shown, cursor: found.cursor, count: found.results.length, list: null };
       showTiles(found.results);
@@ -247,7 +250,7 @@ async function slide() {
   } catch (error) {
     refused(error);
   } finally {
-    sliding = false;
+    if (sliding?.signal === signal) sliding = null;
   }
 }
 
