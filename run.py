@@ -39,7 +39,7 @@ def main() -> int:
     try:
         prepare(job)
         if job == "test" and "--full" in arguments:
-            install_postgres()
+            install_for_long_tests()
         if job == "demo":
             return run("-m", "annlab.demo", *arguments)
         # pytest comes last: its closing line is the last one of the output.
@@ -123,20 +123,24 @@ def install_torch() -> None:
     # 3. The ordinary index, when annlab is installed.
 
 
-def install_postgres() -> None:
-    """Install a PostgreSQL server for the long tests, where apt-get may do so; without it these tests are skipped."""
-    if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb"):
-        return
-    if shutil.which("apt-get") is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
-        print("PostgreSQL is not installed: its tests are skipped.", flush=True)
-        return
-    print("Installing PostgreSQL", flush=True)
+def install_for_long_tests() -> None:
+    """Install PostgreSQL and a browser for the long tests, where apt-get may do so; without them some are skipped."""
+    wanted = []
+    if not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and not shutil.which("initdb"):
+        wanted.append("postgresql")
+    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        wanted.append("chromium")
+    may = shutil.which("apt-get") is not None and hasattr(os, "geteuid") and os.geteuid() == 0
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "postgresql"]
-    for command in (install, ["apt-get", "update", "-qq"], install):  # the list of packages may be old, or missing
-        if subprocess.call(command, env=environment, stdout=subprocess.DEVNULL) == 0 and command is install:
-            return
-    print("PostgreSQL could not be installed: its tests are skipped.", flush=True)
+    for package in wanted:
+        install = ["apt-get", "install", "-y", "-qq", package]
+        commands = (install, ["apt-get", "update", "-qq"], install) if may else ()  # the list may be old, or missing
+        print(f"Installing {package}" if may else f"{package} is missing", flush=True)
+        for command in commands:
+            if subprocess.call(command, env=environment, stdout=subprocess.DEVNULL) == 0 and command is install:
+                break
+        else:
+            print(f"{package} is not installed: its tests are skipped.", flush=True)
 
 
 def pip_install(*arguments: str, required: bool = False) -> bool:

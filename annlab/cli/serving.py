@@ -20,6 +20,7 @@ def add_to(commands: shared.Commands) -> None:
     """Make these commands known."""
     serve = shared.command(commands, "serve", "search over HTTP, and a page to use it on", _serve)
     shared.add_catalog(serve)
+    shared.add_encoder(serve, "that of the catalog")
     options: tuple[tuple[str, str | int | float | None, str, str], ...] = (
         ("--host", "127.0.0.1", "ADDRESS", "to listen on; the default is for this machine alone"),
         ("--port", 8000, "N", "0 takes a free one (default: %(default)s)"),
@@ -67,8 +68,8 @@ def _serve(options: argparse.Namespace) -> int:
         burst=4 * options.per_second,
     )  # fmt: skip
     ranking = Path(options.ranking) if options.ranking else None
-    with VisualSearch.open(options.catalog, index_folder=options.index_folder, ranking=ranking,
-                           threads=options.threads) as search:  # fmt: skip
+    with VisualSearch.open(options.catalog, index_folder=options.index_folder, encoder=options.encoder,
+                           ranking=ranking, threads=options.threads) as search:  # fmt: skip
         if settings.keys and not list_keys(search.catalog):
             raise ValueError(f"nobody has a key yet: annlab keys add {options.catalog} USER --role admin")
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
@@ -122,38 +123,22 @@ class SlowBody:
         self.app, self.seconds = app, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        until, complete, started = time.monotonic() + self.seconds, False, False
+        until, complete = time.monotonic() + self.seconds, False
 
         async def receive_in_time() -> Message:
             nonlocal complete
-            if complete:
+            if complete:  # what comes now is that the client has gone
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
             except TimeoutError:
-                raise _TooSlowError from None
+                # FastAPI makes 400 of any other error that comes out of reading a body.
+                raise HTTPException(408, f"the request did not come within {self.seconds:g} s",
+                                    {"Connection": "close"}) from None  # fmt: skip
             complete = message["type"] != "http.request" or not message.get("more_body", False)
             return message
 
-        async def send_noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, receive_in_time, send_noting)
-        except _TooSlowError:
-            if not started:
-                late = JSONResponse({"detail": f"the request did not come within {self.seconds:g} s"}, 408,
-                                    {"Connection": "close"})  # fmt: skip
-                await late(scope, receive, send)
-
-
-class _TooSlowError(Exception):
-    """A body that does not come. No HTTPException, which the application would answer while the client still sends."""
+        await self.app(scope, receive_in_time if scope["type"] == "http" else receive, send)
 
 
 class Crashes:
@@ -172,8 +157,6 @@ class Crashes:
 
         try:
             await self.app(scope, receive, send_noting)
-        except _TooSlowError:
-            raise
         except Exception:
             if scope["type"] != "http":
                 raise

@@ -17,13 +17,13 @@ FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
 
 
 @contextlib.contextmanager
-def serving(app):
+def serving(app, header_seconds=10.0):
     """The application behind a real server, in a thread; its address."""
     import uvicorn
 
     from annlab.visual.service.server import Impatient
 
-    protocol = functools.partial(Impatient, header_seconds=10.0)
+    protocol = functools.partial(Impatient, header_seconds=header_seconds)
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=protocol, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

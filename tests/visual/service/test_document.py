@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.visual.page.conftest import serving
 from tests.visual.service.served import new_drawing, png
 
@@ -38,3 +40,33 @@ def test_every_route_is_described(served):
         for method, about in methods.items():
             assert about["description"], (method, path)
     assert str(served.folder) not in json.dumps(document)
+
+
+@pytest.mark.slow
+def test_no_request_that_the_document_allows_makes_an_error_of_ours(fresh):
+    """What schemathesis makes of the document, with right and wrong values, for every route."""
+    schemathesis = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, given, settings
+
+    served = fresh(per_second=1e6, burst=1e6)
+    schema = schemathesis.openapi.from_dict(served.app.openapi())
+    headers = {"Authorization": f"Bearer {served.keys['root']}"}
+    seen = {}
+
+    def check(operation):
+        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @given(case=operation.as_strategy())
+        def call(case):
+            answer = case.call(app=served.app, base_url="http://localhost", headers=headers)
+            key = f"{operation.method.upper()} {operation.path}"
+            seen.setdefault(key, set()).add(answer.status_code)
+            assert answer.status_code < 500, (key, answer.status_code, answer.text[:300])
+            known = {str(status) for status in operation.definition.raw["responses"]}
+            assert str(answer.status_code) in known, (key, answer.status_code, answer.text[:300])
+
+        call()
+
+    for result in schema.get_all_operations():
+        check(result.ok())
+    assert len(seen) == sum(len(methods) for methods in served.app.openapi()["paths"].values())
+    assert served.root.get("/health").status_code == 200
