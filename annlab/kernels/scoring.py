@@ -26,7 +26,7 @@ from annlab.kernels.distance import COSINE, L2, distance, inner_product, inverse
 from annlab.kernels.simd.folding import QUARTER, fold_rows
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.registers import LANES, float_registers, fma, load, load_first, pointer, prefetch, splat, store
-from annlab.kernels.topk import kth_smallest, push, sort_heap
+from annlab.kernels.topk import is_worse, kth_smallest, push, sort_heap
 
 _AHEAD = 8  # candidates to ask for ahead of their use
 _ROUNDING, _MARGIN = 2.0**-24, 20.0
@@ -180,6 +180,24 @@ def round_distances(path, distances, rounded):
             rounded[i, j] = distances[i, j]
 
 
+@kernel
+def merge_two(distances, ids, n, more, more_ids, m, best, best_ids, k):
+    """The k best of two sorted results by (distance, id), each with ids of -1 behind what there is, or so long."""
+    i, j = 0, 0
+    for place in range(k):
+        left, right = i < n and ids[i] >= 0, j < m and more_ids[j] >= 0
+        if left and right:
+            left = not is_worse(distances[i], ids[i], more[j], more_ids[j])
+        if left:
+            best[place], best_ids[place] = distances[i], ids[i]
+            i += 1
+        elif right:
+            best[place], best_ids[place] = more[j], more_ids[j]
+            j += 1
+        else:
+            best[place], best_ids[place] = np.inf, -1
+
+
 @entry
 def merge(path, distances, ids, more, more_ids, best, best_ids):
     """The k best of two results for every query by (distance, id), in best and best_ids (q, k).
@@ -188,18 +206,7 @@ def merge(path, distances, ids, more, more_ids, best, best_ids):
     (q, j), more and more_ids (q, m).
     """
     n, m, k = distances.shape[1], more.shape[1], best.shape[1]
+    value, number, other, other_number = pointer(distances), pointer(ids), pointer(more), pointer(more_ids)
     for q in range(best.shape[0]):
-        i, j = 0, 0
-        for place in range(k):
-            left, right = i < n and ids[q, i] >= 0, j < m and more_ids[q, j] >= 0
-            if left and right:
-                value, other = distances[q, i], more[q, j]
-                left = value < other or (value == other and ids[q, i] < more_ids[q, j])
-            if left:
-                best[q, place], best_ids[q, place] = distances[q, i], ids[q, i]
-                i += 1
-            elif right:
-                best[q, place], best_ids[q, place] = more[q, j], more_ids[q, j]
-                j += 1
-            else:
-                best[q, place], best_ids[q, place] = np.inf, -1
+        merge_two(value + q * n, number + q * n, n, other + q * m, other_number + q * m, m,
+                  pointer(best) + q * k, pointer(best_ids) + q * k, k)  # fmt: skip

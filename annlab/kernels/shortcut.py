@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.distance import inner_product
-from annlab.kernels.scoring import nearest_of
+from annlab.kernels.scoring import merge_two, nearest_of
 from annlab.kernels.simd.path import kernel
 from annlab.kernels.simd.registers import LANES, pointer
 
@@ -29,6 +29,13 @@ class Entries(NamedTuple):
     metric: int
 
 
+class Waiting(NamedTuple):
+    """The living rows of the tail, of which each is measured."""
+
+    rows: Any  # (n,) int64, from the number of the structure's rows on
+    n: int
+
+
 class Desk(NamedTuple):
     """Room for the candidates of a query, and for measuring them."""
 
@@ -37,9 +44,23 @@ class Desk(NamedTuple):
     space: Any  # float32, as `scoring.scratch` makes it
 
 
+class Found(NamedTuple):
+    """Room for results that were measured already, and for those of the tail beside them."""
+
+    distances: Any  # (k,) float64, sorted, as well as ids
+    ids: Any  # (k,) int64, -1 behind the last
+    others: Any  # (k,) float64: of the tail
+    other_ids: Any
+
+
 def new_desk(most: int, k: int) -> Desk:
     """Room for so many candidates."""
     return Desk(np.empty(most, np.int64), np.empty(k), np.empty(4 * (most + 2 * LANES), np.float32))
+
+
+def new_found(k: int) -> Found:
+    """Room for k results."""
+    return Found(np.empty(k), np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64))
 
 
 @kernel
@@ -59,3 +80,15 @@ def settle(query, entries, desk, m, distances, ids):
         distances[i] = desk.best[i]
     for i in range(size, k):
         distances[i], ids[i] = _INFINITY, -1
+
+
+@kernel
+def settle_found(query, entries, waiting, desk, found, distances, ids):
+    """The same with what was found among the structure's rows, and the rows of the tail that are waiting."""
+    k, size = ids.shape[0], 0
+    if waiting.n > 0:
+        size = nearest_of(query, 0, entries.sealed, entries.n, entries.tail, entries.dim, entries.keys, waiting.rows,
+                          waiting.n, k, entries.metric, found.others, found.other_ids, desk.space)  # fmt: skip
+    merge_two(found.distances, found.ids, k, found.others, found.other_ids, size, desk.best, pointer(ids), k)
+    for i in range(k):
+        distances[i] = desk.best[i]

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from annlab.common import rowsets
 from annlab.distances import Metric
 from annlab.kernels.scan import shortcut as kernels
 from annlab.kernels.scan.one_bytes import Codes
-from annlab.kernels.shortcut import Entries
+from annlab.kernels.shortcut import Entries, Waiting
 from annlab.kernels.simd.path import entry
 from annlab.scan.int8 import ByteScanner
 from annlab.scan.points import Extent
@@ -46,6 +47,12 @@ class Beside(NamedTuple):
     def entries(self, vectors: np.ndarray) -> Entries:
         """The rows as kernels measure them; `vectors` are those of the structure, if they are measured here."""
         return Entries(vectors, self.n, self.tail.vectors, self.keys, vectors.shape[1], self.metric.code)
+
+    def waiting(self) -> Waiting:
+        """The living rows of the tail."""
+        n = len(self.tail.vectors)
+        rows = np.arange(n) if self.tail_alive is None else np.flatnonzero(rowsets.unpack(self.tail_alive, n))
+        return Waiting(self.n + rows, len(rows))
 
 
 class Shortcut(NamedTuple):

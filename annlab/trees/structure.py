@@ -29,11 +29,12 @@ import numpy as np
 from annlab.common import pool
 from annlab.common.rowsets import Remembered
 from annlab.common.statistics import DISTANCES, N_COUNTERS
-from annlab.core.structure import Building, Request, Scored, Structure
+from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE
 from annlab.kernels.trees import order as order_kernels
 from annlab.kernels.trees import search as kernels
+from annlab.kernels.trees import shortcut as shortcuts
 from annlab.kernels.trees.collect import LIST_K, TIED
 from annlab.kernels.trees.tree import FIRST_SLOT, Allowed, Forest, Results, new_budget, new_space, together
 from annlab.trees import forest
@@ -221,6 +222,17 @@ class TreeStructure(Structure):
                 if len(tied):
                     kernels.search_heap(self._forest, allowed, space, queries, tied, request.params["epsilon"], found)
         return Scored(found.distances, found.ids)
+
+    def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut | None:
+        if k > LIST_K or params["max_leaves"] or not self._in_range:
+            return None
+        waiting = beside.waiting()
+        allowed = self._allowed(beside.alive, beside.keys)
+        table = shortcuts.Table(beside.entries(beside.tail.vectors[:0]), waiting, self._forest, allowed,
+                                float(params["epsilon"]))  # fmt: skip
+        dim = len(self.center)
+        work = 4 * dim * (int(self.numbers[1]) + waiting.n)
+        return Shortcut(shortcuts.search_trees, table, shortcuts.new_room, (dim, waiting.n, k), dim, work)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         slope, linear, floor = self._slack.tolist()

@@ -11,7 +11,7 @@ Each of the searches is compiled when it is first used: most programs need `sear
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from annlab.kernels.trees.leaf import LEAF_ROWS
 from annlab.kernels.trees.tree import (
     BYTES,
     COMPUTED,
+    N_COUNTERS,
     SIDE_BY_SIDE_DIM,
     STACK_DOUBLES,
     STACK_FLOATS,
@@ -84,11 +85,11 @@ def empty_collector(forest, allowed, found, query, k, scratch):
 
 
 @inlined
-def count_work(forest, counters, query, state):
-    """Add what a collector's state says of a query."""
-    counters[query, COMPUTED] += state[1]
-    counters[query, VISITED] += state[2]
-    counters[query, BYTES] += state[1] * forest.row_bytes + state[2] * forest.node_bytes
+def count_work(forest, counters, state):
+    """Add what a collector's state says of a query to its counters."""
+    counters[COMPUTED] += state[1]
+    counters[VISITED] += state[2]
+    counters[BYTES] += state[1] * forest.row_bytes + state[2] * forest.node_bytes
 
 
 def through_all_trees(walk: Callable[..., Any], take_rows: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,18 +112,29 @@ fill_heap = through_all_trees(walk_to_heap, measure_rows)
 fill_rows = through_all_trees(walk_to_rows, list_rows)
 
 
+class Asked(NamedTuple):
+    """Some queries, as addresses."""
+
+    queries: Any  # (q, dim)
+    dim: int
+    order: Any  # (n,) int64: which of them, one after the other
+    n: int
+    k: int
+    epsilon: float
+
+
 @kernel
-def _search_list(forest, allowed, space, queries, order, epsilon, found, statuses):
-    trees, may, best, at = pointers(forest), pointers(allowed), pointers(found), pointers(space)
-    dim, k = queries.shape[1], found.ids.shape[1]
+def fill_lists(trees, may, at, asked, best, statuses):
+    """Search for some queries by lists; all arguments as addresses."""
+    queries, dim, order, k = asked.queries, asked.dim, asked.order, asked.k
     scratch = scratch_in(at, dim, float_memory(STACK_FLOATS), double_memory(STACK_DOUBLES), int_memory(STACK_INTS),
                          long_memory(STACK_LONGS))  # fmt: skip
-    stretch, together = np.float32((1.0 + epsilon) ** 2), TOGETHER if dim <= SIDE_BY_SIDE_DIM else 1
-    for start in range(0, order.shape[0], together):
-        n = min(together, order.shape[0] - start)
+    stretch, together = np.float32((1.0 + asked.epsilon) ** 2), TOGETHER if dim <= SIDE_BY_SIDE_DIM else 1
+    for start in range(0, asked.n, together):
+        n = min(together, asked.n - start)
         for place in range(n):
             i = order[start + place]
-            statuses[i] = DONE if prepare(pointer(queries) + i * dim, scratch, place, trees, dim) else TIED
+            statuses[i] = DONE if prepare(queries + i * dim, scratch, place, trees, dim) else TIED
         first_tree = tree_at(trees, 0, may, scratch, dim)
         descend_together(first_tree, scratch, n, stretch)
         for place in range(n):
@@ -139,7 +151,7 @@ def _search_list(forest, allowed, space, queries, order, epsilon, found, statuse
                 level = 0 if number == 0 else begin_at_root(tree, probe, scratch, place)
                 limit = walk_to_list(tree, probe, collector, limit, scratch, place, level)
             statuses[i] = finish_list(trees, first_tree, probe, collector, limit)
-            count_work(trees, found.counters, i, scratch.state)
+            count_work(trees, best.counters + i * N_COUNTERS, scratch.state)
 
 
 def one_by_one(look: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,7 +169,7 @@ def one_by_one(look: Callable[..., Any]) -> Callable[..., Any]:
             probe, collector = probe_at(scratch, 0, stretch, dim), empty_collector(trees, may, best, i, k, scratch)
             look(trees, may, probe, in_range and trees.trusted, collector, scratch, dim, room)
             sort_heap(collector.best, collector.best_ids, scratch.state[0])
-            count_work(trees, found.counters, i, scratch.state)
+            count_work(trees, best.counters + i * N_COUNTERS, scratch.state)
 
     return search
 
@@ -187,7 +199,7 @@ def _search_rows(forest, allowed, space, query, limit, rows, counters):
     probe, collector = probe_at(scratch, 0, np.float32(1.0), dim), Rows(scratch.state, pointer(rows), rows.shape[0])
     collector.state[0], collector.state[1], collector.state[2] = 0, 0, 0
     fill_rows(trees, may, probe, usable, collector, limit, scratch, dim)
-    count_work(trees, counters, 0, scratch.state)
+    count_work(trees, pointer(counters), scratch.state)
     return collector.state[0]
 
 
@@ -224,7 +236,10 @@ def search_list(path, forest: Forest, allowed: Allowed, space: Space, queries, o
 
     statuses (q,) uint8 become DONE, or TIED: the query has to be repeated by `search_heap`.
     """
-    _search_list(Forest(*forest), Allowed(*allowed), Space(*space), queries, order, epsilon, Results(*found), statuses)
+    best = Results(*found)
+    asked = Asked(pointer(queries), queries.shape[1], pointer(order), order.shape[0], best.ids.shape[1], epsilon)
+    fill_lists(pointers(Forest(*forest)), pointers(Allowed(*allowed)), pointers(Space(*space)), asked, pointers(best),
+               pointer(statuses))  # fmt: skip
 
 
 @entry

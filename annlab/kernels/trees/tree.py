@@ -26,7 +26,7 @@ VECTORS, SCALES, NODES, ROWS, FIRST_ROW, FIRST_SLOT, N_SLOTS, HEIGHT, FIRST_NODE
 """Columns of the table of trees: four addresses (ROWS 0: none), numbers, and from OFFSETS on the levels' first nodes
 within the tree. FIRST_NODE counts the nodes of the trees before."""
 TABLE_COLUMNS = OFFSETS + MAX_HEIGHT
-COMPUTED, VISITED, BYTES = 0, 1, 2  # columns of the counters, see common/statistics.py
+COMPUTED, VISITED, BYTES, N_COUNTERS = 0, 1, 2, 3  # columns of the counters, see common/statistics.py
 STACK_FLOATS, STACK_DOUBLES = TOGETHER + 3 * WIDTH, TOGETHER  # what a kernel has on its stack, see `scratch_in`
 STACK_INTS, STACK_LONGS = TOGETHER * MAX_HEIGHT * WIDTH + WIDTH, TOGETHER * MAX_HEIGHT + 3
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
