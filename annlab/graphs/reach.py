@@ -37,31 +37,29 @@ def reach_all(links: np.ndarray, entries: np.ndarray, rows: Rows) -> np.ndarray:
     n = len(links)
     parents, queue = parents_of(links, entries), np.empty(n, np.int32)
     added: list[int] = []
-    while True:
-        while _attach_by_links(links, parents, queue):
-            pass
-        lost = np.flatnonzero(parents == kernels.UNREACHED)
-        if not len(lost):
-            return np.concatenate([entries, np.array(added, np.int32)])
-        for u in lost:
-            pool.check()
-            if parents[u] != kernels.UNREACHED:
-                continue
-            if len(entries) + len(added) < MOST_ENTRIES:
-                parents[u] = -1
-                added.append(int(u))
-            else:
-                _attach_below(links, parents, np.append(entries, np.array(added, np.int32)), rows, int(u))
-            queue[0] = u
-            follow(links, parents, queue, 1)
+    _attach_by_links(links, parents, queue)
+    for u in np.flatnonzero(parents == kernels.UNREACHED):
+        pool.check()
+        if parents[u] != kernels.UNREACHED:
+            continue
+        if len(entries) + len(added) < MOST_ENTRIES:
+            parents[u] = -1
+            added.append(int(u))
+        else:
+            _attach_below(links, parents, np.append(entries, np.array(added, np.int32)), rows, int(u))
+        queue[0] = u
+        follow(links, parents, queue, 1)
+        _attach_by_links(links, parents, queue)
+    return np.concatenate([entries, np.array(added, np.int32)])
 
 
-def _attach_by_links(links: np.ndarray, parents: np.ndarray, queue: np.ndarray) -> int:
-    """How many more nodes are reached now."""
-    more = 0
-    for start, stop in pool.portions(0, len(links), links.shape[1]):
-        more += kernels.attach_by_links(links, parents, start, stop, queue)
-    return more
+def _attach_by_links(links: np.ndarray, parents: np.ndarray, queue: np.ndarray) -> None:
+    """Attach nodes to what they link to, until no node that is not reached links to one that is."""
+    more = 1
+    while more:
+        more = 0
+        for start, stop in pool.portions(0, len(links), links.shape[1]):
+            more += kernels.attach_by_links(links, parents, start, stop, queue)
 
 
 def _attach_below(links: np.ndarray, parents: np.ndarray, entries: np.ndarray, rows: Rows, u: int) -> None:

@@ -27,15 +27,20 @@ def pruned(whole, keys, degree, alpha):
     return links
 
 
+def filled(links, keys, wanted):
+    """The links and the nearest of the other keys, until there are so many."""
+    rest = [key for key in keys if key not in links]
+    return sorted(links + rest[: max(0, wanted - len(links))])
+
+
 def joined(whole, own, degree, alpha):
     """Own links (lists of keys) and reverse ones, pruned, filled up with the nearest: rows by (distance, row)."""
     result = []
     for u in range(len(own)):
         back = [(d, s) for s in range(len(own)) for d, v in own[s] if v == u]
         keys = sorted(set(own[u]) | set(back))
-        chosen = keys if len(keys) <= degree else pruned(whole, keys, degree, alpha)
-        rest = [key for key in keys if key not in chosen]
-        result.append([v for _, v in sorted(chosen + rest[: degree - len(chosen)])])
+        chosen = keys if len(keys) <= degree else filled(pruned(whole, keys, degree, alpha), keys, degree)
+        result.append([v for _, v in chosen])
     return result
 
 

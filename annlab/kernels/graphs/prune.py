@@ -5,6 +5,10 @@ unless an earlier link is nearer to it, alpha times, than the node itself is. It
 becomes a link is compared with all later ones that still live, a register of them at a time, and kills. The links are
 the same; a candidate that was killed costs nothing more.
 
+In a ball of many dimensions the row in the middle is nearer to all others than these are to each other, and kills all
+of them. So a node has half of its links at least, as long as there are candidates: the nearest of those that were
+killed.
+
 Candidates come as keys in ascending order, so ties go to the lower row. Distances are whole numbers, and alpha times
 one of them is rounded once: the same links on every path and by any number of threads.
 """
@@ -91,6 +95,28 @@ def prune(near, n, degree, alpha, rows):
 
 
 @kernel
+def fill_up(near, n, kept, wanted):
+    """Add the nearest of n candidates to the `kept` ones until there are `wanted`, in their order; returns how many."""
+    wanted = min(wanted, n)
+    if kept >= wanted:
+        return kept
+    missing = wanted - kept
+    for i in range(kept):  # make room: the places of the links move to the end
+        near.kept[wanted - 1 - i] = near.kept[kept - 1 - i]
+    at, chosen = 0, wanted - kept
+    for i in range(n):
+        if chosen < wanted and near.kept[chosen] == i:
+            chosen += 1
+        elif missing > 0:
+            missing -= 1
+        else:
+            continue
+        near.kept[at] = i
+        at += 1
+    return wanted
+
+
+@kernel
 def _fetch(rows, keys, n):
     for i in range(n):
         if keys[i] == NONE:
@@ -101,7 +127,7 @@ def _fetch(rows, keys, n):
 
 @entry
 def prune_lists(path, rows: Rows, keys, start, stop, alpha, near: Near, links):
-    """links (n, degree) of keys, for the lists start..stop-1 of keys (n, keep), keep <= MOST."""
+    """Links (n, degree) as keys, half of them at least, for the lists start..stop-1 of keys (n, keep), keep <= MOST."""
     _prune_lists(pointers(Rows(*rows)), pointer(keys), keys.shape[0], keys.shape[1], start, stop, alpha,
                  pointers(Near(*near)), pointer(links), links.shape[1])  # fmt: skip
 
@@ -115,7 +141,7 @@ def _prune_lists(rows, keys, n, keep, start, stop, alpha, near, links, degree):
         while length < keep and own[length] != NONE:
             near.keys[length] = own[length]
             length += 1
-        kept = prune(near, length, degree, alpha, rows)
+        kept = fill_up(near, length, prune(near, length, degree, alpha, rows), degree // 2)
         out = links + u * degree
         for i in range(kept):
             out[i] = near.keys[near.kept[i]]
@@ -131,19 +157,9 @@ def _choose(near, n, degree, alpha, rows, out):
         for i in range(n):
             out[i] = np.int32(near.keys[i] & LOW)
     else:
-        kept = prune(near, n, degree, alpha, rows)
-        chosen, at = 0, 0
-        missing = degree - kept
-        for i in range(n):  # in the order of their distance
-            if chosen < kept and near.kept[chosen] == i:
-                chosen += 1
-            elif missing > 0:
-                missing -= 1
-            else:
-                continue
-            out[at] = np.int32(near.keys[i] & LOW)
-            at += 1
-        kept = degree
+        kept = fill_up(near, n, prune(near, n, degree, alpha, rows), degree)
+        for i in range(kept):
+            out[i] = np.int32(near.keys[near.kept[i]] & LOW)
     for i in range(kept, degree):
         out[i] = -1
 

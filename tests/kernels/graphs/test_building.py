@@ -114,7 +114,7 @@ def test_pruning_is_the_textbook_rule(dim, alpha, values):
     ids = np.arange(n, dtype=np.int32)
     keys = lists_of(rows, Leaves(ids, np.array([0, n])), keep)
     whole, own = oracle.whole_of(rows), pruned(rows, keys, degree, alpha, 2, quiet)
-    expected = [oracle.pruned(whole, row, degree, alpha) for row in split(keys)]
+    expected = [oracle.filled(oracle.pruned(whole, row, degree, alpha), row, degree // 2) for row in split(keys)]
     assert split(own) == expected
     links = joined(rows, own, alpha, 2, quiet)
     assert [[v for v in row if v >= 0] for row in links.tolist()] == oracle.joined(whole, expected, degree, alpha)
@@ -139,9 +139,8 @@ def test_links_are_chosen_anew_among_candidates():
     prune.relink(rows, nodes, np.concatenate(more), np.array([0, 650, 654]), 0, 2, np.float32(1.2),
                  prune.new_near(rows.stride, degree), np.empty(700, np.uint64), links)  # fmt: skip
     keys = oracle.keys_of(whole, 3, {*more[0].tolist(), 9, 8, 7})[: prune.MOST]
-    chosen = oracle.pruned(whole, keys, degree, 1.2)
-    rest = [key for key in keys if key not in chosen][: degree - len(chosen)]
-    assert links[3].tolist() == [v for _, v in sorted(chosen + rest)]
+    chosen = oracle.filled(oracle.pruned(whole, keys, degree, 1.2), keys, degree)
+    assert links[3].tolist() == [v for _, v in chosen]
     assert links[600].tolist() == [v for _, v in oracle.keys_of(whole, 600, {1, 2, 10})] + [-1] * 13
     assert (np.delete(links, nodes, axis=0) == -1).all()
 
