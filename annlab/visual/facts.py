@@ -13,7 +13,7 @@ those that did (`changes.py`). What is made private or deleted, by whichever pro
 The index holds one vector for a picture, that of its leader, and the leader may be private while a copy is public. So a
 picture is allowed if *any* of its images is (`pictures`), and what is shown is the first that the viewer may see.
 
-Memory: 42 bytes an image, 8 bytes for each of its tags, and 2 bytes for each of the last filters.
+Memory: 42 bytes an image and some 100 for its tags, and 3 bytes an image for each of the last filters.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from annlab.visual.viewers import Filters, Viewer
 _AT_ONCE = 500  # ids in one statement
 _REMEMBERED = 64  # filters
 _COLUMNS = tuple(images.c[name] for name in ("id", *changes.WATCHED))
-_SLOTS = "slots of rows"  # a key in the cache of an index's state
+_SLOTS = "slots of rows"  # with a numbering, a key in the cache of an index's state
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,8 @@ class Facts:
     """By slot, for images that have tags."""
     change: int
     """The last change that is known here."""
+    numbering: object
+    """Equal where slots stand for the same images: what follows from slots may be remembered under it."""
     _known: dict[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -186,16 +188,13 @@ class ImageFilter(Filter):
 
 def _slots_of_rows(facts: Facts, state: State) -> np.ndarray:
     """The slot of every row of an index, -1 where it is unknown; remembered in the state, and extended with it."""
-    ids = state.by_row.array
-    known: np.ndarray | None = state.cache.get(_SLOTS)
-    if known is not None and (not len(known) or known[-1] >= 0 or not (known < 0).any()):
-        if len(known) == len(ids):
-            return known
-        slots = np.concatenate([known, facts.slots_of(ids[len(known) :])])
-    else:
-        slots = facts.slots_of(ids)
-    if not (slots < 0).any():  # else ask again: they may become known
-        state.cache[_SLOTS] = slots
+    ids, key = state.by_row.array, (_SLOTS, facts.numbering)
+    known: np.ndarray = state.cache.get(key, _NONE)
+    if len(known) == len(ids):
+        return known
+    slots = np.concatenate([known, facts.slots_of(ids[len(known) :])])
+    if not (slots < 0).any():  # else they are asked for again: they may become known
+        state.cache[key] = slots
     return slots
 
 
@@ -225,7 +224,7 @@ class CatalogFacts:
 
 def _read_all(connection: Connection) -> Facts:
     none = np.empty(0, np.int64)
-    empty = Facts(IdMap(none), none, np.empty(0), np.empty(0, bool), np.empty(0, bool), none, {}, {}, 0)
+    empty = Facts(IdMap(none), none, np.empty(0), np.empty(0, bool), np.empty(0, bool), none, {}, {}, 0, object())
     rows = connection.execute(select(*_COLUMNS).where(images.c.kind == "image").order_by(images.c.id)).all()
     return _with(empty, rows, changes.last(connection))
 
@@ -241,7 +240,7 @@ def _changed(connection: Connection, before: Facts, ids: Sequence[int]) -> Facts
         if (slot := before.slot_of(id)) >= 0:
             there[slot] = False
     kept = Facts(before.ids, before.owners, before.times, before.private, there, before.leaders, before.tags,
-                 before.tags_of, before.change)  # fmt: skip
+                 before.tags_of, before.change, before.numbering)  # fmt: skip
     return _with(kept, rows, changes.last(connection))
 
 
@@ -267,7 +266,7 @@ def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     named = np.array([row.id if row.duplicate_of is None else row.duplicate_of for row in rows], np.int64)
     leaders = column(before.leaders, ids.find(named, np.ones(n + more, bool)), -1)
     tags, tags_of = _tagged(before, slots.tolist(), [row.tags for row in rows])
-    return Facts(ids, owners, times, private, there, leaders, tags, tags_of, change)
+    return Facts(ids, owners, times, private, there, leaders, tags, tags_of, change, before.numbering)
 
 
 def _tagged(before: Facts, slots: Sequence[int], words: Sequence[tuple[str, ...]]) -> tuple[Any, Any]:
