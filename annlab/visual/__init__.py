@@ -11,7 +11,7 @@
     pair.py          an encoder and its index, opened and kept together
     promotion.py     another encoder takes the place of the current one, or gives it back
     offline.py       which of two encoders would have served better what people judged and clicked
-    pictures.py, duplicates.py       whether two files show the same picture
+    pictures.py, fitting.py, duplicates.py   whether two files show the same picture
     decisions.py     what somebody decided of two images: duplicates, or not
     commands.py, catalog_commands.py what the command line does with all this
     search.py        from a query to a page of ranked results; with these parts:

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, case, exc, func, insert, inspect, or_, select, update
+from sqlalchemy import Connection, bindparam, case, exc, func, insert, inspect, or_, select, update
 
 from annlab.durable import Database, DurableIndex, Writes, log
 from annlab.index import Index
@@ -206,6 +206,19 @@ class Catalog(Encoders):
         with self.writing(connection) as active:
             done = active.execute(update(images).where(images.c.id == id).values(schema.columns_of(values, images)))
             _require(done.rowcount, [id])
+
+    def change_images(self, changes: Mapping[int, Mapping[str, Any]], *, connection: Connection | None = None) -> None:
+        """Give many images new values, by id; KeyError if one of them is not there."""
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for id, values in changes.items():
+            row = schema.columns_of(values, images)
+            if row:
+                groups.setdefault(tuple(row), []).append({"changed": id} | {f"new_{name}": row[name] for name in row})
+        with self.writing(connection) as active:
+            for names, rows in groups.items():
+                new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+                done = active.execute(update(images).where(images.c.id == bindparam("changed")).values(new), rows)
+                _require(done.rowcount, [row["changed"] for row in rows])
 
     def mark_pending(self, ids: Iterable[int], *, connection: Connection | None = None) -> None:
         """These shall be looked at again, as when their files have changed."""

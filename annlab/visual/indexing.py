@@ -226,10 +226,11 @@ class Indexer:
     def _write(self, outcomes: Sequence[_Outcome], writes: Writes) -> None:
         """What became of a block, in the transaction of `writes`."""
         connection = writes.connection
+        once_more = _FAIL_AFTER - 2  # so that it has one more, alone
+        facts = {o.image.id: {**o.facts, "attempts": once_more if o.blamed else 0} for o in outcomes}
+        self.catalog.change_images(facts, connection=connection)
         for outcome in outcomes:
             id = outcome.image.id
-            attempts = _FAIL_AFTER - 2 if outcome.blamed else 0  # so that it has one more, alone
-            self.catalog.change_image(id, **{**outcome.facts, "attempts": attempts}, connection=connection)
             if outcome.reason is not None:
                 later = self.catalog.now() + _BLAMED_FOR if outcome.blamed else None
                 self.catalog.mark_failed(id, outcome.reason, retry_at=later, connection=connection)
