@@ -4,7 +4,7 @@ A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` an
 beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
 budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen.
 
-``python -m benchmarks durable`` has no peers; it is described in `durable.py`.
+``python -m benchmarks durable`` and ``serve`` have no peers; they are described in `durable.py` and `serve.py`.
 
 ``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`).
 """
@@ -117,6 +117,10 @@ def main(arguments: Sequence[str]) -> int:
         from benchmarks import durable  # needs an extra
 
         return durable.main(arguments[1:])
+    if arguments and arguments[0] == "serve":
+        from benchmarks import serve  # needs an extra
+
+        return serve.main(arguments[1:])
     options = parser().parse_args(arguments)
     return measure(options) if environment.is_child() else environment.run_child(arguments)
 

@@ -81,26 +81,25 @@ class Service:
             raise NotFound(f"there is no image {id}")
         return found[0]
 
-    def form(self, id: int, person: Person, box: Box | None = None) -> ById | ByUpload | Crop:
-        """The query that an id means: an image, or the upload that was kept under it; or a part of either."""
-        image = self.image(id, person)
-        whole: ById | ByUpload = ById(id)
+    def form(self, image: Image, box: Box | None = None) -> ById | ByUpload | Crop:
+        """The query that an image is, or the upload that was kept under an id; or a part of either."""
+        whole: ById | ByUpload = ById(image.id)
         if image.kind == "query":
             try:  # a query in words has no file
                 whole = ByUpload(Path(from_text(image.path or "")).read_bytes())
             except OSError:
-                raise NotFound(f"there is no image {id}") from None
+                raise NotFound(f"there is no image {image.id}") from None
         return whole if box is None else Crop(whole, box)
 
     # ---- adding and deleting
 
-    def keep_query(self, data: bytes, person: Person) -> tuple[int, ByUpload]:
-        """Keep an upload to search with; its id and the query that it is."""
+    def keep_query(self, data: bytes, person: Person) -> Image:
+        """Keep an upload to search with, for its owner alone."""
         encoded = self.decoder.upload(data, picturing.QUERY)
         path = picturing.keep(encoded, self.settings.uploads)
         id = self.catalog.add_query(keep=self.settings.keep_queries, owner_id=person.user_id, private=True,
                                     path=to_text(path), width=encoded.width, height=encoded.height)  # fmt: skip
-        return id, ByUpload(encoded.data)
+        return self.catalog.image(id)
 
     def add(self, data: bytes, person: Person, tags: Sequence[str], private: bool) -> Image:
         """Add an image and index it; the row says what became of it.

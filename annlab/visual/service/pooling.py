@@ -26,7 +26,7 @@ _CHANCE, _COLOURED, _LEVELS = 3, 60, 4
 def pool(service: Service, person: Person, query: Image, depth: int) -> list[Image]:
     """Images to judge for a query, each once, in the order of their ids."""
     found: dict[int, Image] = {}
-    viewer, form = service.viewer(person), service.form(query.id, person)
+    viewer, form = service.viewer(person), service.form(query)
     for exact in (False, True):
         try:
             answer = service.search.search(form, k=depth, viewer=viewer, cutoff=0.0, exact=exact)

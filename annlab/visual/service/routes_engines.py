@@ -42,7 +42,7 @@ def engine_routes(service: Service, door: Door) -> APIRouter:
         """Recall and time of an index of this kind, and what it misses of an image's neighbours."""
         vector: np.ndarray | None = None
         if id is not None:
-            form = service.form(id, person)
+            form = service.form(service.image(id, person))
             if isinstance(form, ByUpload):
                 vector = service.search.encoder.encode([form.data])[0]
             elif id in service.search.index:

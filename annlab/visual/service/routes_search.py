@@ -99,8 +99,8 @@ def search_routes(service: Service, door: Door) -> APIRouter:
             return _answer(service, ByText(asked.text), asked, person, None)
         if asked.id is None:
             raise QueryError("say what to search for: id, text, or an upload")
-        return _answer(service, _several(service, service.form(asked.id, person, asked.part()), asked, person),
-                       asked, person, service.image(asked.id, person))  # fmt: skip
+        image = service.image(asked.id, person)
+        return _answer(service, _several(service, image, asked, person), asked, person, image)
 
     @routes.post("/api/search", response_model=answers.SearchAnswer)
     def search_by_upload(asked: Parameters, person: Reader, image: Annotated[UploadFile, File()]) -> JSONResponse:
@@ -108,19 +108,21 @@ def search_routes(service: Service, door: Door) -> APIRouter:
         if asked.text is not None or asked.id is not None:
             raise QueryError("search by an upload, by id or by text, not by two of them")
         asked.part()
-        id, _ = service.keep_query(image.file.read(), person)
-        form = _several(service, service.form(id, person, asked.part()), asked, person)
-        return _answer(service, form, asked, person, service.image(id, person))
+        kept = service.keep_query(image.file.read(), person)
+        return _answer(service, _several(service, kept, asked, person), asked, person, kept)
 
     return routes
 
 
-def _several(service: Service, form: Any, asked: SearchParameters, person: Person) -> Any:
+def _several(service: Service, image: Image, asked: SearchParameters, person: Person) -> Any:
+    """The query: an image or a part of it, with others that results shall, or shall not, be like."""
+    form = service.form(image, asked.part())
     if not asked.like and not asked.unlike:
         return form
-    like = [service.form(id, person) for id in dict.fromkeys(asked.like)]
-    unlike = [service.form(id, person) for id in dict.fromkeys(asked.unlike)]
-    return Several((form, *like), tuple(unlike))
+    others = [
+        [service.form(service.image(id, person)) for id in dict.fromkeys(ids)] for ids in (asked.like, asked.unlike)
+    ]
+    return Several((form, *others[0]), tuple(others[1]))
 
 
 def _answer(service: Service, form: Any, asked: SearchParameters, person: Person,
