@@ -115,10 +115,10 @@ class NearDuplicates:
         candidates = ranked.candidates
         if len(candidates) < 2:
             return ranked
-        near = 1.0 - _alike(ranked) <= self.distance
+        near = np.tril(1.0 - _alike(ranked) <= self.distance, -1)  # each with those before it
         under: dict[int, int] = {}
-        for place in range(1, len(candidates)):
-            for leader in np.flatnonzero(near[place, :place]).tolist():
+        for place in np.flatnonzero(near.any(axis=1)).tolist():
+            for leader in np.flatnonzero(near[place]).tolist():
                 if candidates[leader].key not in under:
                     under[candidates[place].key] = candidates[leader].key
                     break
