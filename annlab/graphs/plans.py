@@ -10,22 +10,39 @@ twice as long as it should have, never longer, and its answer is exact.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from annlab.common import rowsets
-from annlab.core.structure import Request
+from annlab.core.structure import Beside, Request
 from annlab.distances import Metric
 from annlab.graphs.calibration import EVERYTHING, Calibration, Calibrations
 from annlab.graphs.graph import Graph
-from annlab.graphs.room import Asked, as_asked, keep_for, nodes_of_rows
+from annlab.graphs.points import Lifting
+from annlab.graphs.room import keep_for, nodes_for_kernels, nodes_of_rows
 from annlab.graphs.rows import Rows
+from annlab.kernels.graphs.walk import Wanted
+from annlab.kernels.graphs.walk_search import ENOUGH, N_TALLY, Frame, Table
+from annlab.kernels.shortcut import Entries
+from annlab.kernels.simd.prepared import Prepared
 
 _SCARCE = 16  # where k is more than one row in so many, searches are exact
 _LEAST_OPENED = 64
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
+_LARGEST_GAMMA = 1e12
+_FIRST_OPINION = 64.0  # queries that are heard before anybody looks at where they come from
+_NO_WORDS, _NO_ROWS = np.zeros(1, np.uint64), np.zeros(1, np.int64)
+
+
+class Walkable(NamedTuple):
+    """A graph with the rows of its nodes."""
+
+    graph: Graph
+    blocks: np.ndarray
+    rows: Rows
+    lifting: Lifting
 
 
 class Plan(NamedTuple):
@@ -33,38 +50,41 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    asked : Asked
-        For the kernel.
-    keep, most : int
-        Nodes whose vectors decide, and nodes to open before giving up.
+    table : Table
+        What the kernel is given, and
+    prepared : Prepared
+        the same as kernels see it.
+    room : tuple of int
+        The size of the room that it needs, see `new_room`.
     cost : float
         About how many multiply-adds a query takes.
-    guarded : bool
-        Whether what is found tells where queries come from.
     calibration : Calibration
     of : tuple
         The arrays of the request that it was made for.
     """
 
-    asked: Asked
-    keep: int
-    most: int
+    table: Table
+    prepared: Prepared
+    room: tuple[int, ...]
     cost: float
-    guarded: bool
     calibration: Calibration
     of: tuple[np.ndarray | None, np.ndarray]
 
 
 class Plans:
-    """Makes plans, and remembers them."""
+    """Makes plans for one structure, and remembers them."""
 
-    def __init__(self, calibrations: Calibrations, graph: Graph, rows: Rows, metric: Metric, scale: float,
-                 n: int) -> None:  # fmt: skip
+    def __init__(self, calibrations: Calibrations, walkable: Walkable, vectors: np.ndarray, metric: Metric) -> None:
+        graph, blocks, rows, lifting = walkable
         self._calibrations, self._graph, self._rows = calibrations, graph, rows
-        self._metric, self._scale, self._n = metric, scale, n
-        self._known: dict[tuple[int, float | str], Plan | None] = {}
+        self._vectors, self._metric, self._n = vectors, metric, len(vectors)
+        self._nodes = nodes_for_kernels(graph, blocks, rows)
+        self._frame = Frame(lifting.center, lifting.dim, lifting.scale, rows.step, rows.blur)
+        sizes = np.ones(1, np.int64) if graph.offsets is None else np.sort(np.diff(graph.offsets))[::-1]
+        self._largest = np.cumsum(sizes)  # rows of so many nodes, at most
+        self._known: dict[tuple[int, float | str], Plan] = {}
         self._sets = rowsets.Remembered()
-        self.warned = False
+        self._tallies: dict[int, np.ndarray] = {}
 
     def of(self, k: int, request: Request) -> Plan | None:
         """The plan of a search for k neighbours; None where all allowed rows are to be scanned."""
@@ -72,14 +92,24 @@ class Plans:
         known = self._known.get((k, reach))
         if known is not None and known.of[0] is alive and known.of[1] is request.keys:
             return known
-        plan = self._made(k, reach, alive, request.keys)
+        entries = Entries(self._vectors, self._n, self._vectors[:0], request.keys, self._vectors.shape[1],
+                          self._metric.code)  # fmt: skip
+        plan = self._made(k, reach, alive, entries, _NO_ROWS[:0])
         if plan is not None:
             if len(self._known) >= _REMEMBERED:
                 self._known = {}
             self._known[k, reach] = plan
         return plan
 
-    def _made(self, k: int, reach: float | str, alive: np.ndarray | None, keys: np.ndarray) -> Plan | None:
+    def beside(self, k: int, params: dict[str, Any], beside: Beside) -> Plan | None:
+        """The same for searches that look at the tail, too."""
+        alive = np.arange(len(beside.tail.vectors))
+        if beside.tail_alive is not None:
+            alive = np.flatnonzero(rowsets.unpack(beside.tail_alive, len(alive)))
+        return self._made(k, params["reach"], beside.alive, beside.entries(self._vectors), alive + self._n)
+
+    def _made(self, k: int, reach: float | str, alive: np.ndarray | None, entries: Entries,
+              tail: np.ndarray) -> Plan | None:  # fmt: skip
         n_allowed = self._n if alive is None else int(np.bitwise_count(alive).sum())
         among = k * self._n / max(n_allowed, 1)  # so many neighbours have k that are allowed among them
         usual, factor = self._calibrations.at(among)
@@ -87,29 +117,52 @@ class Plans:
             usual = float(reach)
         if usual == EVERYTHING or _SCARCE * k > n_allowed or self._calibrations.visited(among) > n_allowed:
             return None
-        guarded = reach == "auto" and n_allowed > _MOSTLY * self._n and self._calibrations.nearest_to(k).k >= k
-        return self._plan(k, usual, factor, alive, keys, n_allowed, guarded)
+        calibration = self._calibrations.nearest_to(k)
+        guarded = reach == "auto" and n_allowed > _MOSTLY * self._n and calibration.k >= k and calibration.n_queries > 0
+        wanted = self._wanted(k, usual, factor, alive, n_allowed)
+        return self._plan(wanted, alive, entries, tail, guarded)
 
     def trial(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray) -> Plan:
         """A plan to measure what a reach and a factor lead to."""
-        return self._plan(k, reach, factor, alive, keys, self._n, False)
+        vectors = self._vectors
+        entries = Entries(vectors, self._n, vectors[:0], keys, vectors.shape[1], self._metric.code)
+        return self._plan(self._wanted(k, reach, factor, alive, self._n), alive, entries, _NO_ROWS[:0], False,
+                          np.zeros(N_TALLY))  # fmt: skip
 
-    def _plan(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray, n_allowed: int,
-              guarded: bool) -> Plan:  # fmt: skip
-        rows, degree = self._rows, self._graph.degree
-        keep, most = keep_for(k, factor), max(_LEAST_OPENED, math.ceil(2 * n_allowed / degree))
-        gamma = min(reach, 1e6) ** 2
-        numbers = (gamma, rows.noise, rows.blur, rows.step, self._scale, 0.0, 0.0)
-        asked = as_asked(k, keep, most, numbers, self._metric.code, self._words(alive), keys)
+    def _wanted(self, k: int, reach: float, factor: float, alive: np.ndarray | None, n_allowed: int) -> Wanted:
+        most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))
+        words = _NO_WORDS if alive is None else self._nodes_of(alive)
+        gamma = min(float(reach) ** 2, _LARGEST_GAMMA)
+        return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise)
+
+    def _plan(self, wanted: Wanted, alive: np.ndarray | None, entries: Entries, tail: np.ndarray, guarded: bool,
+              tally: np.ndarray | None = None) -> Plan:  # fmt: skip
+        rows, k = self._rows, wanted.k
+        words, some = (_NO_WORDS if alive is None else alive), (tail if len(tail) else _NO_ROWS)
+        table = Table(self._nodes, wanted, self._frame, entries, words, some, len(tail),
+                      self.tally(k) if tally is None else tally, guarded)  # fmt: skip
+        most = max(_LEAST_OPENED, math.ceil(2 * self._n / self._graph.degree))  # the same for all filters
+        last = min(wanted.keep, len(self._largest)) - 1
+        candidates = int(self._largest[last]) + wanted.keep + len(tail)
+        room = (self._graph.n_nodes, self._graph.degree, len(self._graph.entries), wanted.keep, most,
+                rows.array.shape[1], self._frame.dim, candidates, k)  # fmt: skip
         cost = max(self._calibrations.visited(k), 100.0) * 4 * rows.array.shape[1]
-        return Plan(asked, keep, most, cost, guarded, self._calibrations.nearest_to(k), (alive, keys))
+        return Plan(table, Prepared(table), room, cost, self._calibrations.nearest_to(k), (alive, entries.keys))
 
-    def _words(self, alive: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
-        """Bits of allowed nodes and rows; those of a set that comes again are remembered."""
-        if alive is None:
-            return None
+    def tally(self, k: int) -> np.ndarray:
+        """What was heard of queries for k neighbours."""
+        tally = self._tallies.get(k)
+        if tally is None:
+            if len(self._tallies) >= _REMEMBERED:
+                self._tallies = {}
+            self._tallies[k] = tally = np.zeros(N_TALLY)
+            tally[ENOUGH] = _FIRST_OPINION
+        return tally
+
+    def _nodes_of(self, alive: np.ndarray) -> np.ndarray:
+        """Bits of the nodes with a row of a set; those of a set that comes again are remembered."""
         known: np.ndarray | None = self._sets.get(alive)
         if known is None:
             known = nodes_of_rows(alive, self._graph.offsets, self._n)
             self._sets.put(alive, known)
-        return known, alive
+        return known

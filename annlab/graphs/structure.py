@@ -20,19 +20,21 @@ from annlab.common import pool
 from annlab.common.memory import copied
 from annlab.common.statistics import N_COUNTERS
 from annlab.core.heldout import HeldOut, n_held_out
-from annlab.core.structure import Building, Request, Scored, Structure
+from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Scored, Shortcut, Structure
 from annlab.distances import Metric
 from annlab.graphs import calibration, guard, stored
 from annlab.graphs.build import build_graph
 from annlab.graphs.calibration import Calibration, Calibrations, Found
+from annlab.graphs.changes import insert
 from annlab.graphs.graph import Graph
-from annlab.graphs.plans import Plan, Plans
+from annlab.graphs.plans import Plan, Plans, Walkable
 from annlab.graphs.points import Lifting
-from annlab.graphs.room import Fixed, Rooms, blocks_of
-from annlab.graphs.rows import Rows, in_line, rows_of, step_for
+from annlab.graphs.room import Rooms, blocks_of
+from annlab.graphs.rows import Rows, are_in_range, in_line, rows_of, step_for
 from annlab.kernels import scoring
 from annlab.kernels.graphs import walk_search as kernels
 from annlab.scan.scanner import Scanner
+from annlab.scan.shortcut import exact_shortcut
 
 _GROWTH = 1.1  # times the rows when reach was measured: it is measured again
 _REBUILT = 2.0  # times the rows that codes and center were made for
@@ -44,24 +46,6 @@ class Age(NamedTuple):
 
     n_trained: int
     n_measured: int
-
-
-class Walkable(NamedTuple):
-    """A graph with the rows of its nodes, and room to walk through it."""
-
-    graph: Graph
-    blocks: np.ndarray
-    rows: Rows
-    lifting: Lifting
-    fixed: Fixed
-    rooms: Rooms
-
-    @classmethod
-    def of(cls, graph: Graph, rows: Rows, lifting: Lifting, blocks: np.ndarray | None = None) -> "Walkable":
-        """With links and norms side by side."""
-        blocks = blocks_of(graph, rows.norms) if blocks is None else blocks
-        fixed = Fixed(graph, blocks, rows, lifting)
-        return cls(graph, blocks, rows, lifting, fixed, Rooms(fixed, rows.array.shape[1], lifting.dim))
 
 
 class GraphStructure(Structure):
@@ -76,9 +60,7 @@ class GraphStructure(Structure):
         self.vectors, self.metric, self.walkable = vectors, metric, walkable
         self.calibrations, self.age = calibrations, age
         if walkable is not None:
-            self.plans = Plans(
-                calibrations, walkable.graph, walkable.rows, metric, walkable.lifting.scale, len(vectors)
-            )
+            self.plans, self._rooms = Plans(calibrations, walkable, vectors, metric), Rooms()
 
     @cached_property
     def scanner(self) -> Scanner:
@@ -105,7 +87,13 @@ class GraphStructure(Structure):
                                    seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
         together, step = vectors[order], step_for(points) if has_codes else None
         rows = _rows_of(points[order], together, graph, lifting, step)
-        structure = cls(together, metric, Walkable.of(graph, rows, lifting), calibration.unmeasured(target), age)
+        structure = cls(
+            together,
+            metric,
+            Walkable(graph, blocks_of(graph, rows.norms), rows, lifting),
+            calibration.unmeasured(target),
+            age,
+        )
         building.progress("calibrating", 0.0)
         chosen = building.rng.permutation(n)[: n_held_out(n)]
         structure = structure.calibrated(structure.held_out(chosen, building.threads), target, building.threads)
@@ -170,8 +158,8 @@ class GraphStructure(Structure):
         result = Scored(np.empty((q, k)), np.empty((q, k), np.int64))
         notes = np.full((q, kernels.N_NOTES), -1.0)
         self._walk(queries, plan, result, request.counters, notes, 0, q)
-        if plan.guarded and plan.asked.numbers[kernels.COUNT] >= guard.LEAST and not self.plans.warned:
-            self.plans.warned = guard.judge(plan.asked.numbers, plan.calibration)
+        if plan.table.guarded:
+            guard.judge(plan.table.tally, plan.calibration)
         gave_up = np.flatnonzero(notes[:, kernels.GAVE_UP] > 0)
         if len(gave_up):
             self._scan_instead(queries, k, request, gave_up, result)
@@ -180,14 +168,23 @@ class GraphStructure(Structure):
     def _walk(self, queries: np.ndarray, plan: Plan, results: tuple[np.ndarray, np.ndarray], counters: np.ndarray,
               notes: np.ndarray, start: int, stop: int) -> None:  # fmt: skip
         """Fill results, counters and notes of the queries start..stop-1."""
-        fixed, rooms, rows = self.walkable.fixed, self.walkable.rooms, self.walkable.rows  # type: ignore[union-attr]
-        room = rooms.take(plan.keep, plan.most)
-        kernel = kernels.search_bytes if rows.has_codes else kernels.search_floats
+        by_codes, room = self.walkable.rows.has_codes, self._rooms.take(plan.room)  # type: ignore[union-attr]
+        kernel = kernels.search_bytes if by_codes else kernels.search_floats
         for first, last in pool.portions(start, stop, plan.cost):
             own = slice(first, last)
-            kernel(queries[own], self.vectors, fixed.addresses, plan.asked.numbers, plan.asked.integers, room.addresses,
-                   results[0][own], results[1][own], counters[own], notes[own])  # fmt: skip
-        rooms.give_back(room)
+            kernel(queries[own], plan.prepared, room, results[0][own], results[1][own], counters[own], notes[own])
+        self._rooms.give_back(plan.room, room)
+
+    def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut | None:
+        if self.walkable is None:
+            return exact_shortcut(self.scanner, k, beside)
+        n_tail = len(beside.tail.vectors)
+        plan = None if n_tail > SMALL_TAIL else self.plans.beside(k, params, beside)
+        if plan is None:
+            return None
+        kernel = kernels.shortcut_bytes if self.walkable.rows.has_codes else kernels.shortcut_floats
+        dim = self.vectors.shape[1]
+        return Shortcut(kernel, plan.table, kernels.new_room, plan.room, dim, int(plan.cost / 4) + 4 * dim * n_tail)
 
     def _scan_instead(self, queries: np.ndarray, k: int, request: Request, which: np.ndarray, result: Scored) -> None:
         """Results of an exact scan for queries whose walk opened too many nodes."""
@@ -227,13 +224,49 @@ class GraphStructure(Structure):
             return len(self.vectors)
         return min(len(self.vectors), int(self.calibrations.visited(10)) + 1)
 
+    # ---- growing
+
+    def absorb(self, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray] | None:
+        n, walkable = len(self.vectors) + len(vectors), self.walkable
+        if walkable is None or n > _REBUILT * self.age.n_trained or not walkable.lifting.fits(vectors):
+            return None
+        lifting, rows, step = walkable.lifting, walkable.rows, None
+        more = lifting.points(vectors, building.threads)
+        if rows.has_codes:
+            step = rows.step
+            if not are_in_range(more, step):
+                return None
+        points = lifting.points(self.vectors, building.threads)
+        graph, order = insert(walkable.graph, points, more, alpha=building.params["alpha"], threads=building.threads,
+                              seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
+        together, points = (np.concatenate(both)[order] for both in ((self.vectors, vectors), (points, more)))
+        rows = _rows_of(points, together, graph, lifting, step)
+        grown = type(self)(
+            together,
+            self.metric,
+            Walkable(graph, blocks_of(graph, rows.norms), rows, lifting),
+            self.calibrations,
+            self.age,
+        )
+        return grown._brought_up_to_date(order >= len(self.vectors), building), order
+
+    def _brought_up_to_date(self, is_new: np.ndarray, building: Building) -> Self:
+        """The same, measured anew if it has grown by much: on new rows (n,) and on others."""
+        if len(self.vectors) < _GROWTH * self.age.n_measured:
+            return self
+        size = min(_CALIBRATED, len(is_new) // 10)
+        chosen = np.concatenate([building.rng.permutation(np.flatnonzero(kind))[:size] for kind in (is_new, ~is_new)])
+        held_out = self.held_out(building.rng.permutation(chosen), building.threads)
+        groups = is_new[held_out.chosen]
+        return self.calibrated(held_out, building.params["target_recall"], building.threads, groups)
+
     # ---- files
 
     def arrays(self) -> dict[str, np.ndarray]:
         numbers = np.array([*self.age], np.float64)
         result = {"vectors": self.vectors, "calibration": self.calibrations.to_array(), "age": numbers}
         if self.walkable is not None:
-            result |= stored.arrays_of(*self.walkable[:4], self.vectors)
+            result |= stored.arrays_of(*self.walkable, self.vectors)
         return result
 
     @classmethod
@@ -242,7 +275,7 @@ class GraphStructure(Structure):
         age, walkable = Age(*stored.age_of(arrays)), None
         if "links" in arrays:
             graph, blocks, rows, lifting = stored.walkable_of(arrays, metric)
-            walkable = Walkable.of(graph, rows, lifting, in_line(blocks))
+            walkable = Walkable(graph, in_line(blocks), rows, lifting)
         return cls(vectors, metric, walkable, calibrations, age)
 
 

@@ -25,19 +25,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.graphs.walk_best import insert
-from annlab.kernels.graphs.walk_open import NEAR, append, divide, refill, take_nearest
+from annlab.kernels.graphs.walk_open import NEAR, ROOM, Open, append, divide, refill, take_nearest
 from annlab.kernels.graphs.walk_rows import LINE_FLOATS
-from annlab.kernels.simd.addresses import doubles_at, floats_at, floats_of, ints_at, longs_at
 from annlab.kernels.simd.folding import QUARTER
 from annlab.kernels.simd.path import inlined
-from annlab.kernels.simd.registers import LANES, first, load, prefetch, splat, store
+from annlab.kernels.simd.registers import LANES, first, floats_of, load, prefetch, splat, store
 
 _INFINITY, _NOBODY = np.float32(np.inf), np.int32(-1)
 _ONE = np.int64(1)
 
 
 class Nodes(NamedTuple):
-    """A graph to walk through, from its addresses and sizes; see `graphs/room.py` for who fills them in."""
+    """A graph to walk through: arrays in Python, pointers inside."""
 
     blocks: Any  # int32 (n_nodes, 2 degree): links, -1 behind them, then the bits of the norms of these neighbours
     rows: Any  # uint8 or float32 (n_nodes, stride): codes or points
@@ -45,43 +44,50 @@ class Nodes(NamedTuple):
     entry_rows: Any  # like rows, (n_entries and more, stride)
     entry_norms: Any  # float32, infinite behind the last
     offsets: Any  # int64 (n_nodes + 1,): the vectors of every node; read if has_offsets
-    center: Any  # float64 (point_dim,)
-    has_offsets: Any
-    degree: Any
-    stride: Any
-    point_dim: Any
-    n_entries: Any
+    has_offsets: bool
+    degree: int
+    stride: int
+    n_entries: int
 
 
 class Scratch(NamedTuple):
-    """Room for one walk at a time."""
+    """Room for one walk at a time. Made by `new_scratch`."""
 
-    seen: Any  # words of bits (n_nodes,), all zero between walks
+    seen: Any  # int64 words of bits (n_nodes,), all zero between walks
     trail: Any  # int32: which nodes were seen
-    open: Any
+    open: Open
     listed: Any  # int32, two lists of neighbours, each of `side` elements
     norms: Any  # float32, the same
     best: Any  # float32, whole registers
     best_nodes: Any  # int32
-    entry_distances: Any
-    codes: Any  # int8 (stride,) and
-    point: Any  # float32 (point_dim and more,): of the query
-    side: Any
+    entry_distances: Any  # float32
+    side: int
 
 
 class Wanted(NamedTuple):
     """What a search asks for: the same for all of its queries."""
 
-    k: Any
-    keep: Any  # nodes whose vectors decide, whole registers of them
-    most: Any  # nodes to open before giving up
-    metric: Any
-    has_alive: Any
-    alive_nodes: Any  # words of bits of nodes with an allowed row, and
-    alive_rows: Any  # of rows
-    keys: Any  # int64: ids
-    gamma: Any  # float32: reach squared
-    slack: Any  # float32: squared distance that codes cannot tell
+    k: int
+    keep: int  # nodes whose vectors decide, whole registers of them
+    most: int  # nodes to open before giving up
+    alive: Any  # uint64 words of bits of the nodes with an allowed row, read if has_alive
+    has_alive: bool
+    gamma: float  # reach squared
+    slack: float  # squared distance that codes cannot tell
+
+
+def new_scratch(n_nodes: int, degree: int, n_entries: int, keep: int, most: int) -> Scratch:
+    """Room for walks that open at most so many nodes."""
+    seen = min(n_nodes, most * degree) + n_entries + 2 * LANES
+    side = -(-degree // LANES) * LANES + LANES
+    near, pile = NEAR + degree + ROOM, seen + ROOM + degree
+    longest = max(near, pile) + 2 * ROOM
+    floats, ints = np.float32, np.int32
+    lists = Open(np.empty(near, floats), np.empty(near, ints), np.empty(pile, floats), np.empty(pile, ints),
+                 np.empty(longest, floats), np.empty(longest, floats))  # fmt: skip
+    return Scratch(np.zeros(n_nodes // 64 + 1, np.int64), np.empty(seen, ints), lists, np.zeros(2 * side, ints),
+                   np.empty(2 * side, floats), np.empty(keep + LANES, floats), np.empty(keep + LANES, ints),
+                   np.empty(n_entries + 2 * LANES, floats), side)  # fmt: skip
 
 
 class Progress(NamedTuple):
@@ -136,15 +142,9 @@ def fill_up(listed, norms, length):
         listed[z], norms[z] = 0, _INFINITY
 
 
-def walking(rows_at: Callable[..., Any], registers: Callable[..., Any], compare: Callable[..., Any],
-            ask_for: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:  # fmt: skip
-    """A walk over nodes whose rows are of one kind; and how the nodes are made of their addresses."""
-
-    @inlined
-    def nodes_at(fixed):
-        return Nodes(ints_at(fixed[0]), rows_at(fixed[1]), ints_at(fixed[2]), rows_at(fixed[3]), floats_at(fixed[4]),
-                     longs_at(fixed[5]), doubles_at(fixed[6]), fixed[7], fixed[8], fixed[9], fixed[10],
-                     fixed[11])  # fmt: skip
+def walking(registers: Callable[..., Any], compare: Callable[..., Any],
+            ask_for: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
+    """A walk over nodes whose rows are of one kind."""
 
     @inlined
     def list_unseen(nodes, room, side, node, n_seen):
@@ -177,10 +177,10 @@ def walking(rows_at: Callable[..., Any], registers: Callable[..., Any], compare:
                 node, distance = listed[z], lane[z]
                 if distance < best[last]:
                     number = np.int64(node)
-                    if wanted.has_alive == 0 or (np.int64(wanted.alive_nodes[number >> 6]) >> (number & 63)) & 1 != 0:
+                    if wanted.has_alive == 0 or (np.int64(wanted.alive[number >> 6]) >> (number & 63)) & 1 != 0:
                         insert(best, room.best_nodes, wanted.keep, distance, node)
             kth = best[wanted.k - 1]
-            bound = max(kth, kth * wanted.gamma) + wanted.slack
+            bound = max(kth, kth * np.float32(wanted.gamma)) + np.float32(wanted.slack)
         n_near, n_far = append(room.open, at.n_near, at.n_far, distances, load(listed), bound, at.pivot)
         return Progress(at.n_seen, n_near, n_far, bound, at.pivot)
 
@@ -264,4 +264,4 @@ def walking(rows_at: Callable[..., Any], registers: Callable[..., Any], compare:
         _forget(room, at.n_seen)
         return at.n_seen, opened, node >= 0
 
-    return nodes_at, walk
+    return walk

@@ -80,6 +80,18 @@ def pointers(typing_context: Any, values: Any) -> Any:
     return result(values), codegen
 
 
+@intrinsic
+def floats_of(typing_context: Any, address: Any) -> Any:
+    """The address of elements of 32 bits, as that of float32."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(sig.return_type))
+
+    if not isinstance(address, Pointer) or address.element.bitwidth != 32:
+        return None
+    return Pointer(types.float32)(address), codegen
+
+
 def _loader(lanes: int | None) -> Any:
     @intrinsic
     def load(typing_context: Any, address: Any) -> Any:
