@@ -87,7 +87,7 @@ def floats_of(typing_context: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(sig.return_type))
 
-    if not isinstance(address, Pointer) or address.element.bitwidth != 32:
+    if not isinstance(address, Pointer) or address.element not in (types.int32, types.uint32):
         return None
     return Pointer(types.float32)(address), codegen
 
