@@ -44,6 +44,10 @@ _STEPS = 48  # of a falling function, at most
 _NEAR = 10  # neighbours that count as relevant where nobody has said what is
 
 
+class AnotherEncoderError(ValueError):
+    """A calibration is that of another encoder."""
+
+
 @dataclass(frozen=True, eq=False)
 class Falling:
     """A falling function as points (m,) that straight lines connect; level before the first and after the last."""
@@ -137,7 +141,7 @@ class Relevance:
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{where} is damaged: {error}") from None
         if given != fingerprint:
-            raise ValueError(f"{where} belongs to the encoder {given}, not to {fingerprint}: learn it anew")
+            raise AnotherEncoderError(f"{where} belongs to the encoder {given}, not to {fingerprint}: learn it anew")
         if references.ndim != 2 or references.shape[1] != dim or not len(references):
             raise ValueError(f"{where} has references of shape {references.shape} for an encoder of dimension {dim}")
         if not np.isfinite(references).all():

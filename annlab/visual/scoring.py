@@ -19,7 +19,7 @@ from annlab.encoders.pretrained import MODELS
 from annlab.index import Index
 from annlab.visual.catalog import Catalog
 from annlab.visual.facts import Facts
-from annlab.visual.relevance import Curve, Relevance, learn_from_vectors, nonsense_pictures
+from annlab.visual.relevance import AnotherEncoderError, Curve, Relevance, learn_from_vectors, nonsense_pictures
 from annlab.visual.schema import settings
 
 _ENOUGH = 50  # images to learn from
@@ -86,13 +86,23 @@ class Scoring:
 
 def relevance_of(catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, facts: Facts,
                  folder: Path | None = None) -> Relevance | None:  # fmt: skip
-    """The calibration for an encoder: that in its folder (by default the packaged one of its name), or one that is
+    """The calibration for an encoder: that in its folder or with the packaged encoder that it is, or one that is
     learned from the catalog; None while that has too few images."""
-    place = MODELS / encoder.name if folder is None else folder
-    if place.parent == MODELS or folder is not None:  # and not wherever a name leads to
-        found = Relevance.load(place, encoder.fingerprint, encoder.dim)
-        if found is not None:
-            return found
+    found = None if folder is None else Relevance.load(folder, encoder.fingerprint, encoder.dim)
+    if found is None and encoder.name in _packaged():
+        try:
+            found = Relevance.load(MODELS / encoder.name, encoder.fingerprint, encoder.dim)
+        except AnotherEncoderError:  # that only has the same name
+            found = None
+    return _learned(catalog, index, encoder, facts) if found is None else found
+
+
+def _packaged() -> set[str]:
+    return {place.name for place in MODELS.iterdir() if place.is_dir()}
+
+
+def _learned(catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, facts: Facts) -> Relevance | None:
+    """A calibration that was learned from the catalog, or that is learned now."""
     public = facts.ids.by_row[facts.there & ~facts.private & (facts.leaders == np.arange(len(facts)))]
     public = np.intersect1d(public, index.ids)
     name = f"relevance {encoder.fingerprint}"

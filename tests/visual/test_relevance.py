@@ -8,9 +8,11 @@ from annlab.datasets.fashion import fashion_mnist
 from annlab.encoders.pretrained import load_encoder
 from annlab.visual.catalog import Catalog
 from annlab.visual.emptiness import what_is_missing
+from annlab.visual.facts import CatalogFacts
 from annlab.visual.relevance import FILE, Relevance, learn_from_vectors, learn_relevance, nonsense_pictures
-from annlab.visual.scoring import Scoring
+from annlab.visual.scoring import Scoring, relevance_of
 from annlab.visual.search import ById, ByUpload, QueryError, VisualSearch
+from tests.encoders.helpers import linear_encoder
 from tests.visual.searching import Made, directions, png
 
 
@@ -115,6 +117,23 @@ def test_a_catalog_without_calibration_learns_one_of_its_public_images(tmp_path)
         made.add(vectors[100:], [{"private": True}] * 100)
     with Made(tmp_path) as made:
         assert made.search.relevance.to_bytes() == first.to_bytes(), "kept, and private images have no part in it"
+
+
+def test_the_calibration_of_a_packaged_encoder_is_found_wherever_a_copy_of_it_lies(tmp_path):
+    encoder = load_encoder("fashion-mnist")
+    with Catalog.open(tmp_path / "c.db") as catalog:
+        facts = CatalogFacts(catalog).now()
+        index = ExactIndex(metric="cosine", dim=encoder.dim)
+        for folder in (None, tmp_path):
+            assert "packaged" in relevance_of(catalog, index, encoder, facts, folder).learned_from
+        learned = learn_from_vectors(directions(60, encoder.dim), encoder.fingerprint)
+        learned.save(tmp_path)
+        assert relevance_of(catalog, index, encoder, facts, tmp_path).to_bytes() == learned.to_bytes()
+        other, _ = linear_encoder(encoder.dim)
+        other.name = "fashion-mnist"
+        assert relevance_of(catalog, index, other, facts) is None
+        with pytest.raises(ValueError, match="belongs to the encoder"):
+            relevance_of(catalog, index, other, facts, tmp_path)
 
 
 def test_nonsense_finds_little_and_a_class_keeps_what_is_relevant(tmp_path):
