@@ -21,13 +21,13 @@ from annlab.common.progress import Progress
 from annlab.graphs import nodes as sharing
 from annlab.graphs.graph import Graph
 from annlab.graphs.leaves import (
-    LEAF,
     OVERLAP,
     Leaves,
     divide,
     fewer,
     find_leaders,
     group,
+    leaf_rows,
     nearest_leaders,
     nearest_lists,
 )
@@ -40,7 +40,7 @@ from annlab.kernels.graphs.compare import LOW, NONE
 from annlab.kernels.graphs.prune import MOST
 from annlab.kernels.graphs.whole import Rows
 
-_SMALL = 1.5  # times LEAF: so few rows are one leaf
+_SMALL = 1.5  # times the rows of a leaf: so few are one leaf
 
 
 def list_length(degree: int) -> int:
@@ -85,10 +85,10 @@ def partition(rows: Rows, rng: np.random.Generator, threads: int,
     """Rows sorted by leader, their leaves, and which of the given rows each is (n,) int64."""
     n = len(rows.codes)
     everyone = np.arange(n, dtype=np.int32)
-    if n <= _SMALL * LEAF:
+    if n <= _SMALL * leaf_rows(rows.dim):
         return rows, Leaves(everyone, np.array([0, n])), everyone.astype(np.int64)
     progress("finding leaders", 0.0)
-    n_leaders = max(OVERLAP, round(n * OVERLAP / LEAF))
+    n_leaders = max(OVERLAP, round(n * OVERLAP / leaf_rows(rows.dim)))
     leaders = find_leaders(rows, everyone, n_leaders, rng, threads)
     assigned = nearest_leaders(rows, everyone, leaders, OVERLAP, threads)
     order = np.argsort(_places_of(leaders, rng, threads)[assigned[:, 0]], kind="stable")

@@ -3,7 +3,8 @@
 *Leaders* are means of some rows (a sample, and two rounds of k-means). Every row goes to the `OVERLAP` leaders that are
 nearest to it, and what went to one leader is a leaf: some hundred or thousand rows that lie together. In a leaf all
 rows are compared with all, and a row's list holds the nearest ones of all its leaves. So of two rows that are near to
-each other almost all pairs meet in one leaf or another, and the cost is n * OVERLAP * LEAF distances, by matrix tiles.
+each other almost all pairs meet in one leaf or another, and the cost is OVERLAP * leaf_rows distances for each row,
+which are computed in tiles, as products of matrices are.
 
 After R. Wang et al., "PiPNN" (arXiv 2602.21247), without its last step.
 """
@@ -21,13 +22,19 @@ from annlab.kernels.graphs.compare import LOW, NONE, Asked, Leaf
 from annlab.kernels.graphs.whole import Rows
 from annlab.kernels.tile import QUERIES_IN_TILE
 
-LEAF = 1000  # rows
 OVERLAP = 8
-_LARGEST = 2.5  # times LEAF: larger leaves are divided
+_LEAF_BYTES = 2**17  # of rows in a leaf: they stay in the second-level cache
+_FEWEST, _MOST = 1000, 2000  # rows, whatever their dimension is
+_LARGEST = 2.5  # times the usual rows: larger leaves are divided
 _PER_LEADER = 24  # rows of the sample
 _ROUNDS = 2
-_AT_ONCE = 2**23  # keys of leaves that are compared before their lists are merged
+_AT_ONCE = 2**20  # keys of leaves that are compared before their lists are merged
 _NOBODY = np.empty((0, 1), np.uint64)
+
+
+def leaf_rows(dim: int) -> int:
+    """About how many rows a leaf has: more in few dimensions, where comparing them costs less."""
+    return max(_FEWEST, min(_MOST, _LEAF_BYTES // dim))
 
 
 class Leaves(NamedTuple):
@@ -99,18 +106,18 @@ def group(assigned: np.ndarray, n_groups: int) -> Leaves:
 
 def divide(rows: Rows, leaves: Leaves, rng: np.random.Generator, threads: int) -> Leaves:
     """The same leaves, but those that are much too large in parts, by leaders of their own; none of a single row."""
-    parts: list[np.ndarray] = []
+    parts, largest = list[np.ndarray](), int(_LARGEST * leaf_rows(rows.dim))
     for begin, end in zip(leaves.offsets[:-1], leaves.offsets[1:], strict=True):
         whole = leaves.members[begin:end]
-        if len(whole) <= _LARGEST * LEAF:
+        if len(whole) <= largest:
             parts.append(whole)
             continue
-        n_parts = round(len(whole) / LEAF)
+        n_parts = round(len(whole) / leaf_rows(rows.dim))
         leaders = find_leaders(rows, whole, n_parts, rng, threads)
         inner = group(nearest_leaders(rows, whole, leaders, 1, threads), n_parts)
         for first, last in zip(inner.offsets[:-1], inner.offsets[1:], strict=True):
             some = whole[inner.members[first:last]]  # of equal rows all have the same leader: these are cut anyhow
-            parts += [some[at : at + int(_LARGEST * LEAF)] for at in range(0, len(some), int(_LARGEST * LEAF))]
+            parts += [some[at : at + largest] for at in range(0, len(some), largest)]
     parts = [part for part in parts if len(part) > 1]
     offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
     return Leaves(np.concatenate(parts) if parts else np.empty(0, np.int32), offsets)
@@ -128,7 +135,9 @@ def nearest_lists(rows: Rows, leaves: Leaves, which: np.ndarray, keep: int, thre
 
     (m, keep) uint64, ascending, NONE behind the last.
     """
-    keys = np.full((len(which), keep), NONE, np.uint64)
+    keys = np.empty((len(which), keep), np.uint64)
+    for start, stop in pool.portions(0, len(keys), keep):
+        keys[start:stop] = NONE
     slots = np.full(len(rows.codes), -1, np.int32)
     slots[which] = np.arange(len(which), dtype=np.int32)
     n_leaves, begin = len(leaves.offsets) - 1, 0

@@ -37,14 +37,14 @@ class Nodes(NamedTuple):
         return len(self.offsets) == len(self.order) + 1
 
 
-def nodes_of(labels: np.ndarray) -> Nodes:
-    """Nodes of rows that have the same label, in the order of their first rows."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    place = np.empty(len(first), np.int64)
-    place[np.argsort(first, kind="stable")] = np.arange(len(first))
-    numbers = place[inverse]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=len(first)))])
-    return Nodes(np.argsort(numbers, kind="stable"), offsets)
+def nodes_of(firsts: np.ndarray) -> Nodes:
+    """Nodes of rows (n,) that say which is the first of their node, in the order of these."""
+    n = len(firsts)
+    is_first = firsts == np.arange(n)
+    if is_first.all():
+        return Nodes(np.arange(n), np.arange(n + 1))
+    numbers = (np.cumsum(is_first) - 1)[firsts]
+    return Nodes(np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(np.bincount(numbers))]))
 
 
 def identical(rows: Rows, threads: int) -> np.ndarray:

@@ -50,8 +50,12 @@ def whole_numbers(vectors: np.ndarray, threads: int, more: np.ndarray | None = N
 
 
 def some_rows(rows: Rows, which: np.ndarray) -> Rows:
-    """Some of the rows, in another order."""
-    return Rows(rows.codes[which], rows.norms[which], rows.sums[which], rows.dim, rows.stride)
+    """Some of the rows: row numbers in any order, or bool for each."""
+    numbers = np.flatnonzero(which) if which.dtype == bool else which
+    codes = np.empty((len(numbers), rows.stride), np.uint8)
+    for start, stop in pool.portions(0, len(numbers), 4 * rows.stride):
+        codes[start:stop] = rows.codes[numbers[start:stop]]
+    return Rows(codes, rows.norms[numbers], rows.sums[numbers], rows.dim, rows.stride)
 
 
 def _farthest(vectors: np.ndarray, center: np.ndarray) -> float:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from annlab.graphs.build import build_graph, estimate_memory
+from annlab.graphs.build import build_graph, estimate_memory, own_lists
 from annlab.graphs.graph import Graph, check_graph, radii_of
+from annlab.graphs.whole import whole_numbers
 from tests.graphs import graph_oracle as oracle
 
 
@@ -147,3 +148,16 @@ def test_a_wrong_graph_is_named(change, message):
 
 
 _graph: Graph | None = None
+
+
+def test_lists_of_rows_among_themselves():
+    x = clustered(3500, 6, 20, 0.5, 8)
+    rows = whole_numbers(x, 1)
+    keys = own_lists(rows, 20, np.random.default_rng(0), 2, quiet)
+    whole, found = oracle.whole_of(rows), 0
+    for u in range(0, 3500, 100):
+        exact = oracle.keys_of(whole, u, range(3500))[:20]
+        own = [(int(key >> np.uint64(32)), int(key & np.uint64(0xFFFFFFFF))) for key in keys[u]]
+        assert own == oracle.keys_of(whole, u, [v for _, v in own])
+        found += len(set(own) & set(exact))
+    assert found >= 0.95 * 35 * 20
