@@ -53,7 +53,7 @@ class Engines:
         self._bench: Bench | None = None
         self._states: dict[str, str] = {}
         self._notes: dict[str, str] = {}
-        self._lock, self._building = threading.Lock(), threading.Lock()
+        self._lock, self._preparing, self._turn = threading.Lock(), threading.Lock(), threading.Lock()
 
     def overview(self) -> dict[str, Any]:
         """All kinds, what state each is in, and its knobs."""
@@ -133,7 +133,7 @@ class Engines:
 
     def _current(self) -> Bench:
         """The vectors as they are now."""
-        with self._building:
+        with self._preparing:
             bench = self._bench
             if bench is not None and bench.changes == self._service.changes:
                 return bench
@@ -162,7 +162,7 @@ class Engines:
     def _build(self, kind: str, bench: Bench) -> None:
         cls = next(cls for cls in INDEX_CLASSES if cls.__name__ == kind)
         try:
-            with self._building:
+            with self._turn:  # one at a time, while all the others are measured
                 index = cls(metric=self._service.search.index.metric).fit(bench.vectors, bench.ids)
                 index.search(bench.vectors[0], k=10, threads=1)
             bench.built[kind] = index
