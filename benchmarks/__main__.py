@@ -4,12 +4,14 @@ A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` an
 beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
 budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen.
 
-``python -m benchmarks durable`` and ``serve`` have no peers; they are described in `durable.py` and `serve.py`.
+``python -m benchmarks durable``, ``indexing`` and ``serve`` have no peers; they are described in the files of these
+names.
 
 ``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`).
 """
 
 import argparse
+import importlib
 import importlib.util
 import os
 import sys
@@ -113,14 +115,9 @@ def main(arguments: Sequence[str]) -> int:
     """Parent and child share the command line."""
     if arguments and arguments[0] == "measured":
         return measured.main()
-    if arguments and arguments[0] == "durable":
-        from benchmarks import durable  # needs an extra
-
-        return durable.main(arguments[1:])
-    if arguments and arguments[0] == "serve":
-        from benchmarks import serve  # needs an extra
-
-        return serve.main(arguments[1:])
+    if arguments and arguments[0] in ("durable", "indexing", "serve"):  # need extras
+        suite: int = importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
+        return suite
     options = parser().parse_args(arguments)
     return measure(options) if environment.is_child() else environment.run_child(arguments)
 

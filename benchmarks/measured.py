@@ -34,10 +34,12 @@ call; "one query": each in a call of its own. Where a table has a column "recall
 fastest setting tried that reaches it, and an empty cell says that none did; the settings are in the result file.
 """
 TITLES = {
+    "durable": "Durable indexes: what an acknowledged write and a start cost",
     "exact-k10": "Exact search, the 10 nearest, AVX-512",
     "exact-k10-avx2": "Exact search, the 10 nearest, AVX2",
     "exact-k100-sift": "Exact search, the 100 nearest",
     "exact-sizes": "Exact search: cost against the number of rows",
+    "indexing": "Images into a catalog: speed by stage, and memory",
     "ivf-cifar": "Inverted files: embeddings of CIFAR-10",
     "ivf-defaults": "Inverted files: recall with no parameter given",
     "ivf-glove": "Inverted files: word vectors (GloVe)",

@@ -7,7 +7,7 @@ whole file.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,18 @@ def write(path: Path, environment: dict[str, Any], runs: Sequence[Run]) -> None:
 
 def write_records(path: Path, environment: dict[str, Any], records: Sequence[dict[str, Any]]) -> None:
     """Write results that are not runs."""
+    write_named_records(path, environment, {"records": records})
+
+
+def write_named_records(path: Path, environment: dict[str, Any],
+                        records: Mapping[str, Sequence[dict[str, Any]]]) -> None:  # fmt: skip
+    """Write results that are not runs, of several kinds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    body = ",\n".join(json.dumps(_rounded(record)) for record in records)
-    path.write_text(f'{{"environment": {json.dumps(environment, indent=1)},\n"records": [\n{body}\n]}}\n')
+    parts = [f'"environment": {json.dumps(environment, indent=1)}']
+    for name, some in records.items():
+        body = ",\n".join(json.dumps(_rounded(record)) for record in some)
+        parts.append(f"{json.dumps(name)}: [\n{body}\n]")
+    path.write_text("{" + ",\n".join(parts) + "}\n")
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Run]]:

@@ -27,6 +27,7 @@ from annlab.durable import DurableIndex
 from annlab.encoders.folders import find_images
 from annlab.visual.catalog import Catalog, Image
 from annlab.visual.paths import from_text, to_text
+from annlab.visual.reading import UNOPENED
 from annlab.visual.schema import FAILED, as_moment
 
 Settled = Callable[[str, int, int], bool]
@@ -129,6 +130,8 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
                 else:
                     added.append({"path": text, "uploaded_at": _time_of(status, now), **facts})
                     result.new += 1
+            elif row.status == FAILED and (row.reason or "").startswith(UNOPENED) and os.access(path, os.R_OK):
+                catalog.mark_pending([row.id])  # its disk was away, say
             elif not unchanged:
                 same = row.content_hash is not None and content_hash(path) == row.content_hash
                 with catalog.writing() as connection:

@@ -38,7 +38,7 @@ from annlab.visual.schema import INDEXED, images
 BLOCK = 64  # images that are read, embedded and written together
 _ALONE_AFTER, _FAIL_AFTER = 2, 4  # attempts that did not come to an end
 _BLAMED_FOR = datetime.timedelta(days=1)  # then an image that is said to have ended the process is tried once more
-_THUMBNAILS = 1000  # that are kept: 48 kB each
+_THUMBNAILS = 4000  # that are kept: 12 kB each
 
 
 @dataclass
@@ -259,7 +259,7 @@ class Indexer:
 
     def _remember(self, id: int, thumb: np.ndarray) -> None:
         """Keep a thumbnail; the one that was not asked for longest goes."""
-        self._thumbnails[id] = thumb
+        self._thumbnails[id] = thumb.astype(np.uint8)  # as they were made
         if len(self._thumbnails) > _THUMBNAILS:
             del self._thumbnails[next(iter(self._thumbnails))]
 

@@ -12,6 +12,8 @@ from annlab.encoders.images import decode_image
 from annlab.visual.paths import from_text
 
 LARGEST_FILE = 2**30  # bytes
+UNOPENED = "cannot be opened"
+"""What the reason begins with where the image may be all right, and only its file was out of reach."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ def read_picture(path: str | None) -> Picture:
     except MemoryError:
         found.reason = "decoding it takes more memory than there is"
     except (ValueError, OSError) as error:
-        found.reason = f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+        found.reason = f"{UNOPENED}: {error.strerror}" if isinstance(error, OSError) else str(error)
     return found
 
 
