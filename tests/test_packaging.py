@@ -104,7 +104,7 @@ def launcher(*arguments):
 
 def test_the_launcher_explains_itself():
     helped, wrong = launcher("--help"), launcher("nonsense")
-    assert helped.returncode == 0 and "python3 run.py test" in helped.stdout
+    assert helped.returncode == 0 and all(f"python3 run.py {job}" in helped.stdout for job in ("serve", "demo", "test"))
     assert wrong.returncode == 2 and "python3 run.py test" in wrong.stderr
 
 

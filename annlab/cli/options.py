@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 ENCODER_HELP = (
-    "fashion-mnist, efficientnet-lite0 (photographs), efficientnet-lite0-128 (small photographs), or a folder written "
-    "by annlab train"
+    "fashion-mnist, emoji (drawings in colour, and words), efficientnet-lite0 (photographs), efficientnet-lite0-128 "
+    "(small photographs), or a folder written by annlab train"
 )
 IMAGES_HELP = (
     "a folder (the folders in it are the classes), a .npy file of uint8 images, fashion-mnist-test or emoji (both are "

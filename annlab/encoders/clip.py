@@ -33,7 +33,16 @@ from annlab.encoders.trained import as_nchw, embed, normalised, pixel_statistics
 from annlab.encoders.training import TrainingError
 from annlab.encoders.training_config import has_bfloat16
 
-__all__ = ["Clip", "ClipConfig", "TextEncoder", "captions_from_tags", "tokenize", "train_clip", "train_on_captions"]
+__all__ = [
+    "Clip",
+    "ClipConfig",
+    "TextEncoder",
+    "captions_from_tags",
+    "refine_texts",
+    "tokenize",
+    "train_clip",
+    "train_on_captions",
+]
 
 
 class TextEncoder(nn.Module):
@@ -83,7 +92,9 @@ class ClipConfig:
     """Settings of a CLIP training: as in `TrainConfig`, for pairs of image and caption.
 
     `hidden` is that of `ThinCNN`, `n_buckets` and `word_width` are the table's of `TextEncoder`; `augment` None: mild.
-    Each batch gets so many `distractors`, texts without a meaning that are to be near no image.
+    Each batch gets so many `distractors`, texts without a meaning that are to be near no image. For `text_epochs` more
+    the images stay where they are and the texts alone learn, which costs a tenth: all versions of a picture, more
+    wordings.
     """
 
     epochs: int = 5
@@ -98,6 +109,7 @@ class ClipConfig:
     word_width: int = 64
     augment: Augment | None = None
     distractors: int = 0
+    text_epochs: int = 0
     seed: int = 0
     bfloat16: bool | None = None
 
@@ -220,7 +232,48 @@ def train_on_captions(
         if progress is not None:
             seconds = time.process_time() - started
             progress({"epoch": epoch + 1.0, "loss": float(np.mean(losses)), "cpu_seconds": seconds})
-    return Clip(run.images.cpu(), run.texts.cpu(), run.mean, run.std)
+    clip = Clip(run.images.cpu(), run.texts.cpu(), run.mean, run.std)
+    if config.text_epochs:
+        refine_texts(clip, pixels, captions, config, progress)
+    return clip
+
+
+def refine_texts(
+    clip: Clip,
+    pixels: npt.NDArray[np.uint8],
+    captions: CaptionSource,
+    config: ClipConfig,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> None:
+    """Train the texts alone for `config.text_epochs`; `pixels`, (n, channels, height, width), stay where they are.
+
+    All randomness comes from the seed, so it may be done later, with weights that were kept.
+    """
+    of_images = torch.from_numpy(embed(clip.images, pixels, clip.mean, clip.std))  # (n, dim)
+    rng, size = np.random.default_rng((config.seed, 1)), min(2 * config.batch_size, len(pixels))
+    log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+    parameters = [*clip.texts.train().parameters(), log_scale]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    n_steps = config.text_epochs * (len(pixels) // size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=n_steps)
+    for epoch in range(config.text_epochs):
+        started, losses = time.process_time(), []
+        order = rng.permutation(len(pixels))
+        for start in range(0, len(order) - size + 1, size):
+            rows = order[start : start + size]
+            drawn, true = captions.draw(rows, rng)
+            of_texts = clip.texts([*drawn, *nonsense(2 * config.distractors, rng)])  # (size + distractors, dim)
+            scale, same = log_scale.exp().clamp(max=100.0), torch.from_numpy(true)
+            loss = clip_loss(of_images[rows], of_texts[:size], scale, same, of_texts[size:])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+        if progress is not None:
+            seconds = time.process_time() - started
+            progress({"epoch": epoch + 1.0, "loss": float(np.mean(losses)), "cpu_seconds": seconds})
+    clip.texts.eval()
 
 
 class _ClipRun:

@@ -136,6 +136,7 @@ class Encoder:
     Attributes
     ----------
     texts : Texts or None
+    model : bytes
     dim : int
         The length of an embedding.
     fingerprint : str
@@ -170,7 +171,7 @@ class Encoder:
         self.name = name
         self.domain = domain
         self.texts = texts
-        self._model = model
+        self.model = model
         self._session = _session(model, threads)
         self.dim = self._check_shapes()
         described = json.dumps(steps_to_json(self.steps), sort_keys=True)
@@ -256,12 +257,12 @@ class Encoder:
             "name": self.name,
             "dim": self.dim,
             "fingerprint": self.fingerprint,
-            "model_sha256": sha256(self._model),
+            "model_sha256": sha256(self.model),
             **({"texts_sha256": sha256(self.texts.stored)} if self.texts else {}),
             "domain": asdict(self.domain),
             "preprocess": steps_to_json(self.steps),
         }
-        replace_file(path / "model.onnx", self._model)
+        replace_file(path / "model.onnx", self.model)
         if self.texts is not None:
             replace_file(path / "texts.npz", self.texts.stored)
         if card is not None:

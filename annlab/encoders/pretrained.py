@@ -1,6 +1,7 @@
 """Ready-made encoders, by name, and where each comes from.
 
     fashion-mnist             shipped with annlab: a thin CNN for 28 x 28 grayscale clothing on black
+    emoji                     shipped with annlab: drawings in colour, at 32 x 32, and English words in the same space
     efficientnet-lite0        colour photographs at 224 x 224: ImageNet features, 1280 dimensions
     efficientnet-lite0-128    the same weights at 128 x 128: three times faster, for small pictures
 
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 PHOTOGRAPHS = Domain("colour photographs of things")
 RESOLUTIONS = {"efficientnet-lite0": 224, "efficientnet-lite0-128": 128}
-NAMES = ("fashion-mnist", *RESOLUTIONS)
+SHIPPED = ("fashion-mnist", "emoji")
+NAMES = (*SHIPPED, *RESOLUTIONS)
 MODELS = Path(__file__).parent / "models"
 
 
@@ -65,15 +67,22 @@ def load_encoder(name: str | os.PathLike[str], threads: int = 1) -> Encoder:
     >>> load_encoder("no-such-encoder")
     Traceback (most recent call last):
         ...
-    ValueError: there is no encoder 'no-such-encoder': name a folder, or one of fashion-mnist, efficientnet-lite0, ...
+    ValueError: there is no encoder 'no-such-encoder': name a folder, or one of fashion-mnist, emoji, ...
     """
     if name in RESOLUTIONS:
         return efficientnet_lite0(RESOLUTIONS[str(name)], threads=threads)
-    if name == "fashion-mnist":
-        return Encoder.load(MODELS / "fashion-mnist", threads)
+    if name in SHIPPED:
+        return Encoder.load(MODELS / str(name), threads)
     if Path(name).is_dir():
         return Encoder.load(name, threads)
     raise ValueError(f"there is no encoder {str(name)!r}: name a folder, or one of {', '.join(NAMES)}")
+
+
+def folder_of_encoder(name: str | os.PathLike[str]) -> Path:
+    """Where the files of an encoder lie, or would lie: that of a name, or the folder itself."""
+    if name in SHIPPED:
+        return MODELS / str(name)
+    return _cached(str(name)) if name in RESOLUTIONS else Path(name)
 
 
 def default_encoder(threads: int = 1) -> Encoder:

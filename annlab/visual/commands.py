@@ -37,7 +37,7 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     ValueError, OSError, RuntimeError
         With what is wrong and what to do; whatever was written before stays.
     """
-    with _opened(folder, into, encoder, kind, index_folder, threads) as (catalog, index, model):
+    with opened_pair(folder, into, encoder, kind, index_folder, threads) as (catalog, index, model):
         say(f"catalog {into}; encoder {model.name}")
         found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
         say(str(found))
@@ -54,14 +54,14 @@ def watch_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     def opened() -> Any:
         named = encoder if first else None  # another one may have been promoted
         first.clear()
-        return _opened(folder, into, named, kind, index_folder, threads)
+        return opened_pair(folder, into, named, kind, index_folder, threads)
 
     first = ["time"]
     watching.watch(folder, opened, told=told, say=say, progress=progress)
 
 
 @contextmanager
-def _opened(folder: str, into: str, encoder: str | None, kind: str, index_folder: str | None,
+def opened_pair(folder: str, into: str, encoder: str | None, kind: str, index_folder: str | None,
             threads: int) -> Iterator[tuple[Catalog, DurableIndex, Encoder]]:  # fmt: skip
     """A catalog with its index and encoder, made if they are not there."""
     if not Path(folder).is_dir():  # before anything is made

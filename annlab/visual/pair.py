@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from annlab.encoders.encoder import Encoder
-from annlab.encoders.pretrained import default_name, load_encoder
+from annlab.encoders.pretrained import default_name, folder_of_encoder, load_encoder
 from annlab.visual import relevance
 from annlab.visual.catalog import Catalog, CatalogError
 
@@ -65,7 +65,7 @@ def keep_encoder(folder: Path, encoder: Encoder, source: str | None = None) -> N
     """Make sure that a copy of an encoder lies beside its index, with what its folder says of relevance."""
     place = copy_of(folder, encoder.fingerprint)
     if not (place / "encoder.json").is_file():  # written last: what a kill left is written again
-        beside = None if source is None else Path(source) / relevance.FILE
+        beside = None if source is None else folder_of_encoder(source) / relevance.FILE
         if beside is not None and beside.is_file():
             place.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(beside, place / relevance.FILE)

@@ -161,6 +161,7 @@ class Relevance:
 
 def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *, nonsense: np.ndarray | None = None,
                     texts: np.ndarray | None = None, text_labels: np.ndarray | None = None,
+                    text_nonsense: np.ndarray | None = None,
                     learned_from: str = "", seed: int = 0) -> Relevance:  # fmt: skip
     """Learn a calibration from images of which it is known what they show.
 
@@ -168,14 +169,17 @@ def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *
     ----------
     vectors : (n, dim)
         Embeddings of images, n >= 20.
-    labels : (n,)
-        Images of one label are relevant to each other; at least two labels.
+    labels : (n,) or (n, n)
+        Images of one label are relevant to each other; at least two labels. Or whether one image, a row, is answered
+        by another, a column.
     fingerprint : str
         Of the encoder.
     nonsense : (m, dim), optional
         Embeddings of pictures of nothing (`nonsense_pictures`): nothing is relevant to them.
-    texts, text_labels : (t, dim) and (t,), optional
-        Embeddings of texts in the same space, and which label each describes.
+    texts, text_labels : (t, dim) and (t,) or (t, n), optional
+        Embeddings of texts in the same space, and which label each describes, or of which images it is true.
+    text_nonsense : (m, dim), optional
+        Embeddings of texts that mean nothing; None: `nonsense`.
 
     Raises
     ------
@@ -193,11 +197,14 @@ def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *
     nothing = np.empty((0, directions.shape[1])) if nonsense is None else _directions(nonsense)
 
     def learned(queries: np.ndarray, own: np.ndarray, query_labels: np.ndarray) -> Curve:
-        relevant = query_labels[:, None] == labels[None, :]
+        given = query_labels.ndim == 2
+        relevant = query_labels.astype(bool) if given else query_labels[:, None] == labels[None, :]
         return _learned(queries, own, relevant, nothing, directions, references)
 
     image = learned(directions[chosen], chosen, labels[chosen])
     text = None
+    if text_nonsense is not None:
+        nothing = _directions(text_nonsense)
     if texts is not None and text_labels is not None:
         some = rng.permutation(len(texts))[:_QUERIES]
         text = learned(_directions(texts)[some], np.full(len(some), -1), np.asarray(text_labels)[some])

@@ -14,7 +14,8 @@ import pytest
 from annlab.encoders import export, pretrained
 from annlab.encoders.encoder import Domain, DomainError, Encoder
 from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, preprocess
-from tests.encoders.helpers import linear_encoder
+from tests.encoders.helpers import STEPS as LINEAR_STEPS
+from tests.encoders.helpers import linear_encoder, linear_model, pictures
 
 for extra in ("onnx", "onnxruntime", "PIL"):
     pytest.importorskip(extra)
@@ -27,7 +28,7 @@ def test_names_and_folders(tmp_path: Path) -> None:
     encoder, _ = linear_encoder()
     encoder.save(tmp_path)
     assert pretrained.load_encoder(tmp_path, threads=2).fingerprint == encoder.fingerprint
-    with pytest.raises(ValueError, match=r"no encoder 'nothing': name a folder, or one of fashion-mnist, eff"):
+    with pytest.raises(ValueError, match=r"no encoder 'nothing': name a folder, or one of fashion-mnist, emoji, eff"):
         pretrained.load_encoder("nothing")
 
 
@@ -116,6 +117,71 @@ def test_the_shipped_encoder_is_what_its_card_says() -> None:
         assert part in card
 
 
+@pytest.fixture(scope="module")
+def spoken():
+    """The shipped encoder of pictures and texts, the packaged pictures, and every third one's embedding."""
+    from annlab.datasets import emoji
+
+    encoder, pictures = pretrained.load_encoder("emoji"), emoji()
+    rows = np.arange(0, len(pictures.names), 3)
+    return encoder, pictures, rows, encoder.encode(pictures.images[rows])
+
+
+def test_the_shipped_encoder_of_pictures_is_small_and_what_its_card_says(spoken) -> None:
+    encoder, pictures, rows, vectors = spoken
+    folder = pretrained.MODELS / "emoji"
+    card, sizes = (
+        (folder / "MODEL_CARD.md").read_text(),
+        [(folder / n).stat().st_size for n in ("model.onnx", "texts.npz")],
+    )
+    assert sum(sizes) < 1_500_000 and all(f"{size:,} bytes" in card for size in sizes)
+    assert f"Fingerprint: `{encoder.fingerprint}`" in card and "Nothing was held" in card
+    of_texts = encoder.texts.encode([pictures.names[row] for row in rows])
+    rank = ((of_texts @ vectors.T) > (of_texts * vectors).sum(axis=1)[:, None] + 1e-6).sum(axis=1)
+    assert np.mean(rank < 10) > 0.9  # among a third of the pictures: more than the card says of all of them
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("cat", "cat"),
+        ("red heart", "red heart"),
+        ("flag of japan", "flag of Japan"),
+        ("piza", "pizza"),
+        ("smiling face", "face smiling"),
+        ("fruit", "food fruit"),
+    ],
+)
+def test_words_find_what_they_name(spoken, query: str, found: str) -> None:
+    encoder, pictures, rows, vectors = spoken
+    named = [row for row, name in enumerate(pictures.names) if name == found]
+    vectors = np.concatenate([vectors, encoder.encode(pictures.images[named])]) if named else vectors
+    best = np.argsort(-(encoder.texts.encode([query]) @ vectors.T)[0])[:5]
+    rows = np.append(rows, named).astype(int)[best]
+    kinds = [pictures.class_names[pictures.labels[row]] for row in rows]
+    assert found in [pictures.names[row] for row in rows] or kinds.count(found) >= 3, (rows, kinds)
+
+
+def test_the_shipped_encoder_of_pictures_serves_without_torch() -> None:
+    code = (
+        "import sys\nfrom annlab.encoders import load_encoder\n"
+        "print(load_encoder('emoji').texts.encode(['cat']).shape, 'torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.strip() == "(1, 96) False"
+
+
+def test_a_compacted_encoder_is_smaller_and_almost_the_same() -> None:
+    weights = np.random.default_rng(0).normal(size=(16, 200)).astype(np.float32)
+    encoder = Encoder(linear_model(weights), LINEAR_STEPS, "large", ANYTHING)
+    small = export.compacted(encoder, "small", ANYTHING)
+    assert len(small.model) < 0.6 * len(encoder.model) and small.name == "small"
+    assert small.fingerprint != encoder.fingerprint
+    images = pictures(20)
+    np.testing.assert_allclose(small.encode(images), encoder.encode(images), atol=5e-3)
+
+
 def test_the_shipped_encoder_refuses_photographs() -> None:
     y, x = np.mgrid[:48, :64]
     photograph = np.stack([x * 4, y * 5, 255 - x * 4], axis=-1).astype(np.uint8)
@@ -148,10 +214,10 @@ def test_the_exported_network_equals_the_one_in_torch() -> None:
     np.testing.assert_allclose(encoder.encode(images), expected, atol=1e-5)
     np.testing.assert_allclose(encoder.encode(images[:1]), expected[:1], atol=1e-5)
     for trace in (b"site-packages", b"test_pretrained", str(Path(sys.prefix)).encode()):
-        assert trace not in encoder._model
+        assert trace not in encoder.model
 
     compact = export.export_encoder(network, STEPS, "small", ANYTHING, compact=True)
-    assert len(compact._model) < 0.35 * len(encoder._model)
+    assert len(compact.model) < 0.35 * len(encoder.model)
     np.testing.assert_allclose(compact.encode(images), expected, atol=5e-3)
 
 

@@ -192,3 +192,18 @@ def test_pictures_of_nothing_are_of_several_kinds():
     contrast = np.array([picture.std() for picture in pictures])
     assert contrast.min() < 30 and contrast.max() > 80
     assert all((a == b).all() for a, b in zip(pictures, nonsense_pictures(40, 28), strict=True))
+
+
+def test_relevance_may_be_given_pair_by_pair_and_texts_have_a_nonsense_of_their_own():
+    vectors, labels = clusters()
+    pairs = labels[:, None] == labels
+    options = {"nonsense": directions(100, 16, seed=9), "texts": vectors[:100]}
+    by_labels = learn_relevance(vectors, labels, "enc", **options, text_labels=labels[:100])
+    options["text_labels"] = pairs[:100]
+    by_pairs = learn_relevance(vectors, pairs, "enc", **options)
+    assert by_pairs.to_bytes() == by_labels.to_bytes()
+    other = learn_relevance(
+        vectors, pairs, "f" * 32, **{**options, "text_labels": pairs[:100]}, text_nonsense=vectors[:50]
+    )
+    assert other.image.cutoff == by_labels.image.cutoff
+    assert other.text.by_strangeness(0.0) < by_labels.text.by_strangeness(0.0)
