@@ -26,7 +26,7 @@ All this is done in float32 about the mean of the points, which is fine enough t
 the centers are then made the means of their points in float64, and points are given to the nearest of them by the one
 definition of a distance (`kernels/distance.py`).
 
-When to use it: to partition vectors into compact cells (IVFIndex), to learn codebooks (ProductQuantizer), to summarise.
+When to use it: to partition vectors into compact cells (IVFIndex), to summarise.
 When not: for clusters that are not round, or whose number is unknown.
 """
 

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from annlab import kmeans
 from annlab.common import pool, validation
-from annlab.kernels.inverted.product_codes import CODEWORDS
-from annlab.scan.centroids import Centroids
+from annlab.kernels.inverted import codebooks
+from annlab.kernels.inverted.codebooks import CODEWORDS
 
 _CHUNK = 65536  # vectors encoded at a time
 _LARGEST = 1e15  # coordinate: squares and their sums stay in the range of float32
 _TRAINING_POINTS = 4096  # of which every group's codewords are made
+_PASSES = 15  # of k-means over these, at most
 
 
 class ScalarQuantizer:
@@ -109,11 +109,18 @@ class ProductQuantizer:
         rng = np.random.default_rng(self.seed)
         rows = rng.permutation(len(array))[:_TRAINING_POINTS]
         sample, self.dim = array[rows], array.shape[1]
-        books = [
-            kmeans.train(group, CODEWORDS, rng, max_iterations=15, n_threads=pool.resolve(self._n_threads)).centroids
-            for group in self._groups(sample)
-        ]
-        return self._set(np.ascontiguousarray(np.stack(books).transpose(0, 2, 1)), self.dim)
+        points = self._padded(sample)
+        n_groups = points.shape[1] // self.sub_dim
+        draws, books = rng.random((n_groups, CODEWORDS)), np.empty((n_groups, self.sub_dim, CODEWORDS), np.float32)
+
+        def work(start: int, stop: int) -> None:
+            scratch = np.empty(len(points)), np.empty(CODEWORDS * self.sub_dim), np.empty(CODEWORDS, np.int64)
+            for first, last in pool.portions(start, stop, _PASSES * points.size / n_groups * CODEWORDS):
+                codebooks.learn(points, draws, first, last, _PASSES, *scratch, books)
+
+        workers = pool.resolve(self._n_threads)
+        pool.run(work, pool.split(0, n_groups, workers), workers)
+        return self._set(books, self.dim)
 
     @classmethod
     def from_codebooks(cls, codebooks: np.ndarray, dim: int) -> Self:
@@ -126,26 +133,27 @@ class ProductQuantizer:
 
     def _set(self, codebooks: np.ndarray, dim: int) -> Self:
         self.codebooks, self.dim = codebooks, dim
-        self._tables = [Centroids(np.ascontiguousarray(book.T)) for book in codebooks]
         return self
 
-    def _groups(self, array: np.ndarray) -> list[np.ndarray]:
-        """The coordinates (n, sub_dim) float32 of every group, zeros behind the last one."""
+    def _padded(self, array: np.ndarray) -> np.ndarray:
+        """Vectors (n, n_groups * sub_dim) float32, zeros behind the last coordinate."""
         n, dim = array.shape
-        n_groups = -(-dim // self.sub_dim)
-        padded = np.zeros((n, n_groups * self.sub_dim), np.float32)
+        padded = np.zeros((n, -(-dim // self.sub_dim) * self.sub_dim), np.float32)
         padded[:, :dim] = array
-        return list(np.ascontiguousarray(padded.reshape(n, n_groups, self.sub_dim).transpose(1, 0, 2)))
+        return padded
 
     def encode(self, vectors: Any) -> np.ndarray:
         """Codes (n, n_groups) uint8 below 16, one in a byte."""
         _fitted(self, "codebooks")
         array = validation.as_vectors(vectors, dim=self.dim)
-        codes = np.empty((len(array), len(self._tables)), np.uint8)
-        workers = pool.resolve(self._n_threads)
-        for start in range(0, len(array), _CHUNK):
-            for m, group in enumerate(self._groups(array[start : start + _CHUNK])):
-                codes[start : start + _CHUNK, m] = self._tables[m].nearest(group, workers)[0]
+        books = np.require(self.codebooks, requirements=["C", "W"])  # a file's may be mapped
+        codes, workers = np.empty((len(array), len(books)), np.uint8), pool.resolve(self._n_threads)
+
+        def work(start: int, stop: int) -> None:
+            for first, last in pool.portions(start, stop, books.size):
+                codebooks.encode(self._padded(array[first:last]), books, 0, last - first, codes[first:last])
+
+        pool.run(work, pool.split(0, len(array), workers), workers)
         return codes
 
     def decode(self, codes: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A set of centroids, laid out for the kernels that compare points with all of them.
 
-`KMeans` assigns with it while it trains, `IVFIndex` finds the lists to probe, and a product quantizer's codebooks are
-found with it. Points are float32 here, already centred and (for cosine) normalised: `Conversion` does that.
+`KMeans` assigns with it while it trains, and `IVFIndex` finds the lists to probe. Points are float32 here, already
+centred and (for cosine) normalised: `Conversion` does that.
 """
 
 from dataclasses import dataclass

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.inverted.candidates import CHUNK_ROWS, CHUNK_WIDTH, FRONT, settle_by_key
+from annlab.kernels.inverted.codebooks import CODEWORDS
 from annlab.kernels.inverted.flat import about_centroid
 from annlab.kernels.inverted.loops import Queries, Room, Share, Tile, list_by_list, one_by_one
 from annlab.kernels.inverted.one_query import OneQuery, answering
@@ -38,7 +39,6 @@ from annlab.kernels.simd.registers import LANES, fma, larger, load, pointer, poi
 from annlab.kernels.simd.wide import load_sixteen, lowest_lane, minimum, splat_sixteen
 
 BLOCK_ROWS = 16
-CODEWORDS = 16
 IN_GROUP = 8  # subquantizers whose codes share 64 bytes
 BLOCKS_AT_ONCE = {16: 4, 8: 2}.get(LANES, 1)  # with two accumulators each, for two queries
 BLOCKS_OF_ONE = 4 if LANES >= 8 else 1  # for one query; few where every lookup is written out
