@@ -116,12 +116,11 @@ class Page:
                 self.looked_at *= 2  # all that the first page looked at must be looked at again, whatever came since
         facts = self._about.facts
         slots = facts.slots_of(found.keys)
-        named = np.array(sorted(set(self._about.named)), np.int64)
         within = (found.distances <= self._reach) & (slots >= 0)
         self.limited = not settled
         keys, distances, self._slots = found.keys[within], found.distances[within], slots[within]
-        counted = int(np.count_nonzero(~np.isin(keys, named)))
-        self.total, self.weaker = counted, int(np.count_nonzero(found.distances > self._reach))
+        counted = ~np.isin(keys, self._keys_of_the_query())
+        self.total, self.weaker = int(np.count_nonzero(counted)), int(np.count_nonzero(found.distances > self._reach))
         self._keys, self._distances = keys, distances
         self._sort = -facts.times[self._slots] if self._request.by_time else distances
         if self._request.by_time:
@@ -131,6 +130,14 @@ class Page:
             if self._cursor.reach is None and len(found.keys):
                 last = self._reach if settled else float(found.distances[-1])
                 self._cursor = replace(self._cursor, reach=last if np.isfinite(last) else float(found.distances[-1]))
+
+    def _keys_of_the_query(self) -> np.ndarray:
+        """The keys of pictures of which the viewer sees no other image than those that the query names."""
+        facts, named = self._about.facts, self._about.named
+        slots = facts.slots_of(np.array(named, np.int64))
+        leaders = np.unique(facts.leaders[slots[slots >= 0]])
+        alone = [set(group) <= set(named) for group in facts.groups(leaders, self._source.allowed)]
+        return facts.ids.by_row[leaders[np.array(alone, bool)]]
 
     def chosen(self, stages: Callable[[Ranked], Ranked]) -> tuple[list[Candidate], Cursor | None]:
         """The candidates of this page in their order, and the cursor of the next one; None if this is the last."""
@@ -153,7 +160,7 @@ class Page:
             results += taken
             if len(taken) < len(waiting):
                 end = cursor.end or self._key(stop - 1)
-                shown = {*cursor.shown, *(key for one in taken for key in (one.key, *one.keys))}
+                shown = {*cursor.shown, *(each.key for one in taken for each in one.each())}
                 return results, self._next(replace(cursor, end=end, shown=tuple(sorted(shown))), start)
             if stop > start:
                 cursor = replace(cursor, after=self._key(stop - 1), end=None, shown=())
@@ -188,10 +195,11 @@ class Page:
             places = {key: place for place, key in enumerate(self._keys.tolist())}
             candidates = tuple(sorted(candidates, key=lambda one: places[one.key]))
         for one in candidates:
-            if one.key not in seen and not seen.intersection(one.keys):
-                yield one
-            elif one.key not in seen:
-                yield replace(one, keys=tuple(key for key in one.keys if key not in seen))
+            left = tuple(each for each in one.each() if each.key not in seen)
+            if one.key in seen:
+                yield from left
+            else:
+                yield replace(one, under=left[1:])
 
     def _next(self, cursor: Cursor, start: int) -> Cursor:
         """The cursor, its window begun later where the first ones of it were all shown."""

@@ -26,10 +26,10 @@ class Candidate:
         From the query, and how likely it is relevant, 0..1.
     value : float
         By which it is ranked: the score, as stages have changed it.
-    folded : tuple of int
-        Images that are shown under it.
-    keys : tuple of int
-        The keys of these, where they are pictures of their own.
+    copies : tuple of int
+        Other images of this picture that the viewer may see.
+    under : tuple of Candidate
+        Other pictures that are shown under it, themselves with none.
     way : tuple of str
         What was done to it.
     """
@@ -39,9 +39,18 @@ class Candidate:
     distance: float
     score: float
     value: float
-    folded: tuple[int, ...] = ()
-    keys: tuple[int, ...] = ()
+    copies: tuple[int, ...] = ()
+    under: tuple[Candidate, ...] = ()
     way: tuple[str, ...] = ()
+
+    @property
+    def folded(self) -> tuple[int, ...]:
+        """All images that are shown under it."""
+        return (*self.copies, *(id for each in self.under for id in (each.id, *each.copies)))
+
+    def each(self) -> tuple[Candidate, ...]:
+        """It and those under it, each by itself."""
+        return (replace(self, under=()), *self.under)
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,9 @@ class Ranked:
             if one.key in under:
                 continue
             if one.key in below:
-                more = below[one.key]
-                folded = [*one.folded, *(id for each in more for id in (each.id, *each.folded))]
-                keys = [*one.keys, *(key for each in more for key in (each.key, *each.keys))]
-                one = self._noted(one, f"{stage}: {len(folded) - len(one.folded)} near-duplicates are put under it")
-                one = replace(one, folded=tuple(folded), keys=tuple(keys))
+                more = [each for other in below[one.key] for each in other.each()]
+                one = self._noted(one, f"{stage}: {len(more)} near-duplicates are put under it")
+                one = replace(one, under=(*one.under, *more))
             kept.append(one)
         return replace(self, candidates=tuple(kept))
 

@@ -98,6 +98,22 @@ def test_any_sequence_of_pages_and_changes(tmp_path_factory, steps, k, by_time, 
         assert set(ids) - touched <= set(seen)
 
 
+def test_what_goes_under_a_picture_that_was_shown_is_shown_by_itself(tmp_path):
+    """a, b and c lie 4 degrees apart: b goes under a, c stands alone; when a is gone, c would go under b."""
+    (tmp_path / "ranking.toml").write_text('[[stage]]\nname = "query"\n[[stage]]\nname = "near-duplicates"\n'
+                                           f"distance = {1 - np.cos(np.deg2rad(5))}\n")  # fmt: skip
+    with Made(tmp_path, ranking=tmp_path / "ranking.toml") as made:
+        angles = np.deg2rad([0, 20, 24, 28, 60])
+        vectors = np.zeros((5, 5))
+        vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
+        query, a, b, c, last = made.add(vectors)
+        first = made.search.search(ById(query), k=1)
+        assert [(result.id, result.folded) for result in first.results] == [(a, (b,))]
+        made.remove([a])
+        rest = made.search.search(ById(query), k=5, cursor=first.cursor)
+        assert [(result.id, result.folded) for result in rest.results] == [(c, ()), (last, ())]
+
+
 def test_deep_pages_look_at_more(tmp_path, monkeypatch):
     monkeypatch.setattr(paging, "LOOKED_AT", 16)
     with Made(tmp_path) as made:

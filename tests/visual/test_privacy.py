@@ -79,6 +79,7 @@ def test_the_public_copy_of_a_private_image_is_found(made):
     assert hers.folded == (copy,), "the owner sees both"
     alike = made.search.search(ById(copy), k=50)
     assert shown(alike) == set(others), "and by the copy, all others are found"
+    assert alike.total == len(others)
     assert leader in shown(made.search.search(ById(copy), k=50, viewer=Viewer(made.anna)))
     assert shown(made.search.search(ById(others[0]), k=50, filters=Filters(tags=("his",)))) == {copy}
     assert shown(made.search.search(ById(others[0]), k=50, filters=Filters(tags=("hers",)))) == set()
