@@ -31,7 +31,7 @@ _SCARCE = 16  # where k is more than one row in so many, searches are exact
 _LEAST_OPENED = 64
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
-_LARGEST_GAMMA = 1e12
+_LARGEST_REACH = 1e6
 _FIRST_OPINION = 64.0  # queries that are heard before anybody looks at where they come from
 _NO_WORDS, _NO_ROWS = np.zeros(1, np.uint64), np.zeros(1, np.int64)
 
@@ -132,7 +132,7 @@ class Plans:
     def _wanted(self, k: int, reach: float, factor: float, alive: np.ndarray | None, n_allowed: int) -> Wanted:
         most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))
         words = _NO_WORDS if alive is None else self._nodes_of(alive)
-        gamma = min(float(reach) ** 2, _LARGEST_GAMMA)
+        gamma = min(float(reach), _LARGEST_REACH) ** 2
         return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise)
 
     def _plan(self, wanted: Wanted, alive: np.ndarray | None, entries: Entries, tail: np.ndarray, guarded: bool,

@@ -46,6 +46,8 @@ def test_a_larger_reach_opens_more_and_infinity_is_exact(data, index):
         index.search(data[1], 10, reach=reach, stats=stats)
         opened.append(stats.visited.mean())
     assert opened[0] < opened[1] < opened[2]
+    everything = index.search(data[1][:3], 10, reach=1e300)
+    assert recall(everything, data[1][:3], data[0], 10) == 1
     exact = index.search(data[1], 10, reach=np.inf)
     assert exact.ids.tolist() == annlab.ExactIndex().fit(data[0]).search(data[1], 10).ids.tolist()
     with pytest.raises(ValueError, match=r"reach must be finite and at least 1\.0, but is 0\.9"):
