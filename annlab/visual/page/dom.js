@@ -21,8 +21,13 @@ const days = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short
 /** A moment as a day, in this reader's way. */
 export const day = (text) => days.format(new Date(text));
 
-/** How likely, as a share of a hundred. */
-export const percent = (score) => (score === null || score === undefined ? "" : `${Math.round(score * 100)} %`);
+/** How likely, as a share of a hundred, with as many digits as it takes to tell small ones apart. */
+export function percent(score) {
+  if (score === null || score === undefined) return "";
+  const share = 100 * score;
+  if (share === 0 || share >= 10) return `${Math.round(share)} %`;
+  return `${share >= 1 ? share.toFixed(1) : share >= 0.001 ? Number(share.toPrecision(2)) : "< 0.001"} %`;
+}
 
 export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString()} ${n === 1 ? one : many}`;
 

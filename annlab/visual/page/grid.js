@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { $, day, described, make, percent } from "./dom.js";
+import { placeOf } from "./state.js";
 
 /** Put tiles into the grid, after those that are there if `add` says so. */
 export function show(items, { add = false, href, chosen, why, like, list = null }) {
@@ -35,7 +36,7 @@ function tile(item, { href, chosen, why, like, list }) {
     link,
     folded ? make("button", { class: "folded", type: "button", "aria-label": `${folded} more that show the same as ${name}`, onclick: () => why(item) }, `+${folded}`) : null,
     make("div", { class: "under" },
-      item.score === undefined || item.score === null ? null : make("meter", { min: 0, max: 1, value: item.score, "aria-hidden": "true" }),
+      item.score === undefined || item.score === null ? null : make("meter", { min: 0, max: 1000, value: placeOf(item.score), "aria-hidden": "true" }),
       make("span", { class: "score" }, score),
       make("time", { dateTime: item.date }, day(item.date))),
     make("div", { class: "deeds" },

@@ -1,12 +1,12 @@
 // The page begins here: it shows what its address says, and changes the address when somebody does something.
 
 import * as api from "./api.js";
-import { $, described, make, news, plural } from "./dom.js";
+import { $, described, make, news, percent, plural } from "./dom.js";
 import * as grid from "./grid.js";
 import * as judging from "./judging.js";
 import * as lab from "./lab.js";
 import * as part from "./part.js";
-import { asking, hasQuery, parameters, read, write } from "./state.js";
+import { asking, hasQuery, parameters, placeOf, read, scoreAt, write } from "./state.js";
 import * as why from "./why.js";
 
 const PAGE = 48;
@@ -102,9 +102,9 @@ function showCount(found, took) {
   const inside = found.timings.total ?? Object.values(found.timings).reduce((sum, each) => sum + each, 0);
   $("times").textContent = `${Math.round(took)} ms, of which the search ${inside.toFixed(1)} ms`;
   $("times").title = `${Object.entries(found.timings).map(([stage, ms]) => `${stage} ${ms.toFixed(2)} ms`).join(", ")}. ${found.plan}`;
-  $("cutoff").value = Math.round(found.cutoff * 100);
-  $("cut-value").textContent = `${Math.round(found.cutoff * 100)} %`;
-  $("cutoff").setAttribute("aria-valuetext", `${Math.round(found.cutoff * 100)} percent, ${plural(found.total, "result")}`);
+  $("cutoff").value = placeOf(found.cutoff);
+  $("cut-value").textContent = percent(found.cutoff);
+  $("cutoff").setAttribute("aria-valuetext", `${percent(found.cutoff)}, ${plural(found.total, "result")}`);
   const notes = found.notes.filter((note) => !note.includes("there may be more"));
   $("notes").hidden = notes.length === 0;
   $("notes").textContent = notes.join(" ");
@@ -228,8 +228,8 @@ async function suggest() {
  * go, `display` asks for good, and ends this. */
 let sliding = null, wanted = null;
 async function slide() {
-  wanted = ($("cutoff").value / 100).toFixed(2);
-  $("cut-value").textContent = `${$("cutoff").value} %`;
+  wanted = String(scoreAt(Number($("cutoff").value)));
+  $("cut-value").textContent = percent(Number(wanted));
   if (sliding) return;
   const { signal } = (sliding = new AbortController());
   try {
@@ -245,7 +245,7 @@ async function slide() {
       showTiles(found.results);
       showCount(found, performance.now() - started);
       $("cutoff").value = value;
-      $("cut-value").textContent = `${value} %`;
+      $("cut-value").textContent = percent(scoreAt(Number(value)));
     }
   } catch (error) {
     refused(error);
@@ -315,7 +315,7 @@ function listen() {
   part.listen((box) => go({ ...state, box: box ? part.toText(box) : undefined, cutoff: undefined }));
   $("keep").addEventListener("click", () => why.keep(shown.query, lastUpload, (id) => go(asking(state, { id: String(id) }))));
   $("cutoff").addEventListener("input", slide);
-  $("cutoff").addEventListener("change", () => go({ ...state, cutoff: ($("cutoff").value / 100).toFixed(2) }, { replace: true }));
+  $("cutoff").addEventListener("change", () => go({ ...state, cutoff: String(scoreAt(Number($("cutoff").value))) }, { replace: true }));
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["order", "owner", "after", "before"]) $(id).addEventListener("change", () => go({ ...state, [id]: $(id).value || undefined }));
   $("tag").addEventListener("change", () => go({ ...state, tag: $("tag").value.trim() ? [$("tag").value.trim()] : undefined }));

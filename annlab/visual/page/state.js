@@ -45,3 +45,19 @@ export function parameters(state) {
   if (state.before) asked.set("before", new Date(`${state.before}T23:59:59`).toISOString());
   return asked;
 }
+
+// Scores are probabilities, and those that matter may be 0.1 % or 99.9 %. So slider and bars go by their log-odds.
+const ODDS = 9, STEPS = 1000;
+
+/** The score at a place of the slider, 0 to 1000; its ends are 0 and 1. */
+export function scoreAt(place) {
+  if (place <= 0 || place >= STEPS) return place <= 0 ? 0 : 1;
+  return Number((1 / (1 + Math.exp(ODDS - (2 * ODDS * place) / STEPS))).toPrecision(4));
+}
+
+/** The place of a score on the slider. */
+export function placeOf(score) {
+  if (score <= 0 || score >= 1) return score <= 0 ? 0 : STEPS;
+  const odds = Math.log(score / (1 - score));
+  return Math.round(Math.min(STEPS - 1, Math.max(1, (STEPS * (odds + ODDS)) / (2 * ODDS))));
+}

@@ -53,6 +53,7 @@ def browser():
 def photos(tmp_path_factory):
     """A catalog that is served to everybody on this machine."""
     served = Served(tmp_path_factory.mktemp("photos"), keys=False)
+    served.service.warm_up()
     with serving(served.app) as address:
         served.address = address
         yield served
@@ -73,7 +74,7 @@ def phone(browser, photos):
 
 def opened(browser, address, **options):
     context = browser.new_context(base_url=address, reduced_motion="reduce", **options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)  # a kernel may have to be compiled meanwhile
     page = context.new_page()
     page.went_wrong = []
     page.on("pageerror", lambda error: page.went_wrong.append(str(error)))
@@ -83,7 +84,7 @@ def opened(browser, address, **options):
     assert page.went_wrong == []
 
 
-def until(page, script, seconds=15):
+def until(page, script, seconds=60):
     """Wait until a script says yes. Playwright's own `wait_for_function` evaluates strings, which the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(script):
