@@ -174,7 +174,7 @@ def relevance_of(encoder: Encoder, pictures: Emoji, vectors: np.ndarray) -> Rele
         vectors, alike, encoder.fingerprint, nonsense=encoder.encode(nonsense_pictures(NONSENSE)),
         texts=encoder.texts.encode(words), text_labels=said > 0,
         text_nonsense=encoder.texts.encode(nonsense(NONSENSE, np.random.default_rng(2))),
-        learned_from=f"the phrases of the {len(vectors)} packaged emoji",
+        expected=0.05, learned_from=f"the phrases of the {len(vectors)} packaged emoji",
     )  # fmt: skip
 
 

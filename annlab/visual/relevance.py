@@ -161,7 +161,7 @@ class Relevance:
 
 def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *, nonsense: np.ndarray | None = None,
                     texts: np.ndarray | None = None, text_labels: np.ndarray | None = None,
-                    text_nonsense: np.ndarray | None = None,
+                    text_nonsense: np.ndarray | None = None, expected: float | None = None,
                     learned_from: str = "", seed: int = 0) -> Relevance:  # fmt: skip
     """Learn a calibration from images of which it is known what they show.
 
@@ -180,6 +180,9 @@ def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *
         Embeddings of texts in the same space, and which label each describes, or of which images it is true.
     text_nonsense : (m, dim), optional
         Embeddings of texts that mean nothing; None: `nonsense`.
+    expected : float, optional
+        Scores as if this share of the images, in (0, 1), were relevant to a query, where in truth very few are and
+        nearly all scores would be next to 0. None: the share that there is.
 
     Raises
     ------
@@ -199,7 +202,7 @@ def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *
     def learned(queries: np.ndarray, own: np.ndarray, query_labels: np.ndarray) -> Curve:
         given = query_labels.ndim == 2
         relevant = query_labels.astype(bool) if given else query_labels[:, None] == labels[None, :]
-        return _learned(queries, own, relevant, nothing, directions, references)
+        return _learned(queries, own, relevant, nothing, directions, references, expected=expected)
 
     image = learned(directions[chosen], chosen, labels[chosen])
     text = None
@@ -229,7 +232,7 @@ def learn_from_vectors(vectors: np.ndarray, fingerprint: str, *, nonsense: np.nd
     limit = np.partition(distances, _NEAR, axis=1)[:, _NEAR]
     nothing = np.empty((0, directions.shape[1])) if nonsense is None else _directions(nonsense)
     image = _learned(directions[chosen], chosen, distances <= limit[:, None], nothing, directions, references,
-                     even=True)  # fmt: skip
+                     expected=0.5)  # fmt: skip
     return Relevance(fingerprint, references, image, None, f"the neighbourhoods of {len(directions)} images")
 
 
@@ -273,10 +276,10 @@ def centres(directions: np.ndarray, n: int, rng: np.random.Generator) -> np.ndar
 
 
 def _learned(queries: np.ndarray, own: np.ndarray, relevant: np.ndarray, nonsense: np.ndarray, images: np.ndarray,
-             references: np.ndarray, *, even: bool = False) -> Curve:  # fmt: skip
+             references: np.ndarray, *, expected: float | None = None) -> Curve:  # fmt: skip
     """The curve that fits queries (q, dim), of which `own` are rows of the images (-1: of none), and nonsense.
 
-    `even`: as many relevant pairs as others are to be expected, and not as many as there are.
+    `expected`: the share of relevant pairs that is to be expected, if it is not that which there is.
     """
     distances = 1.0 - queries @ images.T
     counted = np.ones(distances.shape, bool)
@@ -285,7 +288,9 @@ def _learned(queries: np.ndarray, own: np.ndarray, relevant: np.ndarray, nonsens
     truth, pairs = relevant[counted], distances[counted]
     if not truth.any() or truth.all():
         raise ValueError("of the pairs of images all are relevant, or none is: there is nothing to learn from")
-    weights = np.where(truth, (~truth).sum() / truth.sum(), 1.0) if even else np.ones(len(truth))
+    weights = np.ones(len(truth))
+    if expected is not None:
+        weights[truth] = expected / (1 - expected) * (~truth).sum() / truth.sum()
     by_distance = _falling(pairs, truth, weights)
     strange = _strangeness(queries, references)
     by_strangeness = Falling(np.zeros(1), np.ones(1))

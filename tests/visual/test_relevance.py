@@ -207,3 +207,7 @@ def test_relevance_may_be_given_pair_by_pair_and_texts_have_a_nonsense_of_their_
     )
     assert other.image.cutoff == by_labels.image.cutoff
     assert other.text.by_strangeness(0.0) < by_labels.text.by_strangeness(0.0)
+    evenly = learn_relevance(vectors, pairs, "enc", **options, expected=0.5)
+    near = np.linspace(0.1, 0.5, 5)
+    assert (evenly.image.by_distance(near) >= by_pairs.image.by_distance(near)).all()
+    assert evenly.image.cutoff > by_pairs.image.cutoff  # the same images, of which one expects more
