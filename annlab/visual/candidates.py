@@ -68,9 +68,8 @@ def by_tags(facts: Facts, allowed: np.ndarray, words: Sequence[str]) -> tuple[Fe
     hits = np.zeros(len(facts), np.int32)
     for word in words:
         having = np.zeros(len(facts), bool)
-        for tag, slots in facts.tags.items():
-            if word in words_of(tag):
-                having[slots] = True
+        for tag in facts.tags_with.get(word, ()):
+            having[facts.tags[tag]] = True
         hits += having
     hits[~allowed] = 0
     some = np.flatnonzero(hits)
@@ -101,12 +100,6 @@ def vectors_of(index: Index) -> Callable[[Sequence[int]], np.ndarray]:
         return result
 
     return vectors
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, as they are compared: letters and digits, without case, each once."""
-    plain = "".join(sign if sign.isalnum() else " " for sign in text.casefold())
-    return list(dict.fromkeys(plain.split()))
 
 
 def _sorted(ids: np.ndarray, distances: np.ndarray, more: bool) -> Candidates:

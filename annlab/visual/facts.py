@@ -132,6 +132,15 @@ class Facts:
         return result
 
     @cached_property
+    def tags_with(self) -> dict[str, list[str]]:
+        """By word: the tags in which it stands."""
+        found: dict[str, list[str]] = {}
+        for tag in self.tags:
+            for word in words_of(tag):
+                found.setdefault(word, []).append(tag)
+        return found
+
+    @cached_property
     def _all(self) -> np.ndarray:
         return np.ones(len(self), bool)
 
@@ -181,7 +190,8 @@ class ImageFilter(Filter):
         seen = self._seen
         if seen is not None and seen[0]() is state:
             return seen[1]
-        mask: np.ndarray = self._pictures[_slots_of_rows(self._facts, state)]
+        slots = np.minimum(_slots_of_rows(self._facts, state), len(self._facts))  # later facts may know more of them
+        mask: np.ndarray = self._pictures[slots]
         self._seen = weakref.ref(state), mask
         return mask
 
@@ -196,6 +206,12 @@ def _slots_of_rows(facts: Facts, state: State) -> np.ndarray:
     if not (slots < 0).any():  # else they are asked for again: they may become known
         state.cache[key] = slots
     return slots
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, as they are compared: letters and digits, without case, each once."""
+    plain = "".join(sign if sign.isalnum() else " " for sign in text.casefold())
+    return list(dict.fromkeys(plain.split()))
 
 
 class CatalogFacts:

@@ -30,11 +30,11 @@ from annlab.durable import DurableIndex, stored
 from annlab.encoders.encoder import Encoder
 from annlab.index import Index
 from annlab.visual import cursors, relevance, schema
-from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of, words_of
+from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
 from annlab.visual.click_rates import ClickRates, read_click_rates
 from annlab.visual.cursors import Cursor
-from annlab.visual.facts import CatalogFacts, Facts, ImageFilter
+from annlab.visual.facts import CatalogFacts, Facts, ImageFilter, words_of
 from annlab.visual.paging import LOOKED_AT as LOOKED_AT
 from annlab.visual.paging import Clock, Page, Request, Source, checked
 from annlab.visual.pair import copy_of, encoder_of, folder_of

@@ -1,6 +1,7 @@
 """Searching: every form of query, filters, the cut, pages, and what others may not see."""
 
 import datetime
+import threading
 
 import numpy as np
 import pytest
@@ -157,3 +158,32 @@ def test_bad_uploads_are_queries_that_cannot_be_answered(made):
         made.search.search(Crop(ById(ids[0]), (0, 0, 1, 1)))
     with pytest.raises(NotFound):
         made.search.search(ById(10_000))
+
+
+def test_many_threads_search_while_others_write(made):
+    """Every answer is one of some moment: no private image, nothing twice, no error."""
+    ids = made.add(directions(60), [{"private": i % 7 == 3, "tags": ("a",)} for i in range(60)])
+    hidden, failures, over = {id for i, id in enumerate(ids) if i % 7 == 3}, [], threading.Event()
+
+    def ask(number):
+        queries = [ById(ids[0]), ByText("a"), Several((ById(ids[1]), ById(ids[2])))]
+        filters = [Filters(), Filters(tags=("a",)), Filters(after=NOON - datetime.timedelta(days=1))]
+        try:
+            while not over.is_set():
+                answer = made.search.search(queries[number % 3], k=30, filters=filters[number // 3])
+                shown = ids_of(answer)
+                assert len(set(shown)) == len(shown) and not hidden.intersection(shown)
+        except Exception as error:  # told below, by the thread that runs the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    for step in range(12):
+        new = made.add(directions(5, seed=step), [{"tags": ("a", "b")}] * 5)
+        made.remove([new[1]])
+        made.catalog.change_image(new[2], tags=("c",))
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
