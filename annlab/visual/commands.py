@@ -18,7 +18,7 @@ from annlab.visual.catalog import Catalog
 from annlab.visual.discovery import discover
 from annlab.visual.encoder_rows import FIRST_INDEX
 from annlab.visual.indexing import Indexer
-from annlab.visual.pair import encoder_of, folder_of, index_folder_of, keep_encoder
+from annlab.visual.pair import encoder_of, folder_of, keep_encoder
 from annlab.visual.schema import FAILED
 
 KINDS = {cls.__name__.removesuffix("Index").lower(): cls for cls in INDEX_CLASSES}
@@ -66,8 +66,6 @@ def opened_pair(folder: str, into: str, encoder: str | None, kind: str, index_fo
     """A catalog with its index and encoder, made if they are not there."""
     if not Path(folder).is_dir():  # before anything is made
         raise NotADirectoryError(f"{folder} is no folder of images")
-    if index_folder is None and "://" in into:
-        index_folder_of(into)  # says what is missing, before anything is made
     with Catalog.open(into) as catalog:
         place = folder_of(catalog, into, index_folder)
         model = encoder_of(catalog, place, encoder, threads)

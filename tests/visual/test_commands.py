@@ -1,6 +1,7 @@
 """The commands `annlab index` and `annlab status`, as a person gives them."""
 
 import json
+import shutil
 
 import pytest
 
@@ -31,6 +32,21 @@ def test_a_folder_goes_into_a_catalog_and_its_state_is_told(tmp_path, encoder, c
     assert "8 indexed" in told and "broken.png: " in told and "current" in told
     assert cli.main(["status", catalog, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["catalog"]["failed"] == 1
+
+
+def test_encoder_and_index_need_to_be_named_once(tmp_path, encoder, capsys):
+    photos, catalog, place = tmp_path / "photos", str(tmp_path / "photos.db"), tmp_path / "elsewhere"
+    fill(photos, 3)
+    command = ["index", str(photos), "--into", catalog]
+    assert cli.main([*command, "--encoder", encoder, "--index-folder", str(place), "--index", "ivf"]) == 0
+    shutil.rmtree(encoder)  # it is kept beside the index
+    (photos / "a" / "000.png").unlink()
+    assert cli.main(command) == 0
+    assert "2 discovered = 2 indexed" in capsys.readouterr().out
+    assert cli.main(["status", catalog, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["encoders"]
+    assert row["index"]["kind"] == "IVFIndex" and not (tmp_path / "photos.index").exists()
+    assert cli.main(["index", str(photos), "--into", "postgresql://nobody@localhost:1/none"]) == 1
 
 
 @pytest.mark.parametrize("command, said", [
