@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import shutil
 import threading
 import time
@@ -90,11 +89,3 @@ def until(page, script, seconds=60):
     while not page.evaluate(script):
         assert time.monotonic() < end, f"not within {seconds} s: {script}"
         time.sleep(0.02)
-
-
-def screenshot(page, name):
-    """Keep a picture of the page, where ANNLAB_SCREENSHOTS names a folder: so those in docs/ are made."""
-    folder = os.environ.get("ANNLAB_SCREENSHOTS")
-    if folder:
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=os.path.join(folder, name))

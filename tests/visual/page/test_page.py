@@ -7,7 +7,7 @@ import pytest
 
 from annlab.visual.interactions import read_interactions
 from annlab.visual.judging import read_judgements
-from tests.visual.page.conftest import opened, screenshot, serving, until
+from tests.visual.page.conftest import opened, serving, until
 from tests.visual.service.served import Served, new_drawing, png
 
 pytestmark = pytest.mark.slow
@@ -225,7 +225,6 @@ def test_on_a_phone(phone, photos):
         "all => all.filter(e => Math.min(e.offsetWidth, e.offsetHeight) < 24).map(e => e.outerHTML)"
     )
     assert small == []
-    screenshot(phone, "page-phone.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -244,10 +243,6 @@ def test_axe_finds_nothing_serious(scheme, browser, photos):
             page.wait_for_load_state("networkidle")
             found = [each for each in axe.run(page).response["violations"] if each["impact"] in ("serious", "critical")]
             assert not found, [(address, each["id"], [n["html"] for n in each["nodes"]][:3]) for each in found]
-        page.keyboard.press("Escape")
-        page.goto(f"/?id={photos.ids[1]}&cutoff=0")
-        results(page)
-        screenshot(page, f"page-{scheme}.png")
 
 
 def test_a_key_is_asked_for_and_kept(browser, tmp_path):
