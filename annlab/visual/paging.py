@@ -195,6 +195,10 @@ class Page:
             places = {key: place for place, key in enumerate(self._keys.tolist())}
             candidates = tuple(sorted(candidates, key=lambda one: places[one.key]))
         for one in candidates:
+            if not one.under:
+                if one.key not in seen:
+                    yield one
+                continue
             left = tuple(each for each in one.each() if each.key not in seen)
             if one.key in seen:
                 yield from left
