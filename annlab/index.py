@@ -102,8 +102,8 @@ class Index(Collection):
         ValueError, TypeError
             If anything handed in is unusable.
         """
-        if allowed is excluded is where is max_distance is stats is None and not params:
-            found = self._shortcuts_now().answer(queries, k, threads)
+        if allowed is excluded is where is max_distance is stats is None:
+            found = self._shortcuts_now().answer(queries, k, threads, params, self._search_params)
             if found is not None:
                 return found
         k = validation.as_integer("k", k, 1, 2**31 - 1)

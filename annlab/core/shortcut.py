@@ -15,6 +15,7 @@ state, which has shortcuts of its own, and scratch belongs to the thread.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -33,23 +34,33 @@ _LARGE = 2**28  # bytes that one call reads at most, so that Ctrl-C is answered 
 _MOST_KEPT, _MOST_ROOMS = 32, 16
 _FLOAT, _FLOATS, _IDS = np.dtype(np.float32), numba.float32[::1], numba.int64[::1]
 
-_thread = threading.local()
+_shared = threading.local()
+Check = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Shortcuts:
-    """All shortcuts of one state, by k, with the search parameters that an index was made with."""
+    """All shortcuts of one state: by k, for an index with these search parameters, and by k and what else is given."""
 
-    __slots__ = ("_by_k", "params", "state")
+    __slots__ = ("_known", "params", "state")
 
     def __init__(self, state: State | None, params: dict[str, Any]) -> None:
         self.state, self.params = state, params
-        self._by_k: dict[int, _Ready | None] = {}
+        self._known: dict[Any, _Ready | None] = {}
 
-    def answer(self, query: Any, k: Any, threads: Any) -> Neighbors | None:
-        """The nearest of a query (dim,) or (1, dim); None where the general way must be taken."""
+    def answer(self, query: Any, k: Any, threads: Any, given: dict[str, Any], check: Check) -> Neighbors | None:
+        """The nearest of a query (dim,) or (1, dim); None where the general way must be taken.
+
+        `given` are search parameters that are not the index's own; `check` makes all parameters of them, or refuses.
+        """
         if type(k) is not int or type(query) is not np.ndarray or query.dtype != _FLOAT or not query.flags.carray:
             return None
-        ready = self._by_k[k] if k in self._by_k else self._made(k)
+        asked = k if not given else (k, *[(name, value, type(value)) for name, value in given.items()])
+        try:
+            ready = self._known[asked]
+        except KeyError:
+            ready = self._made(asked, k, check(given))
+        except TypeError:  # what is given cannot even be compared
+            return None
         if ready is None or query.shape[-1:] != ready.shape or query.size != ready.shape[0]:
             return None
         if (threads is not None or ready.is_large) and not _alone(threads, ready.is_large):
@@ -59,15 +70,15 @@ class Shortcuts:
         found = ready(query[0], k) if query.ndim == 2 else None
         return found and Neighbors(found.distances[None], found.ids[None])
 
-    def _made(self, k: int) -> "_Ready | None":
-        shortcut = self._shortcut(k) if 1 <= k <= _LARGEST_K else None
+    def _made(self, asked: Any, k: int, params: dict[str, Any]) -> "_Ready | None":
+        shortcut = self._shortcut(k, params) if 1 <= k <= _LARGEST_K else None
         ready = None if shortcut is None or shortcut.work > _LARGE else _Ready(shortcut)
-        if len(self._by_k) >= _MOST_KEPT:
-            self._by_k = {}
-        self._by_k[k] = ready
+        if len(self._known) >= _MOST_KEPT:
+            self._known = {}
+        self._known[asked] = ready
         return ready
 
-    def _shortcut(self, k: int) -> Shortcut | None:
+    def _shortcut(self, k: int, params: dict[str, Any]) -> Shortcut | None:
         state = self.state
         if state is None or state.tail.array.dtype != _FLOAT or not state.n_live:
             return None
@@ -75,25 +86,26 @@ class Shortcuts:
                         state.tail_scanner)  # fmt: skip
         if state.structure is None or not state.n_sealed:
             return exact_shortcut(None, k, beside)
-        if state.few_alive(k, self.params):
+        if state.few_alive(k, params):
             return None
-        return state.structure.shortcut(k, self.params, beside)
+        return state.structure.shortcut(k, params, beside)
 
 
 class _Ready:
     """A shortcut, prepared for calls."""
 
-    __slots__ = ("_call", "_make_room", "_size", "_table", "is_large", "shape")
+    __slots__ = ("_call", "_local", "_make_room", "_size", "_table", "is_large", "shape")
 
     def __init__(self, shortcut: Shortcut) -> None:
         self._table, self._make_room, self._size = Prepared(shortcut.table), shortcut.make_room, shortcut.size
         self.shape, self.is_large = (shortcut.dim,), shortcut.work > _SMALL
+        self._local = threading.local() if shortcut.size is None else _shared
         kinds = (self._table.kind, _FLOATS, self._new_room().kind, _FLOATS, _IDS)
         self._call = compiled_for(shortcut.kernel, kinds)
 
     def __call__(self, query: np.ndarray, k: int) -> Neighbors | None:
         try:
-            room = _thread.rooms[self._make_room, self._size]
+            room = self._local.rooms[self._make_room, self._size]
         except (AttributeError, KeyError):
             room = self._new_room()
         distances, ids = np.empty(k, _FLOAT), np.empty(k, np.int64)
@@ -101,10 +113,10 @@ class _Ready:
 
     def _new_room(self) -> Prepared:
         """Scratch of this thread, used only while one call lasts."""
-        rooms = _thread.__dict__.setdefault("rooms", {})
+        rooms = self._local.__dict__.setdefault("rooms", {})
         if len(rooms) >= _MOST_ROOMS:
             rooms.clear()
-        rooms[self._make_room, self._size] = room = Prepared(self._make_room(*self._size))
+        rooms[self._make_room, self._size] = room = Prepared(self._make_room(*self._size or ()))
         return room
 
 

@@ -6,7 +6,8 @@ from annlab.core.structure import Request
 from annlab.inverted.storage import Storage
 from annlab.kernels.inverted import one_query as kernels
 from annlab.kernels.inverted.candidates import capacity_for
-from annlab.kernels.inverted.one_query import OneQuery
+from annlab.kernels.inverted.one_query import OneQuery, RoomOfOne
+from annlab.kernels.shortcut import new_desk, new_found
 from annlab.scan.centroids import LONGEST, Centroids, padded_dim
 
 _NO_WORDS = np.zeros(1, np.uint64)
@@ -26,3 +27,11 @@ def one_query(query: np.ndarray, k: int, storage: Storage, centroids: Centroids,
         np.empty(kernels.double_scratch(capacity)), np.empty(capacity + 1, np.int32), np.empty((1, k)),
         np.empty((1, k), np.int64), storage.row_bytes(), request.counters,
     )  # fmt: skip
+
+
+def room_of_one(one: OneQuery, storage: Storage, n_waiting: int) -> RoomOfOne:
+    """Scratch for a shortcut, with a query to be filled in, and a tail of so many rows."""
+    operands, found = storage.operands(), new_found(one.k)
+    one = one._replace(distances=found.distances, ids=found.ids)
+    scratch = np.zeros(operands.stride, operands.dtype)
+    return RoomOfOne(storage.asked(one.query[:0]), one, scratch, operands.stride, found, new_desk(n_waiting, one.k))

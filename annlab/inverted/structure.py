@@ -20,7 +20,7 @@ from annlab.common import pool, rowsets
 from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, joined
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.heldout import HeldOut
-from annlab.core.structure import Building, Request, Scored, Structure
+from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure
 from annlab.distances import Metric
 from annlab.inverted import build, calibration, drift, stored
 from annlab.inverted.batch import Batch
@@ -31,17 +31,20 @@ from annlab.inverted.coded_lists import CodedLists
 from annlab.inverted.drift import Age
 from annlab.inverted.filtered import Allowed
 from annlab.inverted.flat_lists import FlatLists
-from annlab.inverted.one_query import one_query
+from annlab.inverted.one_query import one_query, room_of_one
 from annlab.inverted.storage import Storage
 from annlab.kernels import scoring
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import nearest_lists as kernels
 from annlab.kernels.inverted.candidates import capacity_for
+from annlab.kernels.inverted.one_query import RoomOfOne, Table
 from annlab.kernels.simd.registers import LANES
 from annlab.kernels.tile import QUERIES_IN_TILE
 from annlab.scan.centroids import Centroids, group_by_label
 from annlab.scan.scanner import Scanner
+from annlab.scan.shortcut import exact_shortcut
 
+_LONG_TAIL = 1024  # rows that are scanned sooner than measured one by one
 _QUERIES_AT_ONCE = 2048
 _ENTRIES_AT_ONCE = 2**23  # of the buffers of a block of queries
 CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
@@ -148,6 +151,22 @@ class IVFStructure(Structure):
                 request = request._replace(alive=request.alive[0])
             return self._search_allowed(queries, k, effort, self._allowed(request.alive), request)  # type: ignore[arg-type]
         return self._search_alike(queries, k, effort, request)
+
+    def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut | None:
+        effort, waiting = self._effort(k, params), beside.waiting()
+        if len(self.vectors) <= SMALL or scarce(k, len(self.vectors)) or effort.n_probes == self.n_lists:
+            return exact_shortcut(self.scanner, k, beside)
+        if beside.alive is not None or waiting.n > _LONG_TAIL:
+            return None
+        asked = Request(None, beside.keys, params, 1, np.zeros((1, N_COUNTERS), np.int64))
+
+        def new_room() -> RoomOfOne:
+            query = np.zeros((1, self.vectors.shape[1]), np.float32)
+            one = one_query(query, k, self.lists, self.centroids, effort.n_probes, effort.keep, self.vectors, asked)
+            return room_of_one(one, self.lists, waiting.n)
+
+        table = Table(beside.entries(self.vectors[:0]), waiting)
+        return Shortcut(self.lists.kernels.take_shortcut, table, new_room, None, self.vectors.shape[1], 0)
 
     def _search_alike(self, queries: np.ndarray, k: int, effort: Effort, request: Request,
                       n_there: int | None = None) -> np.ndarray | Scored:  # fmt: skip

@@ -67,7 +67,8 @@ class Shortcut(NamedTuple):
         What it reads: arrays and numbers that never change.
     make_room : function of `size`
         Makes its scratch, a NamedTuple of arrays and numbers, once for each thread.
-    size : tuple of int
+    size : tuple of int, or None
+        Shortcuts with the same `make_room` and size share the scratch of a thread; None: this one has its own.
     dim : int
     work : int
         Bytes that a call reads, about.
@@ -76,7 +77,7 @@ class Shortcut(NamedTuple):
     kernel: entry
     table: Any
     make_room: Callable[..., Any]
-    size: tuple[int, ...]
+    size: tuple[int, ...] | None
     dim: int
     work: int
 

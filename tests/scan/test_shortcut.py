@@ -17,7 +17,7 @@ PRECISIONS = ("float32", "int8")
 
 def by_shortcut(index, query, k):
     """The answer of the shortcut, None where it leaves the query to the general way."""
-    return index._shortcuts_now().answer(query, k, 1)
+    return index._shortcuts_now().answer(query, k, 1, {}, index._search_params)
 
 
 def in_general(index, query, k):
@@ -138,7 +138,7 @@ def test_other_arguments_do_not():
     for k in (0, -1, True, 2.0, "1", None, 10**6):
         assert by_shortcut(index, query, k) is None
     for threads in (0, -3, True, 1.0, "2", 5000):
-        assert index._shortcuts_now().answer(query, 3, threads) is None
+        assert index._shortcuts_now().answer(query, 3, threads, {}, index._search_params) is None
     for k, threads in ((0, 1), (True, 1), (3, 0), (3, True), (3, "2")):
         with pytest.raises((ValueError, TypeError)):
             index.search(query, k, threads=threads)
@@ -160,7 +160,7 @@ def test_shortcuts_are_those_of_the_state_and_the_parameters():
     assert other.search(vectors[0], 2).ids[0] == 0 and 50 not in other.search(vectors[0], 51).ids
     for k in range(1, 200):
         index.search(vectors[0], k)
-    assert len(index._shortcuts_now()._by_k) <= 32
+    assert len(index._shortcuts_now()._known) <= 32
 
 
 def test_threads_while_one_writes():

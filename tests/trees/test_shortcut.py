@@ -13,7 +13,7 @@ KINDS = (annlab.KDTreeIndex, annlab.BallTreeIndex)
 
 
 def by_shortcut(index, query, k):
-    return index._shortcuts_now().answer(query, k, 1)
+    return index._shortcuts_now().answer(query, k, 1, {}, index._search_params)
 
 
 def in_general(index, query, k):

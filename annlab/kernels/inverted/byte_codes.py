@@ -27,10 +27,11 @@ from annlab.kernels.inverted.flat import (
     about_centroid,
 )
 from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, Tile, list_by_list, merging, one_by_one
-from annlab.kernels.inverted.one_query import OneQuery, answering
+from annlab.kernels.inverted.one_query import OneQuery, answering, by_shortcut
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, ints_to_floats
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
+from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import LANES, int_registers, load, pointer, pointers, prefetch, splat, store
 
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path
@@ -189,6 +190,7 @@ _of_batch = Tile(LANES, QUERIES_IN_GROUP, int_registers, PAIRS_IN_GROUP, 1, PART
 _scan = list_by_list(_of_batch, prepare, settle_by_key)
 _loop = one_by_one(Tile(LANES, 1, int_registers, LANES, QUARTER, 1, _tile_of_one), prepare, _fetch, settle_by_key)
 _answer = answering(_make_ready, _loop, settle_by_key)
+_shortcut = by_shortcut(_answer)
 _merge = merging(settle_by_key)
 
 
@@ -209,3 +211,9 @@ def search_one(path, lists: Bytes, one: OneQuery, query, operands):
     """The nearest vectors to one query, found by codes: see `answering`. operands: scratch, int8 (stride,)."""
     bytes_of, asked = pointers(Bytes(*lists)), pointers(OneQuery(*one))
     return _answer(bytes_of, asked, query, pointer(operands), operands.shape[0])
+
+
+@entry
+def take_shortcut(path, table, query, room, distances, ids):
+    """One query from a prepared table: see `by_shortcut`."""
+    return _shortcut(opened(table), query, opened(room), distances, ids)

@@ -23,9 +23,10 @@ import numpy as np
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_distance
 from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, Tile, list_by_list, merging, one_by_one
-from annlab.kernels.inverted.one_query import OneQuery, answering
+from annlab.kernels.inverted.one_query import OneQuery, answering, by_shortcut
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.simd.path import entry, inlined, kernel
+from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import (
     LANES,
     float_registers,
@@ -250,6 +251,7 @@ _scan = list_by_list(_of_batch, prepare, settle_by_distance)
 _loop = one_by_one(Tile(LANES, 1, float_registers, LANES, QUARTER, 1, _tile_of_one), prepare, _fetch,
                    settle_by_distance)  # fmt: skip
 _answer = answering(_make_ready, _loop, settle_by_distance)
+_shortcut = by_shortcut(_answer)
 _merge = merging(settle_by_distance)
 
 
@@ -269,3 +271,9 @@ def finish(path, queries: Queries, parts: Parts, start, stop, room: Room, result
 def search_one(path, lists: Flat, one: OneQuery, query, operands):
     """The nearest vectors to one query: see `answering`."""
     return _answer(pointers(Flat(*lists)), pointers(OneQuery(*one)), query, pointer(operands), operands.shape[0])
+
+
+@entry
+def take_shortcut(path, table, query, room, distances, ids):
+    """One query from a prepared table: see `by_shortcut`."""
+    return _shortcut(opened(table), query, opened(room), distances, ids)

@@ -13,6 +13,7 @@ from annlab.kernels.inverted.candidates import CHUNK_WIDTH, Buffer, Measuring, f
 from annlab.kernels.inverted.loops import Queries, Room
 from annlab.kernels.inverted.nearest_lists import centroid_surrogates_one, convert_query, smallest
 from annlab.kernels.scoring import nearest_of
+from annlab.kernels.shortcut import Desk, Entries, Found, Waiting, length_of, settle_found
 from annlab.kernels.simd.path import kernel
 from annlab.kernels.simd.registers import LANES, float_registers
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS
@@ -20,6 +21,13 @@ from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS
 _INFINITY = np.inf
 _NUMBERS = LANES  # room for the numbers of a pair
 _DISTANCES, _VISITED, _BYTES = 0, 1, 2  # columns of the counters, see common/statistics.py
+
+
+class Table(NamedTuple):
+    """What a shortcut reads beside the lists, see `core/shortcut.py`."""
+
+    entries: Entries  # but for the vectors of the lists
+    waiting: Waiting
 
 
 class OneQuery(NamedTuple):
@@ -52,6 +60,17 @@ class OneQuery(NamedTuple):
     ids: Any
     row_bytes: int  # that the scan reads for a row
     counters: Any  # (1, N_COUNTERS) int64, added to
+
+
+class RoomOfOne(NamedTuple):
+    """Scratch of a thread for one shortcut: the query that is asked is copied into it."""
+
+    lists: Any
+    one: OneQuery  # its results are the arrays of `found`
+    operands: Any
+    stride: int
+    found: Found
+    desk: Desk
 
 
 def float_scratch(stride: int, n_panels: int, n_probes: int, capacity: int) -> int:
@@ -128,3 +147,22 @@ def answering(make_ready: Callable[..., Any], scan: Callable[..., Any],
         return length
 
     return answer
+
+
+def by_shortcut(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel of a shortcut, with the `answer` of a storage. `room` is a `RoomOfOne`; k is that of its query."""
+
+    @kernel
+    def search(table, query, room, distances, ids):
+        """Fill distances and ids (k,) for a query (dim,); whether that was possible."""
+        one, dim = room.one, table.entries.dim
+        if not length_of(query, dim) < np.inf:
+            return False
+        for i in range(dim):
+            one.query[i] = query[i]
+        if answer(room.lists, one, query, room.operands, room.stride) < one.k:
+            return False
+        settle_found(query, table.entries, table.waiting, room.desk, room.found, distances, ids)
+        return True
+
+    return search

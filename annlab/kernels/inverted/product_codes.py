@@ -24,7 +24,7 @@ from annlab.kernels.inverted.candidates import CHUNK_ROWS, CHUNK_WIDTH, FRONT, s
 from annlab.kernels.inverted.codebooks import CODEWORDS
 from annlab.kernels.inverted.flat import about_centroid
 from annlab.kernels.inverted.loops import Queries, Room, Share, Tile, list_by_list, one_by_one
-from annlab.kernels.inverted.one_query import OneQuery, answering
+from annlab.kernels.inverted.one_query import OneQuery, answering, by_shortcut
 from annlab.kernels.simd.byte_vectors import (
     as_elements,
     as_shorts,
@@ -35,6 +35,7 @@ from annlab.kernels.simd.byte_vectors import (
     sixteen_sums,
 )
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
+from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import LANES, fma, larger, load, pointer, pointers, prefetch, splat, store
 from annlab.kernels.simd.wide import load_sixteen, lowest_lane, minimum, splat_sixteen
 
@@ -210,6 +211,7 @@ _scan = list_by_list(_of_batch, prepare, settle_by_key)
 _of_one = Tile(BLOCK_ROWS * BLOCKS_OF_ONE, 1, short_registers, _ACCUMULATORS, 1, 1, _tile_of_one)
 _loop = one_by_one(_of_one, prepare, _fetch, settle_by_key)
 _answer = answering(_make_ready, _loop, settle_by_key)
+_shortcut = by_shortcut(_answer)
 
 
 @entry
@@ -226,6 +228,12 @@ def search_one(path, lists: Codes, one: OneQuery, query, operands):
     """The nearest vectors to one query, found by codes: see `answering`. operands: scratch, zeros (padded * 16,)."""
     codes, asked = pointers(Codes(*lists)), pointers(OneQuery(*one))
     return _answer(codes, asked, query, pointer(operands), operands.shape[0])
+
+
+@entry
+def take_shortcut(path, table, query, room, distances, ids):
+    """One query from a prepared table: see `by_shortcut`."""
+    return _shortcut(opened(table), query, opened(room), distances, ids)
 
 
 @entry

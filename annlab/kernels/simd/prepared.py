@@ -56,10 +56,14 @@ class Prepared(int):
         words = np.empty(len(leaves), np.int64)
         floats = words.view(np.float64)
         for place, value in enumerate(leaves):
-            if isinstance(value, float):
+            if isinstance(value, np.ndarray):
+                words[place] = address(value)
+            elif isinstance(value, float):
                 floats[place] = value
+            elif isinstance(value, (int, np.integer)):
+                words[place] = value
             else:
-                words[place] = address(value) if isinstance(value, np.ndarray) else value
+                raise TypeError(f"{type(value).__name__} is no array, int or float")
         result = super().__new__(cls, address(words))
         result.kind, result._kept = _prepared_type(_shape(content)), (content, words)
         return result

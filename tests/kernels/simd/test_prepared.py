@@ -45,7 +45,9 @@ def test_a_kernel_reads_what_was_prepared():
     assert prepared().kind == prepared().kind and len(read.compiled.signatures) == 1
 
 
-def test_arrays_that_kernels_could_not_read_are_refused():
+def test_what_kernels_could_not_read_is_refused():
     for array in (np.zeros((4, 4))[:, ::2], np.frombuffer(b"12345678", np.int32)):
         with pytest.raises(ValueError, match="not C-contiguous, aligned and writeable"):
             Prepared(Inner(array, 3))
+    with pytest.raises(TypeError, match="float32 is no array, int or float"):
+        Prepared(Inner(np.zeros(3), np.float32(1.5)))
