@@ -167,13 +167,18 @@ def generate(told: dict[str, Any]) -> dict[str, Any]:
         line = http.client.HTTPConnection(host, timeout=30)
         while (number := waiting.get()) is not None:
             method, path, body, headers = requests[number]
-            try:
-                line.request(method, path, body, headers)
-                answer = line.getresponse()
-                answer.read()
-                statuses[number] = answer.status
-            except OSError:
-                line.close()
+            for _ in range(2):  # a connection that was idle may have been closed meanwhile: a new one is opened
+                try:
+                    line.request(method, path, body, headers)
+                    answer = line.getresponse()
+                    answer.read()
+                    statuses[number] = answer.status
+                    break
+                except (http.client.RemoteDisconnected, ConnectionError):
+                    line.close()
+                except (OSError, http.client.HTTPException):
+                    line.close()
+                    break
             latencies[number] = time.perf_counter() - start - due[number]
 
     clients = [threading.Thread(target=client) for _ in range(CONNECTIONS)]
