@@ -163,7 +163,8 @@ class Service:
                 return
 
     def tidy(self) -> None:
-        """Forget queries whose time is over, and files that no row names: a process was killed before it wrote one."""
+        """Read what was clicked; forget queries whose time is over, and files of no row: who wrote them was killed."""
+        self.search.refresh_clicks()
         for image in self.catalog.expire_queries():
             picturing.drop(image, self.settings.uploads)
         if not self.settings.uploads.is_dir():

@@ -97,6 +97,13 @@ def test_settings_that_make_no_sense(tmp_path):
         uploads_of("postgresql://host/photos")
 
 
+def test_what_was_clicked_reaches_the_ranking_of_a_running_service(fresh, monkeypatch):
+    served, read = fresh(), []
+    monkeypatch.setattr(served.search, "refresh_clicks", lambda: read.append(True))
+    served.service.tidy()
+    assert read
+
+
 def test_what_nobody_needs_any_more_is_deleted(fresh):
     served = fresh(keep_queries=datetime.timedelta(seconds=1))
     kept = served.anna.post("/api/images", **upload(png(new_drawing(31)))).json()["id"]
