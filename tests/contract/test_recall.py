@@ -58,7 +58,7 @@ def clusters(rng, n, dim=16, n_clusters=30, spread=0.6):
 
 def test_ordinary__clusters(searched):
     rng = np.random.default_rng(0)
-    vectors, _ = clusters(rng, 3100)
+    vectors, _ = clusters(rng, 3400)
     for metric in searched.metrics:
         index = made(searched, metric).fit(vectors[:3000])
         assert recall(index, vectors[3000:], 10, metric=metric) >= searched.aim - CHANCE
