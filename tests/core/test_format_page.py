@@ -12,7 +12,7 @@ from tests.contract.indexes import ENTRIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 KINDS = ("ExactIndex", "KDTreeIndex", "BallTreeIndex", "IVFIndex", "VamanaIndex", "LSHIndex")
-NAME = {"attribute.owner": "attribute.NAME"}
+NAME = {"attribute.owner": "attribute.NAME", "attribute.part": "attribute.NAME"}
 
 
 def tables():
@@ -34,7 +34,9 @@ def written(kind, folder):
     for entry in [entry for entry in ENTRIES if issubclass(entry.index_class, getattr(annlab, kind))]:
         for metric in entry.metrics:
             for dtype in (np.float32, np.float64):
-                index = entry.make(metric).fit(rng.random((300, 6)).astype(dtype), attributes={"owner": np.arange(300)})
+                vectors = rng.random((300, 6)).astype(dtype)
+                vectors[7] = vectors[200]  # so that a node of a graph has several rows
+                index = entry.make(metric).fit(vectors, attributes={"owner": np.arange(300)})
                 index.save(folder / "index")
                 for name, array in storage.read(folder / "index", False, None)[1].items():
                     dtypes, axes = found.setdefault(NAME.get(name, name), (set(), set()))
