@@ -36,7 +36,10 @@ def test_a_head_that_does_not_come_is_not_waited_for(fresh):
                 assert line.recv(1000) == b"" and time.monotonic() - started < 5
         with connected(address) as line:  # nor is the second one on the same connection
             line.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"200 OK" in line.recv(4000)
+            answer = line.recv(4000)
+            while not answer.endswith(b"}"):  # the body may come by itself
+                answer += line.recv(4000)
+            assert b"200 OK" in answer
             line.sendall(b"GET /hea")
             assert line.recv(1000) == b""
         assert well(address)
