@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +110,14 @@ def test_ctrl_c_ends_it_and_what_was_said_by_then_is_there(tmp_path):
     command = [sys.executable, "-m", "annlab.cli", "index", str(tmp_path / "photos"), "--into", str(tmp_path / "x.db"),
                "--encoder", str(tmp_path / "encoder"), "--watch", "--json"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background were told to ignore it
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+                          preexec_fn=heard) as child:  # fmt: skip
         assert json.loads(child.stdout.readline())["catalog"]["indexed"] == 2
         time.sleep(0.1)
         child.send_signal(signal.SIGINT)
-        assert child.stderr.read().splitlines()[-1] == "no longer watching"
-    assert child.returncode == 0
+        try:
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert said.splitlines()[-1] == "no longer watching" and child.returncode == 0
