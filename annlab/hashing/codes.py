@@ -144,7 +144,7 @@ class Encoder:
         if self.metric.code == INNER_PRODUCT:
             wide = queries.astype(np.float64)
             lengths = np.linalg.norm(wide, axis=1) * self.reach / self.scale
-            return 1.0 + _in_lengths(distances + wide @ self.center, lengths)
+            return np.maximum(1.0 + _in_lengths(distances + wide @ self.center, lengths), 0.0)  # lengths may vanish
         lengths = np.linalg.norm(_normalised(queries, self.metric) - self.center, axis=1)
         if self.metric.code == COSINE:
             distances = np.sqrt(2.0 * distances.astype(np.float64))

@@ -193,3 +193,11 @@ def test_calibration_of_an_index_without_a_structure_says_so():
     index.add(np.eye(4))
     with pytest.raises(ValueError, match="nothing was measured"):
         _ = index.calibration
+
+
+def test_nothing_is_nearer_than_at_distance_zero():
+    """A query without a length makes lengths vanish, and what is measured in them must stay a distance."""
+    vectors = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    index = annlab.LSHIndex(metric="ip", mode="buckets", n_tables=4, n_bits=4).fit(vectors)
+    far = index._state.structure.finder.encoder.farness(np.zeros((2, 5), np.float32), np.array([-2.0, 2.0]))
+    assert (far >= 0).all()
