@@ -34,9 +34,9 @@ fitted, on rows that were held out, for every k; `index.calibration` says what w
 
 The build, in five steps (`graphs/build.py`). 1. *Leaves*: rows are put into overlapping groups of a thousand or two, by
 the nearest of some leaders, means of a sample. 2. *Lists*: within each group all are compared with all; a row keeps the
-nearest of all its groups. 3. *Pruning* by the rule above. 4. *Reverse links*: whoever is linked to links back, pruned again.
-5. *Repair*: what cannot be reached from the entries is linked to its nearest. Whole numbers take the place of floats,
-so that the graph is the same, bit by bit, for any number of threads.
+nearest of all its groups. 3. *Pruning* by the rule above. 4. *Reverse links*: whoever is linked to links
+back, pruned again. 5. *Repair*: what cannot be reached from the entries is linked to its nearest. Whole numbers take
+the place of floats, so that the graph is the same, bit by bit, for any number of threads.
 
 The cost. A query: some hundred to some thousand comparisons, growing with log n. Building: a few thousand comparisons
 for every vector. Memory: the vectors, 8 degree bytes of links and a byte for each coordinate (padded to 64): see
@@ -45,7 +45,8 @@ for every vector. Memory: the vectors, 8 degree bytes of links and a byte for ea
 When to use it. For single queries on large sets at high recall, above all where clusters overlap: there cells have to
 be probed by the dozen, and links lead on. Compare it with IVFIndex, which is level or ahead where clusters stand apart
 and the set is small. It takes adds, updates and removals; what is removed is walked through until the index is
-compacted. With a filter it walks through what is not allowed, or scans what is, whichever is less work: `SearchStats` says which.
+compacted. With a filter it walks through what is not allowed, or scans what is, whichever is less work: `SearchStats`
+says which.
 
 When not. Below some thousand vectors ExactIndex is as fast, and exact. Large batches of queries are answered faster by
 IVFIndex, which shares what it reads among them, builds faster and takes less memory. Vectors must fit into memory.
