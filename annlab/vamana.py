@@ -54,7 +54,7 @@ Queries that are distributed otherwise than the vectors (text that searches for 
 `calibrate` some hundred of them; a `RecallWarning` says when it is time.
 
 Where to read on, in this order: `graphs/structure.py`, `graphs/build.py`, `graphs/plans.py` (walk or scan),
-`graphs/calibration.py`, `kernels/graphs/walk.py` (the walk). Figures: `docs/measured.md`.
+`graphs/calibration.py`, `kernels/graphs/walk.py` (the walk).
 """
 
 import dataclasses
