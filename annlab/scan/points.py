@@ -67,8 +67,9 @@ class Extent:
 
 def _converted(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
     """Finite rows in float64 as scans see them before centring, and the norms of the rows."""
-    rows = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    with np.errstate(invalid="ignore", over="ignore"):  # rows of a file that nobody checked may be no numbers at all
+        rows = vectors.astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     finite = np.isfinite(norms)
     if not finite.all():
         rows, norms = rows[finite], norms[finite]

@@ -201,8 +201,9 @@ def test_unverified_bulk_may_hold_anything(storage: str) -> None:
         batch = structure.batch(queries, *structure.lists.conversion.blurred(queries), 3, np.arange(2000))
         found, _ = structure.lists.scan(batch, 12)
         assert found.min() >= -1 and found.max() < 2000
-        structure.search(queries, 5, Request(None, np.arange(2000), {"n_probes": 3, "rerank": 2.0}, 1,
-                                             np.zeros((q, N_COUNTERS), np.int64)))  # fmt: skip
+        asked = Request(None, np.arange(2000), {"n_probes": 3, "rerank": 2.0}, 1, np.zeros((q, N_COUNTERS), np.int64))
+        structure.search(queries, 5, asked)
+        structure.scan_all(queries, 5, asked)  # what a search falls back on that finds too few
 
 
 @pytest.mark.parametrize("storage", STORAGES)
