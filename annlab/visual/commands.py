@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from annlab.common.progress import Counted, uncounted
-from annlab.durable import DurableIndex, describe
+from annlab.durable import DurableIndex, InUseError, describe
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import load_encoder
 from annlab.index import Index
@@ -17,7 +17,7 @@ from annlab.visual import promotion, watching
 from annlab.visual.catalog import Catalog
 from annlab.visual.discovery import discover
 from annlab.visual.encoder_rows import FIRST_INDEX
-from annlab.visual.indexing import Indexer
+from annlab.visual.indexing import Indexed, Indexer
 from annlab.visual.pair import encoder_of, folder_of, keep_encoder
 from annlab.visual.schema import FAILED
 
@@ -124,8 +124,12 @@ def rollback(catalog: str, *, index_folder: str | None = None, threads: int = 1,
         place = folder_of(opened, catalog, index_folder)
         name = promotion.roll_back(opened, place)
         say(f"{name} serves again")
-        with opened.index(None, place) as index:
-            done = Indexer(opened, index, encoder_of(opened, place, threads=threads)).run(progress=progress)
+        done = Indexed()
+        try:
+            with opened.index(None, place) as index:
+                done = Indexer(opened, index, encoder_of(opened, place, threads=threads)).run(progress=progress)
+        except InUseError as error:  # a service has gone on with it at once
+            say(f"{error}; what is pending waits for the next image that is added there, or for annlab index")
         return {"encoder": name, "done": asdict(done), "catalog": asdict(opened.counts())}
 
 

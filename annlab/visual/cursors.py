@@ -11,6 +11,7 @@ beginning, its end and what of it was shown; then it moves on to the next window
     shown        ids of the window that were shown already
     reach        the distance up to which the pictures are looked at, or None
     depth        how many pictures were looked at so far: where to begin looking
+    encoder      the fingerprint of the encoder that measured the keys; behind another one they mean nothing
 
 A cursor belongs to one query of one viewer with its filters: a digest of these is part of it. The ids in it may be
 those of private pictures, so it is encrypted: by a stream that follows from a secret of the catalog and from the
@@ -23,7 +24,7 @@ import hmac
 import json
 import math
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from annlab.visual.viewers import QueryError
@@ -33,6 +34,10 @@ _LONGEST = 16_000  # characters
 _OPENED = 200_000  # bytes of an opened one
 
 Key = tuple[float, int]
+
+
+class StaleCursor(QueryError):
+    """Another encoder serves since the page before: its order is another one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Cursor:
     shown: tuple[int, ...] = ()
     reach: float | None = None
     depth: int = 0
+    encoder: str = ""
 
 
 def seal(cursor: Cursor, secret: bytes) -> str:
@@ -54,8 +60,8 @@ def seal(cursor: Cursor, secret: bytes) -> str:
     return base64.urlsafe_b64encode(tag + _crossed(plain, tag, secret)).decode().rstrip("=")
 
 
-def unseal(text: str, digest: str, secret: bytes) -> Cursor:
-    """The cursor of a text; a QueryError unless it was made here, for the same search."""
+def unseal(text: str, digest: str, encoder: str, secret: bytes) -> Cursor:
+    """The cursor of a text; a QueryError unless it was made here, for the same search, with the same encoder."""
     refused = QueryError("this cursor is none that was handed out here: begin again with the first page")
     if not isinstance(text, str) or len(text) > _LONGEST:
         raise refused
@@ -66,11 +72,17 @@ def unseal(text: str, digest: str, secret: bytes) -> Cursor:
     tag, plain = raw[:_TAG], _crossed(raw[_TAG:], raw[:_TAG], secret)
     if len(tag) < _TAG or not hmac.compare_digest(tag, _tag(plain, secret)):
         raise refused
-    given, after, end, shown, reach, depth = json.loads(zlib.decompressobj().decompress(plain, _OPENED))
+    values = json.loads(zlib.decompressobj().decompress(plain, _OPENED))
+    if len(values) != len(fields(Cursor)):  # another version made it
+        raise refused
+    given, after, end, shown, reach, depth, by = values
+    if by != encoder:
+        raise StaleCursor("another encoder was promoted since the page before, so pictures have another order: begin "
+                          "again with the first page")  # fmt: skip
     if given != digest:
         raise QueryError("this cursor belongs to another search: ask with the query, filters and order of its first "
                          "page, or begin again")  # fmt: skip
-    return Cursor(given, _key(after), _key(end), tuple(shown), reach, depth)
+    return Cursor(given, _key(after), _key(end), tuple(shown), reach, depth, by)
 
 
 def digest_of(*parts: Any) -> str:

@@ -15,7 +15,8 @@ holds (the table `embedded`), and before the swap nobody searches the new index.
 these images are pending then, and embedded by the next run of the indexer. To roll back twice changes nothing.
 
 The old index may be open in a process that serves. It is read without its lock; that process goes on with the old pair
-until it opens the new one, and whatever it tries to write to the old index is refused (`StaleIndexError`).
+until it opens the new one (`VisualSearch.successor`), and whatever it tries to write to the old index is refused
+(`StaleIndexError`).
 """
 
 import json

@@ -34,6 +34,7 @@ from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
 from annlab.visual.click_rates import ClickRates, read_click_rates
 from annlab.visual.cursors import Cursor
+from annlab.visual.encoder_rows import FIRST_INDEX
 from annlab.visual.facts import CatalogFacts, Facts, ImageFilter, words_of
 from annlab.visual.paging import LOOKED_AT as LOOKED_AT
 from annlab.visual.paging import Clock, Page, Request, Source, checked
@@ -131,9 +132,9 @@ class VisualSearch:
     """
 
     def __init__(self, catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, *, ranking: Path | None = None,
-                 relevance: Relevance | None = None, encoder_folder: Path | None = None,
-                 threads: int = 1) -> None:  # fmt: skip
-        """Over parts that are open already, and stay open; `relevance` is looked up if it is not given."""
+                 relevance: Relevance | None = None, encoder_folder: Path | None = None, threads: int = 1,
+                 facts: CatalogFacts | None = None) -> None:  # fmt: skip
+        """Over parts that are open already, and stay open; `relevance` and `facts` are made if they are not given."""
         for row in catalog.encoders():
             if row["role"] == "current" and row["fingerprint"] != encoder.fingerprint:
                 raise CatalogError(f"the images of this catalog are embedded by {row['name']} ({row['fingerprint']}), "
@@ -142,10 +143,10 @@ class VisualSearch:
         self.index = cast(DurableIndex, index)  # who writes to it opens it alone
         self._threads = validation.as_integer("threads", threads, 1)
         self._view = index.view if isinstance(index, DurableIndex) else index.branch
-        self._stages = read_ranking(ranking)
+        self._ranking, self._stages = ranking, read_ranking(ranking)
         self._clicks: ClickRates | None = None
         self.refresh_clicks()
-        self._facts = CatalogFacts(catalog)
+        self._facts = facts or CatalogFacts(catalog)
         self._embedding = Embedding(catalog, index, encoder)
         self.relevance = relevance or relevance_of(catalog, index, encoder, self._facts.now(), encoder_folder)
         self._closing = ExitStack()
@@ -192,14 +193,38 @@ class VisualSearch:
                     raise CatalogError(f"{catalog} has no images yet: annlab index FOLDER --into {catalog}")
                 folder = Path(encoder) if encoder is not None and Path(encoder).is_dir() else None
                 encoder = encoder_of(opened, place, encoder, threads)
-                copy = copy_of(place, encoder.fingerprint)
-                folder = folder or (copy if (copy / relevance.FILE).is_file() else None)
+                folder = folder or _with_relevance(place, encoder)
             index: DurableIndex | Index
             if alone:
                 index = stack.enter_context(opened.index(None, place))
             else:
                 index = stored.read(place, database=opened.database, name=opened.index_name())
             search = cls(opened, index, encoder, ranking=ranking, encoder_folder=folder, threads=threads)
+            search._closing = stack.pop_all()
+        return search
+
+    def successor(self) -> Self | None:
+        """The same over the encoder that was promoted since this was opened, and its index; None while there is none.
+
+        It uses the same catalog and closes no more than its index. This one answers searches as before, also when its
+        index has been closed, so that others may open it.
+
+        Raises
+        ------
+        InUseError
+            The process that promoted it has not let go of it yet: ask again in a moment.
+        """
+        current = self.catalog.current_encoder()
+        if current is None or not isinstance(self.index, DurableIndex):
+            return None
+        if (current["index_name"] or FIRST_INDEX) == self.index.name:
+            return None
+        place = self.index.path
+        encoder = encoder_of(self.catalog, place, threads=self._threads)
+        with ExitStack() as stack:
+            index = stack.enter_context(self.catalog.index(None, place))
+            search = type(self)(self.catalog, index, encoder, ranking=self._ranking, threads=self._threads,
+                                encoder_folder=_with_relevance(place, encoder), facts=self._facts)  # fmt: skip
             search._closing = stack.pop_all()
         return search
 
@@ -288,7 +313,8 @@ class VisualSearch:
         cut = source.scoring.cutoff if request.cutoff is None else request.cutoff
         digest = cursors.digest_of(source.identity, request.viewer, request.filters, request.by_time, request.exact,
                                    sorted(request.params.items()), cut)  # fmt: skip
-        at = Cursor(digest) if cursor is None else cursors.unseal(cursor, digest, self._secret)
+        by = self.encoder.fingerprint
+        at = Cursor(digest, encoder=by) if cursor is None else cursors.unseal(cursor, digest, by, self._secret)
         about = About(facts, source.allowed, source.named, vectors_of(view), time.time(), explain,
                       self._clicks)  # fmt: skip
         page = Page(request, source, about, at, source.scoring.reach(cut), clock)
@@ -333,6 +359,12 @@ class VisualSearch:
         rows = rows_of(self.catalog, [one.id for one in chosen], facts, viewer)
         return [Result(one.id, one.distance, one.score, rows[one.id], one.folded,
                        list(one.way) if explain else None) for one in chosen if one.id in rows]  # fmt: skip
+
+
+def _with_relevance(place: Path, encoder: Encoder) -> Path | None:
+    """The folder of an encoder's copy, if it says something of relevance."""
+    copy = copy_of(place, encoder.fingerprint)
+    return copy if (copy / relevance.FILE).is_file() else None
 
 
 def _parameters(index: Index, given: Mapping[str, Any]) -> dict[str, Any]:

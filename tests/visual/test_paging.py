@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from annlab import IVFIndex
 from annlab.visual import paging
-from annlab.visual.cursors import Cursor, seal, unseal
+from annlab.visual.cursors import Cursor, StaleCursor, seal, unseal
 from annlab.visual.search import ById, ByText, Filters, QueryError, Viewer
 from tests.visual.searching import NOON, Made, directions
 
@@ -172,7 +172,9 @@ def test_a_cursor_is_good_for_its_search_alone(tmp_path):
 
 
 def test_a_cursor_comes_back_as_it_was_and_says_nothing():
-    cursor = Cursor("digest", (0.1 + 0.2, 123456789), (1.5, 2**62), (5, 2**40), 0.75, 1000)
+    cursor = Cursor("digest", (0.1 + 0.2, 123456789), (1.5, 2**62), (5, 2**40), 0.75, 1000, "by")
     text = seal(cursor, b"secret")
-    assert unseal(text, "digest", b"secret") == cursor
+    assert unseal(text, "digest", "by", b"secret") == cursor
+    with pytest.raises(StaleCursor, match="another encoder was promoted"):
+        unseal(text, "digest", "another", b"secret")
     assert "123456789" not in text and text.isascii() and "=" not in text

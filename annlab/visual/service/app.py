@@ -12,8 +12,10 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse, Response
 
 from annlab import __version__
+from annlab.durable import InUseError
 from annlab.encoders.images import FormatError, TooLargeError
-from annlab.visual.catalog import CatalogError
+from annlab.visual.catalog import CatalogError, StaleIndexError
+from annlab.visual.cursors import StaleCursor
 from annlab.visual.search import NotFound, QueryError, VisualSearch
 from annlab.visual.service import guards
 from annlab.visual.service.core import Service
@@ -29,11 +31,14 @@ PAGE = Path(__file__).resolve().parents[1] / "page"
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404),
+    (StaleCursor, 410),
     (QueryError, 400),
     (TooLargeError, 413),
     (FormatError, 415),
     (CatalogError, 409),
     (PermissionError, 403),
+    (StaleIndexError, 503),
+    (InUseError, 503),  # while another encoder is being promoted
     (OSError, 503),  # of them StorageError: the database does not answer
     (ValueError, 422),
 )
@@ -41,7 +46,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
 
 
 def create_app(search: VisualSearch, *, settings: Settings) -> FastAPI:
-    """The service as an ASGI application. It does not close `search`."""
+    """The service as an ASGI application. It does not close `search`, unless it goes on with another encoder."""
     service = Service(search, settings)
     door = Door(service)
 
@@ -76,7 +81,7 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> JSONResponse:
         status = next(status for kind, status in _STATUSES if isinstance(error, kind))
         detail = str(error.args[0]) if error.args else str(error)
-        return JSONResponse({"detail": detail[:500]}, status)
+        return JSONResponse({"detail": detail[:500]}, status, {"Retry-After": "5"} if status == 503 else None)
 
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         """What is out of its range, without what was sent: it may be long, or no JSON at all."""

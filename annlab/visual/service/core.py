@@ -8,13 +8,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import select
 
+from annlab.durable import InUseError
 from annlab.visual import schema
-from annlab.visual.catalog import Image
+from annlab.visual.catalog import CatalogError, Image, StaleIndexError
 from annlab.visual.indexing import Indexer
 from annlab.visual.paths import from_text, to_text
 from annlab.visual.search import ById, ByUpload, Crop, NotFound, QueryError, Viewer, VisualSearch
@@ -25,7 +26,7 @@ from annlab.visual.service.limits import RateLimit
 from annlab.visual.service.metrics import Metrics, resident_bytes
 from annlab.visual.service.settings import Settings
 
-_TIDY_SECONDS, _OLD_SECONDS = 300.0, 3600.0
+_LOOK_SECONDS, _TIDY_SECONDS, _OLD_SECONDS = 5.0, 300.0, 3600.0
 _log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
@@ -48,10 +49,11 @@ class Service:
         self.started = time.time()
         self.changes = 0
         """How often images were added or deleted, for what is remembered until then."""
-        self._writing = threading.Lock()
+        self._given = search
+        self._following, self._writing = threading.Lock(), threading.Lock()  # taken in this order
         self._indexer: Indexer | None = None
         self._ends = threading.Event()
-        self.metrics.gauge("annlab_images", "Vectors in the index", lambda: len(search.index))
+        self.metrics.gauge("annlab_images", "Vectors in the index", lambda: len(self.search.index))
         self.metrics.gauge("annlab_resident_bytes", "Memory of the process", resident_bytes)
         self._tidier = threading.Thread(target=self._tidy_often, name="tidier", daemon=True)
         self._tidier.start()
@@ -61,12 +63,33 @@ class Service:
         self._ends.set()
         self._tidier.join()
         self.impressions.close()
+        if self.search is not self._given:
+            self.search.close()
 
     def warm_up(self) -> None:
         """Search once, so that nobody waits for kernels to be compiled."""
-        if len(self.search.index):
-            with contextlib.suppress(NotFound, QueryError):
-                self.search.search(ById(int(self.search.index.ids[0])), k=10, viewer=Viewer(None, "admin"))
+        _warm_up(self.search)
+
+    def follow(self) -> None:
+        """Go on with the encoder that another process has promoted, or taken back, and with its index.
+
+        Searches that have begun end with the old pair, and its index is closed, so that others may open it.
+
+        Raises
+        ------
+        InUseError
+            That process has not let go of the new index yet; until it does, the old pair answers.
+        """
+        with self._following:
+            search = self.search.successor()
+            if search is None:
+                return
+            _warm_up(search)
+            with self._writing:
+                before, self.search, self._indexer = self.search, search, None
+                self.changes += 1
+            before.index.close()
+        _log.warning("%s was promoted, and serves from now on", search.encoder.name)
 
     # ---- who may see what
 
@@ -108,21 +131,50 @@ class Service:
         ------
         ValueError
             It is no image, or the encoder does not take it; nothing of it stays.
+        StaleIndexError, InUseError
+            Another encoder is being promoted; nothing of it stays, and a moment later it can be added.
         """
+        self.follow()
         encoded = self.decoder.upload(data)
         path = picturing.keep(encoded, self.settings.uploads)
-        with self._writing:
-            row = {"path": to_text(path), "owner_id": person.user_id, "tags": tuple(tags), "private": private}
-            id = self.catalog.add_images([row])[0]
-            if self._indexer is None:
-                self._indexer = Indexer(self.catalog, self.search.index, self.search.encoder)
-            self._indexer.run()
-            image = self.catalog.image(id)
-            if image.status == schema.FAILED:
-                self._remove(image)
-                raise ValueError(f"the image cannot be searched: {image.reason}")
+        row = {"path": to_text(path), "owner_id": person.user_id, "tags": tuple(tags), "private": private}
+        id = self.catalog.add_images([row])[0]
+        try:
+            self._write(self._index_what_is_new)
+        except Exception:
+            self._take_back(id)
+            raise
+        image = self.catalog.image(id)
+        if image.status == schema.FAILED:
+            self._write(lambda: self._remove(image))
+            raise ValueError(f"the image cannot be searched: {image.reason}")
         self.changes += 1
         return image
+
+    def _take_back(self, id: int) -> None:
+        """After an error: an image that is not indexed is as if it had never come, so it may be sent again."""
+        image = self.catalog.image(id)
+        if image.status == schema.PENDING:
+            self.catalog.mark_deleted([id])
+            picturing.drop(image, self.settings.uploads)
+
+    def _index_what_is_new(self) -> None:
+        if self._indexer is None:
+            self._indexer = Indexer(self.catalog, self.search.index, self.search.encoder)
+        self._indexer.run()
+
+    def _write(self, work: Callable[[], None]) -> None:
+        """Do what writes to the index; once more, if another encoder was promoted meanwhile."""
+        try:
+            with self._writing:
+                work()
+        except (StaleIndexError, CatalogError):
+            before = self.search
+            self.follow()
+            if self.search is before:
+                raise
+            with self._writing:
+                work()
 
     def delete(self, id: int, person: Person) -> None:
         """Delete an image that came by upload: one's own, or as an admin anybody's.
@@ -139,12 +191,12 @@ class Service:
             raise PermissionError("only its owner may delete this image")
         if not picturing.is_kept(image, self.settings.uploads):
             raise PermissionError("this image is a file of a folder: delete the file, and run `annlab index` again")
-        with self._writing:
-            self._remove(image)
+        self.follow()
+        self._write(lambda: self._remove(image))
         self.changes += 1
 
     def _remove(self, image: Image) -> None:
-        with self.search.index.transaction() as writes:
+        with self.catalog.transaction(self.search.index) as writes:
             self.catalog.mark_deleted([image.id], connection=writes.connection)
             writes.remove([image.id], missing="ignore")
         self.thumbnails.forget(image.id)
@@ -154,12 +206,18 @@ class Service:
     # ---- tidying up
 
     def _tidy_often(self) -> None:
+        due = 0.0
         while True:
             try:
-                self.tidy()
+                self.follow()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + _TIDY_SECONDS
+                    self.tidy()
+            except InUseError as error:
+                _log.info("another encoder was promoted, and is not free yet: %s", error)
             except Exception as error:  # the next time may go better
                 _log.warning("could not tidy up: %s", error)
-            if self._ends.wait(_TIDY_SECONDS):
+            if self._ends.wait(_LOOK_SECONDS):
                 return
 
     def tidy(self) -> None:
@@ -176,6 +234,12 @@ class Service:
             with contextlib.suppress(OSError):
                 if to_text(path) not in known and time.time() - path.stat().st_mtime > _OLD_SECONDS:
                     path.unlink()
+
+
+def _warm_up(search: VisualSearch) -> None:
+    if len(search.index):
+        with contextlib.suppress(NotFound, QueryError):
+            search.search(ById(int(search.index.ids[0])), k=10, viewer=Viewer(None, "admin"))
 
 
 def may_see(image: Image, person: Person) -> bool:

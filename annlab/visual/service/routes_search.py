@@ -131,7 +131,8 @@ def _answer(service: Service, form: Any, asked: SearchParameters, person: Person
     if asked.k > service.settings.most_results:
         raise HTTPException(422, f"k is {asked.k}, but a page has at most {service.settings.most_results} results")
     filters = Filters(owner=asked.owner, tags=tuple(asked.tag), after=asked.after, before=asked.before)
-    answer = service.search.search(
+    serving = service.search  # it may be exchanged meanwhile
+    answer = serving.search(
         form, k=asked.k, viewer=service.viewer(person), filters=filters, order=asked.order, cutoff=asked.cutoff,
         cursor=asked.cursor, search=knobs_of(asked.knob), exact=asked.exact, explain=asked.explain,
     )  # fmt: skip
@@ -141,7 +142,7 @@ def _answer(service: Service, form: Any, asked: SearchParameters, person: Person
         details = {"form": type(form).__name__, "order": asked.order, "exact": asked.exact}
         number = service.impressions.remember(Shown(
             person.user_id, image.id if image is not None else None, tuple(result.id for result in answer.results),
-            service.ranker, service.search.encoder.fingerprint, asked.first, details,
+            service.ranker, serving.encoder.fingerprint, asked.first, details,
         ))  # fmt: skip
     return JSONResponse(_as_json(answer, person, image, number))
 

@@ -13,12 +13,17 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     404: {"model": answers.Problem, "description": "There is no such thing, or none that you may see."},
     408: {"model": answers.Problem, "description": "The request did not come in time."},
     409: {"model": answers.Problem, "description": "It cannot be done to this one."},
+    410: {"model": answers.Problem, "description": "The cursor is of before another encoder was promoted."},
     413: {"model": answers.Problem, "description": "The body or the picture is too large."},
     415: {"model": answers.Problem, "description": "It is no picture of a format that is read here."},
     421: {"model": answers.Problem, "description": "The service is not called by that name."},
     422: {"model": answers.Problem, "description": "A value is out of its range, or a picture damaged."},
     429: {"model": answers.Problem, "description": "Too many requests from you."},
-    503: {"model": answers.Problem, "description": "Too many requests at once, or the database does not answer."},
+    503: {
+        "model": answers.Problem,
+        "description": "Too many at once, the database does not answer, or "
+        "another encoder is just being promoted: come again.",
+    },
 }
 
 
