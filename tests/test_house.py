@@ -140,8 +140,6 @@ LONG: set[str] = {
     "kernels.hashing.hamming.scan_one",
     "kernels.hashing.hamming_tables.scan_batch",
     "kernels.hashing.probe_order.probe_hyperplanes",
-    "kernels.hashing.probe_order.probe_polytopes",
-    "kernels.hashing.rotations.polytope_keys",
     "kernels.hashing.signs.encode",
     "kernels.inverted.byte_codes.scan_byte_lists",
     "kernels.inverted.byte_codes.search_byte_lists_one",

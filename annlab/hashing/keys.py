@@ -21,7 +21,6 @@ from annlab.common import pool
 from annlab.hashing.codes import Encoder, QueryCodes
 from annlab.kernels.hashing import probe_order, rotations
 from annlab.kernels.hashing.signs import Codes
-from annlab.kernels.simd.registers import LANES
 
 HYPERPLANES, CROSS_POLYTOPE = 0, 1
 FAMILIES = {"hyperplanes": HYPERPLANES, "cross_polytope": CROSS_POLYTOPE}
@@ -78,12 +77,8 @@ class CrossPolytopeKeys:
 
     def __init__(self, n_tables: int, n_bits: int, signs: np.ndarray, encoder: Encoder) -> None:
         self.n_tables, self.n_bits, self.signs, self.encoder = n_tables, n_bits, signs, encoder
-        groups = -(-signs.shape[1] // LANES)
-        panels = np.ones((rotations.ROUNDS, groups * LANES, signs.shape[2]), np.float32)
-        panels[:, : signs.shape[1]] = signs
-        panels = panels.reshape(rotations.ROUNDS, groups, LANES, -1).transpose(1, 0, 3, 2)
-        directions = 2 ** (n_bits // 2 - 1)
-        self.hashes = rotations.Hashes(np.ascontiguousarray(panels), signs.shape[1], directions, encoder.width)
+        panels, directions = rotations.signs_of_groups(signs), 2 ** (n_bits // 2 - 1)
+        self.hashes = rotations.Hashes(panels, 2 * n_tables, directions, encoder.width)
 
     @staticmethod
     def shape(n_tables: int, n_bits: int, width: int) -> tuple[int, int, int]:
@@ -109,8 +104,8 @@ class CrossPolytopeKeys:
         keys = np.empty((self.n_tables, len(vectors)), np.int32)
         for first, last in pool.portions(0, len(vectors), 16 * self.signs.size):
             own = np.empty((self.n_tables, last - first), np.int32)
-            space = rotations.keys_space(self.hashes)
-            rotations.polytope_keys(vectors[first:last], self.encoder.frame, self.hashes, *space, own)
+            room = rotations.new_room(self.hashes)
+            rotations.polytope_keys(vectors[first:last], self.encoder.frame, self.hashes, room, own)
             keys[:, first:last] = own
         return keys
 
@@ -120,10 +115,10 @@ class CrossPolytopeKeys:
         n_all = template.shape[1] * self.n_tables
         probes = np.empty((len(queries), min(n_probes, n_all)), np.int64)
         scaled, center, scale = self.encoder.for_queries(queries)
-        probe_order.probe_polytopes(
-            scaled, self.encoder.metric.code, center, scale, self.hashes, self.n_tables, template, n_ranks,
-            *probe_order.polytopes_space(self.hashes, n_ranks, n_all), probes,
-        )  # fmt: skip
+        frame = self.encoder.frame._replace(center=center, scale=scale)
+        room = rotations.new_room(self.hashes)
+        ranking = probe_order.new_ranking(template, n_ranks, self.hashes.n_hashes)
+        probe_order.probe_polytopes(scaled, frame, self.hashes, room, ranking, probes)
         return probes
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -148,7 +148,7 @@ def rotated(keys, x):
     return np.concatenate(result)
 
 
-@pytest.mark.parametrize(("metric", "dim"), [("l2", 24), ("cosine", 33), ("ip", 5), ("l2", 1)])
+@pytest.mark.parametrize(("metric", "dim"), [("l2", 24), ("cosine", 33), ("ip", 5), ("l2", 1), ("ip", 200)])
 @pytest.mark.parametrize(("n_tables", "n_bits"), [(3, 10), (17, 2), (2, 14)])
 def test_keys_of_cross_polytopes_are_the_nearest_vertices(metric, dim, n_tables, n_bits):
     vectors, rng = clustered(60, dim), np.random.default_rng(0)

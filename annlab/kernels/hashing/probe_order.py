@@ -14,11 +14,14 @@ rotated query points: (largest coordinate - coordinate)^2. The template is pairs
 A probe is the number of a bucket among those of all tables, table * n_buckets + key.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from annlab.kernels.hashing.rotations import ROUNDS, n_hashes, rotate
+from annlab.kernels.hashing.rotations import Hashes, Room, rotated
+from annlab.kernels.hashing.signs import Frame
 from annlab.kernels.simd.path import entry, kernel
-from annlab.kernels.simd.registers import LANES, pointer
+from annlab.kernels.simd.registers import pointer, pointers
 from annlab.kernels.tile import convert_row
 from annlab.kernels.topk import PADDING, kth_smallest
 
@@ -116,19 +119,40 @@ def offer(value, vertex, length, values, vertices):
         values[j], vertices[j] = value, vertex
 
 
+class Ranking(NamedTuple):
+    """What to rank of each table's vertices, and scratch for it."""
+
+    template: Any  # (2, pairs) int32: ranks below n_ranks, see `cheapest_pairs` in hashing/keys.py
+    n_ranks: int
+    values: Any  # (n_hashes, n_ranks) float32: of the first vertices, the largest first
+    vertices: Any  # (n_hashes, n_ranks) int64
+    costs: Any  # (PADDING + pairs * n_tables + 2 * PADDING,) float32, as well as low and high
+    low: Any
+    high: Any
+    buckets: Any  # (pairs * n_tables,) int64
+
+
+def new_ranking(template, n_ranks, n_hashes):
+    """With scratch for tables of two hashes each."""
+    n_all = template.shape[1] * (n_hashes // 2)
+    space, values = np.empty((3, n_all + 2 * PADDING), np.float32), np.empty((n_hashes, n_ranks), np.float32)
+    return Ranking(template, n_ranks, values, np.empty(values.shape, np.int64), *space, np.empty(n_all, np.int64))
+
+
 @kernel
-def rank_vertices(block, lanes, first, size, directions, n_ranks, values, vertices):
-    """Offer all vertices in `lanes` rotations, `first` and on, to the lists of their hashes (hashes, n_ranks)."""
-    step = min(size, directions)
+def rank_vertices(block, group, hashes, values, vertices, n_ranks):
+    """Offer all vertices in a group of rotations to the lists (n_hashes, n_ranks) of their hashes."""
+    size, lanes, directions = hashes.signs.shape[2], hashes.signs.shape[3], hashes.directions
+    n_directions, step = hashes.n_hashes * directions, min(size, directions)
     for lane in range(lanes):
-        for part in range(0, size, step):
-            direction = (first + lane) * size + part
-            offset, place = direction % directions, (direction // directions) * n_ranks
+        start = (group * lanes + lane) * size
+        for part in range(0, min(size, n_directions - start), step):
+            offset, place = (start + part) % directions, ((start + part) // directions) * n_ranks
             if offset == 0:
                 for j in range(n_ranks):
                     values[place + j], vertices[place + j] = -_INFINITY, 0
             for i in range(step):
-                value = block[(part + i) * LANES + lane]
+                value = block[(part + i) * lanes + lane]
                 vertex = 2 * (offset + i) + (1 if value < 0 else 0)
                 if abs(value) > values[place + n_ranks - 1]:
                     offer(abs(value), vertex, n_ranks, values + place, vertices + place)
@@ -137,43 +161,25 @@ def rank_vertices(block, lanes, first, size, directions, n_ranks, values, vertic
 
 
 @entry
-def probe_polytopes(path, queries, metric, center, scale, hashes, n_tables, template, n_ranks, floats, longs, probes):
-    """The same for cross-polytopes: probes (q, n_probes) int64 of queries (q, dim).
-
-    hashes: `Hashes` of rotations.py; template (2, pairs) int32: ranks below n_ranks; n_probes is at most pairs *
-    n_tables; floats and longs: see `polytopes_space`.
-    """
-    dim, size, n_pairs, n_probes = queries.shape[1], hashes.signs.shape[2], template.shape[1], probes.shape[1]
-    n_all, directions, n_rotations = n_pairs * n_tables, hashes.directions, hashes.n_rotations
-    n_ranked = n_rotations * size // directions * n_ranks
-    q, middle, sign, probe = pointer(queries), pointer(center), pointer(hashes.signs), pointer(probes)
-    first, block, vertex = pointer(template), pointer(floats), pointer(longs)
-    second, value, bucket = first + n_pairs, block + size * LANES, vertex + n_ranked
-    out = value + n_ranked
-    cost = out + hashes.width
-    low = cost + n_all + PADDING
-    high = low + n_all + 2 * PADDING
+def probe_polytopes(path, queries, frame: Frame, hashes: Hashes, room: Room, ranking: Ranking, probes):
+    """The same for cross-polytopes: probes (q, n_probes) int64 of queries (q, dim); n_probes is at most all pairs."""
+    frame, hashes, room, n_ranks = Frame(*frame), Hashes(*hashes), pointers(Room(*room)), Ranking(*ranking).n_ranks
+    n_pairs, own = Ranking(*ranking).template.shape[1], pointers(Ranking(*ranking))
+    dim, n_tables, n_probes, base = queries.shape[1], hashes.n_hashes // 2, probes.shape[1], 2 * hashes.directions
+    q, middle, probe, first = pointer(queries), pointer(frame.center), pointer(probes), own.template
+    second, value, vertex, cost, bucket = first + n_pairs, own.values, own.vertices, own.costs, own.buckets
     for _ in range(queries.shape[0]):
-        convert_row(q, dim, metric, middle, scale, out)
+        convert_row(q, dim, frame.metric, middle, frame.scale, room.vector)
         if hashes.width > dim:
-            out[dim] = _ZERO
-        for group in range(0, n_rotations, LANES):
-            rotate(out, hashes.width, size, sign + group * ROUNDS * size, block)
-            rank_vertices(block, min(LANES, n_rotations - group), group, size, directions, n_ranks, value, vertex)
+            room.vector[dim] = _ZERO
+        for group in range(hashes.signs.shape[0]):
+            rank_vertices(rotated(group, hashes, room), group, hashes, value, vertex, n_ranks)
         for t in range(n_tables):
             high_digit, low_digit = 2 * t * n_ranks, (2 * t + 1) * n_ranks
-            base = t * 4 * directions * directions
             for j in range(n_pairs):
                 one, other = high_digit + first[j], low_digit + second[j]
                 gap, other_gap = value[high_digit] - value[one], value[low_digit] - value[other]
                 cost[j * n_tables + t] = gap * gap + other_gap * other_gap
-                bucket[j * n_tables + t] = base + vertex[one] * (2 * directions) + vertex[other]
-        cheapest(cost, bucket, n_all, n_probes, low, high, probe)
+                bucket[j * n_tables + t] = t * base * base + vertex[one] * base + vertex[other]
+        cheapest(cost, bucket, n_pairs * n_tables, n_probes, own.low, own.high, probe)
         q, probe = q + dim, probe + n_probes
-
-
-def polytopes_space(hashes, n_ranks, n_all):
-    """Scratch of `probe_polytopes`: registers, values, a converted query, costs, low and high; vertices and buckets."""
-    n_ranked = n_hashes(hashes) * n_ranks
-    n_floats = hashes.signs.shape[2] * LANES + n_ranked + hashes.width + 3 * n_all + 5 * PADDING
-    return np.empty(n_floats, np.float32), np.empty(n_ranked + n_all, np.int64)

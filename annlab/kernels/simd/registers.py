@@ -361,6 +361,23 @@ zip_low = _zip(0)  # a0 b0 a1 b1 ... of the lower halves
 zip_high = _zip(1)  # the same of the upper halves
 
 
+def _every_second(start: int) -> Any:
+    @intrinsic
+    def every_second(typing_context: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = sig.args[0].lanes
+            order = list(range(start, 2 * lanes, 2))
+            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, lanes), order))
+
+        return a(a, b), codegen
+
+    return every_second
+
+
+evens = _every_second(0)  # a0 a2 ... b0 b2 ...
+odds = _every_second(1)  # a1 a3 ... b1 b3 ...
+
+
 @intrinsic
 def to_floats(typing_context: Any, value: Any) -> Any:
     """The lanes as float32: the identity for float32."""
