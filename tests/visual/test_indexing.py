@@ -225,7 +225,7 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path, full, seed):
     """kill -9 in the middle of indexing, again and again, until a run comes to its end.
 
@@ -234,7 +234,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path, full, seed):
     with System(tmp_path) as system:
         fill(system.folder, 120, seed)
     rng, last = np.random.default_rng(seed), 0
-    for attempt in range(20 if full else 6):
+    for attempt in range(12 if full else 4):
         if attempt % 3 == 2:  # something new to do
             drawing(np.random.default_rng(1000 + attempt), 48).save(system.folder / f"new-{attempt}.png")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
