@@ -34,6 +34,8 @@ _HOMES = {
     "col": "core.conditions",
     "collision_probability": "hashing.theory",
     "pairwise": "distances",
+    "recommend": "tuning",
+    "tune": "tuning",
     "load": "kinds",
     "warmup": "kinds",
 }

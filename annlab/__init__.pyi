@@ -19,6 +19,8 @@ from annlab.kmeans import KMeans as KMeans
 from annlab.lsh import LSHIndex as LSHIndex
 from annlab.quantizers import ProductQuantizer as ProductQuantizer
 from annlab.quantizers import ScalarQuantizer as ScalarQuantizer
+from annlab.tuning import recommend as recommend
+from annlab.tuning import tune as tune
 from annlab.vamana import VamanaIndex as VamanaIndex
 
 __version__: str

@@ -1,0 +1,1 @@
+"""How an index is chosen by measuring; `annlab/tuning.py` is the page."""
