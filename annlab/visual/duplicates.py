@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from annlab.exact import ExactIndex
 from annlab.visual import pictures
+from annlab.visual.sketches import Sketches, distances
 
 _LOOKED_AT = 3  # candidates for one picture
 
@@ -43,16 +43,15 @@ class SamePictures:
                  decided: Callable[[int, int], bool | None] = lambda one, other: None,
                  may_join: Callable[[int, int], bool] = lambda one, other: True) -> None:  # fmt: skip
         self._thumbnail_of, self._decided, self._may_join = thumbnail_of, decided, may_join
-        self._index = ExactIndex(metric="l2", dim=pictures.SKETCH_DIM)
+        self._sketches = Sketches()
 
     def add(self, sketches: Mapping[int, np.ndarray]) -> None:
         """Make leaders known, by id; one that is known gets its new sketch."""
-        if sketches:
-            self._index.add(np.stack(list(sketches.values())), list(sketches), on_duplicate="replace")
+        self._sketches.add(sketches)
 
     def remove(self, ids: Iterable[int]) -> None:
         """Forget leaders; those that are not there are left out."""
-        self._index.remove(list(ids), missing="ignore")
+        self._sketches.remove(ids)
 
     def leaders_of(self, ids: Sequence[int], thumbs: Sequence[np.ndarray],
                    sketches: Sequence[np.ndarray]) -> list[int | None]:  # fmt: skip
@@ -62,13 +61,13 @@ class SamePictures:
         own; these are not made known, which is for `add` once they are indexed.
         """
         together = np.stack(sketches)
-        found = self._index.search(together, k=_LOOKED_AT)
+        found = self._sketches.near(together, _LOOKED_AT + 1, pictures.NEAR)  # an image may be known itself
+        among = distances(together)
         leaders: list[int | None] = []
         own: list[int] = []  # places of the pictures of their own, so far
         for place, id in enumerate(ids):
-            near = list(zip(found.distances[place].tolist(), found.ids[place].tolist(), strict=True))
-            apart = np.linalg.norm(together[own] - together[place], axis=1)
-            near += [(float(apart[i]), ids[own[i]]) for i in np.argsort(apart)[:_LOOKED_AT]]
+            near = [(apart, other) for apart, other in found[place] if other != id]
+            near += sorted((float(among[place, other]), ids[other]) for other in own)[:_LOOKED_AT]
             new = {ids[other]: thumbs[other] for other in own}
             leader = self._chosen(id, thumbs[place], sorted(near), new)
             leaders.append(leader)
@@ -81,8 +80,6 @@ class SamePictures:
         """The first of some candidates, nearest first, whose picture an image shows."""
         looked_at = 0
         for distance, leader in near:
-            if leader in (id, -1):
-                continue
             said = self._decided(id, leader)
             if said is not None:
                 if said and self._may_join(id, leader):

@@ -34,7 +34,8 @@ SAME = 0.11
 
 _FLAT = 10.0  # grey levels: of less contrast, what compression changes would look large
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-_SCALE = 127.0
+SCALE = 127.0
+"""A sketch is kept as whole numbers, so many times its values."""
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -62,7 +63,13 @@ def _waves() -> np.ndarray:
 
 def to_text(values: np.ndarray) -> str:
     """A sketch as text for the catalog, at a byte a number."""
-    return base64.b64encode(np.rint(values * _SCALE).astype(np.int8).tobytes()).decode()
+    return base64.b64encode(quantized(values).tobytes()).decode()
+
+
+def quantized(values: np.ndarray) -> np.ndarray:
+    """Sketches as they are kept: int8, of any shape."""
+    result: np.ndarray = np.rint(values * SCALE).astype(np.int8)
+    return result
 
 
 def from_text(text: str) -> np.ndarray:
@@ -70,7 +77,7 @@ def from_text(text: str) -> np.ndarray:
     raw = base64.b64decode(text, validate=True)
     if len(raw) != SKETCH_DIM:
         raise ValueError(f"a sketch has {SKETCH_DIM} bytes, not {len(raw)}")
-    return np.frombuffer(raw, np.int8).astype(np.float32) / _SCALE
+    return np.frombuffer(raw, np.int8).astype(np.float32) / SCALE
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
