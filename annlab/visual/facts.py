@@ -18,27 +18,31 @@ Memory: 42 bytes an image and some 100 for its tags, and 3 bytes an image for ea
 
 from __future__ import annotations
 
+import datetime
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, Text, select, type_coerce
 
 from annlab.core.filters import Filter
 from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.visual import changes
 from annlab.visual.catalog import Catalog
-from annlab.visual.schema import DUPLICATE, INDEXED, images
+from annlab.visual.schema import DUPLICATE, INDEXED, images, strings_of
 from annlab.visual.viewers import Filters, Viewer
 
 _AT_ONCE = 500  # ids in one statement
 _REMEMBERED = 64  # filters
-_COLUMNS = tuple(images.c[name] for name in ("id", *changes.WATCHED))
+_COLUMNS = (  # what is text in the database comes as text: to make objects of a hundred thousand takes seconds
+    images.c.id, images.c.owner_id, type_coerce(images.c.uploaded_at, String), type_coerce(images.c.tags, Text),
+    images.c.status, images.c.private, images.c.deleted, images.c.duplicate_of,
+)  # fmt: skip
 _SLOTS = "slots of rows"  # with a numbering, a key in the cache of an index's state
 
 
@@ -262,7 +266,9 @@ def _changed(connection: Connection, before: Facts, ids: Sequence[int]) -> Facts
 
 def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     """The facts after some images have become what their rows say."""
-    given = np.array([row.id for row in rows], np.int64)
+    columns = zip(*rows, strict=True) if rows else [[]] * len(_COLUMNS)
+    numbers, owner_ids, uploaded, texts, statuses, privates, deleted, duplicates = columns
+    given = np.array(numbers, np.int64)
     slots = before.slots_of(given)
     fresh = slots < 0
     n, more = len(before), int(fresh.sum())
@@ -270,19 +276,28 @@ def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     by_row = np.concatenate([before.ids.by_row, given[fresh]])
     ids = before.ids.extended(by_row, np.ones(n + more, bool)) if more else before.ids
 
-    def column(old: np.ndarray, values: Iterable[Any], nothing: Any) -> np.ndarray:
+    def column(old: np.ndarray, values: Sequence[Any] | np.ndarray, nothing: Any) -> np.ndarray:
         new = np.concatenate([old, np.full(more, nothing, old.dtype)])
-        new[slots] = np.fromiter(values, old.dtype, len(rows))
+        new[slots] = np.array(values, old.dtype)
         return new
 
-    owners = column(before.owners, (-1 if row.owner_id is None else row.owner_id for row in rows), -1)
-    times = column(before.times, (row.uploaded_at.timestamp() for row in rows), 0.0)
-    private = column(before.private, (row.private for row in rows), True)
-    there = column(before.there, (row.status in (INDEXED, DUPLICATE) and not row.deleted for row in rows), False)
-    named = np.array([row.id if row.duplicate_of is None else row.duplicate_of for row in rows], np.int64)
-    leaders = column(before.leaders, ids.find(named, np.ones(n + more, bool)), -1)
-    tags, tags_of = _tagged(before, slots.tolist(), [row.tags for row in rows])
+    owners = column(before.owners, [-1 if owner is None else owner for owner in owner_ids], -1)
+    times = column(before.times, _seconds(uploaded), 0.0)
+    private = column(before.private, privates, True)
+    searched = [status in (INDEXED, DUPLICATE) for status in statuses]
+    there = column(before.there, np.array(searched, bool) & ~np.array(deleted, bool), False)
+    named = [id if leader is None else leader for id, leader in zip(numbers, duplicates, strict=True)]
+    leaders = column(before.leaders, ids.find(np.array(named, np.int64), np.ones(n + more, bool)), -1)
+    words = {text: strings_of(text) for text in set(texts)}  # many images have the same
+    tags, tags_of = _tagged(before, slots.tolist(), [words[text] for text in texts])
     return Facts(ids, owners, times, private, there, leaders, tags, tags_of, change, before.numbering)
+
+
+def _seconds(moments: Sequence[Any]) -> np.ndarray:
+    """Moments, as datetimes or as SQLite's text of one in UTC, in seconds since 1970."""
+    texts = [str(m.astimezone(datetime.UTC).replace(tzinfo=None)) if isinstance(m, datetime.datetime) else m
+             for m in moments]  # fmt: skip
+    return np.array(texts, "datetime64[us]").astype(np.int64) / 1e6
 
 
 def _tagged(before: Facts, slots: Sequence[int], words: Sequence[tuple[str, ...]]) -> tuple[Any, Any]:
@@ -292,6 +307,8 @@ def _tagged(before: Facts, slots: Sequence[int], words: Sequence[tuple[str, ...]
     less: dict[str, list[int]] = {}
     for slot, new in zip(slots, words, strict=True):
         old = tags_of.get(slot, ())
+        if new == old:
+            continue
         for word in set(new) - set(old):
             more.setdefault(word, []).append(slot)
         for word in set(old) - set(new):

@@ -103,7 +103,12 @@ class Strings(TypeDecorator[tuple[str, ...]]):
         return json.dumps([word for word in dict.fromkeys(words) if word], ensure_ascii=False)
 
     def process_result_value(self, value: Any, dialect: Any) -> tuple[str, ...]:
-        return tuple(json.loads(value or "[]"))
+        return strings_of(value)
+
+
+def strings_of(text: str | None) -> tuple[str, ...]:
+    """The words that a column of `Strings` stands for, from its text in the database."""
+    return tuple(json.loads(text or "[]"))
 
 
 class Json(TypeDecorator[Any]):

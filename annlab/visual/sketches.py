@@ -3,8 +3,8 @@
     blocks    (16384, 63) int8 each: sketches as the catalog holds them; never copied or enlarged
     ids       (16384,) int64 of each block: -1 where a place is free, and its sketch is far from all there can be
 
-So a hundred thousand pictures take 7 MB, and memory grows by a block at a time. An index of floats would take four times
-as much, and leave holes in the memory of the process where its arrays have grown.
+So a hundred thousand pictures take 7 MB, and memory grows by a block at a time. An index of floats would take four
+times as much, and leave holes in the memory of the process where its arrays have grown.
 
 A search brings one block after the other to float32 and scans it (`scan/scanner.py`); what the scan leaves is measured
 in whole numbers. So the same pictures are found on every machine.
