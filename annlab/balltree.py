@@ -38,7 +38,7 @@ from typing import ClassVar
 from annlab.common import validation
 from annlab.index import Index
 from annlab.kernels.trees.tree import BALL
-from annlab.trees import parameters
+from annlab.trees.parameters import TreeParameters, checked
 from annlab.trees.structure import TreeStructure
 
 
@@ -48,62 +48,45 @@ class BallTreeStructure(TreeStructure):
     shape: ClassVar[int] = BALL
 
 
-class BallTreeIndex(Index):
+class BallTreeIndex(TreeParameters, Index):
     """Exact or approximate nearest neighbours by a tree of balls, for data of few dimensions.
 
     Parameters
     ----------
     metric : {"l2", "cosine"}
-        See `annlab.distances`; for `cosine` the tree is built over the vectors scaled to length 1.
+        See `annlab.distances`; for `cosine` the balls lie around the vectors scaled to length 1.
     dim : int, optional
-        The dimension, to begin with an empty index and `add`; `fit` finds it by itself.
+        To begin with an empty index.
     criteria : sequence of str, optional
-        Attributes by which the rows are divided before they are divided by coordinates: each combination of their
-        values has a tree of its own, so that a search with `where=` on them visits no other. At most 64 combinations,
-        the most frequent ones, have one; the rest share a tree. Worth it for attributes of few values that searches
-        often ask for; a search without `where=` visits every tree and takes longer. All other attributes can be asked
-        for too, as in any index.
+        Attributes by which rows are divided first: a tree for each combination of their values, see `KDTreeIndex`.
     epsilon : float, at least 0
-        Of a search: the i-th distance returned may be (1 + epsilon) times the true i-th, which lets the search leave
-        out more (Arya et al., An optimal algorithm for approximate nearest neighbor searching, 1998). 0 is exact. For
-        `cosine` it applies to the distance on the unit sphere, so distances may be (1 + epsilon)^2 times as large.
+        Of a search: by which share the i-th result may be farther away than the true i-th; 0 is exact.
     max_leaves : int, optional
-        Of a search: visit at most so many leaves of sixteen rows, the nearest first (best-bin-first: Beis and Lowe,
-        Shape indexing using approximate nearest-neighbour search, 1997). None is exact.
-    seed : int
-        For the sample of queries by which the cost of a search is measured.
-    auto_compact : bool
-        See `Index`.
+        Of a search: how many leaves of sixteen rows to visit at most, the nearest first; None is exact.
+    seed, auto_compact
+        As for `KDTreeIndex`.
 
     Notes
     -----
-    A radius search is always exact.
-
-    Memory: the vectors, a sixteenth of that again in balls (float32; half as much beside float64 vectors), for
-    `cosine` 4 bytes a vector, and 4 bytes for every vector that was taken in after the last `fit` or `compact`; ids
-    apart.
+    A radius search is always exact. Memory: the vectors, a sixteenth of that again in balls, and what KDTreeIndex takes
+    beside its boxes.
 
     Examples
     --------
     >>> import annlab, numpy as np
-    >>> vectors = np.random.default_rng(0).random((1000, 3), dtype=np.float32)
-    >>> index = annlab.BallTreeIndex().fit(vectors)
-    >>> distances, ids = index.search(vectors[:2], k=3)
-    >>> distances.shape, ids[:, 0].tolist()
-    ((2, 3), [0, 1])
-    >>> stats = annlab.SearchStats()
-    >>> _ = index.search(vectors[:2], k=3, stats=stats)
-    >>> bool((stats.distances < 300).all())
-    True
+    >>> vectors = np.random.default_rng(0).standard_normal((900, 6), dtype=np.float32)
+    >>> index = annlab.BallTreeIndex(criteria=["shelf"]).fit(vectors, attributes={"shelf": np.arange(900) % 3})
+    >>> index.search(vectors[:3], k=1).ids.ravel().tolist()
+    [0, 1, 2]
+    >>> set((index.search(vectors[1], k=5, where=annlab.col("shelf") == 2).ids % 3).tolist())
+    {2}
     """
 
     structure_class = BallTreeStructure
-    metrics = parameters.REFUSED_METRICS
-    search_parameters = parameters.SEARCH_PARAMETERS
 
     @validation.checks_names
     def __init__(self, *, metric: str = "l2", dim: int | None = None, criteria: Sequence[str] | None = None,
                  epsilon: float = 0.0, max_leaves: int | None = None, seed: int = 0,
                  auto_compact: bool = True) -> None:  # fmt: skip
-        checked = parameters.checked(criteria, epsilon, max_leaves)
-        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, **checked)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact,
+                         **checked(criteria, epsilon, max_leaves))  # fmt: skip

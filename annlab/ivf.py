@@ -60,13 +60,13 @@ from annlab.common import pool, validation
 from annlab.common.memory import Workspace, as_bytes
 from annlab.common.progress import as_progress
 from annlab.core import blocks, snapshot, storage
-from annlab.core.heldout import HeldOut
+from annlab.core.calibrated import Calibrated, as_recall
 from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.distances import get_metric
 from annlab.index import Index
 from annlab.inverted.build import IDS_BYTES, check_limit, default_n_lists, row_bytes
-from annlab.inverted.calibration import KS, Calibration
+from annlab.inverted.calibration import Calibration
 from annlab.inverted.structure import IVFStructure
 
 STORAGES = ("flat", "sq8", "pq4")
@@ -80,7 +80,7 @@ def _as_rerank(value: Any) -> Any:
     return value if isinstance(value, str) and value == "auto" else validation.as_number("rerank", value, 1.0)
 
 
-class IVFIndex(Index):
+class IVFIndex(Calibrated[Calibration], Index):
     """Approximate nearest neighbours by probing the nearest lists of an inverted file.
 
     Parameters
@@ -142,7 +142,7 @@ class IVFIndex(Index):
                  seed: int = 0, dim: int | None = None, auto_compact: bool = True) -> None:  # fmt: skip
         if n_lists != "auto":
             n_lists = validation.as_integer("n_lists", n_lists, 1, 2**20)
-        recall, storage = _as_recall(target_recall), validation.as_choice("storage", storage, STORAGES)
+        recall, storage = as_recall(target_recall), validation.as_choice("storage", storage, STORAGES)
         super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, n_lists=n_lists, storage=storage,
                          n_probes=_as_probes(n_probes), rerank=_as_rerank(rerank), target_recall=recall)  # fmt: skip
 
@@ -165,10 +165,8 @@ class IVFIndex(Index):
             0..n-1 if not given.
         attributes : mapping of names to arrays of n numbers or bools, or to iterators like those of ids; optional
             For `where=` in searches.
-        threads : int, optional
-            All CPUs that this process may use, or `ANNLAB_THREADS`, if not given.
-        progress : bool or function of (what, share), optional
-            True prints to standard error.
+        threads, progress : optional
+            As for every index.
         max_memory : int or str, optional
             Bytes, or "2GB", that building may take beside what the process holds already and the block in hand. Pages
             of mapped files, which the system drops when memory is short, do not count.
@@ -179,7 +177,7 @@ class IVFIndex(Index):
 
         Returns
         -------
-        self
+        self : IVFIndex
 
         Raises
         ------
@@ -245,40 +243,9 @@ class IVFIndex(Index):
         """The parameters that "auto" stands for at k = 10, the recall measured with them, and its confidence bound.
 
         Other k have parameters of their own, measured for k = 1, 100 and 1,000 too: `annlab/inverted/calibration.py`.
+        `calibrate` measures all of them on your own queries.
         """
-        structure, state = self._structure, self._require_state()
-        changed = state.n_rows - structure.age.n_measured + state.n_rows - state.n_live
-        return dataclasses.replace(structure.calibration, n_changed=changed)
-
-    def calibrate(self, queries: Any, *, target_recall: float | None = None, threads: int | None = None) -> Calibration:
-        """Measure on real queries, instead of rows of the index, how many lists "auto" must probe.
-
-        Worth doing when queries are distributed otherwise than the vectors. Compares the queries with all vectors.
-
-        Parameters
-        ----------
-        queries : array of shape (q, dim), some hundred
-        target_recall : float, optional
-            As for the constructor if not given.
-        threads : int, optional
-
-        Returns
-        -------
-        Calibration
-        """
-        recall = self._params["target_recall"] if target_recall is None else _as_recall(target_recall)
-        with self._compact_lock, self._write_lock:
-            structure = self._structure
-            array, _ = validation.as_queries(queries, self.dim, structure.vectors.dtype, self.metric)
-            if not len(array):
-                raise ValueError("calibrate needs at least one query")
-            state, n_threads = self._require_state(), pool.resolve(threads)
-            mixed = np.random.default_rng(self._seed).permutation(array)
-            held_out = HeldOut.of_queries(structure.vectors, self._metric, mixed, KS[2], threads=n_threads,
-                                          alive=state.living[0], scanner=structure.scanner)  # fmt: skip
-            structure = structure.calibrated(held_out, recall, n_threads)
-            self._state = dataclasses.replace(state, structure=structure)
-        return self.calibration
+        return self._calibration_now()
 
     def imbalance(self) -> float:
         """How many more rows a probe meets than if all lists were equally long: 1 is perfect, above 2 is poor.
@@ -314,10 +281,3 @@ class IVFIndex(Index):
         rows = n * (item * dim + IDS_BYTES + copy + row_bytes(dim, metric, storage))
         padding = 32 * -(-dim // 16) if storage == "pq4" else 0  # to whole blocks: half of one in every list
         return rows + lists * (4 * dim + 8 + padding) + 72 * dim
-
-
-def _as_recall(value: Any) -> float:
-    recall = validation.as_number("target_recall", value, 0.0)
-    if not 0 < recall <= 1:
-        raise ValueError(f"target_recall must be above 0 and at most 1, but is {recall}")
-    return recall

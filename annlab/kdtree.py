@@ -57,7 +57,7 @@ from typing import ClassVar
 from annlab.common import validation
 from annlab.index import Index
 from annlab.kernels.trees.tree import BOX
-from annlab.trees import parameters
+from annlab.trees.parameters import TreeParameters, checked
 from annlab.trees.structure import TreeStructure
 
 
@@ -67,7 +67,7 @@ class KDTreeStructure(TreeStructure):
     shape: ClassVar[int] = BOX
 
 
-class KDTreeIndex(Index):
+class KDTreeIndex(TreeParameters, Index):
     """Exact or approximate nearest neighbours by a tree of boxes, for data of few dimensions.
 
     Parameters
@@ -117,12 +117,10 @@ class KDTreeIndex(Index):
     """
 
     structure_class = KDTreeStructure
-    metrics = parameters.REFUSED_METRICS
-    search_parameters = parameters.SEARCH_PARAMETERS
 
     @validation.checks_names
     def __init__(self, *, metric: str = "l2", dim: int | None = None, criteria: Sequence[str] | None = None,
                  epsilon: float = 0.0, max_leaves: int | None = None, seed: int = 0,
                  auto_compact: bool = True) -> None:  # fmt: skip
-        checked = parameters.checked(criteria, epsilon, max_leaves)
-        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, **checked)
+        super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact,
+                         **checked(criteria, epsilon, max_leaves))  # fmt: skip

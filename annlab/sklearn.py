@@ -49,21 +49,7 @@ Weights = Literal["uniform", "distance"] | Callable[[NDArray[Any]], NDArray[Any]
 
 
 class _Neighbours(BaseEstimator):
-    """What all four share: an index that is fitted to X, and searches in it.
-
-    Parameters
-    ----------
-    n_neighbors : int
-    metric : {"euclidean", "l2", "minkowski", "sqeuclidean", "cosine"}
-        "minkowski" has the exponent 2.
-    index : str, class or Index
-        "auto" (exact up to 20,000 rows, then IVF), a kind ("exact", "kdtree", "balltree", "ivf", "lsh"), a class of
-        index, or an index whose parameters are taken; it is never fitted itself.
-    search_params : mapping, optional
-        Parameters of searches, such as ``{"n_probes": 8}``.
-    n_jobs : int, optional
-        Threads: None for one, -1 for all that this process may use.
-    """
+    """What all four share: an index that is fitted to X, and searches in it. Parameters as of `NearestNeighbors`."""
 
     index_: Index
 
@@ -330,11 +316,8 @@ class ANNRegressor(RegressorMixin, _Supervised):
 
     Parameters
     ----------
-    n_neighbors : int
-    weights : {"uniform", "distance"} or callable
-        A callable takes distances (q, k) and returns weights of the same shape.
-    metric, index, search_params, n_jobs
-        As for `NearestNeighbors`.
+    n_neighbors, weights, metric, index, search_params, n_jobs
+        As for `ANNClassifier`.
 
     Examples
     --------

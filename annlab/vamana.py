@@ -57,15 +57,14 @@ Where to read on, in this order: `graphs/structure.py`, `graphs/build.py`, `grap
 `graphs/calibration.py`, `kernels/graphs/walk.py` (the walk).
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
-from annlab.common import pool, validation
-from annlab.core.heldout import HeldOut
+from annlab.common import validation
+from annlab.core.calibrated import Calibrated, as_recall
 from annlab.distances import get_metric
-from annlab.graphs.calibration import KS, Calibration
+from annlab.graphs.calibration import Calibration
 from annlab.graphs.structure import GraphStructure, uses_codes
 from annlab.index import Index
 
@@ -81,7 +80,7 @@ def _as_reach(value: Any) -> Any:
     return validation.as_number("reach", value, 1.0)
 
 
-class VamanaIndex(Index):
+class VamanaIndex(Calibrated[Calibration], Index):
     """Approximate nearest neighbours by walking through a graph.
 
     Parameters
@@ -102,10 +101,8 @@ class VamanaIndex(Index):
         At least 1: how much nearer to a kept neighbour another one has to be to be left out, as a ratio of squared
         distances. Larger values keep more links, and more far ones.
     seed : int
-    dim : int, optional
-        To begin with an empty index.
-    auto_compact : bool
-        Whether writes tidy up by themselves, see `Index`.
+    dim, auto_compact
+        As for every `Index`.
 
     Notes
     -----
@@ -124,10 +121,9 @@ class VamanaIndex(Index):
     --------
     >>> import annlab, numpy as np
     >>> vectors = np.random.default_rng(0).random((5000, 24), dtype=np.float32)
-    >>> index = annlab.VamanaIndex(seed=0).fit(vectors)
-    >>> index.search(vectors[:3], k=5).ids[:, 0].tolist()
-    [0, 1, 2]
-    >>> index.calibration.bound >= 0.95
+    >>> index = annlab.VamanaIndex().fit(vectors)
+    >>> near, far = (index.search(vectors[:100], k=1, reach=reach) for reach in ("auto", np.inf))
+    >>> bool((near.distances == far.distances).mean() >= index.calibration.target)
     True
     """
 
@@ -141,43 +137,16 @@ class VamanaIndex(Index):
                  auto_compact: bool = True) -> None:  # fmt: skip
         storage = validation.as_choice("storage", storage, STORAGES)
         super().__init__(metric=metric, dim=dim, seed=seed, auto_compact=auto_compact, degree=_as_degree(degree),
-                         storage=storage, reach=_as_reach(reach), target_recall=_as_recall(target_recall),
+                         storage=storage, reach=_as_reach(reach), target_recall=as_recall(target_recall),
                          alpha=validation.as_number("alpha", alpha, 1.0))  # fmt: skip
 
     @property
     def calibration(self) -> Calibration:
-        """The reach that "auto" stands for at k = 10, the recall measured with it, and its confidence bound."""
-        structure, state = self._structure, self._require_state()
-        changed = state.n_rows - structure.age.n_measured + state.n_rows - state.n_live
-        return dataclasses.replace(structure.calibration, n_changed=changed)
+        """The reach that "auto" stands for at k = 10, the recall measured with it, and its confidence bound.
 
-    def calibrate(self, queries: Any, *, target_recall: float | None = None, threads: int | None = None) -> Calibration:
-        """Measure on real queries, instead of rows of the index, how far "auto" must reach.
-
-        Worth doing when queries are distributed otherwise than the vectors. Compares the queries with all vectors.
-
-        Parameters
-        ----------
-        queries : array of shape (q, dim), some hundred
-        target_recall : float, optional
-            As for the constructor if not given.
-        threads : int, optional
-
-        Returns
-        -------
-        Calibration
+        `calibrate` measures it on your own queries.
         """
-        recall = self._params["target_recall"] if target_recall is None else _as_recall(target_recall)
-        with self._compact_lock, self._write_lock:
-            structure, state, n_threads = self._structure, self._require_state(), pool.resolve(threads)
-            array, _ = validation.as_queries(queries, self.dim, structure.vectors.dtype, self.metric)
-            if not len(array):
-                raise ValueError("calibrate needs at least one query")
-            mixed = np.random.default_rng(self._seed).permutation(array)
-            held_out = HeldOut.of_queries(structure.vectors, self._metric, mixed, KS[2], threads=n_threads,
-                                          alive=state.living[0], scanner=structure.scanner)  # fmt: skip
-            self._state = dataclasses.replace(state, structure=structure.calibrated(held_out, recall, n_threads))
-        return self.calibration
+        return self._calibration_now()
 
     @property
     def _structure(self) -> GraphStructure:
@@ -217,10 +186,3 @@ def _as_degree(value: Any) -> int:
     if degree % 16:
         raise ValueError(f"degree must be a multiple of 16, but is {degree}: take {degree // 16 * 16 + 16}")
     return degree
-
-
-def _as_recall(value: Any) -> float:
-    recall = validation.as_number("target_recall", value, 0.0)
-    if not 0 < recall <= 1:
-        raise ValueError(f"target_recall must be above 0 and at most 1, but is {recall}")
-    return recall

@@ -22,7 +22,7 @@ PAGES = {
     "ivf": "inverted",
     "vamana": "graphs",
 }
-FAMILY_MAY = ("common", "scan", "kernels", *BLOCKS, "core.structure", "core.column", "core.heldout")
+FAMILY_MAY = ("common", "scan", "kernels", *BLOCKS, "core.structure", "core.column", "core.heldout", "core.calibration")
 MAY: dict[str, tuple[str, ...]] = {
     "kernels": ("kernels",),
     "common": ("common",),

@@ -103,7 +103,8 @@ class Writes:
 
         Returns
         -------
-        (n,) int64, the ids.
+        (n,) int64
+            The ids, of the first time if it is repeated.
 
         Raises
         ------

@@ -14,18 +14,14 @@ The distances of the k-th neighbours are noted too: queries that find them much 
 nothing was promised for these (`graphs/guard.py`).
 """
 
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
+from annlab.core.calibration import Promise, first_reaching, from_array, nearest_to_ten, to_array, trials
 from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
 
-KS = (1, 10, 100, 1000)
-_QUERIES = {1: 1000, 10: 1000, 100: 300, 1000: 100}  # of many neighbours a query tells more
-_LEAST_ROWS = 16  # for each of k neighbours, to measure what these need
 REACHES = (1.0, *(1.0 + 0.001 * 1.12**i for i in range(74)))  # up to about 5
 _FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nodes whose vectors decide
 _MOST_KEPT = 4096
@@ -33,7 +29,7 @@ EVERYTHING = np.inf  # the reach of a search that looks at all rows
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Promise):
     """Search parameters and what they promise.
 
     Attributes
@@ -42,37 +38,20 @@ class Calibration:
         A walk opens nodes within this times the distance of the k-th nearest; infinite: all rows are scanned.
     rerank : float
         Nodes whose vectors decide, times k.
-    target : float
-    recall : float
-        Mean recall@k of the queries that were measured.
-    bound : float
-        Its lower confidence bound (95 %).
-    n_queries : int
-        0 where nothing was measured, because all rows are scanned.
-    k : int
-        Neighbours that were asked for.
     visited : float
         Nodes that a query was compared with, on average.
     nearness, spread : float
         Mean and standard deviation of the logarithm of the k-th squared distance.
-    n_changed : int
-        How old this is: rows that were added or removed since. The index measures anew as it grows.
     """
 
     reach: float
     rerank: float
-    target: float
-    recall: float
-    bound: float
-    n_queries: int
-    k: int = 10
     visited: float = 0.0
     nearness: float = 0.0
     spread: float = 0.0
-    n_changed: int = 0
 
 
-N_NUMBERS = 10  # of a calibration in a file
+_STORED = ("reach", "rerank", "target", "recall", "bound", "n_queries", "k", "visited", "nearness", "spread")
 
 
 @dataclass(frozen=True)
@@ -84,7 +63,7 @@ class Calibrations:
     @property
     def main(self) -> Calibration:
         """That of k = 10, or the nearest to it."""
-        return min(self.each, key=lambda one: abs(one.k - 10))
+        return nearest_to_ten(self.each)
 
     def at(self, k: float) -> tuple[float, float]:
         """Reach and re-ranking factor for k neighbours: the larger ones of what was measured below and above."""
@@ -105,30 +84,18 @@ class Calibrations:
 
     def to_array(self) -> np.ndarray:
         """As an array to store, a row for each k."""
-        return np.array([astuple(one)[:N_NUMBERS] for one in self.each], np.float64)
+        return to_array(self.each, _STORED)
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> Self:
         """From a stored array; raises a ValueError if it makes no sense."""
-        if (
-            array.ndim != 2
-            or not 1 <= len(array) <= len(KS)
-            or array.shape[1] != N_NUMBERS
-            or array.dtype != np.float64
-        ):
-            raise ValueError(f"calibration {array.dtype} {array.shape} is not rows of {N_NUMBERS} numbers")
+        rows = from_array(array, _STORED)
         if not np.isfinite(array[:, 1:]).all() or not (array[:, 0] >= 1).all():
             raise ValueError("calibration holds numbers that are not finite, or a reach below 1")
-        each = []
-        for row in array.tolist():
-            reach, rerank, target, recall, bound, n_queries, k, visited, nearness, spread = row
-            if not (1 <= rerank <= 1e6 and 0 <= n_queries < 2**31 and 1 <= k < 2**31 and 0 <= visited < 2**40):
-                raise ValueError(f"calibration of reach {reach}, re-ranking {rerank}, k={k}, {visited} nodes visited")
-            each.append(Calibration(reach, rerank, target, recall, bound, int(n_queries), int(k), visited, nearness,
-                                    spread))  # fmt: skip
-        if any(low.k >= high.k for low, high in pairwise(each)):
-            raise ValueError(f"calibration for k = {[one.k for one in each]}, which do not rise")
-        return cls(tuple(each))
+        for row in rows:
+            if not (1 <= row["rerank"] <= 1e6 and 0 <= row["visited"] < 2**40):
+                raise ValueError(f"calibration of re-ranking {row['rerank']}, {row['visited']} nodes visited")
+        return cls(tuple(Calibration(**row) for row in rows))
 
 
 class Found(NamedTuple):
@@ -150,29 +117,21 @@ class Searched(Protocol):
 
 def unmeasured(target: float) -> Calibrations:
     """All rows are scanned."""
-    return Calibrations((Calibration(EVERYTHING, 1.0, target, 1.0, 1.0, 0),))
+    return Calibrations((_everything(target, 10, 0),))
+
+
+def _everything(target: float, k: int, n_queries: int) -> Calibration:
+    return Calibration(EVERYTHING, 1.0, target=target, recall=1.0, bound=1.0, n_queries=n_queries, k=k)
 
 
 def measured(structure: Searched, held_out: HeldOut, target: float, threads: int,
              groups: np.ndarray | None = None) -> Calibrations:  # fmt: skip
     """Parameters with which searches reach the target on held-out queries, on every one of their groups (q,)."""
-    n, each = len(structure.vectors), []
-    for k in KS:
-        if k > 1 and n < _LEAST_ROWS * k:
-            break
-        some = held_out.first(_QUERIES[k], k)
-        if k > held_out.rows.shape[1]:
-            more = HeldOut.of_queries(some.vectors, some.metric, some.queries, k, threads=threads, alive=some.alive)
-            some = more if some.chosen is None else _as_rows(more, some.chosen)
-        each.append(
-            _measured_for(k, structure, some, target, threads, None if groups is None else groups[: _QUERIES[k]])
-        )
+    each = [
+        _measured_for(k, structure, some, target, threads, own)
+        for k, some, own in trials(held_out, len(structure.vectors), threads, groups)
+    ]
     return Calibrations(tuple(each))
-
-
-def _as_rows(held_out: HeldOut, chosen: np.ndarray) -> HeldOut:
-    return HeldOut(held_out.queries, held_out.vectors, held_out.alive, held_out.distances, held_out.rows,
-                   held_out.metric, chosen)  # fmt: skip
 
 
 def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float, threads: int,
@@ -189,33 +148,18 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
             tries[i] = held_out.recall(found.rows, k), found
             return lower_bound(tries[i][0], groups)
 
-        place, reached = _first_reaching(bound_at, len(REACHES), target)
+        place, reached = first_reaching(bound_at, len(REACHES), target)
         recalls, found = tries[place]
         if reached:
             logs = np.log(np.maximum(found.nearness[np.isfinite(found.nearness)], 1e-30))
             nearness, spread = (float(logs.mean()), float(logs.std())) if len(logs) else (0.0, 0.0)
-            return Calibration(REACHES[place], factor, target, float(recalls.mean()), lower_bound(recalls, groups), q,
-                               k, float(found.visited.mean()), nearness, spread)  # fmt: skip
+            return Calibration(REACHES[place], factor, float(found.visited.mean()), nearness, spread, target=target,
+                               recall=float(recalls.mean()), bound=lower_bound(recalls, groups), n_queries=q,
+                               k=k)  # fmt: skip
         best = max(best, lower_bound(recalls, groups))
     warn_of_recall(
         f"a walk cannot tell these vectors apart: for k = {k}, recall is {best:.3f} (with 95 % confidence), not "
         f'{target:g}; so searches will compare all vectors, which is slow. Take storage="flat", ExactIndex, or a lower '
         "target_recall"
     )
-    return Calibration(EVERYTHING, 1.0, target, 1.0, 1.0, q, k)
-
-
-def _first_reaching(measure: Callable[[int], float], n: int, target: float) -> tuple[int, bool]:
-    """The smallest of n steps that reaches the target, and whether one does. Small ones are likelier, and cheaper."""
-    low, high, stride = 0, 0, 1
-    while measure(high) < target:
-        if high == n - 1:
-            return high, False
-        low, high, stride = high + 1, min(high + stride, n - 1), 2 * stride
-    while low < high:
-        middle = (low + high) // 2
-        if measure(middle) >= target:
-            high = middle
-        else:
-            low = middle + 1
-    return high, True
+    return _everything(target, k, q)

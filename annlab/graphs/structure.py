@@ -19,6 +19,7 @@ import numpy as np
 from annlab.common import pool
 from annlab.common.memory import copied
 from annlab.common.statistics import N_COUNTERS
+from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut, n_held_out
 from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Scored, Shortcut, Structure
 from annlab.distances import Metric
@@ -102,7 +103,7 @@ class GraphStructure(Structure):
 
     def held_out(self, chosen: np.ndarray, threads: int) -> HeldOut:
         """Some rows as queries, masked, and their nearest."""
-        return HeldOut.of_rows(self.vectors, self.metric, chosen, calibration.KS[2], threads=threads,
+        return HeldOut.of_rows(self.vectors, self.metric, chosen, KS[2], threads=threads,
                                scanner=self.scanner)  # fmt: skip
 
     def calibrated(self, held_out: HeldOut, target: float, threads: int, groups: np.ndarray | None = None) -> Self:

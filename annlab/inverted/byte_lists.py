@@ -17,21 +17,9 @@ import numpy as np
 
 from annlab.common.memory import IN_MEMORY, Workspace
 from annlab.common.progress import Progress
+from annlab.inverted import checks
 from annlab.inverted.batch import Operands
-from annlab.inverted.storage import (
-    ALWAYS,
-    OUTSIDE,
-    USUAL,
-    Cells,
-    Storage,
-    blocks_of,
-    checked,
-    checked_flag,
-    checked_loose,
-    checked_numbers,
-    is_zero,
-    nothing,
-)
+from annlab.inverted.storage import ALWAYS, OUTSIDE, USUAL, Cells, Storage, blocks_of, is_zero, nothing
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import byte_codes as kernels
 from annlab.kernels.inverted.flat import QUERIES_IN_GROUP
@@ -142,11 +130,11 @@ class ByteLists(Storage):
         (n, dim) = arrays["vectors"].shape
         if "steps" not in arrays:  # of a version whose codes were about the center of all data
             return cls.of(arrays["vectors"], cells, np.random.default_rng(0))
-        codes = checked(arrays, "codes", np.uint8, (n, _stride(dim)))
-        halves = checked(arrays, "halves", np.float32, (n,))
-        widths = checked_numbers(arrays, "widths", (dim,), 0.0)
-        steps = checked_numbers(arrays, "steps", (cells.n_lists,), 0.0)
-        return cls(cells, codes, halves, widths, steps, checked_loose(arrays, cells), checked_flag(arrays, "framed"))
+        codes = checks.array(arrays, "codes", np.uint8, (n, _stride(dim)))
+        halves = checks.array(arrays, "halves", np.float32, (n,))
+        widths = checks.numbers(arrays, "widths", (dim,), 0.0)
+        steps = checks.numbers(arrays, "steps", (cells.n_lists,), 0.0)
+        return cls(cells, codes, halves, widths, steps, checks.loose(arrays, cells), checks.flag(arrays, "framed"))
 
 
 def _stride(dim: int) -> int:

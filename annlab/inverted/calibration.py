@@ -20,21 +20,18 @@ lies between on logarithmic scales. Beyond, probes grow as k does: a ball of twi
 lists.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import numpy as np
 
 from annlab.common.memory import rows_at_once
+from annlab.core.calibration import LEAST_ROWS, Promise, first_reaching, from_array, nearest_to_ten, to_array, trials
 from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
 from annlab.inverted.storage import Storage
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.scan.centroids import half_squared_norms
 
-KS = (1, 10, 100, 1000)  # numbers of neighbours that recall is measured on
-_QUERIES = {1: 1000, 10: 1000, 100: 300, 1000: 100}  # of many neighbours a query tells more
 _FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)  # of re-ranking
 _REMEDIES = {
     "flat": "Take ExactIndex",
@@ -42,13 +39,12 @@ _REMEDIES = {
     "pq4": 'Take storage="sq8", whose codes are finer, or "flat", which scans the vectors themselves',
 }
 _SCARCE = 4  # where k is more than one row in so many, searches are exact
-_LEAST_ROWS = 16  # for each of k neighbours, to measure what these need
 _FAR_QUERIES = 64
 _FAR_ROWS = 16_384  # a sample that stands for all rows where these are more
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Promise):
     """Search parameters and what they promise.
 
     Attributes
@@ -56,27 +52,13 @@ class Calibration:
     n_probes : int
     rerank : float
         Candidates to re-rank, times k.
-    target : float
-    recall : float
-        Mean recall@k of the queries that were measured.
-    bound : float
-        Its lower confidence bound (95 %).
-    n_queries : int
-        0 where nothing was measured, because all lists are probed.
-    k : int
-        Neighbours that were asked for.
-    n_changed : int
-        How old this is: rows that were added or removed since. The index measures anew as it grows.
     """
 
     n_probes: int
     rerank: float
-    target: float
-    recall: float
-    bound: float
-    n_queries: int
-    k: int = 10
-    n_changed: int = 0
+
+
+_STORED = ("n_probes", "rerank", "target", "recall", "bound", "n_queries", "k")
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,7 @@ class Calibrations:
     @property
     def main(self) -> Calibration:
         """That of k = 10, or the nearest to it."""
-        return min(self.each, key=lambda one: abs(one.k - 10))
+        return nearest_to_ten(self.each)
 
     def at(self, k: float, n_lists: int) -> tuple[int, float]:
         """Probes and re-ranking factor for k neighbours."""
@@ -109,23 +91,20 @@ class Calibrations:
 
     def to_array(self) -> np.ndarray:
         """As an array to store, a row for each k."""
-        return np.array([astuple(one)[:7] for one in self.each], np.float64)
+        return to_array(self.each, _STORED)
 
     @classmethod
     def from_array(cls, array: np.ndarray, n_lists: int, far: float) -> Self:
         """From a stored array; raises a ValueError if it makes no sense."""
-        if array.ndim != 2 or not 1 <= len(array) <= len(KS) or array.shape[1] != 7 or array.dtype != np.float64:
-            raise ValueError(f"calibration {array.dtype} {array.shape} is not rows of seven numbers")
+        rows = from_array(array, _STORED)
         if not np.isfinite(array).all():
             raise ValueError("calibration holds numbers that are not finite")
-        each = []
-        for n_probes, rerank, target, recall, bound, n_queries, k in array.tolist():
-            if not (1 <= n_probes <= n_lists and 1 <= rerank <= 1e6 and 0 <= n_queries < 2**31 and 1 <= k < 2**31):
-                raise ValueError(f"calibration of {n_probes} probes of {n_lists} lists, re-ranking {rerank}, k={k}")
-            each.append(Calibration(int(n_probes), rerank, target, recall, bound, int(n_queries), int(k)))
-        if any(low.k >= high.k for low, high in pairwise(each)):
-            raise ValueError(f"calibration for k = {[one.k for one in each]}, which do not rise")
-        return cls(tuple(each), far)
+        for row in rows:
+            if not (1 <= row["n_probes"] <= n_lists and 1 <= row["rerank"] <= 1e6):
+                raise ValueError(
+                    f"calibration of {row['n_probes']} probes of {n_lists} lists, {row['rerank']} re-ranked"
+                )
+        return cls(tuple(Calibration(**row | {"n_probes": int(row["n_probes"])}) for row in rows), far)
 
 
 class Searched(Protocol):
@@ -171,48 +150,16 @@ def choose_probes(ranks: np.ndarray, target: float, n_lists: int,
     return low, ((ranks >= 0) & (ranks < low)).sum(axis=1) / counted
 
 
-def first_reaching(steps: Sequence[float], measure: Callable[[float], np.ndarray], target: float,
-                   groups: np.ndarray | None) -> tuple[float | None, np.ndarray]:  # fmt: skip
-    """The smallest step whose recalls (q,) reach the target, and these; None, and those of the last one.
-
-    Steps are tried 1, 2, 4, ... further up and then between: small ones are likelier, and cheaper.
-    """
-    known: dict[int, np.ndarray] = {}
-
-    def reaches(i: int) -> bool:
-        if i not in known:
-            known[i] = measure(steps[i])
-        return lower_bound(known[i], groups) >= target
-
-    low, high, stride = 0, 0, 1  # all steps below low are too small
-    while not reaches(high):
-        if high == len(steps) - 1:
-            return None, known[high]
-        low, high, stride = high + 1, min(high + stride, len(steps) - 1), 2 * stride
-    while low < high:
-        middle = (low + high) // 2
-        if reaches(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return steps[high], known[high]
-
-
 def measured(structure: Searched, held_out: HeldOut, target: float, threads: int,
              groups: np.ndarray | None = None) -> Calibrations:  # fmt: skip
     """Parameters with which searches reach the target on held-out queries, on every one of their groups (q,)."""
     n, n_lists, conversion = len(structure.vectors), structure.n_lists, structure.lists.conversion
     y, each = conversion.queries(held_out.queries), []
     ranks = ranks_of_lists(structure, y, held_out.rows)
-    for k in KS:
-        if k > 1 and n < _LEAST_ROWS * k:
-            break
-        q = _QUERIES[k]
-        some = held_out.first(q, k)
-        if k > held_out.rows.shape[1]:
-            some = HeldOut.of_queries(some.vectors, some.metric, some.queries, k, threads=threads, alive=some.alive)
+    for k, some, own in trials(held_out, n, threads, groups):
+        q = len(some.queries)
+        if k > ranks.shape[1]:
             ranks = ranks_of_lists(structure, y[:q], some.rows)
-        own = None if groups is None else groups[:q]
         each.append(_measured_for(k, structure, some, ranks[:q, :k], target, threads, own))
     result = Calibrations(tuple(each), n_lists)
     n_probes = result.main.n_probes
@@ -232,23 +179,32 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndar
         if n_probes == n_lists:
             break
 
-        def search(factor: float, n_probes: int = n_probes) -> np.ndarray:
-            found = structure.candidates(queries, n_probes, shortlist(k, factor), held_out.alive, threads)
-            return held_out.recall(found, k)
+        recalls: dict[int, np.ndarray] = {}
 
-        factor, recalls = first_reaching(factors, search, target, groups)
-        bound = lower_bound(recalls, groups)
-        if factor is not None:
-            return Calibration(n_probes, factor, target, float(recalls.mean()), bound, q, k)
+        def bound_at(i: int, n_probes: int = n_probes, recalls: dict[int, np.ndarray] = recalls) -> float:
+            found = structure.candidates(queries, n_probes, shortlist(k, factors[i]), held_out.alive, threads)
+            recalls[i] = held_out.recall(found, k)
+            return lower_bound(recalls[i], groups)
+
+        place, reached = first_reaching(bound_at, len(factors), target)
+        bound = lower_bound(recalls[place], groups)
+        if reached:
+            return Calibration(n_probes, factors[place], target=target, recall=float(recalls[place].mean()),
+                               bound=bound, n_queries=q, k=k)  # fmt: skip
         best = max(best, bound)
-    if best >= 0 and possible[-1] >= _LEAST_ROWS:  # fewer candidates are no trial
+    if best >= 0 and possible[-1] >= LEAST_ROWS:  # fewer candidates are no trial
         warn_of_recall(
             f"storage={structure.storage!r} cannot tell these vectors apart: for k = {k}, recall is {best:.3f} (with "
             f"95 % confidence), not {target:g}, when {shortlist(k, factors[-1])} candidates are compared by their "
             f"vectors; so searches will compare all vectors, which is slow. {_REMEDIES[structure.storage]}, or lower "
             "target_recall"
         )
-    return Calibration(n_lists, 1.0, target, 1.0, 1.0, q, k)
+    return everything(n_lists, target, k, q)
+
+
+def everything(n_lists: int, target: float, k: int = 10, n_queries: int = 0) -> Calibration:
+    """The calibration of searches that probe every list, and so miss nothing."""
+    return Calibration(n_lists, 1.0, target=target, recall=1.0, bound=1.0, n_queries=n_queries, k=k)
 
 
 def _factors(k: int, n: int) -> list[float]:

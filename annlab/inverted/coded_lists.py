@@ -16,20 +16,9 @@ import numpy as np
 
 from annlab.common.memory import IN_MEMORY, Workspace, rows_at_once
 from annlab.common.progress import Progress
+from annlab.inverted import checks
 from annlab.inverted.batch import Operands
-from annlab.inverted.storage import (
-    ALWAYS,
-    OUTSIDE,
-    Cells,
-    Storage,
-    blocks_of,
-    checked,
-    checked_flag,
-    checked_loose,
-    checked_numbers,
-    is_zero,
-    nothing,
-)
+from annlab.inverted.storage import ALWAYS, OUTSIDE, Cells, Storage, blocks_of, is_zero, nothing
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import byte_codes
 from annlab.kernels.inverted import product_codes as kernels
@@ -185,13 +174,13 @@ class CodedLists(Storage):
             raise ValueError("codebooks are not finite, or too large")
         groups = -(-len(quantizer.codebooks) // kernels.IN_GROUP)
         n_blocks = int(block_offsets(cells.offsets)[-1]) + kernels.PADDING_BLOCKS
-        codes = checked(arrays, "codes", np.uint8, (n_blocks, groups, 64))
-        terms = checked(arrays, "terms", np.float32, (n + kernels.PADDING_TERMS,))
+        codes = checks.array(arrays, "codes", np.uint8, (n_blocks, groups, 64))
+        terms = checks.array(arrays, "terms", np.float32, (n + kernels.PADDING_TERMS,))
         if "lengths" not in arrays:  # of a version that took all lists for equally large
             lengths, loose = np.ones(cells.n_lists, np.float32), np.zeros(cells.n_lists, np.int64)
             return cls(cells, quantizer, codes, terms, lengths, loose, False)
-        lengths = checked_numbers(arrays, "lengths", (cells.n_lists,), 0.0)
-        loose, framed = checked_loose(arrays, cells), checked_flag(arrays, "framed")
+        lengths = checks.numbers(arrays, "lengths", (cells.n_lists,), 0.0)
+        loose, framed = checks.loose(arrays, cells), checks.flag(arrays, "framed")
         return cls(cells, quantizer, codes, terms, lengths, loose, framed)
 
 

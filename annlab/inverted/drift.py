@@ -18,9 +18,10 @@ from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
+from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut, lower_bound
 from annlab.core.structure import Building
-from annlab.inverted.calibration import KS, Calibrations, Searched
+from annlab.inverted.calibration import Calibrations, Searched
 from annlab.scan.centroids import Centroids
 
 _SOON, _SELDOM = 0.04, 0.2  # more rows, as a share: recall is measured

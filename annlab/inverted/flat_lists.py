@@ -37,16 +37,8 @@ import numpy as np
 
 from annlab.common.memory import IN_MEMORY, Workspace, joined, rows_at_once
 from annlab.common.progress import Progress
-from annlab.inverted.storage import (
-    Cells,
-    Operands,
-    Storage,
-    blocks_of,
-    checked,
-    checked_numbers,
-    is_zero,
-    nothing,
-)
+from annlab.inverted import checks
+from annlab.inverted.storage import Cells, Operands, Storage, blocks_of, is_zero, nothing
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.inverted import flat as kernels
 from annlab.kernels.simd.registers import LANES
@@ -162,10 +154,10 @@ class FlatLists(Storage):
         if "reach" not in arrays:  # of a version that measured rows about the center of all data
             return cls._measured(vectors, cells, None, copied)
         scaled = cells.conversion.metric.code == COSINE and not copied
-        rows = checked(arrays, "rows" if copied else "vectors", np.float32, vectors.shape)
-        halves = checked(arrays, "halves", np.float32, (len(vectors),))
-        scales = checked(arrays, "scales", np.float32, (len(vectors) if scaled else 0,))
-        reach = checked_numbers(arrays, "reach", (cells.n_lists,), 0.0)
+        rows = checks.array(arrays, "rows" if copied else "vectors", np.float32, vectors.shape)
+        halves = checks.array(arrays, "halves", np.float32, (len(vectors),))
+        scales = checks.array(arrays, "scales", np.float32, (len(vectors) if scaled else 0,))
+        reach = checks.numbers(arrays, "reach", (cells.n_lists,), 0.0)
         return cls(cells, rows, copied, halves, scales, reach)
 
 

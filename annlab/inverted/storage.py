@@ -194,35 +194,3 @@ def is_zero(vectors: np.ndarray, conversion: Conversion) -> np.ndarray:
     if conversion.metric.code != COSINE:
         return np.zeros(len(vectors), bool)
     return np.asarray(~vectors.any(axis=1))
-
-
-def checked(arrays: dict[str, np.ndarray], name: str, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A stored array of this type and shape; raises a ValueError that names what it is instead."""
-    array = arrays[name]
-    if array.dtype != dtype or array.shape != shape:
-        raise ValueError(f"{name} are {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
-    return array
-
-
-def checked_numbers(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], least: float) -> np.ndarray:
-    """A stored array of float32 numbers from `least` to 1e15; raises a ValueError otherwise."""
-    array = checked(arrays, name, np.float32, shape)
-    if array.size and not (array.min() >= least and array.max() < 1e15):
-        raise ValueError(f"{name} hold numbers from {array.min()} to {array.max()}, not from {least} to 1e15")
-    return array
-
-
-def checked_loose(arrays: dict[str, np.ndarray], cells: Cells) -> np.ndarray:
-    """The stored numbers of loose rows; raises a ValueError where a list has not so many rows."""
-    loose = checked(arrays, "loose", np.int64, (cells.n_lists,))
-    if (loose < 0).any() or (loose > cells.sizes).any():
-        raise ValueError("more loose rows than rows in a list")
-    return loose
-
-
-def checked_flag(arrays: dict[str, np.ndarray], name: str) -> bool:
-    """A stored flag; raises a ValueError if it is neither 0 nor 1."""
-    flag = checked(arrays, name, np.uint8, (1,))
-    if flag[0] > 1:
-        raise ValueError(f"{name} is {flag[0]}, not 0 or 1")
-    return bool(flag[0])

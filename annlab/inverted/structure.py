@@ -19,6 +19,7 @@ import numpy as np
 from annlab.common import pool, rowsets
 from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, joined
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
+from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut
 from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure
 from annlab.distances import Metric
@@ -97,13 +98,13 @@ class IVFStructure(Structure):
     def build(cls, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray]:
         parts, progress = build.build(vectors, building), building.progress
         n_lists, target = len(parts.centroids), building.params["target_recall"]
-        everything = Calibrations((Calibration(n_lists, 1.0, target, 1.0, 1.0, 0),), n_lists)
+        everything = Calibrations((calibration.everything(n_lists, target),), n_lists)
         age = Age(len(vectors), len(vectors), n_lists, 1.0)
         structure = cls(parts.vectors, parts.centroids, parts.offsets, parts.lists, everything, age)
         if len(parts.held_out) and n_lists > 1:
             progress("calibrating", 0.0)
             chosen = building.rng.permutation(parts.held_out)
-            held_out = structure.held_out(chosen, calibration.KS[2], building.threads)
+            held_out = structure.held_out(chosen, KS[2], building.threads)
             structure = structure.calibrated(held_out, target, building.threads)
             main = structure.calibration
             age = age._replace(probes_trained=main.n_probes, rerank_trained=main.rerank)

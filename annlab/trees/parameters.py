@@ -1,7 +1,7 @@
 """The parameters that both trees have, and their checks."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from annlab.common import validation
 
@@ -11,6 +11,13 @@ SEARCH_PARAMETERS: dict[str, Callable[[Any], Any]] = {
     "epsilon": lambda value: validation.as_number("epsilon", value, 0.0),
     "max_leaves": lambda value: 0 if value is None else validation.as_integer("max_leaves", value, 1, 2**40),
 }
+
+
+class TreeParameters:
+    """The part of an index that both trees share: what they refuse, and the parameters of a search."""
+
+    metrics: ClassVar[dict[str, str]] = REFUSED_METRICS
+    search_parameters: ClassVar[dict[str, Callable[[Any], Any]]] = SEARCH_PARAMETERS
 
 
 def checked(criteria: Sequence[str] | None, epsilon: float, max_leaves: int | None) -> dict[str, Any]:

@@ -22,14 +22,8 @@ VALUES = st.one_of(
     st.sampled_from([0.5, 2.0**60, 1e300]),
     st.booleans(),
 )
-COMPARE = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+COMPARE = dict(zip("== != < <= > >=".split(), (operator.eq, operator.ne, operator.lt, operator.le, operator.gt,
+                                              operator.ge)))  # fmt: skip
 COLUMNS = {
     "int64": [*NEAR, None],
     "float64": [0.0, -0.5, 2.0**53, 2.0**60, np.nextafter(2.0**60, 0), math.inf, -math.inf, 1e300, math.nan],

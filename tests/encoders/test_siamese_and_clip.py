@@ -30,12 +30,7 @@ UNSEEN_TEMPLATES = ["look, there is a {} in this image", "drawing of one bright 
 SMALL = ClipConfig(epochs=8, batch_size=64, widths=(8, 12, 16), dim=32, learning_rate=1e-2, bfloat16=False)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 # --- Siamese ---------------------------------------------------------------------------------------------------------

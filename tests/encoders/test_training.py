@@ -24,12 +24,7 @@ from tests.encoders.toy_images import toy_images  # noqa: E402
 SMALL = TrainConfig(epochs=3, batch_size=32, widths=(8, 12, 16), dim=16, bfloat16=False)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def bits(trained: Trained):

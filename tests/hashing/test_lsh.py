@@ -31,6 +31,17 @@ def recall(found, true):
     return np.mean([np.isin(t, f).mean() for t, f in zip(true, found, strict=True)])
 
 
+def points(vectors, metric, encoder):
+    """Vectors as an encoder places them, in float64: for ip on a sphere, by one coordinate more."""
+    rows = vectors.astype(np.float64)
+    if metric == "cosine":
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    y = (rows - encoder.center) * encoder.scale
+    if metric == "ip":
+        y = np.hstack([y, np.sqrt(np.maximum(encoder.reach**2 - (y**2).sum(axis=1, keepdims=True), 0))])
+    return y
+
+
 # ---- codes
 
 
@@ -39,12 +50,8 @@ def test_codes_are_signs_of_projections(metric):
     vectors = clustered(301, 37)
     encoder = Encoder.learn(vectors, get_metric(metric), 100, True, np.random.default_rng(0))
     codes = encoder.rows(vectors)
-    rows = vectors.astype(np.float64)
-    if metric == "cosine":
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    y = (rows - encoder.center) * encoder.scale
+    y = points(vectors, metric, encoder)
     if metric == "ip":
-        y = np.hstack([y, np.sqrt(np.maximum(encoder.reach**2 - (y**2).sum(axis=1, keepdims=True), 0))])
         np.testing.assert_allclose((y**2).sum(axis=1), encoder.reach**2)
     projections = y @ encoder.normals.T.astype(np.float64)
     signs = np.unpackbits(codes.bits.view(np.uint8), axis=1, bitorder="little").astype(bool)
@@ -155,12 +162,7 @@ def test_keys_of_cross_polytopes_are_the_nearest_vertices(metric, dim, n_tables,
     encoder = Encoder.learn(vectors, get_metric(metric), 64, True, rng)
     keys = CrossPolytopeKeys.draw(n_tables, n_bits, encoder, rng)
     found = keys.rows(vectors, encoder.rows(vectors))
-    rows = vectors.astype(np.float64)
-    if metric == "cosine":
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    y = (rows - encoder.center) * encoder.scale
-    if metric == "ip":
-        y = np.hstack([y, np.sqrt(np.maximum(encoder.reach**2 - (y**2).sum(axis=1, keepdims=True), 0))])
+    y = points(vectors, metric, encoder)
     directions = 2 ** (n_bits // 2 - 1)
     for i in range(0, 60, 7):
         coordinates = rotated(keys, y[i])[: 2 * n_tables * directions].reshape(2 * n_tables, directions)

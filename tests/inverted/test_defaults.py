@@ -61,8 +61,10 @@ def test_duplicates_do_not_make_data_look_easy() -> None:
 
 
 def test_what_was_measured_for_other_k() -> None:
-    each = [Calibration(4, 8.0, 0.95, 1.0, 1.0, 9, 1), Calibration(16, 2.0, 0.95, 1.0, 1.0, 9, 10),
-            Calibration(32, 1.0, 0.95, 1.0, 1.0, 9, 100)]  # fmt: skip
+    each = [
+        Calibration(n_probes, rerank, target=0.95, recall=1.0, bound=1.0, n_queries=9, k=k)
+        for n_probes, rerank, k in ((4, 8.0, 1), (16, 2.0, 10), (32, 1.0, 100))
+    ]
     several = Calibrations(tuple(each), 40.0)
     assert [several.at(k, 99) for k in (1, 10, 100)] == [(4, 8.0), (16, 2.0), (32, 1.0)]
     n_probes, rerank = several.at(3, 99)

@@ -9,7 +9,6 @@ import pytest
 import annlab
 from annlab import IVFIndex
 from annlab.datasets import synthetic
-from annlab.inverted import calibration
 from annlab.inverted.structure import IVFStructure
 from tests.inverted.test_ivf import recall
 
@@ -50,19 +49,6 @@ def test_a_warning_names_what_would_reach_the_target(monkeypatch: pytest.MonkeyP
     with pytest.warns(annlab.RecallWarning, match=named):
         index = IVFIndex(storage="pq4").fit(data.train)
     assert index.calibration.n_probes == index.n_lists and recall(index, data) == 1.0
-
-
-def test_steps_are_tried_few_times() -> None:
-    tried = []
-
-    def measure(step: float) -> np.ndarray:
-        tried.append(step)
-        return np.full(50, min(1.0, step / 13))
-
-    steps = [float(step) for step in range(1, 30)]
-    found, recalls = calibration.first_reaching(steps, measure, 0.99, None)
-    assert found == 13.0 and recalls[0] == 1.0 and len(tried) == len(set(tried)) <= 9
-    assert calibration.first_reaching(steps, lambda step: np.zeros(3), 0.5, None)[0] is None
 
 
 def test_a_target_of_everything_is_met_by_a_scan() -> None:

@@ -10,7 +10,10 @@ from annlab.common import rowsets
 from annlab.inverted.calibration import Calibration, Calibrations
 from annlab.inverted.filtered import Allowed, allowed_in_lists
 
-EACH = (Calibration(4, 1.0, 0.95, 0.96, 0.95, 100, 10), Calibration(8, 1.0, 0.95, 0.96, 0.95, 100, 100))
+EACH = tuple(
+    Calibration(n_probes, 1.0, target=0.95, recall=0.96, bound=0.95, n_queries=100, k=k)
+    for n_probes, k in ((4, 10), (8, 100))
+)
 MEASURED = Calibrations(EACH, 16.0)
 
 
