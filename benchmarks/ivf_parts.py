@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import annlab
+from annlab import evaluation
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.kmeans import train
 from benchmarks import out_of_core
@@ -37,7 +38,8 @@ def _limits(dataset: Dataset, queries: np.ndarray, k: int) -> np.ndarray:
 
 def _recall(index: annlab.IVFIndex, queries: np.ndarray, limits: np.ndarray, k: int) -> float:
     """Recall@k with no parameter given."""
-    return float((index.search(queries, k=k).distances <= limits[:, k - 1 : k]).mean())
+    found = index.search(queries, k=k)
+    return float(evaluation.ann_recall(found.ids, found.distances, limits, k).mean())
 
 
 def shifted(dataset: Dataset, n: int, seed: int = 0) -> np.ndarray:
@@ -102,14 +104,14 @@ def sizes(options: Namespace, budget: Budget) -> list[Record]:
     everything, queries = np.concatenate(list(data.blocks())), data.queries(1000)
     for n in counts:
         vectors, seconds = everything[:n], budget.seconds / 10
-        truth = annlab.ExactIndex().fit(vectors).search(queries, k=10).distances[:, -1:]
+        truth = annlab.ExactIndex().fit(vectors).search(queries, k=10).distances
         centroids = None
         for storage in ("flat", "pq4"):
             start = time.process_time()
             index = annlab.IVFIndex(storage=storage).fit(vectors, threads=1)
             built = time.process_time() - start
             batch, one = _times(lambda some, index=index: index.search(some, k=10, threads=1), queries, seconds)
-            recall = float((index.search(queries, k=10).distances <= truth).mean())
+            recall = _recall(index, queries, truth, 10)
             records.append({"n": n, "peer": f"annlab IVFIndex {storage}", "recall": recall, "build": built,
                             "batch": batch, "one": one, "n_lists": index.n_lists})  # fmt: skip
             centroids = index._structure.centroids.array + index._structure.lists.conversion.center.astype(np.float32)
@@ -147,8 +149,8 @@ def _faiss_at(recall: float, n: int, vectors: np.ndarray, queries: np.ndarray, t
             start = time.process_time()
             found = peer.search(queries, 10, **how)[1]
             spent = time.process_time() - start
-            distances = np.sqrt(((vectors[found] - queries[:, None, :]) ** 2).sum(axis=2))
-            reached = float((distances <= truth * (1 + 1e-5)).mean())
+            distances = evaluation.true_distances(queries, vectors, found, "l2")
+            reached = float(evaluation.ann_recall(found, distances, truth).mean())
             if reached >= recall - 0.002:
                 if best is None or spent < best[0]:
                     best = spent, reached, how

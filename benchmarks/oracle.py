@@ -1,17 +1,20 @@
 """What the right answer is, and how much of it an answer holds.
 
-A library can be fast by being wrong, and its own distances would not show it. So the harness takes only the ids: it
-computes in float64 the distance of every returned row, and the distance of the true k-th neighbour, and counts a
-returned row as right when it is no farther than that. Rows at equal distance are therefore interchangeable (tie-aware
-recall), which matters on integer data and duplicates. The tolerance is relative, as an absolute one would inflate
-recall where distances are small; below it there is the rounding of float64 alone. A row that is returned twice is an
-error, not two hits; -1 ("none found") is never a hit.
+A library can be fast by being wrong, and its own distances would not show it. So the harness takes only the ids:
+`annlab.evaluation` computes in float64 the distance of every returned row, and its `ann_recall` counts one as right
+when it is no farther than the true k-th neighbour. Rows at equal distance are therefore interchangeable, which matters
+on integer data and duplicates. The tolerance is relative, as an absolute one would inflate recall where distances are
+small; below it there is the rounding of float64 alone.
 
-Distances follow annlab's definitions: l2 is Euclidean, cosine is half the squared difference of the normalised vectors,
-ip is the negated inner product; the smaller, the nearer.
+The true neighbours come from a scan in NumPy, since a kernel of the library is not to be its own judge. A malformed
+answer is an error: a row that is returned twice would be two hits.
 """
 
+from typing import Literal, cast
+
 import numpy as np
+
+from annlab import evaluation
 
 RELATIVE_TOLERANCE = 1e-6
 ULPS = 64  # units in the last place, of the magnitudes that are summed
@@ -74,17 +77,8 @@ class Oracle:
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Float64 distances, (q, k), of query i to the rows ids[i], by direct differences; inf for -1."""
-        distances = np.empty(ids.shape)
-        for i, row_ids in enumerate(ids):
-            query, rows = self._unit(self.queries[i : i + 1]), self._unit(self.train[row_ids])
-            if self.metric == "ip":
-                distances[i] = -(rows @ query[0])
-            elif self.metric == "cosine":
-                squared = np.square(rows - query).sum(axis=1) / 2
-                distances[i] = np.where(rows.any(axis=1) & query.any(), squared, 1.0)
-            else:
-                distances[i] = np.sqrt(np.square(rows - query).sum(axis=1))
-        return np.where(ids < 0, np.inf, distances)
+        metric = cast(Literal["l2", "cosine", "ip"], self.metric)
+        return evaluation.true_distances(self.queries[: len(ids)], self.train, ids, metric)
 
     def recall(self, ids: np.ndarray, k: int) -> float:
         """The share of the true k nearest that `ids`, (q, k), holds, averaged over the first q queries; ties count.
@@ -96,11 +90,9 @@ class Oracle:
         """
         ids = np.asarray(ids)
         self._check(ids, k)
-        k = min(k, self.k)
-        farthest = self.distances[: len(ids), k - 1]
-        limit = farthest + RELATIVE_TOLERANCE * np.abs(farthest) + self.rounding[: len(ids)]
-        hits = (self.of(ids) <= limit[:, None]).sum(axis=1)
-        return float(np.minimum(hits, k).mean() / k)
+        recalls = evaluation.ann_recall(ids, self.of(ids), self.distances[: len(ids)], min(k, self.k),
+                                        rtol=RELATIVE_TOLERANCE, atol=self.rounding[: len(ids)])  # fmt: skip
+        return float(recalls.mean())
 
     def _check(self, ids: np.ndarray, k: int) -> None:
         if ids.ndim != 2 or ids.shape[1] not in (k, min(k, len(self.train))) or len(ids) > len(self.queries):

@@ -112,10 +112,10 @@ def searches(gallery: np.ndarray) -> Iterator[tuple[str, str, Search, float, flo
                     yield name, f"{name}, {parameter}={value}", search, seconds, size, value
 
 
-def measure(name: str, search: Search, queries: np.ndarray, truth: np.ndarray,
+def measure(name: str, search: Search, queries: np.ndarray, recall: Callable[[np.ndarray], float],
             same_class: Callable[[np.ndarray], float], build_seconds: float, size: float,
             n_single: int) -> Row:  # fmt: skip
-    """Time one way of searching, and judge what it finds; `truth` (q, K) are the ids of the true neighbours."""
+    """Time one way of searching, and let what it finds (q, K) be judged: by the true neighbours, and by the class."""
     search(queries[:2]), search(queries[:1])  # whatever happens only once happens now
     batch_seconds = np.inf
     for repeat in range(3):  # the first may still compile something
@@ -130,15 +130,8 @@ def measure(name: str, search: Search, queries: np.ndarray, truth: np.ndarray,
         started = time.perf_counter()
         search(queries[i : i + 1])
         milliseconds.append(1e3 * (time.perf_counter() - started))
-    recall = float(truth_share(found, truth))
     precision = same_class(found)
-    return Row(name, recall, np.array(milliseconds), batch_seconds, build_seconds, size, precision, len(queries))
-
-
-def truth_share(found: np.ndarray, truth: np.ndarray) -> float:
-    """Recall: the share of the true neighbours (q, K) among the ids found (q, K)."""
-    hits = (found[:, :, None] == truth[:, None, :]) & (found >= 0)[:, :, None]
-    return float(hits.any(axis=2).sum() / truth.size)
+    return Row(name, recall(found), np.array(milliseconds), batch_seconds, build_seconds, size, precision, len(queries))
 
 
 def run(n_queries: int, out: Path) -> list[Row]:
@@ -154,6 +147,11 @@ def run(n_queries: int, out: Path) -> list[Row]:
     say(f"   ... by {how}.")
     say(f"3. The truth: the {K} nearest of {len(gallery):,} for {len(queries):,} queries, by exact search.")
     truth = annlab.ExactIndex(metric="l2").fit(gallery).search(queries, K).ids
+    exact = evaluation.true_distances(queries, gallery, truth, "l2")
+
+    def recall(found: np.ndarray) -> float:
+        distances = evaluation.true_distances(queries, gallery, found, "l2")
+        return float(evaluation.ann_recall(found, distances, exact).mean())
 
     def same_class(found: np.ndarray) -> float:
         right = (found >= 0) & (labels[np.maximum(found, 0)] == query_labels[:, None])
@@ -167,7 +165,7 @@ def run(n_queries: int, out: Path) -> list[Row]:
         for curve, name, search, seconds, size, swept in searches(gallery):
             n_single = 200 if swept is None else 50
             n_single = min(n_single, len(queries))
-            row = measure(name, search, queries, truth, same_class, seconds, size, n_single)
+            row = measure(name, search, queries, recall, same_class, seconds, size, n_single)
             curves.setdefault(curve, []).append(row)
             if swept is None:
                 rows.append(row)
