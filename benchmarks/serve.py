@@ -35,6 +35,8 @@ from benchmarks import environment, report
 
 CONNECTIONS, WARM_UP = 64, 5.0
 ENCODER = "fashion-mnist"
+PICTURES, MOVED = 2000, 0.12
+"""From so many pictures, and by so much of their length, vectors are made."""
 RATES = (5, 10, 20, 50, 100, 200)
 WITH_FILTERS, BY_UPLOAD = 50, 20  # requests a second
 
@@ -86,9 +88,7 @@ def make_catalog(folder: Path, n: int) -> list[int]:
     from annlab.visual.people import add_user
 
     rng, encoder = np.random.default_rng(0), load_encoder(ENCODER)
-    centers = rng.standard_normal((200, encoder.dim))
-    vectors = (centers[rng.integers(0, 200, n)] + 0.5 * rng.standard_normal((n, encoder.dim))).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = embeddings(encoder, n, rng)
     day = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     with Catalog.open(folder / "photos.db") as catalog:
         owners = [add_user(catalog) for _ in range(20)]
@@ -104,6 +104,16 @@ def make_catalog(folder: Path, n: int) -> list[int]:
             index.compact()
             index.snapshot()
     return [id for place, id in enumerate(ids) if place % 10]
+
+
+def embeddings(encoder: Any, n: int, rng: np.random.Generator) -> np.ndarray:
+    """n directions (n, dim) as the encoder makes them: those of the packaged clothes, each moved a little, so that
+    scores, cut-offs and the number of results are those of pictures."""
+    images = pictures()[:PICTURES]
+    known = np.concatenate([encoder.encode(list(images[i : i + 256])) for i in range(0, len(images), 256)])
+    moves = rng.standard_normal((n, encoder.dim)) * MOVED / encoder.dim**0.5
+    moved: np.ndarray = (known[rng.integers(0, len(known), n)] + moves).astype(np.float32)
+    return moved / np.linalg.norm(moved, axis=1, keepdims=True)
 
 
 @contextmanager

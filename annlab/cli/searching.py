@@ -59,16 +59,18 @@ def _search(options: argparse.Namespace) -> int:
         found = search.search(query, k=options.k, viewer=viewer, filters=filters, order=options.order,
                               cutoff=options.cutoff, cursor=options.cursor, search=_parameters(options.parameter),
                               exact=options.exact, explain=options.explain)  # fmt: skip
-    results = [_described(result) for result in found.results]
+        rows = search.catalog.find(ids=[result.id for result in found.results])
+    paths = {image.id: image.path for image in rows}
+    results = [_described(result, paths.get(result.id)) for result in found.results]
     value = {"results": results, "cursor": found.cursor, "total": found.total, "weaker": found.weaker,
              "cutoff": found.cutoff, "timings": found.timings, "plan": found.plan, "notes": found.notes}  # fmt: skip
     answer(options, value, _lines(value))
     return 0
 
 
-def _described(result: Any) -> dict[str, Any]:
+def _described(result: Any, path: str | None) -> dict[str, Any]:
     image = result.image
-    described = {"id": result.id, "distance": result.distance, "score": result.score, "path": image.path,
+    described = {"id": result.id, "distance": result.distance, "score": result.score, "path": path,
                  "owner": image.owner_id, "tags": list(image.tags), "uploaded": image.uploaded_at.isoformat(),
                  "folded": list(result.folded)}  # fmt: skip
     return described if result.way is None else described | {"way": result.way}

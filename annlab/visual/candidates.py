@@ -105,9 +105,12 @@ def vectors_of(index: Index) -> Callable[[Sequence[int]], np.ndarray]:
 def _sorted(ids: np.ndarray, distances: np.ndarray, more: bool) -> Candidates:
     """In the order of the distances as they are returned: rounded ones may be equal, and then ids decide."""
     there = ids >= 0
+    complete = not more or not there.all()
     keys, wide = ids[there], distances[there].astype(np.float64)
+    if (wide[1:] > wide[:-1]).all():
+        return Candidates(keys, wide, complete)
     order = np.lexsort((keys, wide))
-    return Candidates(keys[order], wide[order], not more or not there.all())
+    return Candidates(keys[order], wide[order], complete)
 
 
 def _estimated(vectors: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:

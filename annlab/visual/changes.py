@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, func, inspect, select, text
 
+from annlab.durable import Database
+
 WATCHED = ("owner_id", "uploaded_at", "tags", "kind", "status", "private", "deleted", "duplicate_of")
 KEPT = 100_000  # changes
 
@@ -74,6 +76,11 @@ def watch(connection: Connection) -> None:
 def last(connection: Connection) -> int:
     """The number of the last change; 0 before the first."""
     return int(connection.exec_driver_sql(_LAST).scalar() or 0)
+
+
+def latest(database: Database) -> int:
+    """The same, of a database as it is now."""
+    return database.number(_LAST) or 0
 
 
 def since(connection: Connection, number: int) -> Sequence[int] | None:

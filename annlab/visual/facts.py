@@ -5,6 +5,7 @@
     owners       (n,) int64, -1 for none            times      (n,) float64, seconds since 1970
     private      (n,) bool                          there      (n,) bool: indexed or a duplicate, and not deleted
     leaders      (n,) int64: the slot of the image whose picture it shows: its own, or that of the one it duplicates
+    sizes        (n, 2) int32: width and height in pixels, 0 where they are not known
     tags         by word: the slots of the images that have it, ascending
 
 All of it is one immutable `Facts`; `CatalogFacts` exchanges it for the next one when images have changed, by reading
@@ -13,7 +14,7 @@ those that did (`changes.py`). What is made private or deleted, by whichever pro
 The index holds one vector for a picture, that of its leader, and the leader may be private while a copy is public. So a
 picture is allowed if *any* of its images is (`pictures`), and what is shown is the first that the viewer may see.
 
-Memory: 42 bytes an image and some 100 for its tags, and 3 bytes an image for each of the last filters.
+Memory: 50 bytes an image and some 100 for its tags, and 3 bytes an image for each of the last filters.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ _AT_ONCE = 500  # ids in one statement
 _REMEMBERED = 64  # filters
 _COLUMNS = (  # what is text in the database comes as text: to make objects of a hundred thousand takes seconds
     images.c.id, images.c.owner_id, type_coerce(images.c.uploaded_at, String), type_coerce(images.c.tags, Text),
-    images.c.status, images.c.private, images.c.deleted, images.c.duplicate_of,
+    images.c.status, images.c.private, images.c.deleted, images.c.duplicate_of, images.c.width, images.c.height,
 )  # fmt: skip
+"""Width and height are written together with a status, so what watches that sees them change."""
 _SLOTS = "slots of rows"  # with a numbering, a key in the cache of an index's state
 
 
@@ -56,6 +58,7 @@ class Facts:
     private: np.ndarray
     there: np.ndarray
     leaders: np.ndarray
+    sizes: np.ndarray
     tags: Mapping[str, np.ndarray]
     tags_of: Mapping[int, tuple[str, ...]]
     """By slot, for images that have tags."""
@@ -230,10 +233,11 @@ class CatalogFacts:
 
     def now(self) -> Facts:
         """The facts after all that has been committed."""
+        facts = self._facts
+        if changes.latest(self._catalog.database) == facts.change:
+            return facts
         with self._catalog.database.reading() as connection:
             change = changes.last(connection)
-            if change == self._facts.change:
-                return self._facts
             with self._lock:
                 before = self._facts
                 if change > before.change:
@@ -244,7 +248,8 @@ class CatalogFacts:
 
 def _read_all(connection: Connection) -> Facts:
     none = np.empty(0, np.int64)
-    empty = Facts(IdMap(none), none, np.empty(0), np.empty(0, bool), np.empty(0, bool), none, {}, {}, 0, object())
+    empty = Facts(IdMap(none), none, np.empty(0), np.empty(0, bool), np.empty(0, bool), none,
+                  np.empty((0, 2), np.int32), {}, {}, 0, object())  # fmt: skip
     rows = connection.execute(select(*_COLUMNS).where(images.c.kind == "image").order_by(images.c.id)).all()
     return _with(empty, rows, changes.last(connection))
 
@@ -259,15 +264,15 @@ def _changed(connection: Connection, before: Facts, ids: Sequence[int]) -> Facts
     for id in gone:
         if (slot := before.slot_of(id)) >= 0:
             there[slot] = False
-    kept = Facts(before.ids, before.owners, before.times, before.private, there, before.leaders, before.tags,
-                 before.tags_of, before.change, before.numbering)  # fmt: skip
+    kept = Facts(before.ids, before.owners, before.times, before.private, there, before.leaders, before.sizes,
+                 before.tags, before.tags_of, before.change, before.numbering)  # fmt: skip
     return _with(kept, rows, changes.last(connection))
 
 
 def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     """The facts after some images have become what their rows say."""
     columns = zip(*rows, strict=True) if rows else [[]] * len(_COLUMNS)
-    numbers, owner_ids, uploaded, texts, statuses, privates, deleted, duplicates = columns
+    numbers, owner_ids, uploaded, texts, statuses, privates, deleted, duplicates, widths, heights = columns
     given = np.array(numbers, np.int64)
     slots = before.slots_of(given)
     fresh = slots < 0
@@ -277,8 +282,8 @@ def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     ids = before.ids.extended(by_row, np.ones(n + more, bool)) if more else before.ids
 
     def column(old: np.ndarray, values: Sequence[Any] | np.ndarray, nothing: Any) -> np.ndarray:
-        new = np.concatenate([old, np.full(more, nothing, old.dtype)])
-        new[slots] = np.array(values, old.dtype)
+        new = np.concatenate([old, np.full((more, *old.shape[1:]), nothing, old.dtype)])
+        new[slots] = np.array(values, old.dtype).reshape(len(slots), *old.shape[1:])
         return new
 
     owners = column(before.owners, [-1 if owner is None else owner for owner in owner_ids], -1)
@@ -288,9 +293,10 @@ def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     there = column(before.there, np.array(searched, bool) & ~np.array(deleted, bool), False)
     named = [id if leader is None else leader for id, leader in zip(numbers, duplicates, strict=True)]
     leaders = column(before.leaders, ids.find(np.array(named, np.int64), np.ones(n + more, bool)), -1)
+    sizes = column(before.sizes, [(width or 0, height or 0) for width, height in zip(widths, heights, strict=True)], 0)
     words = {text: strings_of(text) for text in set(texts)}  # many images have the same
     tags, tags_of = _tagged(before, slots.tolist(), [words[text] for text in texts])
-    return Facts(ids, owners, times, private, there, leaders, tags, tags_of, change, before.numbering)
+    return Facts(ids, owners, times, private, there, leaders, sizes, tags, tags_of, change, before.numbering)
 
 
 def _seconds(moments: Sequence[Any]) -> np.ndarray:

@@ -119,7 +119,7 @@ class Page:
         within = (found.distances <= self._reach) & (slots >= 0)
         self.limited = not settled
         keys, distances, self._slots = found.keys[within], found.distances[within], slots[within]
-        counted = ~np.isin(keys, self._keys_of_the_query())
+        counted = (keys[:, None] != self._keys_of_the_query()).all(axis=1)  # which are few
         self.total, self.weaker = int(np.count_nonzero(counted)), int(np.count_nonzero(found.distances > self._reach))
         self._keys, self._distances = keys, distances
         self._sort = -facts.times[self._slots] if self._request.by_time else distances
@@ -134,6 +134,8 @@ class Page:
     def _keys_of_the_query(self) -> np.ndarray:
         """The keys of pictures of which the viewer sees no other image than those that the query names."""
         facts, named = self._about.facts, self._about.named
+        if not named:
+            return np.empty(0, np.int64)
         slots = facts.slots_of(np.array(named, np.int64))
         leaders = np.unique(facts.leaders[slots[slots >= 0]])
         alone = [set(group) <= set(named) for group in facts.groups(leaders, self._source.allowed)]

@@ -31,6 +31,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,11 @@ class Relevance:
 
     def strangeness(self, vector: np.ndarray) -> float:
         """The distance (1 - cosine) of a query from the nearest reference."""
-        return float(_strangeness(vector[None], self.references)[0])
+        return float(_strangeness(vector[None], self._wide)[0])
+
+    @cached_property
+    def _wide(self) -> np.ndarray:
+        return self.references.astype(np.float64)
 
     # ---- files
 
@@ -354,5 +359,5 @@ def _strangeness(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
     if not len(queries):
         return np.empty(0)
     unit = _directions(queries)
-    result: np.ndarray = 1.0 - (unit @ references.T.astype(np.float64)).max(axis=1)
+    result: np.ndarray = 1.0 - (unit @ references.astype(np.float64, copy=False).T).max(axis=1)
     return result

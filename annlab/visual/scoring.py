@@ -26,7 +26,7 @@ _ENOUGH = 50  # images to learn from
 _SAMPLE = 5000
 _GROWN = 4  # times as many images: learn again
 _NONSENSE = 100
-_HALVINGS = 60
+_PARTS, _ROUNDS = 256, 8  # of a distance: 2^-64 of it
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,12 @@ class Scoring:
         low, high = (-1.0, 1.0) if self.metric == "ip" else (0.0, self.longest)
         if cutoff <= 0:
             return float("inf")
-        if float(self.scores(np.array([low]))[0]) < cutoff:
-            return float("-inf")
-        for _ in range(_HALVINGS):  # scores fall, so the place is found by halving
-            middle = (low + high) / 2
-            low, high = (middle, high) if float(self.scores(np.array([middle]))[0]) >= cutoff else (low, middle)
+        for _ in range(_ROUNDS):  # scores fall, so the place is found by parting
+            places = np.linspace(low, high, _PARTS + 1)
+            enough = int(np.count_nonzero(self.scores(places) >= cutoff))
+            if enough == 0:
+                return float("-inf")
+            low, high = float(places[enough - 1]), float(places[min(enough, _PARTS)])
         return low
 
     def _as_cosine(self, distances: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ page costs about the same wherever it is, and `total` says how many of those are
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,9 @@ from annlab.visual.paging import Clock, Page, Request, Source, checked
 from annlab.visual.pair import copy_of, encoder_of, folder_of
 from annlab.visual.queries import ById, ByText, ByUpload, Crop, Embedding, Query, Several
 from annlab.visual.relevance import Relevance
-from annlab.visual.reranking import About, Candidate, rank, read_ranking
+from annlab.visual.reranking import About, rank, read_ranking
 from annlab.visual.scoring import Scoring, relevance_of
-from annlab.visual.shown import rows_of
+from annlab.visual.shown import Seen, rows_of, seen
 from annlab.visual.stages import ClickBoost
 from annlab.visual.viewers import Filters, NotFound, QueryError, TextUnavailable, Viewer
 
@@ -66,8 +66,8 @@ class Result:
         From the query, as the index measures.
     score : float
         How likely it is relevant, 0..1.
-    image : Image
-        Its row of the catalog, without what the viewer may not know.
+    image : Seen
+        What the viewer may know of it.
     folded : tuple of int
         Near-duplicates that are shown under it.
     way : list of str or None
@@ -77,7 +77,7 @@ class Result:
     id: int
     distance: float
     score: float
-    image: Image
+    image: Seen
     folded: tuple[int, ...] = ()
     way: list[str] | None = None
 
@@ -254,6 +254,10 @@ class VisualSearch:
         """The pictures that a search may return, as `allowed=` of the index."""
         return self._facts.now().filter(viewer, filters)
 
+    def seen(self, id: int, viewer: Viewer = ANYBODY) -> Seen | None:
+        """What the viewer may know of an image that can be searched with; None if there is none for the viewer."""
+        return seen(self._facts.now(), [id], viewer).get(id)
+
     def image(self, id: int, viewer: Viewer = ANYBODY) -> Image:
         """An image that the viewer may see, without what the viewer may not know; NotFound otherwise."""
         found = rows_of(self.catalog, [id], self._facts.now(), viewer)
@@ -321,7 +325,9 @@ class VisualSearch:
         with clock("rank"):
             chosen, following = page.chosen(lambda ranked: rank(self._stages, ranked))
         with clock("rows"):
-            results = self._results(chosen, facts, viewer, explain)
+            images = seen(facts, [one.id for one in chosen], viewer)
+            results = [Result(one.id, one.distance, one.score, images[one.id], one.folded,
+                              list(one.way) if explain else None) for one in chosen if one.id in images]  # fmt: skip
         if page.limited:
             source.notes.append(f"the nearest {page.looked_at} were looked at; there may be more within the cut")
         plan = _plan(view, stats, request, not source.by_vector)
@@ -354,11 +360,6 @@ class VisualSearch:
         scoring = Scoring.of(self.relevance, embedded.vector, by_text, view.metric, empty is None)
         notes = [] if empty is None else [f"this picture shows nothing: {empty}; so nothing is like it"]
         return Source(fetch, scoring, embedded.named, chosen.allowed, embedded.vector.tobytes(), notes=notes)
-
-    def _results(self, chosen: Sequence[Candidate], facts: Facts, viewer: Viewer, explain: bool) -> list[Result]:
-        rows = rows_of(self.catalog, [one.id for one in chosen], facts, viewer)
-        return [Result(one.id, one.distance, one.score, rows[one.id], one.folded,
-                       list(one.way) if explain else None) for one in chosen if one.id in rows]  # fmt: skip
 
 
 def _with_relevance(place: Path, encoder: Encoder) -> Path | None:

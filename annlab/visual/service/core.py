@@ -25,6 +25,7 @@ from annlab.visual.service.keys import Keys, Person
 from annlab.visual.service.limits import RateLimit
 from annlab.visual.service.metrics import Metrics, resident_bytes
 from annlab.visual.service.settings import Settings
+from annlab.visual.shown import Seen
 
 _LOOK_SECONDS, _TIDY_SECONDS, _OLD_SECONDS = 5.0, 300.0, 3600.0
 _log = logging.getLogger(__name__)
@@ -104,10 +105,14 @@ class Service:
             raise NotFound(f"there is no image {id}")
         return found[0]
 
-    def form(self, image: Image, box: Box | None = None) -> ById | ByUpload | Crop:
+    def query(self, id: int, person: Person) -> Image | Seen:
+        """An image to search with: of the catalog, as it is known in memory, or an upload that was kept."""
+        return self.search.seen(id, self.viewer(person)) or self.image(id, person)
+
+    def form(self, image: Image | Seen, box: Box | None = None) -> ById | ByUpload | Crop:
         """The query that an image is, or the upload that was kept under an id; or a part of either."""
         whole: ById | ByUpload = ById(image.id)
-        if image.kind == "query":
+        if isinstance(image, Image) and image.kind == "query":
             try:  # a query in words has no file
                 whole = ByUpload(Path(from_text(image.path or "")).read_bytes())
             except OSError:

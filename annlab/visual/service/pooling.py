@@ -32,7 +32,7 @@ def pool(service: Service, person: Person, query: Image, depth: int) -> list[Ima
             answer = service.search.search(form, k=depth, viewer=viewer, cutoff=0.0, exact=exact)
         except QueryError:
             continue
-        found |= {result.id: result.image for result in answer.results}
+        found |= {image.id: image for image in service.catalog.find(ids=[result.id for result in answer.results])}
     if isinstance(form, ById) and query.id in service.search.index:
         vector = service.search.index.vectors([query.id])
         ids = service.search.index.search(vector, k=depth + 1, allowed=service.search.allowed(viewer, Filters())).ids

@@ -18,6 +18,7 @@ from annlab.visual.service.door import Door
 from annlab.visual.service.impressions import Shown
 from annlab.visual.service.keys import Person
 from annlab.visual.service.showing import REFUSALS, as_json, clean
+from annlab.visual.shown import Seen
 
 ImageId = Annotated[int, Field(ge=1, le=2**53)]
 _KNOB = re.compile(r"([a-z][a-z_]{0,30}):(-?[0-9]{1,12}(?:\.[0-9]{1,6})?)")
@@ -99,7 +100,7 @@ def search_routes(service: Service, door: Door) -> APIRouter:
             return _answer(service, ByText(asked.text), asked, person, None)
         if asked.id is None:
             raise QueryError("say what to search for: id, text, or an upload")
-        image = service.image(asked.id, person)
+        image = service.query(asked.id, person)
         return _answer(service, _several(service, image, asked, person), asked, person, image)
 
     @routes.post("/api/search", response_model=answers.SearchAnswer)
@@ -114,19 +115,19 @@ def search_routes(service: Service, door: Door) -> APIRouter:
     return routes
 
 
-def _several(service: Service, image: Image, asked: SearchParameters, person: Person) -> Any:
+def _several(service: Service, image: Image | Seen, asked: SearchParameters, person: Person) -> Any:
     """The query: an image or a part of it, with others that results shall, or shall not, be like."""
     form = service.form(image, asked.part())
     if not asked.like and not asked.unlike:
         return form
     others = [
-        [service.form(service.image(id, person)) for id in dict.fromkeys(ids)] for ids in (asked.like, asked.unlike)
+        [service.form(service.query(id, person)) for id in dict.fromkeys(ids)] for ids in (asked.like, asked.unlike)
     ]
     return Several((form, *others[0]), tuple(others[1]))
 
 
 def _answer(service: Service, form: Any, asked: SearchParameters, person: Person,
-            image: Image | None) -> JSONResponse:  # fmt: skip
+            image: Image | Seen | None) -> JSONResponse:  # fmt: skip
     """Search, remember what is shown, and say it as JSON."""
     if asked.k > service.settings.most_results:
         raise HTTPException(422, f"k is {asked.k}, but a page has at most {service.settings.most_results} results")
@@ -147,7 +148,7 @@ def _answer(service: Service, form: Any, asked: SearchParameters, person: Person
     return JSONResponse(_as_json(answer, person, image, number))
 
 
-def _as_json(answer: Answer, person: Person, image: Image | None, number: int | None) -> Mapping[str, Any]:
+def _as_json(answer: Answer, person: Person, image: Image | Seen | None, number: int | None) -> Mapping[str, Any]:
     return {
         "results": [
             as_json(result.image, person) | {

@@ -5,6 +5,7 @@ from typing import Any
 from annlab.visual.catalog import Image
 from annlab.visual.service import answers
 from annlab.visual.service.keys import Person
+from annlab.visual.shown import Seen
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": answers.Problem, "description": "The parts of the request do not go together."},
@@ -27,7 +28,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def as_json(image: Image, person: Person) -> dict[str, Any]:
+def as_json(image: Image | Seen, person: Person) -> dict[str, Any]:
     """What is told of an image: neither where its file lies nor anything personal."""
     return {
         "id": image.id, "date": image.uploaded_at.isoformat(), "tags": list(image.tags), "owner": image.owner_id,
