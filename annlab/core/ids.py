@@ -28,8 +28,14 @@ class _Run:
         return len(self.ids) > 0 and bool(self.ids[0] <= largest and smallest <= self.ids[-1])
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        place = np.searchsorted(self.ids, ids)
-        place[place == len(self.ids)] = 0
+        smallest, n = int(self.ids[0]), len(self.ids)
+        if (
+            self.rows is None and int(self.ids[-1]) - smallest == n - 1
+        ):  # no number is missing, as where a database gave them
+            place = np.minimum(np.maximum(ids, smallest), smallest + n - 1) - smallest
+        else:
+            place = np.searchsorted(self.ids, ids)
+            place[place == n] = 0
         hit = self.ids[place] == ids
         rows = place + self.first if self.rows is None else self.rows[place]
         return np.where(hit, rows, -1)

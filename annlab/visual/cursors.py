@@ -24,7 +24,7 @@ import hmac
 import json
 import math
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from annlab.visual.viewers import QueryError
@@ -55,7 +55,8 @@ class Cursor:
 
 def seal(cursor: Cursor, secret: bytes) -> str:
     """The text of a cursor."""
-    plain = zlib.compress(json.dumps(list(asdict(cursor).values()), separators=(",", ":")).encode(), 9)
+    content = [getattr(cursor, each.name) for each in fields(cursor)]
+    plain = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
     tag = _tag(plain, secret)
     return base64.urlsafe_b64encode(tag + _crossed(plain, tag, secret)).decode().rstrip("=")
 

@@ -57,24 +57,64 @@ def log_results(catalog: Catalog, query_image_id: int, displayed: Sequence[int],
     first : int
         The position of the first image: more than 1 on a later page of results.
     """
+    now = catalog.now()
+    row = _row_of_list(query_image_id, displayed, ranker, user_id, encoder, details, first, now)
+    if id is not None:
+        row["id"] = int(id)
+    with catalog.writing(connection) as active:
+        row["id"] = int(active.scalars(insert(result_lists).returning(result_lists.c.id), row).one())
+        impressions = _impressions(row, first, now, place)
+        if impressions:
+            active.execute(insert(interactions), impressions)
+    return row["id"]
+
+
+class Listed(NamedTuple):
+    """A result list that has its id already; fields as the parameters of `log_results`."""
+
+    id: int
+    query_image_id: int
+    displayed: Sequence[int]
+    ranker: str
+    user_id: int | None = None
+    encoder: str | None = None
+    details: Mapping[str, Any] | None = None
+    first: int = 1
+
+
+def log_lists(catalog: Catalog, lists: Sequence[Listed], *, connection: Connection | None = None) -> None:
+    """Remember many result lists, as `log_results` does with one, in two statements."""
+    now = catalog.now()
+    rows, impressions = [], []
+    for one in lists:
+        row = _row_of_list(*one[1:7], one.first, now)
+        row["id"] = one.id
+        rows.append(row)
+        impressions += _impressions(row, one.first, now, None)
+    with catalog.writing(connection) as active:
+        if rows:
+            active.execute(insert(result_lists), rows)
+        if impressions:
+            active.execute(insert(interactions), impressions)
+
+
+def _row_of_list(query: int, displayed: Sequence[int], ranker: str, user_id: int | None, encoder: str | None,
+                 details: Mapping[str, Any] | None, first: int, now: Any) -> dict[str, Any]:  # fmt: skip
     shown = [int(id) for id in displayed]
     if len(set(shown)) < len(shown):
         raise CatalogError(f"a list of {len(shown)} images shows only {len(set(shown))} different ones: each once")
-    now = catalog.now()
-    head = {"user_id": user_id, "query_image_id": query_image_id, "made_at": now}
-    more: dict[str, Any] = {"ranker": ranker, "encoder": encoder, "images": shown,
-                            "details": dict(details) if details else None}  # fmt: skip
+    more = dict(details) if details else {}
     if first != 1:
-        more["details"] = {**(more["details"] or {}), _FIRST: int(first)}
-    if id is not None:
-        more["id"] = int(id)
-    with catalog.writing(connection) as active:
-        list_id = int(active.scalars(insert(result_lists).returning(result_lists.c.id), {**head, **more}).one())
-        if shown:
-            row = _row(list_id, user_id, query_image_id, place, now)
-            places = [{"displayed_image_id": id, "position": position} for position, id in enumerate(shown, first)]
-            active.execute(insert(interactions), [{**row, "kind": "impression", **each} for each in places])
-    return list_id
+        more[_FIRST] = int(first)
+    return {"user_id": user_id, "query_image_id": query, "made_at": now, "ranker": ranker, "encoder": encoder,
+            "images": shown, "details": more or None}  # fmt: skip
+
+
+def _impressions(row: Mapping[str, Any], first: int, now: Any, place: Place | None) -> list[dict[str, Any]]:
+    """An impression of every image of a list."""
+    shared = {**_row(row["id"], row["user_id"], row["query_image_id"], place, now), "kind": "impression"}
+    return [{**shared, "displayed_image_id": id, "position": position}
+            for position, id in enumerate(row["images"], first)]  # fmt: skip
 
 
 def log_click(catalog: Catalog, result_list_id: int, displayed_image_id: int, *, place: Place | None = None,

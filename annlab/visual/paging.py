@@ -162,7 +162,7 @@ class Page:
             results += taken
             if len(taken) < len(waiting):
                 end = cursor.end or self._key(stop - 1)
-                shown = {*cursor.shown, *(each.key for one in taken for each in one.each())}
+                shown = {*cursor.shown, *(key for one in taken for key in one.keys)}
                 return results, self._next(replace(cursor, end=end, shown=tuple(sorted(shown))), start)
             if stop > start:
                 cursor = replace(cursor, after=self._key(stop - 1), end=None, shown=())

@@ -48,9 +48,14 @@ class Candidate:
         """All images that are shown under it."""
         return (*self.copies, *(id for each in self.under for id in (each.id, *each.copies)))
 
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """Its key, and those of what is under it."""
+        return (self.key, *(each.key for each in self.under))
+
     def each(self) -> tuple[Candidate, ...]:
         """It and those under it, each by itself."""
-        return (replace(self, under=()), *self.under)
+        return (replace(self, under=()), *self.under) if self.under else (self,)
 
 
 @dataclass(frozen=True)

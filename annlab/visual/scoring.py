@@ -26,7 +26,7 @@ _ENOUGH = 50  # images to learn from
 _SAMPLE = 5000
 _GROWN = 4  # times as many images: learn again
 _NONSENSE = 100
-_PARTS, _ROUNDS = 256, 8  # of a distance: 2^-64 of it
+_GRID, _ROUNDS = np.linspace(0.0, 1.0, 257), 8  # parts of a distance, and of these again: 2^-64 of it
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,13 @@ class Scoring:
         if cutoff <= 0:
             return float("inf")
         for _ in range(_ROUNDS):  # scores fall, so the place is found by parting
-            places = np.linspace(low, high, _PARTS + 1)
+            places = low + (high - low) * _GRID
             enough = int(np.count_nonzero(self.scores(places) >= cutoff))
             if enough == 0:
                 return float("-inf")
-            low, high = float(places[enough - 1]), float(places[min(enough, _PARTS)])
+            low, high = float(places[enough - 1]), float(places[min(enough, len(_GRID) - 1)])
+            if low == high:
+                break
         return low
 
     def _as_cosine(self, distances: np.ndarray) -> np.ndarray:

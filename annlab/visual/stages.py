@@ -224,6 +224,9 @@ class OwnerCap:
         return ranked.in_order([*first, *later], "owner-cap")
 
 
+_SERIAL = 200_000
+"""Multiplications of a matrix product that OpenBLAS does in one thread; to start others would cost more."""
+
 STAGES: dict[str, type] = {
     "hidden": Hidden, "query": TheQuery, "rules": Rules, "category-gate": CategoryGate,
     "near-duplicates": NearDuplicates, "clicks": ClickBoost, "freshness": Freshness,
@@ -241,7 +244,14 @@ def _alike(ranked: Ranked) -> np.ndarray:
     """(n, n): the cosines of the candidates' vectors with each other."""
     vectors = ranked.about.vectors([one.key for one in ranked.candidates]).astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-    result: np.ndarray = np.einsum("ik,jk->ij", vectors, vectors)  # threads of a matrix product would cost more
+    n, dim = vectors.shape
+    side = max(1, int((_SERIAL / dim) ** 0.5))
+    result = np.empty((n, n), np.float32)
+    for i in range(0, n, side):
+        for j in range(0, i + 1, side):
+            tile = vectors[i : i + side] @ vectors[j : j + side].T
+            result[i : i + side, j : j + side] = tile
+            result[j : j + side, i : i + side] = tile.T
     return result
 
 

@@ -43,7 +43,7 @@ class Service:
         self.limit = RateLimit(settings.per_second, settings.burst)
         self.decoder = picturing.Decoder()
         self.thumbnails = picturing.Thumbnails(self.decoder)
-        self.impressions = Impressions(self.catalog, settings.keep_queries,
+        self.impressions = Impressions(self.catalog, settings.keep_queries, settings.journal,
                                        lambda outcome: self.metrics.impressions.labels(outcome).inc())  # fmt: skip
         self.ranker = "search"
         """What result lists say made them; an experiment names its arms."""

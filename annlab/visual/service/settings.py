@@ -62,6 +62,11 @@ class Settings:
         if self.keep_queries <= datetime.timedelta(0):
             raise ValueError(f"queries must be kept for some time, not {self.keep_queries}")
 
+    @property
+    def journal(self) -> Path:
+        """The file of result lists that are not in the database yet, beside the uploads."""
+        return self.uploads.with_name(self.uploads.name + ".shown")
+
 
 def uploads_of(catalog: str | os.PathLike[str]) -> Path:
     """Where uploads of a catalog lie if nothing is said: beside a SQLite file, with the suffix ``.uploads``."""

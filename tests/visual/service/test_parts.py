@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annlab.durable import StorageError
 from annlab.encoders.images import decode_image
 from annlab.visual.interactions import read_interactions
+from annlab.visual.service import impressions as impressions_module
 from annlab.visual.service import picturing
-from annlab.visual.service.impressions import Impressions, Shown
+from annlab.visual.service.impressions import Impressions, Journal, Shown
 from annlab.visual.service.limits import RateLimit
 from annlab.visual.service.settings import Settings, uploads_of
 from tests.visual.service.served import jpeg, new_drawing, opened, png, upload
@@ -36,10 +38,10 @@ def test_a_bucket_fills_at_its_rate_and_never_above_its_burst():
     assert len(limit._buckets) == 10_000
 
 
-def test_lists_have_their_numbers_at_once_and_are_written_in_order(catalog):
+def test_lists_have_their_numbers_at_once_and_are_written_in_order(catalog, tmp_path):
     ids = catalog.add_images([{}, {}, {}])
     outcomes = []
-    impressions = Impressions(catalog, KEEP, outcomes.append)
+    impressions = Impressions(catalog, KEEP, tmp_path / "shown", outcomes.append)
     numbers = [impressions.remember(Shown(None, ids[0], (ids[1], ids[2]), "r", "enc")) for _ in range(50)]
     wrong = impressions.remember(Shown(None, ids[0], (999,), "r", "enc"))
     words = impressions.remember(Shown(None, None, (ids[1],), "r", "enc", first=7))
@@ -53,19 +55,59 @@ def test_lists_have_their_numbers_at_once_and_are_written_in_order(catalog):
     impressions.close()
     assert late in read_interactions(catalog).result_list_ids
     assert outcomes.count("lost") == 1 and outcomes.count("written") == 52
-    again = Impressions(catalog, KEEP)
+    again = Impressions(catalog, KEEP, tmp_path / "shown")
     assert again.remember(Shown(None, ids[0], (ids[1],), "r", "enc")) > late
     again.close()
 
 
-def test_a_queue_that_is_full_takes_no_more_and_says_so(catalog, monkeypatch):
+def test_a_queue_that_is_full_takes_no_more_and_says_so(catalog, tmp_path, monkeypatch):
     monkeypatch.setattr("annlab.visual.service.impressions._QUEUED", 3)
     ids, outcomes, gate = catalog.add_images([{}, {}]), [], threading.Event()
-    impressions = Impressions(catalog, KEEP, outcomes.append)
+    impressions = Impressions(catalog, KEEP, tmp_path / "shown", outcomes.append)
     monkeypatch.setattr(impressions, "_write", lambda lists: gate.wait(10))
+    monkeypatch.setattr("annlab.visual.service.impressions._GATHER_SECONDS", 0.0)
     numbers = [impressions.remember(Shown(None, ids[0], (ids[1],), "r", "enc")) for _ in range(12)]
     assert None in numbers and outcomes == ["lost"] * numbers.count(None)
     gate.set()
+    impressions.close()
+
+
+def test_what_a_killed_process_was_about_to_write_is_written_by_the_next(catalog, tmp_path):
+    ids, journal = catalog.add_images([{}, {}, {}]), tmp_path / "shown"
+    first = Impressions(catalog, KEEP, journal)
+    done = first.remember(Shown(None, ids[0], (ids[1],), "r", "enc"))
+    first.wait_for(done)
+    first.close()
+    killed = Journal(journal)
+    for number in (done, done + 1, done + 2):  # the first was written before the journal was emptied
+        killed.note(number, Shown(None, ids[0], (ids[2], ids[1]), "r", "enc", 21, {"form": "ById"}))
+    os.write(killed._file, b'[12, {"user_id": nul')
+    killed.close()
+    again = Impressions(catalog, KEEP, journal)
+    every = read_interactions(catalog)
+    assert every.result_list_ids.tolist() == [done, done + 1, done + 1, done + 2, done + 2]
+    assert every.positions.tolist() == [1, 21, 22, 21, 22]
+    assert journal.read_bytes() == b"" and again.remember(Shown(None, ids[0], (ids[1],), "r", "enc")) > done + 2
+    again.close()
+    assert journal.read_bytes() == b"" and len(read_interactions(catalog).positions) == 6
+
+
+def test_lists_wait_for_a_database_that_does_not_answer(catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr("annlab.visual.service.impressions._AGAIN_SECONDS", 0.01)
+    ids, tries = catalog.add_images([{}, {}]), []
+    log = impressions_module.log_lists
+
+    def fails_twice(*arguments, **options):
+        tries.append(True)
+        if len(tries) < 3:
+            raise StorageError("the disk is full")
+        log(*arguments, **options)
+
+    monkeypatch.setattr(impressions_module, "log_lists", fails_twice)
+    impressions = Impressions(catalog, KEEP, tmp_path / "shown")
+    number = impressions.remember(Shown(None, ids[0], (ids[1],), "r", "enc"))
+    impressions.wait_for(number)
+    assert len(tries) == 3 and read_interactions(catalog).result_list_ids.tolist() == [number]
     impressions.close()
 
 
