@@ -12,22 +12,26 @@ import functools
 import signal
 from typing import Any
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+_LARGEST_HEAD = 64 * 2**10  # bytes
 _GRACE_SECONDS = 30
 _KEEP_ALIVE_SECONDS = 15
 
 
-class Impatient(H11Protocol):
-    """HTTP by h11, whose heads of requests have to come within some seconds."""
+class Impatient(HttpToolsProtocol):
+    """HTTP whose heads of requests come within some seconds and are of some size, and that reads no body to its end
+    which has been answered already."""
 
     def __init__(self, *arguments: Any, header_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._header_seconds = header_seconds
-        self._head: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_body = False
+        self._bytes = 0
+        """Of the head that is coming; in a body, of what follows the last part of it."""
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
@@ -36,26 +40,58 @@ class Impatient(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Wait while only a part of a head has come."""
+        if not self._in_body:
+            self._bytes += len(data)
+            self._wait_for_head()
         super().data_received(data)
-        self._wait_for_head()
+        if not self._in_body and self._bytes > _LARGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The head of this request is too long.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; those behind a body are no use, and may not be many."""
+        if not self._in_body:
+            super().on_header(name, value)
+            return
+        self._bytes += len(name) + len(value)
+        if self._bytes > _LARGEST_HEAD:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """Wait no more."""
+        self._in_body, self._bytes = True, 0
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next head may come."""
+        self._in_body, self._bytes = False, 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Close a connection whose request goes on after its answer: it may never end."""
+        super().on_response_complete()
+        if self._in_body and not self.pipeline and self.cycle.response_complete:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        if self._head is not None:
-            self._head.cancel()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def _wait_for_head(self) -> None:
-        waits = self.conn.their_state is h11.IDLE
-        if waits and self._head is None:
-            self._head = self.loop.call_later(self._header_seconds, self._give_up)
-        elif not waits and self._head is not None:
-            self._head.cancel()
-            self._head = None
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._header_seconds, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
-        self._head = None
-        if not self.transport.is_closing() and self.conn.their_state is h11.IDLE:
+        self._timer = None
+        if self.cycle is not None and not self.cycle.response_complete:  # the answer before it is still on its way
+            self._wait_for_head()
+        elif not self.transport.is_closing():
             self.transport.close()
 
 
@@ -64,7 +100,7 @@ def run(app: FastAPI, *, host: str, port: int, header_seconds: float, ready: Any
     protocol = functools.partial(Impatient, header_seconds=header_seconds)
     config = uvicorn.Config(app, host=host, port=port, http=protocol, access_log=False, log_level="warning",  # type: ignore[arg-type]
                             timeout_keep_alive=_KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=_GRACE_SECONDS,
-                            server_header=False, lifespan="on")  # fmt: skip
+                            server_header=False, lifespan="on", ws="none")  # fmt: skip
     server = _Server(config, ready)
     # uvicorn raises the signal again when it has ended: let that be an ordinary end.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
