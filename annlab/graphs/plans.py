@@ -24,7 +24,7 @@ from annlab.graphs.room import keep_for, nodes_for_kernels, nodes_of_rows
 from annlab.graphs.rows import Rows
 from annlab.kernels.graphs.walk import Wanted
 from annlab.kernels.graphs.walk_search import ENOUGH, N_TALLY, Frame, Table
-from annlab.kernels.shortcut import Entries
+from annlab.kernels.scoring import Entries
 from annlab.kernels.simd.prepared import Prepared
 
 _SCARCE = 16  # where k is more than one row in so many, searches are exact

@@ -17,6 +17,7 @@ that squares would leave the range of float32 are not judged.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -36,22 +37,34 @@ _ZERO, _INFINITY = np.float32(0.0), np.float32(np.inf)
 _PADDING = 2 * LANES
 
 
+class Entries(NamedTuple):
+    """The rows of a state, and by what they are measured: arrays in Python, pointers inside."""
+
+    sealed: Any  # (n, dim)
+    n: int
+    tail: Any  # (t, dim): rows n.. n + t - 1
+    keys: Any  # (n + t,) int64: the ids of the rows
+    dim: int
+    metric: int
+
+
 def scratch(candidates: np.ndarray) -> np.ndarray:
     """What `score` needs for candidates (q, m)."""
     return np.empty(4 * (candidates.shape[1] + _PADDING), np.float32)
 
 
 @inlined
-def _ask_for(rows, n_rows, dim, row):
-    """Candidates lie anywhere in memory: ask for one early."""
-    if 0 <= row < n_rows:
-        for offset in range(0, min(dim, 256), 16):
-            prefetch(rows + row * dim + offset)
+def _ask_for(entries, row):
+    """Candidates lie anywhere in memory: ask for a sealed one early."""
+    if 0 <= row < entries.n:
+        for offset in range(0, min(entries.dim, 256), 16):
+            prefetch(entries.sealed + row * entries.dim + offset)
 
 
 @inlined
-def _place(sealed_rows, n_sealed, tail_rows, dim, row):
-    return sealed_rows + row * dim if row < n_sealed else tail_rows + (row - n_sealed) * dim
+def _place(entries, row):
+    in_tail = row - entries.n
+    return entries.sealed + row * entries.dim if in_tail < 0 else entries.tail + in_tail * entries.dim
 
 
 @inlined
@@ -72,20 +85,21 @@ def _sums(squares, products, x, y, dim, r, is_l2):
 
 
 @kernel
-def intervals(y, dim, sealed_rows, n_sealed, tail_rows, candidate, m, metric, lower, upper):
+def intervals(y, entries, candidate, m, lower, upper):
     """lower and upper (m + LANES): what surely holds a monotone function of the distance of each candidate.
 
     Infinite where there is no candidate, from minus to plus infinity where float32 cannot tell.
     """
     squares, products = float_registers(LANES), float_registers(LANES)
     square_sums, product_sums = float_registers(QUARTER), float_registers(QUARTER)
+    dim, metric = entries.dim, entries.metric
     length = math.sqrt(inner_product(y, y, dim))
     slack = (dim / LANES + _MARGIN) * _ROUNDING
     for i in range(0, m, LANES):
         for r in range(LANES):
-            _ask_for(sealed_rows, n_sealed, dim, candidate[min(i + r + _AHEAD, m - 1)])
+            _ask_for(entries, candidate[min(i + r + _AHEAD, m - 1)])
             row = candidate[min(i + r, m - 1)]
-            x = _place(sealed_rows, n_sealed, tail_rows, dim, row) if row >= 0 else y
+            x = _place(entries, row) if row >= 0 else y
             _sums(squares, products, x, y, dim, r, metric == L2)
         fold_rows(squares, square_sums)
         fold_rows(products, product_sums)
@@ -107,22 +121,21 @@ def intervals(y, dim, sealed_rows, n_sealed, tail_rows, candidate, m, metric, lo
 
 
 @kernel
-def _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids, lower,
-              bound):  # fmt: skip
+def _measured(q, entries, candidate, m, k, best, best_ids, lower, bound):
     """The k best by definition of those candidates whose `lower` is at most the bound, sorted; how many there are."""
-    q, size = pointer(queries) + i * dim, 0
+    size, dim, metric = 0, entries.dim, entries.metric
     scale = inverse_norm(q, dim) if metric == COSINE else 0.0
     for j in range(m):
         row = candidate[j]
         if row < 0 or lower[j] > bound:
             continue
-        x = _place(sealed_rows, n_sealed, tail_rows, dim, row)
-        size = push(best, best_ids, size, k, distance(x, q, scale, dim, metric), key[row])
+        far = distance(_place(entries, row), q, scale, dim, metric)
+        size = push(best, best_ids, size, k, far, entries.keys[row])
     sort_heap(best, best_ids, size)
     return size
 
 
-def nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids, space):
+def nearest_of(queries, i, entries, candidate, m, k, best, best_ids, space):
     """The k best of m candidates, rows or -1, for query i by (distance, id), sorted; returns how many there are.
 
     space: 4 * (m + 2 * LANES) float32. Vectors of float64 are not screened.
@@ -131,28 +144,24 @@ def nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate
 
 
 @overload(nearest_of)
-def _nearest_of(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids, space):
-    def screened(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids,
-                 space):  # fmt: skip
-        lower, upper, bound = space, space + (m + _PADDING), _INFINITY
+def _nearest_of(queries, i, entries, candidate, m, k, best, best_ids, space):
+    def screened(queries, i, entries, candidate, m, k, best, best_ids, space):
+        q, lower, upper, bound = pointer(queries) + i * entries.dim, space, space + (m + _PADDING), _INFINITY
         if m >= 2 * k + LANES:
             low = upper + (m + _PADDING)
-            intervals(pointer(queries) + i * dim, dim, sealed_rows, n_sealed, tail_rows, candidate, m, metric, lower,
-                      upper)  # fmt: skip
+            intervals(q, entries, candidate, m, lower, upper)
             bound = kth_smallest(upper, m, k, low, low + (m + _PADDING))
         else:
             for j in range(m):
                 lower[j] = _ZERO
-                _ask_for(sealed_rows, n_sealed, dim, candidate[j])
-        return _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best,
-                         best_ids, lower, bound)  # fmt: skip
+                _ask_for(entries, candidate[j])
+        return _measured(q, entries, candidate, m, k, best, best_ids, lower, bound)
 
-    def all_of_them(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best, best_ids,
-                    space):  # fmt: skip
+    def all_of_them(queries, i, entries, candidate, m, k, best, best_ids, space):
         for j in range(m):
             space[j] = _ZERO
-        return _measured(queries, i, sealed_rows, n_sealed, tail_rows, dim, key, candidate, m, k, metric, best,
-                         best_ids, space, _INFINITY)  # fmt: skip
+        q = pointer(queries) + i * entries.dim
+        return _measured(q, entries, candidate, m, k, best, best_ids, space, _INFINITY)
 
     return screened if queries.dtype == types.float32 else all_of_them
 
@@ -165,11 +174,11 @@ def score(path, queries, sealed, tail, ids, candidates, metric, space, distances
     rows, -1 where there is none; space: `scratch`; distances (q, k), always float64, and result (q, k) come filled with
     inf and -1.
     """
-    k, dim, m = distances.shape[1], queries.shape[1], candidates.shape[1]
+    k, m = distances.shape[1], candidates.shape[1]
+    entries = Entries(pointer(sealed), sealed.shape[0], pointer(tail), pointer(ids), queries.shape[1], metric)
     best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
     for i in range(queries.shape[0]):
-        nearest_of(queries, i, pointer(sealed), sealed.shape[0], pointer(tail), dim, pointer(ids), candidate + i * m, m,
-                   k, metric, best + i * k, best_ids + i * k, pointer(space))  # fmt: skip
+        nearest_of(queries, i, entries, candidate + i * m, m, k, best + i * k, best_ids + i * k, pointer(space))
 
 
 @entry

@@ -18,17 +18,6 @@ _LARGEST_SQUARE = 1e38  # of a query's length: below, nothing overflows, whateve
 _INFINITY = np.float32(np.inf)
 
 
-class Entries(NamedTuple):
-    """The rows of a state: arrays in Python, pointers inside."""
-
-    sealed: Any  # (n, dim)
-    n: int
-    tail: Any  # (t, dim): rows n.. n + t - 1
-    keys: Any  # (n + t,) int64: the ids of the rows
-    dim: int
-    metric: int
-
-
 class Waiting(NamedTuple):
     """The living rows of the tail, of which each is measured."""
 
@@ -74,8 +63,7 @@ def length_of(query, dim):
 def settle(query, entries, desk, m, distances, ids):
     """Fill distances and ids (k,) with the k best of the first m candidates by (distance, id); inf and -1 behind."""
     k = ids.shape[0]
-    size = nearest_of(query, 0, entries.sealed, entries.n, entries.tail, entries.dim, entries.keys, desk.candidates, m,
-                      k, entries.metric, desk.best, pointer(ids), desk.space)  # fmt: skip
+    size = nearest_of(query, 0, entries, desk.candidates, m, k, desk.best, pointer(ids), desk.space)
     for i in range(size):
         distances[i] = desk.best[i]
     for i in range(size, k):
@@ -87,8 +75,7 @@ def settle_found(query, entries, waiting, desk, found, distances, ids):
     """The same with what was found among the structure's rows, and the rows of the tail that are waiting."""
     k, size = ids.shape[0], 0
     if waiting.n > 0:
-        size = nearest_of(query, 0, entries.sealed, entries.n, entries.tail, entries.dim, entries.keys, waiting.rows,
-                          waiting.n, k, entries.metric, found.others, found.other_ids, desk.space)  # fmt: skip
+        size = nearest_of(query, 0, entries, waiting.rows, waiting.n, k, found.others, found.other_ids, desk.space)
     merge_two(found.distances, found.ids, k, found.others, found.other_ids, size, desk.best, pointer(ids), k)
     for i in range(k):
         distances[i] = desk.best[i]

@@ -54,9 +54,8 @@ from annlab.kernels.scan import int8 as int8_kernels
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 from annlab.kernels.simd.path import PATH_NAME
 from annlab.kernels.simd.registers import LANES
-from annlab.kernels.topk import PADDING
 from annlab.scan.points import Extent
-from annlab.scan.scanner import Scanner, first_triggers, rows_found, stack, unit_queries
+from annlab.scan.scanner import Scanner, rows_found, stack, unit_queries
 
 MAX_DIM = 40_000  # so that sums of products of bytes stay within int32
 _U = 2.0**-24
@@ -101,12 +100,15 @@ class ByteScanner(Scanner):
         return (float(np.median(typical)) if len(typical) else 0.0) * 2.0**-26 + 1e-30
 
     @cached_property
-    def for_one(self) -> one_bytes.Codes:
-        """What the scan for one query reads."""
+    def for_kernels(self) -> int8_kernels.Codes:
+        """What kernels read."""
+        return self._codes(self.smallest_step)
+
+    def _codes(self, smallest_step: float) -> int8_kernels.Codes:
         dtype, scale, (n, dim) = self.vectors.dtype, self.byte_scale, self.vectors.shape
-        return one_bytes.Codes(
+        return int8_kernels.Codes(
             self.codes, self.half_norms, self.limits, self.codes.shape[1], n, dim, self.metric.code, self.byte_center,
-            scale, self.exact_step, self.smallest_step, self.extent.largest_norm * scale,
+            scale, self.exact_step, smallest_step, self.extent.largest_norm * scale,
             float(np.finfo(dtype).smallest_subnormal),
         )  # fmt: skip
 
@@ -167,13 +169,10 @@ class ByteScanner(Scanner):
         return result
 
     def _quantize(self, mean: np.ndarray, start: int, stop: int) -> None:
-        dim, quads = self.vectors.shape[1], self.codes.shape[1]
+        dim, codes = self.vectors.shape[1], self._codes(0.0)  # a query's smallest step is known when all is quantized
+        mean, space = (mean - self.byte_center) * self.byte_scale, int8_kernels.quantizing_space(dim)
         for first, last in pool.portions(start, stop, 8 * dim, _STORED):
-            int8_kernels.quantize_rows(
-                self.vectors, first, last, self.metric.code, self.byte_center, self.byte_scale, self.exact_step,
-                (mean - self.byte_center) * self.byte_scale, np.empty((_STORED, dim), np.float32),
-                np.zeros(4 * quads, np.int8), self.codes, self.half_norms, self.limits,
-            )  # fmt: skip
+            int8_kernels.quantize_rows(self.vectors, first, last, codes, mean, *space)
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
@@ -227,7 +226,7 @@ class ByteScanner(Scanner):
             words = _NO_WORDS if masks is None else masks if masks.ndim == 1 else masks[i]
             found = [np.empty(0, np.int32)]
             for panels in pool.portions(first_panel, last_panel, panel_bytes / 4):
-                length = one_bytes.scan_bytes_one(self.for_one, query, *panels, words, room, k)
+                length = one_bytes.scan_bytes_one(self.for_kernels, query, *panels, words, room, k)
                 usable[i] &= length != batch.OVERFLOWED
                 found.append(room.hits.rows[: max(length, 0)].copy())
             rows.append(np.concatenate(found).astype(np.int64)[None])
@@ -236,30 +235,15 @@ class ByteScanner(Scanner):
     def _scan_codes(self, packed: "_PackedQueries", k: int, masks: np.ndarray | None, first_panel: int,
                     last_panel: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Scan some panels: candidates in the packed order, and which queries were answered."""
-        q, padded = len(packed.order), len(packed.ties)
-        words_each, alive = 0, np.empty(0, np.uint64)
-        if masks is not None:
-            alive = masks if masks.ndim == 1 else np.ascontiguousarray(masks[packed.order])
-            words_each = 0 if masks.ndim == 1 else masks.shape[1]
-        bounds = np.full(padded + LANES, -np.inf, np.float32)
-        bounds[:q][packed.usable] = np.finfo(np.float32).max
-        lengths, triggers = np.zeros(padded, np.int64), first_triggers(padded, k, capacity)
-        values = np.empty((padded, capacity + PADDING), np.float32)
-        rows = np.empty((padded, capacity + PADDING), np.int32)
-        low = np.empty(capacity + 2 * PADDING, np.float32)
-        high, sums = np.empty_like(low), np.empty(tile.ACCUMULATORS * LANES, np.int32)
-        data, each = (self.codes, self.half_norms, self.limits, len(self.vectors)), (
-            packed.spans, packed.ratios, packed.offsets, packed.ties)  # fmt: skip
-        most, panel_bytes = np.empty(tile.QUERIES_IN_TILE + LANES, np.int32), self.codes[:1].nbytes
+        q, panel_bytes = len(packed.order), self.codes[:1].nbytes
+        asked, buffers, room = packed.with_filter(masks), batch.new_buffers(q, k, capacity), int8_kernels.new_room()
+        buffers.bounds[:q][packed.usable] = np.finfo(np.float32).max
         at_once = max(1, int8_kernels.BLOCK_BYTES // panel_bytes)
         for panels in pool.portions(first_panel, last_panel, q * panel_bytes / 4, at_once):
-            int8_kernels.scan_bytes(packed.codes, q, *data, *panels, alive.reshape(-1), words_each, k, triggers,
-                                    packed.inverse_steps, *each, bounds, lengths, values, rows, sums, most, low,
-                                    high)  # fmt: skip
-        int8_kernels.finish_bytes(self.half_norms, self.limits, q, k, packed.inverse_steps, packed.spans, packed.ratios,
-                                  packed.ties, lengths, values, rows, low, high)  # fmt: skip
-        usable = packed.usable & (lengths[:q] != batch.OVERFLOWED)
-        return rows_found(rows[:q], np.where(usable, lengths[:q], 0), None), usable
+            int8_kernels.scan_bytes(self.for_kernels, *panels, asked, buffers, room)
+        int8_kernels.finish_bytes(self.for_kernels, asked, buffers)
+        usable = packed.usable & (buffers.lengths[:q] != batch.OVERFLOWED)
+        return rows_found(buffers.rows[:q], np.where(usable, buffers.lengths[:q], 0), None), usable
 
 
 class _PackedQueries:
@@ -276,12 +260,13 @@ class _PackedQueries:
         if metric == INNER_PRODUCT:  # a query's own length changes no order, and a query has no center
             queries, underflow = unit_queries(queries, scanner.byte_scale)
             center, scale, exact_step = np.zeros(dim), 1.0, 0.0
-        converted, signed = np.empty(dim, np.float32), np.zeros(4 * quads, np.int8)
+        converted, signed = int8_kernels.quantizing_space(dim)
         norms, wanted = np.empty(q), np.empty(q)
         with np.errstate(over="ignore"):
-            int8_kernels.measure_queries(queries, metric, center, scale, exact_step, converted, signed, norms, wanted)
+            int8_kernels.measure_queries(queries, metric, center, scale, exact_step, converted[0], signed, norms,
+                                         wanted)  # fmt: skip
         wanted = np.maximum(wanted, scanner.smallest_step)
-        self.order, groups = np.argsort(wanted, kind="stable"), -(-q // group)
+        self.order, groups = np.argsort(wanted, kind="stable"), batch.padded_to_groups(q) // group
         padded = groups * group
         self.usable = np.isfinite(norms) & (norms < 1e15)
         steps = np.full(padded, wanted.max())
@@ -289,20 +274,27 @@ class _PackedQueries:
         group_steps = steps.reshape(groups, group).max(axis=1).astype(np.float32)
         steps = np.repeat(group_steps.astype(np.float64), group)
         self.usable, norms = self.usable[self.order], norms[self.order]
-        self.codes = np.zeros((groups, quads, group, 4), np.int8)
-        self.spans, self.ratios = (np.zeros(padded + LANES, np.float32) for _ in range(2))
-        self.offsets = np.zeros(padded + LANES, np.int32)
-        rests, self.ties = np.zeros(q), np.zeros(padded)
-        int8_kernels.pack_byte_queries(queries[self.order], metric, center, scale, steps, converted, self.codes,
-                                       self.offsets, rests)  # fmt: skip
+        packed, spans, ratios = np.zeros((groups, quads, group, 4), np.int8), *np.zeros((2, padded + LANES), np.float32)
+        offsets, rests, ties = np.zeros(padded + LANES, np.int32), np.zeros(q), np.zeros(padded)
+        int8_kernels.pack_byte_queries(queries[self.order], metric, center, scale, steps, converted[0], packed, offsets,
+                                       rests)  # fmt: skip
         norms = np.where(self.usable, norms, 1.0)
         up = (1 + 4 * _U) ** 2
-        self.inverse_steps = 1 / group_steps
-        self.spans[:q] = norms / steps[:q] * up
-        self.ratios[:q] = rests / np.maximum(norms, 1e-300) * up
+        spans[:q] = norms / steps[:q] * up
+        ratios[:q] = rests / np.maximum(norms, 1e-300) * up
         reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
-        self.ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + int8_kernels.FLOOR) / steps[:q]
-        self.usable &= self.ties[:q] < 1e30
+        ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + int8_kernels.FLOOR) / steps[:q]
+        self.usable &= ties[:q] < 1e30
+        self.queries = int8_kernels.Queries(packed, q, 1 / group_steps, spans, ratios, offsets, ties, _NO_WORDS, 0,
+                                            False)  # fmt: skip
+
+    def with_filter(self, masks: np.ndarray | None) -> int8_kernels.Queries:
+        """What kernels read, with the bits of the rows that each query (q, words), or all (words,), may have."""
+        if masks is None:
+            return self.queries
+        if masks.ndim == 1:
+            return self.queries._replace(alive=masks, has_alive=True)
+        return self.queries._replace(alive=masks[self.order].ravel(), words_each=masks.shape[1], has_alive=True)
 
 
 def _integer_center(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, float]:

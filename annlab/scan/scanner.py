@@ -32,6 +32,7 @@ magnitudes leave the range in which the argument holds.
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -141,47 +142,39 @@ class Scanner:
                     start: int, stop: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Tiles: candidates (q, m), and which queries were answered."""
         q, dim = queries.shape
-        groups = -(-q // tile.QUERIES_IN_TILE)
-        padded = groups * tile.QUERIES_IN_TILE
-        stride = -(-dim // LANES) * LANES
-        converted = np.zeros((tile.PANEL_ROWS, stride), np.float32)
-        packed, squared_norms = np.zeros((groups, dim, tile.QUERIES_IN_TILE), np.float32), np.zeros(q)
+        room, buffers = batch.new_room(dim, stop - start), batch.new_buffers(q, k, capacity)
+        packed, squared_norms = batch.new_packed(q, dim), np.zeros(q)
         query_scale, underflow = self.scale, np.zeros(q)
         if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
             (queries, underflow), query_scale = unit_queries(queries, self.scale), 1.0
         with np.errstate(over="ignore"):
-            batch.pack_queries(queries, self.metric.code, self.extent.center, query_scale, converted[0], packed,
+            batch.pack_queries(queries, self.metric.code, self.extent.center, query_scale, room.converted[0], packed,
                               squared_norms)  # fmt: skip
-        slacks, slopes = np.zeros(padded), np.zeros(padded)
+        slacks, slopes = np.zeros((2, batch.padded_to_groups(q)))
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
         slacks[:q] += underflow
         usable = (slacks[:q] < 1e30) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
         usable &= not self.underflows
-        bounds = np.full(padded, -np.inf, np.float32)
-        bounds[:q][usable] = _LARGEST
-        packed.reshape(groups, dim, -1)[...] = np.nan_to_num(packed, copy=False)
-        lengths = np.zeros(padded, np.int64)
-        values = np.empty((padded, capacity + PADDING), np.float32)
-        rows = np.empty((padded, capacity + PADDING), np.int32)
-        n_panels = max(1, min(batch.BLOCK_BYTES // (4 * dim * tile.PANEL_ROWS), -(-(stop - start) // tile.PANEL_ROWS)))
-        low, triggers = np.empty(capacity + 2 * PADDING, np.float32), first_triggers(padded, k, capacity)
-        panels = np.empty((n_panels, dim, tile.PANEL_ROWS), np.float32)
-        half_norms, own_center = np.empty(n_panels * tile.PANEL_ROWS, np.float32), self._own_center()
-        for first, last in pool.portions(start, stop, q * dim, len(half_norms)):  # buffers and bounds go on
-            batch.scan_batch(
-                packed, q, self.vectors, _NO_ROWS if numbers is None else numbers, first, last, self.metric.code,
-                self.extent.center, self.scale, own_center, np.empty((q, 0), np.uint64) if masks is None else masks, k,
-                triggers, slacks, slopes, bounds, lengths, values, rows, converted, panels, half_norms,
-                np.empty(tile.ACCUMULATORS * LANES, np.float32), low, np.empty_like(low),
-            )  # fmt: skip
-        usable &= lengths[:q] != batch.OVERFLOWED
-        return rows_found(rows[:q], np.where(usable, lengths[:q], 0), numbers), usable
+        buffers.bounds[:q][usable] = _LARGEST
+        np.nan_to_num(packed, copy=False)
+        alive, n_words = (_NO_WORDS, 0) if masks is None else (masks.ravel(), masks.shape[1])
+        asked = batch.Queries(packed, q, slacks, slopes, alive, n_words)
+        rows = self._for_batches
+        if numbers is not None:
+            rows = rows._replace(numbers=numbers, n_numbers=len(numbers))
+        for first, last in pool.portions(start, stop, q * dim, len(room.half_norms)):  # buffers and bounds go on
+            batch.scan_batch(rows, first, last, asked, buffers, room)
+        usable &= buffers.lengths[:q] != batch.OVERFLOWED
+        return rows_found(buffers.rows[:q], np.where(usable, buffers.lengths[:q], 0), numbers), usable
 
-    def _own_center(self) -> np.ndarray:
-        """The center in the type of the vectors, or nothing where it or the scale does not fit into that type."""
-        own = self.extent.center.astype(self.vectors.dtype)
-        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own, self.extent.center)
-        return own if fits else own[:0]
+    @cached_property
+    def _for_batches(self) -> batch.Rows:
+        """All rows, as the kernel of batches reads them."""
+        own_center = self.extent.center.astype(self.vectors.dtype)
+        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own_center, self.extent.center)
+        own_scale = self.vectors.dtype.type(self.scale if fits else 0.0)
+        return batch.Rows(self.vectors, self.vectors.shape[1], _NO_ROWS, 0, self.metric.code, self.extent.center,
+                          self.scale, own_center, own_scale)  # fmt: skip
 
     def _batch_slack(self, squared_norms: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray | float]:
         """Slack and slope of the bound for queries of these squared norms: the argument at the head of this file."""
@@ -283,11 +276,6 @@ class Scanner:
 def _batch_rounding(dim: int) -> float:
     """c, see the head of the file."""
     return (1.1 * dim + 16) * _U
-
-
-def first_triggers(q: int, k: int, capacity: int) -> np.ndarray:
-    """The length at which each query's buffer is first tightened: early, since the first bounds are the loosest."""
-    return np.full(q, min(max(5 * k, 48), capacity - tile.PANEL_ROWS), np.int64)
 
 
 def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ import numpy as np
 from annlab.common import rowsets
 from annlab.distances import Metric
 from annlab.kernels.scan import shortcut as kernels
-from annlab.kernels.scan.one_bytes import Codes
-from annlab.kernels.shortcut import Entries, Waiting
+from annlab.kernels.scan.int8 import Codes
+from annlab.kernels.scoring import Entries
+from annlab.kernels.shortcut import Waiting
 from annlab.kernels.simd.path import entry
 from annlab.scan.int8 import ByteScanner
 from annlab.scan.points import Extent
@@ -89,7 +90,7 @@ def exact_shortcut(scanner: Scanner | None, k: int, beside: Beside) -> Shortcut:
         scanner = Scanner(nothing, beside.metric, Extent.of_nothing(nothing.shape[1]))
     entries = beside.entries(scanner.vectors)
     by_bytes = isinstance(scanner, ByteScanner) and scanner.serves_one(k)
-    codes = scanner.for_one if isinstance(scanner, ByteScanner) else _no_codes(entries)
+    codes = scanner.for_kernels if isinstance(scanner, ByteScanner) else _no_codes(entries)
     sealed, tail = _part(scanner, beside.alive), _part(beside.tail, beside.tail_alive)
     work = entries.dim * ((1 if by_bytes else 4) * sealed.rows.stop + 4 * tail.rows.stop)
     size = (entries.dim, max(_CAPACITY, 8 * k), k)

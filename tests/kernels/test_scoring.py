@@ -36,9 +36,9 @@ def test_score_takes_the_best_of_both_parts():
 @entry
 def bounds(path, query, vectors, candidates, metric, lower, upper):
     """`intervals`, for Python."""
-    x = pointer(vectors)
-    scoring.intervals(pointer(query), query.shape[0], x, vectors.shape[0], x, pointer(candidates), candidates.shape[0],
-                      metric, pointer(lower), pointer(upper))  # fmt: skip
+    x, rows = pointer(vectors), pointer(candidates)
+    entries = scoring.Entries(x, vectors.shape[0], x, rows, query.shape[0], metric)
+    scoring.intervals(pointer(query), entries, rows, candidates.shape[0], pointer(lower), pointer(upper))
 
 
 def check(vectors: np.ndarray, queries: np.ndarray, metric: str, k: int, seed: int) -> None:

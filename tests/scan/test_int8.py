@@ -309,25 +309,29 @@ def said_of_batch(scanner, queries, monkeypatch):
         seen["steps"] = np.float32(arguments[4])[:q]
         pack(*arguments)
 
-    def finishing(half_norms, limits, q, k, inverse, spans, ratios, ties, lengths, values, rows, low, high):
-        seen["rows"] = [some[:length].copy() for some, length in zip(rows, lengths[:q], strict=False)]
-        seen["values"] = [some[:length].copy() for some, length in zip(values, lengths[:q], strict=False)]
+    def finishing(codes, queries, buffers):
+        lengths = buffers.lengths[:q]
+        seen["rows"] = [some[:length].copy() for some, length in zip(buffers.rows, lengths, strict=False)]
+        seen["values"] = [some[:length].copy() for some, length in zip(buffers.values, lengths, strict=False)]
 
     monkeypatch.setattr(int8_kernels, "pack_byte_queries", packing)
     monkeypatch.setattr(int8_kernels, "finish_bytes", finishing)
     packed = int8._PackedQueries(scanner, queries)
     scanner._scan_codes(packed, n, None, 0, len(scanner.codes), n + 64 + tile.PANEL_ROWS)
     monkeypatch.undo()
-    codes = packed.codes.transpose(0, 2, 1, 3).reshape(-1, 4 * packed.codes.shape[1])[:q, : queries.shape[1]]
+    asked = packed.queries
+    codes = asked.packed.transpose(0, 2, 1, 3).reshape(-1, 4 * asked.packed.shape[1])[:q, : queries.shape[1]]
     back = np.argsort(packed.order)
     return Said([seen["rows"][i] for i in back], [seen["values"][i] for i in back], codes[back], seen["steps"][back],
-                packed.spans[back], packed.ratios[back], packed.usable[back])  # fmt: skip
+                asked.spans[back], asked.ratios[back], packed.usable[back])  # fmt: skip
 
 
 @entry
-def terms(path, rows: one_bytes.Codes, query, converted, signed, out):
+def terms(path, rows: int8_kernels.Codes, query, converted, signed, out):
     """What bounds the error of a quantized query."""
-    asked = one_bytes.quantized(pointers(one_bytes.Codes(*rows)), pointer(query), pointer(converted), pointer(signed))
+    asked = one_bytes.quantized(
+        pointers(int8_kernels.Codes(*rows)), pointer(query), pointer(converted), pointer(signed)
+    )
     out[0], out[1], out[2], out[3] = asked.step, asked.span, asked.ratio, np.float32(asked.usable)
 
 
@@ -336,10 +340,10 @@ def said_one_by_one(scanner, queries):
     rows, values, z, out = [], [], np.zeros((q, dim), np.int8), np.empty((q, 4), np.float32)
     for i, query in enumerate(queries):
         room = one_bytes.new_room(dim, n + 64 + tile.PANEL_ROWS)
-        terms(scanner.for_one, query, room.converted, room.signed, out[i])
+        terms(scanner.for_kernels, query, room.converted, room.signed, out[i])
         z[i] = room.signed[:dim]
         length = one_bytes.scan_bytes_one(
-            scanner.for_one, query, 0, len(scanner.codes), np.empty(0, np.uint64), room, n
+            scanner.for_kernels, query, 0, len(scanner.codes), np.empty(0, np.uint64), room, n
         )
         assert (length == n) if out[i, 3] else length < 0
         rows.append(room.hits.rows[: max(length, 0)])

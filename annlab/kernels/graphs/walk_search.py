@@ -23,8 +23,8 @@ from annlab.kernels.graphs.walk_rows import (
     float_distances,
     round_to_bytes,
 )
-from annlab.kernels.scoring import nearest_of
-from annlab.kernels.shortcut import Desk, Entries, length_of, new_desk, settle
+from annlab.kernels.scoring import Entries, nearest_of
+from annlab.kernels.shortcut import Desk, length_of, new_desk, settle
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import LANES, float_memory, float_registers, int_registers, pointer
@@ -138,8 +138,7 @@ def _answering(find: Any, row_bytes: int) -> Any:
             m, seen, opened_nodes, gave_up = find(pointer(queries) + i * entries.dim, table, room,
                                                   np.int64(notes[i, HIDDEN]))  # fmt: skip
             best, names = pointer(distances) + i * k, pointer(ids) + i * k
-            size = nearest_of(queries, i, entries.sealed, entries.n, entries.tail, entries.dim, entries.keys,
-                              desk.candidates, m, k, entries.metric, best, names, desk.space)  # fmt: skip
+            size = nearest_of(queries, i, entries, desk.candidates, m, k, best, names, desk.space)
             for j in range(size, k):
                 best[j], names[j] = _INFINITY, -1
             looked_at = seen + nodes.n_entries

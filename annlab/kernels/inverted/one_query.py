@@ -12,8 +12,8 @@ import numpy as np
 from annlab.kernels.inverted.candidates import CHUNK_WIDTH, Buffer, Measuring, finishing, scratch_width
 from annlab.kernels.inverted.loops import Queries, Room
 from annlab.kernels.inverted.nearest_lists import centroid_surrogates_one, convert_query, smallest
-from annlab.kernels.scoring import nearest_of
-from annlab.kernels.shortcut import Desk, Entries, Found, Waiting, length_of, settle_found
+from annlab.kernels.scoring import Entries, nearest_of
+from annlab.kernels.shortcut import Desk, Found, Waiting, length_of, settle_found
 from annlab.kernels.simd.path import kernel
 from annlab.kernels.simd.registers import LANES, float_registers
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS
@@ -137,8 +137,8 @@ def answering(make_ready: Callable[..., Any], scan: Callable[..., Any],
         length, error, looked_at = scan(lists, queries, probes, buffer, measuring, room)
         last = Buffer(free, one.rows, one.capacity, wanted[0], error, room.low, room.high)
         length = take_out(last, length, measuring, candidates)
-        size = nearest_of(query, 0, one.vectors, one.n, one.vectors, dim, one.keys, candidates, length, k, one.metric,
-                          one.distances, one.ids, free)  # fmt: skip
+        entries = Entries(one.vectors, one.n, one.vectors, one.keys, dim, one.metric)
+        size = nearest_of(query, 0, entries, candidates, length, k, one.distances, one.ids, free)
         for i in range(size, k):
             one.distances[i], one.ids[i] = _INFINITY, -1
         one.counters[_DISTANCES] += looked_at + one.n_lists

@@ -8,15 +8,20 @@ A block of panels stays in the second-level cache while all groups of queries pa
 memory once per call. Why a rounded surrogate cannot lose a neighbour is derived in `annlab/scan/scanner.py`.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
+from numba.extending import register_jitable
 
 from annlab.kernels.distance import COSINE, L2, inner_product
 from annlab.kernels.simd.path import entry, kernel
 from annlab.kernels.simd.registers import (
     LANES,
     float_registers,
+    lanes_of,
     load,
     pointer,
+    pointers,
     splat,
     store,
 )
@@ -34,8 +39,93 @@ from annlab.kernels.topk import PADDING, append, keep_at_most, kth_smallest
 ROOM = PANEL_ROWS + PADDING  # at the end of a buffer: for a tile's hits, and for what compressed stores write behind
 BLOCK_BYTES = 256 * 1024  # of panels: they have to stay in the second-level cache
 OVERFLOWED = -1  # the length of a buffer in which more rows are tied (within rounding) than it holds
+_EARLY, _EARLY_FOR = 48, 5  # the length at which a buffer is first tightened: so many rows, or so many for each of k
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 _LARGEST = np.finfo(np.float32).max  # the first bound: padding rows, whose surrogate is infinite, do not pass it
+
+
+class Rows(NamedTuple):
+    """What is scanned, and how it is centred and scaled: arrays for the door of a kernel, pointers inside."""
+
+    vectors: Any  # (n, dim)
+    dim: int
+    numbers: Any  # (m,) int32: scan these rows only; without any: the rows themselves
+    n_numbers: int
+    metric: int
+    center: Any  # (dim,) float64
+    scale: float
+    own_center: Any  # (dim,) the center in the type of the vectors, and
+    own_scale: Any  # the scale; 0 where they do not fit into that
+
+
+class Queries(NamedTuple):
+    """A batch, padded to whole groups."""
+
+    packed: Any  # (groups, dim, QUERIES_IN_TILE) float32: converted and negated, zeros where there is none
+    n: int
+    slacks: Any  # (padded,) float64: rows above the k-th value by more than slack + slope |value| may be forgotten
+    slopes: Any
+    alive: Any  # bits of the rows that a query may have, n_words for each
+    n_words: int  # 0: all rows
+
+
+class Buffers(NamedTuple):
+    """What a scan keeps for every query of a batch. Made by `new_buffers`; portions of the rows go on with it."""
+
+    k: int
+    bounds: Any  # (padded + LANES,) float32: what lies above is dropped; comes as -inf, which drops all
+    lengths: Any  # (padded,) int64: entries, or OVERFLOWED
+    triggers: Any  # (padded,) int64: the length at which a buffer is tightened
+    values: Any  # (padded, capacity) float32
+    rows: Any  # (padded, capacity) int32
+    capacity: int
+    low: Any  # scratch: PADDING longer than a buffer, as well as high
+    high: Any
+
+
+class Room(NamedTuple):
+    """Scratch for a block of rows. Made by `new_room`."""
+
+    converted: Any  # (PANEL_ROWS, stride) float32, zeros behind the last coordinate
+    stride: int
+    panels: Any  # (n_panels, dim, PANEL_ROWS) float32
+    half_norms: Any  # (n_panels * PANEL_ROWS,) float32
+    n_panels: int
+    surrogates: Any  # of a tile
+
+
+def padded_to_groups(n_queries: int) -> int:
+    """How many queries whole groups have room for."""
+    return -(-n_queries // QUERIES_IN_TILE) * QUERIES_IN_TILE
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def first_trigger(k, capacity):
+    """When to tighten a buffer first: early, since the first bounds are the loosest."""
+    return min(max(_EARLY_FOR * k, _EARLY), capacity - ROOM)
+
+
+def new_buffers(n_queries: int, k: int, most: int) -> Buffers:
+    """Empty buffers for about `most` rows a query; their bounds let nothing pass."""
+    n, capacity = padded_to_groups(n_queries), most + PADDING
+    low, high = np.empty((2, capacity + PADDING), np.float32)
+    return Buffers(k, np.full(n + LANES, -_INFINITY, np.float32), np.zeros(n, np.int64),
+                   np.full(n, first_trigger(k, capacity), np.int64), np.empty((n, capacity), np.float32),
+                   np.empty((n, capacity), np.int32), capacity, low, high)  # fmt: skip
+
+
+def new_packed(n_queries: int, dim: int) -> np.ndarray:
+    """Space for the packed queries of a batch, all zero."""
+    return np.zeros((padded_to_groups(n_queries) // QUERIES_IN_TILE, dim, QUERIES_IN_TILE), np.float32)
+
+
+def new_room(dim: int, n_rows: int) -> Room:
+    """Room for scans of so many rows, a block of them at a time."""
+    stride = -(-dim // LANES) * LANES
+    n_panels = max(1, min(BLOCK_BYTES // (4 * dim * PANEL_ROWS), -(-n_rows // PANEL_ROWS)))
+    return Room(np.zeros((PANEL_ROWS, stride), np.float32), stride, np.empty((n_panels, dim, PANEL_ROWS), np.float32),
+                np.empty(n_panels * PANEL_ROWS, np.float32), n_panels,
+                np.empty(ACCUMULATORS * LANES, np.float32))  # fmt: skip
 
 
 @kernel
@@ -54,29 +144,31 @@ def next_trigger(trigger, length, capacity):
 
 
 @kernel
-def collect(surrogates, n_queries, row, alive, n_words, bounds, lengths, values, rows, capacity, k, triggers, slacks,
-            slopes, low, high):  # fmt: skip
-    """Append what passes the bounds of a tile's queries (its surrogates lie in memory, PANEL_ROWS a query).
+def collect(surrogates, queries, first, row, buffers):
+    """Append what passes the bounds of a tile's queries, `first` and on; surrogates: PANEL_ROWS a query, in memory.
 
-    `row` is the panel's first row; `alive` holds n_words words per query where every query has its own filter.
+    `row` is the panel's first row.
     """
-    for j in range(n_queries):
-        bound, length = splat(bounds[j]), lengths[j]
+    capacity, n_words = buffers.capacity, queries.n_words
+    for q in range(first, min(first + QUERIES_IN_TILE, queries.n)):
+        bound, length = splat(buffers.bounds[q]), buffers.lengths[q]
+        values, rows = buffers.values + q * capacity, buffers.rows + q * capacity
         for half in range(2):
-            value = load(surrogates + j * PANEL_ROWS + half * LANES)
+            value = load(surrogates + half * LANES)
             mask = value <= bound
             if n_words > 0 and mask != 0:
                 place = row + half * LANES
-                mask &= np.int64(alive[j * n_words + place // 64]) >> (place % 64)
+                mask &= np.int64(queries.alive[q * n_words + place // 64]) >> (place % 64)
             if mask != 0:
                 length = append(values, rows, length, value, row + half * LANES, mask)
-        if length > triggers[j]:
-            length, bounds[j] = tighten(values, rows, length, k, slacks[j], slopes[j], low, high)
-            triggers[j] = next_trigger(triggers[j], length, capacity)
+        if length > buffers.triggers[q]:
+            length, buffers.bounds[q] = tighten(values, rows, length, buffers.k, queries.slacks[q], queries.slopes[q],
+                                                buffers.low, buffers.high)  # fmt: skip
+            buffers.triggers[q] = next_trigger(buffers.triggers[q], length, capacity)
             if length > capacity - ROOM:
-                length, bounds[j] = OVERFLOWED, -_INFINITY
-        lengths[j] = length
-        values, rows = values + capacity, rows + capacity
+                length, buffers.bounds[q] = OVERFLOWED, -_INFINITY
+        buffers.lengths[q] = length
+        surrogates += PANEL_ROWS
 
 
 @entry
@@ -95,68 +187,48 @@ def pack_queries(path, queries, metric, center, scale, converted, packed, square
 
 
 @kernel
-def pack_block(block, other, vectors, row_numbers, n_numbers, start, stop, dim, stride, metric, center, scale,
-               own_center, own_scale, lanes, converted, panels, half_norms):  # fmt: skip
-    """Pack the rows start..stop-1 (through row_numbers where there are any) into panels; returns their number.
-
-    own_center and own_scale are center and scale in the type of the vectors; own_scale 0 says that they do not fit.
-    """
-    n_panels = (stop - start + PANEL_ROWS - 1) // PANEL_ROWS
+def pack_block(block, other, rows, start, stop, room):
+    """Pack the rows start..stop-1 into the panels of the room; returns the number of these."""
+    n_panels, dim, lanes = (stop - start + PANEL_ROWS - 1) // PANEL_ROWS, rows.dim, lanes_of(rows.vectors)
     for p in range(n_panels):
         for lane in range(PANEL_ROWS):
-            place = start + p * PANEL_ROWS + lane
+            place, at = start + p * PANEL_ROWS + lane, p * PANEL_ROWS + lane
             if place < stop:
-                row = row_numbers[place] if n_numbers > 0 else place
-                x, out = vectors + row * dim, converted + lane * stride
-                if metric == COSINE or own_scale == 0:
-                    half_norms[p * PANEL_ROWS + lane] = convert_row(x, dim, metric, center, scale, out)
+                row = np.int64(rows.numbers[place]) if rows.n_numbers > 0 else place
+                x, out = rows.vectors + row * dim, room.converted + lane * room.stride
+                if rows.metric == COSINE or rows.own_scale == 0:
+                    room.half_norms[at] = convert_row(x, dim, rows.metric, rows.center, rows.scale, out)
                 else:
-                    h = shift_row(x, dim, lanes, own_center, own_scale, out)
-                    half_norms[p * PANEL_ROWS + lane] = h if metric == L2 else _ZERO
+                    h = shift_row(x, dim, lanes, rows.own_center, rows.own_scale, out)
+                    room.half_norms[at] = h if rows.metric == L2 else _ZERO
             else:  # the row of whatever was here before, at an infinite distance
-                half_norms[p * PANEL_ROWS + lane] = _INFINITY
-        pack_panel(block, other, converted, dim, stride, panels + p * PANEL_ROWS * dim)
+                room.half_norms[at] = _INFINITY
+        pack_panel(block, other, room.converted, dim, room.stride, room.panels + p * PANEL_ROWS * dim)
     return n_panels
 
 
 @entry
-def scan_batch(path, packed, n_queries, vectors, row_numbers, start, stop, metric, center, scale, own_center, alive, k,
-               triggers, slacks, slopes, bounds, lengths, values, rows, converted, panels, half_norms, surrogates,
-               low, high):  # fmt: skip
+def scan_batch(path, rows: Rows, start, stop, queries: Queries, buffers: Buffers, room: Room):
     """Offer the rows start..stop-1 to every query; afterwards its buffer holds all that can be among its k nearest.
 
-    packed (groups, dim, QUERIES_IN_TILE); vectors (n, dim); row_numbers (m,) int32: scan these rows only, or empty:
-    scan the rows themselves; own_center (dim,) is center in the type of the vectors, or empty; alive (q, words) bits of
-    the rows that a query may have, or (q, 0). Per query (padded to whole groups): triggers int64 (the length at which a
-    buffer is tightened), slacks and slopes float64, bounds float32, lengths int64, values float32 and rows int32
-    (queries, capacity); rows are positions in row_numbers where that is given. The rest is scratch: see `Scanner`.
+    Rows are positions among the numbers where there are any.
     """
-    dim, capacity, stride = vectors.shape[1], values.shape[1], converted.shape[1]
-    n_words, n_numbers = alive.shape[1], row_numbers.shape[0]
-    block_rows = panels.shape[0] * PANEL_ROWS
-    queries, vector, number, middle = pointer(packed), pointer(vectors), pointer(row_numbers), pointer(center)
-    row_buffer, panel, half = pointer(converted), pointer(panels), pointer(half_norms)
-    surrogate, trigger, own = pointer(surrogates), pointer(triggers), pointer(own_center)
-    lanes, own_scale = LANES * 4 // vectors.itemsize, own_center.dtype.type(scale if own_center.shape[0] > 0 else 0.0)
-    bit, slack, slope, bound = pointer(alive), pointer(slacks), pointer(slopes), pointer(bounds)
-    length, value, row, a, b = pointer(lengths), pointer(values), pointer(rows), pointer(low), pointer(high)
+    scanned, asked = pointers(Rows(*rows)), pointers(Queries(*queries))
+    kept, r = pointers(Buffers(*buffers)), pointers(Room(*room))
+    dim, block_rows = scanned.dim, r.n_panels * PANEL_ROWS
     block = float_registers(ACCUMULATORS)
     square, other = float_registers(LANES), float_registers(LANES)
     for first_row in range(start, stop, block_rows):
-        last_row = min(first_row + block_rows, stop)
-        n_panels = pack_block(square, other, vector, number, n_numbers, first_row, last_row, dim, stride, metric,
-                              middle, scale, own, own_scale, lanes, row_buffer, panel, half)  # fmt: skip
-        for q in range(0, n_queries, QUERIES_IN_TILE):
+        n_panels = pack_block(square, other, scanned, first_row, min(first_row + block_rows, stop), r)
+        for q in range(0, asked.n, QUERIES_IN_TILE):
             for p in range(n_panels):
-                float_tile(block, queries + q * dim, panel + p * dim * PANEL_ROWS, half + p * PANEL_ROWS, dim)
+                float_tile(block, asked.packed + q * dim, r.panels + p * dim * PANEL_ROWS,
+                           r.half_norms + p * PANEL_ROWS, dim)  # fmt: skip
                 passed = 0
                 for j in range(QUERIES_IN_TILE):
-                    limit = splat(bound[q + j])
+                    limit = splat(kept.bounds[q + j])
                     passed |= (block[2 * j] <= limit) | (block[2 * j + 1] <= limit)
                 if passed != 0:
                     for j in range(ACCUMULATORS):
-                        store(surrogate + j * LANES, block[j])
-                    collect(surrogate, min(QUERIES_IN_TILE, n_queries - q), first_row + p * PANEL_ROWS,
-                            bit + q * n_words, n_words, bound + q, length + q, value + q * capacity,
-                            row + q * capacity, capacity, k, trigger + q, slack + q, slope + q, a,
-                            b)  # fmt: skip
+                        store(r.surrogates + j * LANES, block[j])
+                    collect(r.surrogates, asked, q, first_row + p * PANEL_ROWS, kept)

@@ -22,14 +22,26 @@ strips of PANEL_ROWS rows.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from annlab.kernels.distance import inner_product
-from annlab.kernels.scan.batch import OVERFLOWED, ROOM, next_trigger
+from annlab.kernels.scan.batch import OVERFLOWED, ROOM, Buffers, next_trigger
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, floats_to_ints, ints_to_floats, splat_quad
 from annlab.kernels.simd.path import entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, fma, int_registers, larger, load, pointer, smaller, splat, store
+from annlab.kernels.simd.registers import (
+    LANES,
+    fma,
+    int_registers,
+    larger,
+    load,
+    pointer,
+    pointers,
+    smaller,
+    splat,
+    store,
+)
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, convert_row
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
 
@@ -47,6 +59,56 @@ _FAR = np.float32(4.0e9)
 _ROUNDING = np.float32(2.0**-21)  # of sums below 2^31 in float32, relative
 _TWO = np.float32(2.0)
 _MOST = float(LARGEST_SIGNED)  # of a query's bytes
+
+
+class Codes(NamedTuple):
+    """Quantized rows, and how vectors become bytes: arrays for the door, pointers inside."""
+
+    codes: Any  # (panels, quads, 32, 4) uint8
+    half_norms: Any  # (panels, 32) float32
+    limits: Any  # (panels, N_LIMITS) float32
+    quads: int  # of four dimensions
+    n: int
+    dim: int
+    metric: int
+    center: Any  # (dim,) float64
+    scale: float
+    exact_step: float  # 0, or the step without loss
+    smallest_step: float  # of a query
+    reach: float  # the largest norm of a row, times scale
+    faint: float  # the smallest number of the vectors' type
+
+
+class Queries(NamedTuple):
+    """A batch of quantized queries in groups that share a step; per query, with a register's room behind."""
+
+    packed: Any  # (groups, quads, QUERIES_IN_TILE, 4) int8
+    n: int
+    inverse_steps: Any  # (groups,) float32: 1 / t_q
+    spans: Any  # float32: |q| / t_q, and
+    ratios: Any  # float32: |r| / |q|, both rounded up
+    offsets: Any  # int32: -127 sum(z)
+    ties: Any  # float64: what upper values take besides
+    alive: Any  # words of bits of the rows that queries may have, read if has_alive
+    words_each: int  # that each query has of its own, 0: all have the same
+    has_alive: bool
+
+
+class Room(NamedTuple):
+    """Scratch for a tile. Made by `new_room`."""
+
+    sums: Any  # int32: the tile, PANEL_ROWS a query
+    most: Any  # int32: the `integer_bounds` of its queries
+
+
+def new_room() -> Room:
+    """Room for the tiles of a scan."""
+    return Room(np.empty(ACCUMULATORS * LANES, np.int32), np.empty(QUERIES_IN_TILE + LANES, np.int32))
+
+
+def quantizing_space(dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scratch of `quantize_rows` and `measure_queries`: the converted rows of a panel, and one as bytes."""
+    return np.empty((STORED_ROWS, dim), np.float32), np.zeros(4 * -(-dim // 4), np.int8)
 
 
 @kernel
@@ -76,22 +138,21 @@ def quantize(x, dim, step, least, most, codes, stride):
 
 
 @entry
-def quantize_rows(path, vectors, start, stop, metric, center, scale, exact_step, mean, converted, signed, codes,
-                  half_norms, limits):  # fmt: skip
+def quantize_rows(path, vectors, start, stop, rows: Codes, mean, converted, signed):
     """Quantize rows start..stop-1 of vectors (n, dim), whole panels, to their places in codes, half_norms and limits.
 
-    exact_step is 0, or the step without loss; mean (dim,) float64 is that of the converted rows, or near it. converted
-    (32, dim) float32 and signed (quads * 4,) int8 are scratch.
+    mean (dim,) float64 is that of the converted rows, or near it; converted and signed: see `quantizing_space`.
     """
-    dim, quads = vectors.shape[1], codes.shape[1]
-    x, row, z, middle = pointer(vectors), pointer(converted), pointer(signed), pointer(center)
+    made = Codes(*rows)
+    codes, half_norms, limits, dim, quads = made.codes, made.half_norms, made.limits, made.dim, made.quads
+    x, row, z, middle = pointer(vectors), pointer(converted), pointer(signed), pointer(made.center)
     for panel in range(start // STORED_ROWS, (stop + STORED_ROWS - 1) // STORED_ROWS):
         first, n_rows, largest = panel * STORED_ROWS, min(STORED_ROWS, stop - panel * STORED_ROWS), 0.0
         for lane in range(n_rows):
-            h = convert_row(x + (first + lane) * dim, dim, metric, middle, scale, row + lane * dim)
+            h = convert_row(x + (first + lane) * dim, dim, made.metric, middle, made.scale, row + lane * dim)
             half_norms[panel, lane] = h * (1.0 - MARGIN)
             largest = max(largest, largest_magnitude(row + lane * dim, dim))
-        step = np.float32(exact_step) if exact_step > 0.0 else step_for(largest, 127.0)
+        step = np.float32(made.exact_step) if made.exact_step > 0.0 else step_for(largest, 127.0)
         error, size = 0.0, 0.0
         for lane in range(n_rows):
             rest = quantize(row + lane * dim, dim, step, -128.0, 127.0, z, 4)
@@ -112,7 +173,7 @@ def quantize_rows(path, vectors, start, stop, metric, center, scale, exact_step,
 def measure_queries(path, queries, metric, center, scale, exact_step, converted, signed, norms, steps):
     """The norm of every converted query (q, dim) and the step it wants: exact_step if that represents it without loss.
 
-    converted (dim,) float32 and signed (quads * 4,) int8 are scratch; norms and steps (q,) float64.
+    converted and signed: see `quantizing_space`; norms and steps (q,) float64.
     """
     dim = queries.shape[1]
     q, row, z, middle = pointer(queries), pointer(converted), pointer(signed), pointer(center)
@@ -180,117 +241,109 @@ def integer_bounds(bounds, spans, ratios, offsets, limits):
 
 
 @kernel
-def tighten_bytes(values, rows, length, k, half_norms, limits, inverse_step, span, ratio, tie, low, high):
+def tighten_bytes(rows, values, numbers, length, k, inverse_step, span, ratio, tie, low, high):
     """Drop from a buffer what cannot be among the k nearest: all whose v is above the upper value of k rows."""
     kth = kth_smallest(values, length, k, low, high)
     upper = -np.inf
     for i in range(length):
         if values[i] <= kth:
-            limit = limits + (rows[i] // STORED_ROWS) * N_LIMITS
-            half_norm = inverse_step * half_norms[rows[i]]
+            limit = rows.limits + (numbers[i] // STORED_ROWS) * N_LIMITS
+            half_norm = inverse_step * rows.half_norms[numbers[i]]
             if half_norm >= np.float64(_LARGEST_START) * limit[STEP]:
                 upper = np.inf  # its v came out too small by an unknown amount
             apart = span * (limit[ERROR] + ratio * limit[SIZE])
             upper = max(upper, values[i] + (2 + 4 * MARGIN) * apart + 4 * MARGIN * half_norm + 3 * limit[STEP])
     bound = np.nextafter(np.float32(upper + 2.0**-20 * abs(upper) + tie), _INFINITY)
-    return keep_at_most(values, rows, length, bound), bound
+    return keep_at_most(values, numbers, length, bound), bound
 
 
 @kernel
-def collect_bytes(sums, most, n_queries, row, n_rows, alive, words_each, has_alive, bounds, lengths, values, rows,
-                  capacity, k, triggers, half_norms, limits, inverse_step, spans, ratios, offsets, ties, low,
-                  high):  # fmt: skip
-    """Turn a tile's sums (in memory, PANEL_ROWS a query) into v, and append what passes the bounds of its queries.
+def tighten_query(rows, queries, q, buffers, length):
+    """The same for a query of a batch."""
+    own = q * buffers.capacity
+    return tighten_bytes(rows, buffers.values + own, buffers.rows + own, length, buffers.k,
+                         queries.inverse_steps[q // QUERIES_IN_TILE], queries.spans[q], queries.ratios[q],
+                         queries.ties[q], buffers.low, buffers.high)  # fmt: skip
 
-    most: each query's `integer_bounds`; most queries of a tile have no sum below theirs, and are done with.
+
+@kernel
+def collect_bytes(room, rows, row, queries, first, buffers):
+    """Turn a tile's sums (in the room) into v, and append what passes the bounds of its queries, `first` and on.
+
+    Most queries of a tile have no sum below their integer bound, and are done with. `row` is the tile's first row.
     """
-    limit = limits + (row // STORED_ROWS) * N_LIMITS
+    limit, capacity = rows.limits + (row // STORED_ROWS) * N_LIMITS, buffers.capacity
     step = splat(limit[STEP])
-    for j in range(n_queries):
-        own, largest = sums + j * PANEL_ROWS, splat(most[j])
+    for j in range(min(QUERIES_IN_TILE, queries.n - first)):
+        own, largest = room.sums + j * PANEL_ROWS, splat(room.most[j])
         if ((load(own) <= largest) | (load(own + LANES) <= largest)) == 0:
             continue
-        value, number = values + j * capacity, rows + j * capacity
-        bound, length = splat(bounds[j]), lengths[j]
-        apart = spans[j] * (limit[ERROR] + ratios[j] * limit[SIZE])
+        q = first + j
+        values, numbers = buffers.values + q * capacity, buffers.rows + q * capacity
+        bound, length = splat(buffers.bounds[q]), buffers.lengths[q]
+        apart = queries.spans[q] * (limit[ERROR] + queries.ratios[q] * limit[SIZE])
         for half in range(2):
-            found = load(own + half * LANES) + splat(offsets[j])  # an integer, exact
+            found = load(own + half * LANES) + splat(queries.offsets[q])  # an integer, exact
             v = ints_to_floats(found) * step - splat(apart)
             place = row + half * LANES
             mask = v <= bound
-            if place + LANES > n_rows:
-                mask &= (1 << max(0, n_rows - place)) - 1
-            if has_alive and mask != 0:
-                mask &= np.int64(alive[j * words_each + place // 64]) >> (place % 64)
+            if place + LANES > rows.n:
+                mask &= (1 << max(0, rows.n - place)) - 1
+            if queries.has_alive and mask != 0:
+                mask &= np.int64(queries.alive[q * queries.words_each + place // 64]) >> (place % 64)
             if mask != 0:
-                length = append(value, number, length, v, place, mask)
-        if length > triggers[j]:
-            length, bounds[j] = tighten_bytes(value, number, length, k, half_norms, limits, inverse_step, spans[j],
-                                              ratios[j], ties[j], low, high)  # fmt: skip
-            triggers[j] = next_trigger(triggers[j], length, capacity)
+                length = append(values, numbers, length, v, place, mask)
+        if length > buffers.triggers[q]:
+            length, buffers.bounds[q] = tighten_query(rows, queries, q, buffers, length)
+            buffers.triggers[q] = next_trigger(buffers.triggers[q], length, capacity)
             if length > capacity - ROOM:
-                length, bounds[j] = OVERFLOWED, -_INFINITY
-        lengths[j] = length
+                length, buffers.bounds[q] = OVERFLOWED, -_INFINITY
+        buffers.lengths[q] = length
+
+
+@inlined
+def bound_tile(most, queries, q, bounds, limits):
+    """most = the integer bounds of the queries of a tile, q and on, for a panel with these limits."""
+    for j in range(0, QUERIES_IN_TILE, LANES):
+        i = q + j
+        store(most + j, integer_bounds(bounds + i, queries.spans + i, queries.ratios + i, queries.offsets + i, limits))
 
 
 @entry
-def scan_bytes(path, packed, n_queries, codes, half_norms, limits, n_rows, first_panel, last_panel, alive, words_each,
-               k, triggers, inverse_steps, spans, ratios, offsets, ties, bounds, lengths, values, rows, sums, most, low,
-               high):  # fmt: skip
-    """Offer the rows of panels first_panel..last_panel-1 to every query; buffers keep what can be among the k nearest.
-
-    packed (groups, quads, QUERIES_IN_TILE, 4) int8; codes, half_norms and limits as at the head; alive: words of the
-    allowed rows, `words_each` apart for every query (0: the same for all), or empty. inverse_steps (groups,) float32:
-    1 / t_q. Per query, with a register's room behind: triggers int64, spans and ratios (|q| / t_q, |r| / |q|) float32,
-    offsets (-127 sum(z)) int32, bounds float32, ties float64, lengths int64, values float32 and rows int32 (queries,
-    capacity). The rest is scratch.
-    """
-    quads, capacity, has_alive = codes.shape[1], values.shape[1], alive.shape[0] > 0
-    query, code, half, limit, bit = (pointer(packed), pointer(codes), pointer(half_norms), pointer(limits),
-                                     pointer(alive))  # fmt: skip
-    span, ratio, offset, tie = pointer(spans), pointer(ratios), pointer(offsets), pointer(ties)
-    bound, length, value, row = pointer(bounds), pointer(lengths), pointer(values), pointer(rows)
-    total, trigger, largest, a, b = pointer(sums), pointer(triggers), pointer(most), pointer(low), pointer(high)
-    block = int_registers(ACCUMULATORS)
+def scan_bytes(path, rows: Codes, first_panel, last_panel, queries: Queries, buffers: Buffers, room: Room):
+    """Offer the rows of panels first_panel..last_panel-1 to every query: buffers keep what can be among the nearest."""
+    coded, asked = pointers(Codes(*rows)), pointers(Queries(*queries))
+    kept, r = pointers(Buffers(*buffers)), pointers(Room(*room))
+    block, quads = int_registers(ACCUMULATORS), coded.quads
     block_panels = max(1, BLOCK_BYTES // (quads * QUAD_BYTES))
     for first in range(first_panel, last_panel, block_panels):
-        for q in range(0, n_queries, QUERIES_IN_TILE):
-            inverse_step = inverse_steps[q // QUERIES_IN_TILE]
+        for q in range(0, asked.n, QUERIES_IN_TILE):
+            inverse_step = asked.inverse_steps[q // QUERIES_IN_TILE]
             for p in range(first, min(first + block_panels, last_panel)):
-                own = limit + p * N_LIMITS
+                own = coded.limits + p * N_LIMITS
                 inverse = inverse_step / own[STEP]
-                for j in range(0, QUERIES_IN_TILE, LANES):
-                    store(largest + j, integer_bounds(bound + q + j, span + q + j, ratio + q + j, offset + q + j, own))
+                bound_tile(r.most, asked, q, kept.bounds, own)
                 for strip in range(0, STORED_ROWS, PANEL_ROWS):
-                    norms = half + p * STORED_ROWS + strip
+                    row = p * STORED_ROWS + strip
+                    norms = coded.half_norms + row
                     byte_tile(block, start_sums(norms, inverse), start_sums(norms + LANES, inverse),
-                              query + q * quads * 4, code + p * quads * QUAD_BYTES + 4 * strip, quads)  # fmt: skip
+                              asked.packed + q * quads * 4, coded.codes + p * quads * QUAD_BYTES + 4 * strip,
+                              quads)  # fmt: skip
                     passed = 0
                     for j in range(QUERIES_IN_TILE):
-                        limit_sum = splat(largest[j])
+                        limit_sum = splat(r.most[j])
                         passed |= (block[2 * j] <= limit_sum) | (block[2 * j + 1] <= limit_sum)
                     if passed != 0:
                         for j in range(ACCUMULATORS):
-                            store(total + j * LANES, block[j])
-                        collect_bytes(total, largest, min(QUERIES_IN_TILE, n_queries - q),
-                                      p * STORED_ROWS + strip, n_rows, bit + q * words_each, words_each, has_alive,
-                                      bound + q, length + q, value + q * capacity, row + q * capacity, capacity, k,
-                                      trigger + q, half, limit, inverse_step, span + q, ratio + q, offset + q, tie + q,
-                                      a, b)  # fmt: skip
-                        for j in range(0, QUERIES_IN_TILE, LANES):
-                            store(largest + j, integer_bounds(bound + q + j, span + q + j, ratio + q + j,
-                                                              offset + q + j, own))  # fmt: skip
+                            store(r.sums + j * LANES, block[j])
+                        collect_bytes(r, coded, row, asked, q, kept)
+                        bound_tile(r.most, asked, q, kept.bounds, own)
 
 
 @entry
-def finish_bytes(path, half_norms, limits, n_queries, k, inverse_steps, spans, ratios, ties, lengths, values, rows, low,
-                 high):  # fmt: skip
+def finish_bytes(path, rows: Codes, queries: Queries, buffers: Buffers):
     """Tighten every query's buffer a last time, so that few rows are left to be scored."""
-    capacity = values.shape[1]
-    half, limit, span, ratio = pointer(half_norms), pointer(limits), pointer(spans), pointer(ratios)
-    tie, value, row, a, b = pointer(ties), pointer(values), pointer(rows), pointer(low), pointer(high)
-    for q in range(n_queries):
-        if lengths[q] > k:
-            inverse, own = inverse_steps[q // QUERIES_IN_TILE], q * capacity
-            lengths[q], _ = tighten_bytes(value + own, row + own, lengths[q], k, half, limit, inverse, span[q],
-                                          ratio[q], tie[q], a, b)  # fmt: skip
+    coded, asked, kept = pointers(Codes(*rows)), pointers(Queries(*queries)), pointers(Buffers(*buffers))
+    for q in range(asked.n):
+        if kept.lengths[q] > kept.k:
+            kept.lengths[q], _ = tighten_query(coded, asked, q, kept, kept.lengths[q])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
-from annlab.kernels.scan.batch import OVERFLOWED, ROOM, next_trigger, tighten
+from annlab.kernels.scan.batch import OVERFLOWED, ROOM, first_trigger, next_trigger, tighten
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -195,7 +195,7 @@ def offer_rows(settle: Callable[..., Any]) -> Callable[..., Any]:
 
     @kernel
     def scan(rows, q, hits, bound, rule):
-        length, trigger = 0, min(max(5 * rule.k, 48), hits.capacity - ROOM)  # early: the first bounds are the loosest
+        length, trigger = 0, first_trigger(rule.k, hits.capacity)
         for first_row in range(rows.start, rows.stop, LANES):
             mask = np.int64((1 << min(LANES, rows.stop - first_row)) - 1)
             if rows.n_words > 0:

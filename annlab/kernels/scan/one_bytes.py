@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.distance import INNER_PRODUCT, inner_product
-from annlab.kernels.scan.batch import OVERFLOWED, ROOM, next_trigger
+from annlab.kernels.scan.batch import OVERFLOWED, ROOM, first_trigger, next_trigger
 from annlab.kernels.scan.int8 import (
     ERROR,
     FLOOR,
@@ -18,6 +18,7 @@ from annlab.kernels.scan.int8 import (
     SIZE,
     STEP,
     STORED_ROWS,
+    Codes,
     U,
     largest_magnitude,
     quantize,
@@ -35,24 +36,6 @@ from annlab.kernels.topk import append
 _AHEAD = 4096  # bytes to ask for ahead of their use
 _MOST = float(LARGEST_SIGNED)  # of a query's bytes
 _LONGEST, _LARGEST_TIE = 1e15, 1e30  # beyond, the argument does not hold
-
-
-class Codes(NamedTuple):
-    """Quantized rows, and how vectors become bytes: arrays for the door, pointers inside."""
-
-    codes: Any  # (panels, quads, 32, 4) uint8
-    half_norms: Any  # (panels, 32) float32
-    limits: Any  # (panels, N_LIMITS) float32
-    quads: int
-    n: int
-    dim: int
-    metric: int
-    center: Any  # (dim,) float64
-    scale: float
-    exact_step: float  # 0, or the step without loss
-    smallest_step: float  # of a query
-    reach: float  # the largest norm of a row, times scale
-    faint: float  # the smallest number of the vectors' type
 
 
 class Query(NamedTuple):
@@ -125,7 +108,7 @@ def panel_sums(codes, norms, inverse, z, quads):
 def offer_codes(rows, q, first_panel, last_panel, alive, n_words, hits, k):
     """The buffer receives what can be among the k nearest rows of some panels; returns its length, or OVERFLOWED."""
     inverse_step = np.float32(1.0) / q.step
-    bound, length, trigger = np.finfo(np.float32).max, 0, min(max(5 * k, 48), hits.capacity - ROOM)
+    bound, length, trigger = np.finfo(np.float32).max, 0, first_trigger(k, hits.capacity)
     for p in range(first_panel, last_panel):
         limit = rows.limits + p * N_LIMITS
         step, inverse = splat(limit[STEP]), inverse_step / limit[STEP]
@@ -156,8 +139,8 @@ def offer_codes(rows, q, first_panel, last_panel, alive, n_words, hits, k):
 
 @kernel
 def _tighten(rows, q, hits, length, k):
-    return tighten_bytes(hits.values, hits.rows, length, k, rows.half_norms, rows.limits,
-                         np.float32(1.0) / q.step, q.span, q.ratio, q.tie, hits.low, hits.high)  # fmt: skip
+    return tighten_bytes(rows, hits.values, hits.rows, length, k, np.float32(1.0) / q.step, q.span, q.ratio, q.tie,
+                         hits.low, hits.high)  # fmt: skip
 
 
 class ByteRoom(NamedTuple):

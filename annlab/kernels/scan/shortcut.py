@@ -10,10 +10,11 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE
 from annlab.kernels.scan.batch import OVERFLOWED
-from annlab.kernels.scan.int8 import STORED_ROWS
+from annlab.kernels.scan.int8 import STORED_ROWS, Codes
 from annlab.kernels.scan.one import Hits, Rows, new_hits, offer_nearest, rule_of
-from annlab.kernels.scan.one_bytes import ByteRoom, Codes, offer_bytes
-from annlab.kernels.shortcut import Desk, Entries, length_of, new_desk, settle
+from annlab.kernels.scan.one_bytes import ByteRoom, offer_bytes
+from annlab.kernels.scoring import Entries
+from annlab.kernels.shortcut import Desk, length_of, new_desk, settle
 from annlab.kernels.simd.path import entry, kernel
 from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import pointer

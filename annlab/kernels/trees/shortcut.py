@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from annlab.kernels.shortcut import Desk, Entries, Found, Waiting, length_of, new_desk, new_found, settle_found
+from annlab.kernels.scoring import Entries
+from annlab.kernels.shortcut import Desk, Found, Waiting, length_of, new_desk, new_found, settle_found
 from annlab.kernels.simd.path import entry
 from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import pointer
