@@ -25,11 +25,11 @@ from annlab.core.column import Column
 from annlab.hashing.codes import QueryCodes
 from annlab.kernels.hashing import buckets as kernels
 from annlab.kernels.hashing.signs import Codes
+from annlab.kernels.simd.memory import aligned
 
 MAX_KEY_BITS = 24
 _MERGE_AT = 8  # the share of the first buckets' rows at which the second ones are merged with them
 _NO_WORDS = np.empty((0, 0), np.uint64)
-_LINE = 64  # bytes of a cache line
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,7 @@ class BucketTables:
 def _records(codes: Codes) -> np.ndarray:
     """Codes and estimation numbers of rows in one piece of memory each."""
     n, n_words = codes.bits.shape
-    size = n * (n_words + 1)
-    memory = np.empty(size + _LINE // 8, np.uint64)
-    start = -memory.ctypes.data % _LINE // 8  # records of half a line then never lie across two
-    records = memory[start : start + size].reshape(n, n_words + 1)
+    records = aligned((n, n_words + 1), np.uint64)  # those of half a line then never lie across two
     records[:, :n_words] = codes.bits
     numbers = records.view(np.float32)
     numbers[:, 2 * n_words], numbers[:, 2 * n_words + 1] = codes.halves, codes.slopes

@@ -146,20 +146,21 @@ def keep_best(estimates, candidates, n_found, keep, low, high, chosen, values):
 
 
 @entry
-def collect(path, probes, words, numbers, tables, alive, keep, floats, longs, found, values, done):
+def collect(path, probes, words, numbers, tables: Tables, alive, keep, floats, longs, found, values, done):
     """The rows of every query with the smallest estimates among those in its buckets.
 
-    probes (q, n_probes) int64, see probe_order.py; words and numbers: see `encode_queries`; tables: `Tables`; alive
+    probes (q, n_probes) int64, see probe_order.py; words and numbers: see `encode_queries`; alive
     (q, w), (1, w) or (0, 0) words of bits; floats and longs: see `collect_space`. found (q, keep) int64 comes filled
     with -1, and values (q, keep) float32 receives the estimates; done (q, 3) receives how many buckets were probed, how
     many candidates estimated, how many rows found.
     """
-    n_rows, n_words, n_recent = tables.records.shape[0], tables.records.shape[1] - 1, tables.recent_rows.shape[0]
+    t = Tables(*tables)
+    n_rows, n_words, n_recent = t.records.shape[0], t.records.shape[1] - 1, t.recent_rows.shape[0]
     n_alive, n_probes, n_bits = alive.shape[1], probes.shape[1], numbers.shape[1] - 2
-    offsets, rows, new_offsets, new_rows = (pointer(tables.offsets), pointer(tables.rows),
-                                            pointer(tables.recent_offsets), pointer(tables.recent_rows))  # fmt: skip
-    record, number, bit, estimate, mark = (pointer(tables.records), pointer(tables.numbers), pointer(alive),
-                                           pointer(floats), pointer(longs))  # fmt: skip
+    offsets, rows, new_offsets, new_rows = (pointer(t.offsets), pointer(t.rows), pointer(t.recent_offsets),
+                                            pointer(t.recent_rows))  # fmt: skip
+    record, number, bit, estimate, mark = (pointer(t.records), pointer(t.numbers), pointer(alive), pointer(floats),
+                                           pointer(longs))  # fmt: skip
     low, candidate = estimate + n_rows + PADDING, mark + n_rows // 64 + 1
     high = low + n_rows + 2 * PADDING
     probe, code, projection, result, value = (pointer(probes), pointer(words), pointer(numbers), pointer(found),

@@ -164,20 +164,21 @@ def rows_to_scan(alive, n_words, row, n):
 
 
 @entry
-def scan_batch(path, codes, n, queries, tables, alive, keep, space, starts, counts, taken):
+def scan_batch(path, codes, n, queries, tables, alive, keep, space: Space, starts, counts, taken):
     """`hamming.scan_batch` for queries (q, words) uint64 and the tables of `tables_of`.
 
     space: see `scratch`; starts (queries of whole tiles,) int16, which comes as minus their limits, and zeros for
     queries that are missing.
     """
+    chunk = Space(*space)
     n_blocks, n_words, n_queries, n_counts, capacity = (codes.shape[0], codes.shape[1], queries.shape[0],
                                                         counts.shape[1], taken.shape[2])  # fmt: skip
-    positions, n_alive, own = space.nibbles.shape[1], alive.shape[1], 1 if alive.shape[0] > 1 else 0
+    positions, n_alive, own = chunk.nibbles.shape[1], alive.shape[1], 1 if alive.shape[0] > 1 else 0
     code, query, table, bit, start = pointer(codes), pointer(queries), pointer(tables), pointer(alive), pointer(starts)
-    count_of, row_of, nibble, word, column = (pointer(counts), pointer(taken), pointer(space.nibbles),
-                                              pointer(space.words), pointer(space.eight))  # fmt: skip
+    count_of, row_of, nibble, word, column = (pointer(counts), pointer(taken), pointer(chunk.nibbles),
+                                              pointer(chunk.words), pointer(chunk.eight))  # fmt: skip
     totals, uppers, sums = byte_registers(PAIRS_IN_TILE), byte_registers(PAIRS_IN_TILE), short_registers(_SUMS)
-    blocks_in_chunk = space.nibbles.shape[0] * _BLOCKS_IN_GROUP
+    blocks_in_chunk = chunk.nibbles.shape[0] * _BLOCKS_IN_GROUP
     for begin in range(0, n_blocks, blocks_in_chunk):
         in_chunk = min(blocks_in_chunk, n_blocks - begin)
         transpose(code + begin * n_words * ROWS_IN_BLOCK, in_chunk, n_words, positions, column, word)

@@ -67,15 +67,15 @@ def sign_bits(block, j, at, words):
 
 
 @entry
-def encode(path, vectors, frame, panels, space, codes):
+def encode(path, vectors, frame: Frame, panels, space, codes: Codes):
     """Codes and estimation numbers of vectors (n, dim) into `codes`, whose bits come as zeros.
 
-    frame: a `Frame`; panels (n_panels, width, PANEL_ROWS), where width is dim, or dim + 1 with a lift; space: see
-    `encode_space`.
+    panels (n_panels, width, PANEL_ROWS), where width is dim, or dim + 1 with a lift; space: see `encode_space`.
     """
-    n, dim, n_words = vectors.shape[0], vectors.shape[1], codes.bits.shape[1]
+    made, f = Codes(*codes), Frame(*frame)
+    n, dim, n_words = vectors.shape[0], vectors.shape[1], made.bits.shape[1]
     n_panels, width = panels.shape[0], panels.shape[1]
-    x, middle, normals, code = pointer(vectors), pointer(frame.center), pointer(panels), pointer(codes.bits)
+    x, middle, normals, code = pointer(vectors), pointer(f.center), pointer(panels), pointer(made.bits)
     zero = pointer(space)
     norm_of = zero + PANEL_ROWS
     rows = norm_of + ROWS_IN_TILE * LANES
@@ -85,7 +85,7 @@ def encode(path, vectors, frame, panels, space, codes):
     for start in range(0, n, ROWS_IN_TILE):
         n_rows = min(ROWS_IN_TILE, n - start)
         for j in range(n_rows):
-            squared[j] = lifted_row(x + (start + j) * dim, dim, frame.metric, middle, frame.scale, frame.reach, out)
+            squared[j] = lifted_row(x + (start + j) * dim, dim, f.metric, middle, f.scale, f.reach, out)
             for i in range(width):
                 rows[i * ROWS_IN_TILE + j] = out[i]
         for j in range(ROWS_IN_TILE):
@@ -99,8 +99,8 @@ def encode(path, vectors, frame, panels, space, codes):
                     sign_bits(block, j, p * PANEL_ROWS, code + (start + j) * n_words)
         for j in range(n_rows):
             norm = total(load(norm_of + j * LANES))
-            codes.halves[start + j] = np.float32(0.5 * squared[j])
-            codes.slopes[start + j] = np.float32(squared[j]) / norm if norm > _ZERO else _ZERO
+            made.halves[start + j] = np.float32(0.5 * squared[j])
+            made.slopes[start + j] = np.float32(squared[j]) / norm if norm > _ZERO else _ZERO
 
 
 def encode_space(width):

@@ -14,6 +14,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from annlab.kernels.distance import COSINE, L2, inner_product
+from annlab.kernels.simd.memory import aligned
 from annlab.kernels.simd.path import entry, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -123,7 +124,7 @@ def new_room(dim: int, n_rows: int) -> Room:
     """Room for scans of so many rows, a block of them at a time."""
     stride = -(-dim // LANES) * LANES
     n_panels = max(1, min(BLOCK_BYTES // (4 * dim * PANEL_ROWS), -(-n_rows // PANEL_ROWS)))
-    return Room(np.zeros((PANEL_ROWS, stride), np.float32), stride, np.empty((n_panels, dim, PANEL_ROWS), np.float32),
+    return Room(np.zeros((PANEL_ROWS, stride), np.float32), stride, aligned((n_panels, dim, PANEL_ROWS), np.float32),
                 np.empty(n_panels * PANEL_ROWS, np.float32), n_panels,
                 np.empty(ACCUMULATORS * LANES, np.float32))  # fmt: skip
 
