@@ -18,6 +18,7 @@ was current when it began. `compact` builds aside and then replays what happened
 """
 
 import copy
+import importlib
 import io
 import os
 import threading
@@ -210,6 +211,20 @@ class Index(Collection):
             return own
         validation.unknown_names(given, self.search_parameters, "search of " + type(self).__name__)
         return own | {name: self.search_parameters[name](value) for name, value in given.items()}
+
+    def explain(self, query: Any, k: int = 10, **how: Any) -> Any:
+        """What a search for one query did, and for every neighbour that it missed the cause: `annlab.explain.explain`.
+
+        Examples
+        --------
+        >>> import annlab, numpy as np
+        >>> vectors = np.random.default_rng(0).random((100, 8), dtype=np.float32)
+        >>> print(annlab.ExactIndex().fit(vectors).explain(vectors[0], k=3))
+        ExactIndex, 3 nearest of 100 vectors
+        looked into 0 cells, buckets or nodes, compared 100 rows (100.0%), read 3,200 bytes
+        returned 3 of 3 expected
+        """
+        return importlib.import_module("annlab.explain").explain(self, query, k, **how)  # a room above this one
 
     def filter(self, *, allowed: Any = None, excluded: Any = None, where: Condition | None = None) -> Filter:
         """A reusable filter: pass it as `allowed=`; cheaper than ids that are looked up for every search.

@@ -1,0 +1,86 @@
+"""Every cause is verified: with what it needs the row is found, with the next smaller value it is not."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import annlab
+from annlab.datasets.synthetic import synthetic
+from annlab.explain import Cause, explain
+
+DATA = synthetic(6000, 12, 12, 40, seed=11)
+KINDS = [
+    (annlab.IVFIndex(storage="flat"), {"n_probes": 2}, {Cause.CELL}),
+    (annlab.IVFIndex(storage="pq4"), {"n_probes": 12, "rerank": 1.0}, {Cause.CELL, Cause.RERANK}),
+    (annlab.IVFIndex(storage="sq8"), {"n_probes": 3}, {Cause.CELL}),
+    (annlab.LSHIndex(mode="scan", n_bits=64), {"rerank": 12}, {Cause.RERANK}),
+    (annlab.LSHIndex(mode="buckets"), {"n_probes": 20, "rerank": 14}, {Cause.BUCKET, Cause.RERANK}),
+    (annlab.VamanaIndex(degree=16), {"reach": 1.0}, {Cause.ENDED}),
+    (annlab.KDTreeIndex(), {"max_leaves": 6}, {Cause.ENDED}),
+    (annlab.BallTreeIndex(), {"epsilon": 6.0}, {Cause.PRUNED}),
+]
+
+
+@pytest.mark.parametrize(("index", "params", "causes"), KINDS, ids=lambda value: type(value).__name__)
+def test_each_miss_has_a_cause_that_searching_confirms(index, params, causes, full):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", annlab.RecallWarning)
+        index.fit(DATA.train)
+    seen, n_missed = set(), 0
+    for query in DATA.test if full else DATA.test[:12]:
+        told = explain(index, query, 10, **params)
+        plain = index.search(query, 10, **params)
+        assert (told.ids == plain.ids).all() and (told.distances == plain.distances).all()
+        for missed in told.missed:
+            n_missed += 1
+            seen.add(missed.cause)
+            assert missed.needs and set(missed.needs) == set(missed.too_little)
+            assert missed.id in index.search(query, 10, **(params | missed.needs)).ids
+            for name, value in missed.too_little.items():
+                assert missed.id not in index.search(query, 10, **(params | missed.needs | {name: value})).ids
+            for name in set(missed.needs) & {"n_probes", "max_leaves"}:
+                assert missed.needs[name] == missed.too_little[name] + 1
+    assert n_missed > 3 and seen and seen <= causes
+
+
+def test_of_an_inverted_file_the_probes_that_are_needed_are_the_rank_of_the_cell():
+    index = annlab.IVFIndex(storage="flat").fit(DATA.train)
+    structure, ids = index._structure, index._state.by_row.array
+    for query in DATA.test[:10]:
+        order = structure.probes(structure.lists.conversion.queries(query[None, :]), structure.n_lists)[0][0]
+        for missed in explain(index, query, 10, n_probes=1).missed:
+            row = int(np.flatnonzero(ids == missed.id)[0])
+            cell = int(np.searchsorted(structure.offsets, row, side="right")) - 1
+            assert missed.needs["n_probes"] == int(np.flatnonzero(order == cell)[0]) + 1
+
+
+def test_filtered_removed_tied_and_far_rows_are_told_apart():
+    vectors = np.array([[0.0, 0], [1, 0], [0, 1], [5, 5], [9, 9]], np.float32)
+    index = annlab.ExactIndex().fit(vectors, [10, 11, 12, 13, 14], attributes={"private": [0, 0, 0, 1, 0]})
+    index.remove([14])
+    told = explain(index, [0.0, 0.0], 2, expected=[10, 12, 13, 14], where=annlab.col("private") == 0)
+    causes = {missed.id: missed.cause for missed in told.missed}
+    assert causes == {12: Cause.TIE, 13: Cause.FILTERED, 14: Cause.ABSENT}
+    assert explain(index, [0.0, 0.0], 2, expected=[13]).missed[0].cause is Cause.FARTHER
+    assert told.recall == 0.25
+
+
+def test_an_exact_search_misses_nothing_and_the_text_says_what_was_done():
+    index = annlab.ExactIndex().fit(DATA.train)
+    told = index.explain(DATA.test[0], 5)
+    assert not told.missed and told.recall == 1
+    assert "ExactIndex, 5 nearest of 6,000 vectors" in str(told) and "returned 5 of 5 expected" in str(told)
+    told = annlab.IVFIndex().fit(DATA.train).explain(DATA.test[0], 10, n_probes=1)
+    assert str(told).count("does not") == len(told.missed) and "n_probes=1" in str(told)
+
+
+def test_where_the_filter_leaves_nothing_nothing_is_missed():
+    index = annlab.IVFIndex().fit(DATA.train)
+    told = explain(index, DATA.test[0], 3, allowed=[])
+    assert not told.missed and (told.ids == -1).all() and told.recall == 1
+
+
+def test_one_query_at_a_time():
+    with pytest.raises(ValueError, match="one query"):
+        explain(annlab.ExactIndex().fit(DATA.train), DATA.test[:2])
