@@ -13,6 +13,7 @@ what a search has found is looked up by id, and where it was removed in that mom
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import threading
@@ -234,6 +235,11 @@ class KeyedIndex:
     def __repr__(self) -> str:
         return f"KeyedIndex({self._index!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made by the index inside, which has all that there is."""
+        with self._lock:
+            return _with_keys, (type(self), copy.copy(self._index))
+
     # ---- files
 
     def save(self, path: str | os.PathLike[str] | BinaryIO) -> None:
@@ -262,6 +268,11 @@ class KeyedIndex:
             return np.array([self._ids[name] for name in names], np.int64)
         except KeyError as error:
             raise KeyError(f"the key {error.args[0]!r} is not in the index") from None
+
+
+def _with_keys(cls: type[KeyedIndex], index: Index) -> KeyedIndex:
+    """The KeyedIndex over an index that has keys already, or is empty."""
+    return cls(index)
 
 
 def _as_keys(keys: Any) -> list[str]:
@@ -296,6 +307,16 @@ def _columns(names: list[str], metadata: Sequence[Any] | None, attributes: Mappi
 
 def _as_text(name: str, value: Any) -> str:
     try:
+        _check_names(value)
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"the metadata of {name!r} is no JSON value: {error}") from None
+
+
+def _check_names(value: Any) -> None:
+    """Raise a TypeError for an object with a name that is no string, which would become one."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        _check_names(part)
+    if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
+        wrong = next(name for name in value if not isinstance(name, str))
+        raise TypeError(f"the name {wrong!r} is no string: pass {str(wrong)!r}")

@@ -66,6 +66,9 @@ class _Neighbours(BaseEstimator):
         self._asked(self.n_neighbors)
         own = METRICS[validation.as_choice("metric", self.metric, METRICS)]
         if isinstance(self.index, Index):
+            if self.index.metric not in ("l2", own):
+                raise ValueError(f"metric={self.metric!r}, but the index is of {self.index.metric!r}: pass the metric "
+                                 f"to {type(self).__name__}, one of {', '.join(METRICS)}")  # fmt: skip
             empty = type(self.index)(**{**self.index.parameters, "metric": own, "dim": None})
         elif isinstance(self.index, type) and issubclass(self.index, Index):
             empty = self.index(metric=own)
@@ -217,7 +220,8 @@ class NearestNeighbors(_Neighbours):
         if self.metric == "sqeuclidean":
             wanted = float(np.sqrt(wanted))
         queries = self.index_.vectors() if X is None else self._queries(X)
-        lims, distances, ids = self.index_.search_radius(queries, wanted, threads=self._threads())
+        lims, distances, ids = self.index_.search_radius(queries, wanted, threads=self._threads(),
+                                                         **(self.search_params or {}))  # fmt: skip
         if X is None:
             own = ids == np.repeat(np.arange(len(queries)), np.diff(lims))
             lims = np.concatenate([[0], np.cumsum(~own)])[lims]

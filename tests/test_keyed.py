@@ -1,5 +1,6 @@
 """Keys and metadata: what a dictionary of vectors would answer, whatever is written."""
 
+import copy
 import io
 import json
 import threading
@@ -190,3 +191,18 @@ def test_metadata_is_given_back_as_it_was(index):
     index.index.set_attributes({"year": [2000]}, ids=index.index.ids[-1:])
     index.update(["m"], np.zeros((1, 5)), metadata=["third"])
     assert index.search(np.ones(5), 1, where=annlab.col("year") == 2000).keys.tolist() == ["m"], "attributes stay"
+
+
+def test_names_of_metadata_that_are_no_strings_are_refused(index):
+    for value in ({1: "a", "1": "b"}, [{"deep": {None: 2}}]):
+        with pytest.raises(TypeError, match=r"name (1|None) is no string"):
+            index.add(["m"], np.ones((1, 5)), metadata=[value])
+    assert "m" not in index
+
+
+def test_copies_have_their_own_keys(index):
+    for other in (copy.copy(index), copy.deepcopy(index)):
+        other.add(["only here"], np.ones((1, 5)), metadata=[{"a": 1}])
+        assert other.search(np.ones(5), 1).keys.tolist() == ["only here"] and len(other) == len(index) + 1
+        assert "only here" not in index and other.metadata(["only here"]) == [{"a": 1}]
+    assert len(copy.deepcopy(KeyedIndex(ExactIndex(dim=3)))) == 0

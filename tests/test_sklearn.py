@@ -118,6 +118,21 @@ def test_parameters_are_searched_and_cloned(data):
     assert clone(ANNTransformer(index="lsh", search_params={"rerank": 50})).search_params == {"rerank": 50}
 
 
+def test_parameters_of_searches_are_those_of_a_radius_too():
+    X = np.random.default_rng(0).standard_normal((3000, 8))
+    index = annlab.IVFIndex(n_lists=32)
+    found = [
+        sum(
+            map(
+                len,
+                NearestNeighbors(radius=2.0, index=index, search_params={"n_probes": n}).fit(X).radius_neighbors()[1],
+            )
+        )
+        for n in (1, 32)
+    ]
+    assert found[0] < found[1]
+
+
 def test_large_data_is_learned_and_small_data_scanned(data, monkeypatch):
     monkeypatch.setattr("annlab.sklearn._SCAN_UP_TO", 299)
     assert isinstance(NearestNeighbors().fit(data[0]).index_, annlab.IVFIndex)
@@ -131,6 +146,7 @@ def test_large_data_is_learned_and_small_data_scanned(data, monkeypatch):
         (NearestNeighbors(2.0), TypeError, "must be an integer"),
         (NearestNeighbors(metric="cosin"), ValueError, "cosine"),
         (NearestNeighbors(index="kdtre"), ValueError, "kdtree"),
+        (NearestNeighbors(index=annlab.ExactIndex(metric="cosine")), ValueError, "'euclidean', but .* 'cosine'"),
         (NearestNeighbors(n_jobs=0), ValueError, "n_jobs = 0"),
         (ANNTransformer(mode="distances"), ValueError, "distance"),
     ],

@@ -22,6 +22,7 @@ missing, and says so by an AttributeError.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 from typing import Any
@@ -31,6 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from annlab import index as annlab_index
 from annlab import kinds
+from annlab.common import validation
 from annlab.exact import ExactIndex
 from annlab.ivf import IVFIndex
 from annlab.kmeans import KMeans as _KMeans
@@ -39,44 +41,62 @@ from annlab.lsh import LSHIndex
 METRIC_INNER_PRODUCT, METRIC_L2 = 0, 1
 _METRICS = {METRIC_INNER_PRODUCT: "ip", METRIC_L2: "l2"}
 _FAR = np.float32(3.4028234663852886e38)
+_ALL_LISTS = 2**31 - 1
 _AT_ONCE = 2**22  # vector components gathered at once
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
-class IDSelectorBatch:
-    """The ids that a search may return: ``SearchParameters(sel=IDSelectorBatch([1, 5]))``."""
+class IDSelector:
+    """Which ids a search may return: ``SearchParameters(sel=IDSelectorBatch([1, 5]))``."""
+
+    def among(self, ids: Ids) -> Ids:
+        """Those of some ids (n,) that are selected."""
+        raise NotImplementedError
+
+
+class IDSelectorBatch(IDSelector):
+    """Some ids."""
 
     def __init__(self, ids: ArrayLike) -> None:
-        self.ids = np.unique(np.asarray(ids, np.int64))
+        self.ids = np.unique(_as_ids(ids))
+
+    def among(self, ids: Ids) -> Ids:
+        return ids[np.isin(ids, self.ids)]
 
 
-class IDSelectorRange(IDSelectorBatch):
+class IDSelectorRange(IDSelector):
     """The ids imin..imax - 1."""
 
     def __init__(self, imin: int, imax: int) -> None:
-        super().__init__(np.arange(imin, imax))
+        self.imin, self.imax = operator.index(imin), operator.index(imax)
+
+    def among(self, ids: Ids) -> Ids:
+        return ids[(ids >= self.imin) & (ids < self.imax)]
 
 
-class IDSelectorNot(IDSelectorBatch):
+class IDSelectorNot(IDSelector):
     """All ids but those of another selector."""
 
-    def __init__(self, sel: IDSelectorBatch) -> None:
-        super().__init__(sel.ids)
+    def __init__(self, sel: IDSelector) -> None:
+        self.sel = sel
+
+    def among(self, ids: Ids) -> Ids:
+        return ids[~np.isin(ids, self.sel.among(ids))]
 
 
 class SearchParameters:
     """What one search does otherwise than the index: `sel`, a selector of ids."""
 
-    def __init__(self, sel: IDSelectorBatch | None = None) -> None:
+    def __init__(self, sel: IDSelector | None = None) -> None:
         self.sel = sel
 
 
 class SearchParametersIVF(SearchParameters):
     """Also `nprobe`, the lists that are read."""
 
-    def __init__(self, sel: IDSelectorBatch | None = None, nprobe: int | None = None) -> None:
+    def __init__(self, sel: IDSelector | None = None, nprobe: int | None = None) -> None:
         super().__init__(sel)
         self.nprobe = nprobe
 
@@ -116,15 +136,12 @@ class Index:
         """Add vectors (n, d) under ids (n,). Unlike in faiss an id names one vector: a second one raises."""
         if not self.is_trained:
             raise RuntimeError("Error: 'is_trained' failed: call train first")
-        self.inner.add(self._matrix(x), np.asarray(ids, np.int64))
+        self.inner.add(self._matrix(x), ids)
 
-    def remove_ids(self, ids: ArrayLike | IDSelectorBatch) -> int:
+    def remove_ids(self, ids: ArrayLike | IDSelector) -> int:
         """Remove vectors, and return how many there were."""
-        if isinstance(ids, IDSelectorNot):
-            numbers = np.setdiff1d(self.inner.ids, ids.ids)
-        else:
-            numbers = ids.ids if isinstance(ids, IDSelectorBatch) else np.asarray(ids, np.int64)
-        removed = self.inner.remove(numbers, missing="ignore")
+        selector = ids if isinstance(ids, IDSelector) else IDSelectorBatch(ids)
+        removed = self.inner.remove(selector.among(self.inner.ids))
         if self.renumbers and removed and self.ntotal:
             self.inner = type(self.inner)(**self.inner.parameters).fit(self.inner.vectors())
         return removed
@@ -167,7 +184,7 @@ class Index:
 
     def reconstruct_batch(self, keys: ArrayLike) -> Floats:
         """The vectors (n, d) of some ids."""
-        return self.inner.vectors(np.asarray(keys, np.int64)).astype(np.float32, copy=False)
+        return self.inner.vectors(keys).astype(np.float32, copy=False)
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1) -> Floats:
         """The vectors of the ids n0 .. n0 + ni - 1; of all from n0 on where ni is -1."""
@@ -185,14 +202,14 @@ class Index:
         """Parameters of annlab's search."""
         if params is None or params.sel is None:
             return {}
-        return {"excluded" if isinstance(params.sel, IDSelectorNot) else "allowed": params.sel.ids}
+        return {"allowed": params.sel.among(self.inner.ids)}
 
     def _matrix(self, x: ArrayLike) -> Floats:
         array = np.asarray(x)
         if array.ndim != 2 or array.shape[1] != self.d:
             raise ValueError(f"this index is of vectors of {self.d} dimensions: pass an array of shape (n, {self.d}), "
                              f"not {array.shape}")  # fmt: skip
-        return np.ascontiguousarray(array, np.float32)
+        return validation.as_vectors(array, name="x", dtype=np.dtype(np.float32))
 
     def _measured(self, queries: Floats, ids: Ids) -> Floats:
         """Squared distances or products, by float64; pads where an id is -1."""
@@ -244,17 +261,14 @@ class IndexIVF(Index):
 
     def _options(self, params: SearchParameters | None) -> dict[str, Any]:
         own = params.nprobe if isinstance(params, SearchParametersIVF) and params.nprobe is not None else self.nprobe
-        return super()._options(params) | ({} if own is None else {"n_probes": int(own)})
+        return super()._options(params) | ({} if own is None else {"n_probes": own})
 
     def range_search(self, x: ArrayLike, thresh: float, *,
                      params: SearchParameters | None = None) -> tuple[NDArray[np.uint64], Floats, Ids]:  # fmt: skip
-        """As of all indexes; every list that can hold a result is read."""
-        selected = None if params is None else SearchParameters(params.sel)
-        nprobe, self.nprobe = self.nprobe, None
-        try:
-            return super().range_search(x, thresh, params=selected)
-        finally:
-            self.nprobe = nprobe
+        """As of all indexes; every list is read, unless `params` say how many."""
+        if not isinstance(params, SearchParametersIVF) or params.nprobe is None:
+            params = SearchParametersIVF(None if params is None else params.sel, _ALL_LISTS)
+        return super().range_search(x, thresh, params=params)
 
 
 class IndexIVFFlat(IndexIVF):
@@ -300,6 +314,8 @@ class IndexIDMap:
         raise RuntimeError("add does not make sense with IndexIDMap, use add_with_ids")
 
     def __getattr__(self, name: str) -> Any:
+        if name == "index":  # while a copy is made, it is not there yet
+            raise AttributeError(name)
         return getattr(self.index, name)
 
 
@@ -370,22 +386,37 @@ def write_index(index: Any, path: str | os.PathLike[str]) -> None:
 
 
 def read_index(path: str | os.PathLike[str]) -> Index:
-    """Read a file that annlab wrote; ids are as they were."""
+    """Read a file that annlab wrote; ids are as they were. An IVF index reads as many lists as were measured to do."""
     inner = kinds.load(path)
     if inner.metric == "cosine":
         raise ValueError(f"{path} holds an index of cosine distances, which faiss has not: load it with annlab.load")
     metric = METRIC_INNER_PRODUCT if inner.metric == "ip" else METRIC_L2
     if isinstance(inner, IVFIndex):
-        index: Index = IndexIVF(inner.dim, 1, metric, "flat")
-        index.inner, index.is_trained = inner, True
-        return index
+        n_lists = inner.parameters["n_lists"]
+        lists = IndexIVF(inner.dim, 1, metric, "flat")
+        lists.inner, lists.is_trained, lists.nprobe = inner, True, None
+        lists.nlist = inner.n_lists if n_lists == "auto" else n_lists
+        return lists
+    index: Index
     index = IndexFlat(inner.dim, metric) if isinstance(inner, ExactIndex) else Index(inner, inner.dim, metric)
     index.inner = inner
+    index.renumbers = index.renumbers and bool((inner.ids == np.arange(len(inner))).all())
     return index
+
+
+def _as_ids(ids: ArrayLike) -> Ids:
+    """Ids, of which none is changed on the way; negative ones, which select nothing, are left out."""
+    array = np.asarray(ids)
+    if array.dtype.kind == "i":
+        array = array[array >= 0]
+    return validation.as_ids(array)
 
 
 def normalize_L2(x: NDArray[np.float32]) -> None:
     """Scale the rows of x (n, d) float32 to length 1, in place; rows of zeros stay."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        what = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"x is scaled in place, which takes an array of floats, not {what}: pass x.astype(np.float32)")
     lengths = np.sqrt((x.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
     np.divide(x, np.where(lengths > 0, lengths, 1.0), out=x, casting="unsafe")
 

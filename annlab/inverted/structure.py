@@ -194,9 +194,12 @@ class IVFStructure(Structure):
         result[few] = _widened(exact, result.shape[1])
         return result
 
-    def _search_one(self, query: np.ndarray, k: int, effort: Effort, request: Request) -> Scored | None:
-        """One query (1, dim) in one call of a kernel; None if too few rows were found."""
+    def _search_one(self, query: np.ndarray, k: int, effort: Effort, request: Request,
+                    half_norms: np.ndarray | None = None) -> Scored | None:  # fmt: skip
+        """One query (1, dim) in one call of a kernel; None if too few rows were found. half_norms: see `probes`."""
         one = one_query(query, k, self.lists, self.centroids, effort.n_probes, effort.keep, self.vectors, request)
+        if half_norms is not None:
+            one = one._replace(half_norms=half_norms)
         if self.lists.search_one(one, query) < k:
             return None
         return Scored(one.distances, one.ids)
@@ -234,8 +237,22 @@ class IVFStructure(Structure):
             if self._rows_touched(n_probes) > allowed.n_allowed:
                 return self.scan_all(queries, k, request)
             return self._search_alike(queries, k, Effort(n_probes, effort.keep), request, allowed.n_allowed)
+        if len(queries) == 1:
+            return self._one_its_own_way(queries, k, effort, allowed, request)
         return _stacked([self._each_its_own_way(queries[some], k, effort, allowed, request, some)
                          for some in _blocks(len(queries), self.n_lists)])  # fmt: skip
+
+    def _one_its_own_way(self, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
+                         request: Request) -> np.ndarray | Scored:  # fmt: skip
+        """One query with a filter that goes with the lists, in one call of a kernel once its way is known."""
+        nearest = self.probes(self.lists.conversion.queries(query), self.n_lists)[0]
+        n_probes, widening = allowed.ways(nearest, k, effort.n_probes, self.calibrations)[0].tolist()
+        if n_probes and self._rows_touched(n_probes) <= allowed.n_allowed:
+            keep = min(effort.keep * (widening if self.lists.loss else 1), allowed.n_allowed)
+            found = self._search_one(query, k, Effort(n_probes, keep), request, allowed.half_norms)
+            if found is not None:
+                return found
+        return self.scan_all(query, k, request)
 
     def _each_its_own_way(self, queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
                           some: slice) -> np.ndarray:  # fmt: skip

@@ -1,5 +1,7 @@
 """The same program with faiss and with annlab behind its names: the same numbers."""
 
+import copy
+
 import hypothesis
 import numpy as np
 import pytest
@@ -89,6 +91,67 @@ def test_selectors_leave_in_and_out():
         assert not {3, 9, 30} & set(index.search(x[:4], 47, params=library.SearchParameters(sel=others))[1].ravel())
         span = library.SearchParameters(sel=library.IDSelectorRange(10, 14))
         assert set(index.search(x[:1], 4, params=span)[1][0]) == {10, 11, 12, 13}
+
+
+def test_selectors_of_selectors_and_of_ids_that_are_not_there():
+    index, x = own.IndexFlatL2(3), whole(50, 3)
+    index.add(x)
+    some = own.IDSelectorBatch([-1, 3, 9, 1000])
+    twice = own.SearchParameters(sel=own.IDSelectorNot(own.IDSelectorNot(some)))
+    assert set(index.search(x[:1], 3, params=twice)[1][0]) == {3, 9, -1}
+    wide = own.SearchParameters(sel=own.IDSelectorRange(-(2**40), 2**40))  # not an array of all of them
+    np.testing.assert_array_equal(index.search(x, 4, params=wide)[1], index.search(x, 4)[1])
+    assert index.remove_ids(own.IDSelectorNot(own.IDSelectorRange(0, 7))) == 43 and index.ntotal == 7
+
+
+@pytest.mark.parametrize("ids", [[1.7, 2.9], np.array([2**63, 1], np.uint64), ["1", "2"]])
+def test_no_id_is_changed_on_the_way(ids):
+    mapped = own.IndexIDMap(own.IndexFlatL2(3))
+    with pytest.raises((TypeError, ValueError), match=r"integers|int64"):
+        mapped.add_with_ids(whole(2, 3), ids)
+    with pytest.raises((TypeError, ValueError), match=r"integers|int64"):
+        own.IDSelectorBatch(ids)
+    assert mapped.ntotal == 0
+
+
+def test_no_value_is_changed_on_the_way():
+    index = own.IndexFlatL2(2)
+    for x in (np.eye(2) + 1j, np.eye(2).astype("U"), np.full((1, 2), 2**53 + 1)):
+        with pytest.raises((TypeError, ValueError), match=r"numeric|float32 cannot"):
+            index.add(x)
+    whole_numbers = np.array([[3, 4]])
+    with pytest.raises(TypeError, match="floats, not int64"):
+        own.normalize_L2(whole_numbers)
+    assert whole_numbers.tolist() == [[3, 4]]
+
+
+def test_a_range_search_reads_all_lists():
+    x = np.random.default_rng(0).normal(size=(3000, 16)).astype("f4")
+    lists, flat = own.index_factory(16, "IVF32,Flat"), own.IndexFlatL2(16)
+    for index in (lists, flat):
+        index.train(x)
+        index.add(x)
+    for one, other in zip(lists.range_search(x[:20], 14.0), flat.range_search(x[:20], 14.0), strict=True):
+        np.testing.assert_array_equal(one, other)
+    few = own.SearchParametersIVF(nprobe=1)
+    assert lists.range_search(x[:20], 14.0, params=few)[0][-1] < flat.range_search(x[:20], 14.0)[0][-1]
+
+
+def test_what_is_read_and_copied_answers_as_before(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3000, 8)).astype("f4")
+    mapped = own.IndexIDMap(own.IndexFlatL2(8))
+    mapped.add_with_ids(x[:5], np.arange(5) * 10)
+    np.testing.assert_array_equal(copy.deepcopy(mapped).search(x[:2], 3)[1], mapped.search(x[:2], 3)[1])
+    own.write_index(mapped, tmp_path / "map.annlab")
+    again = own.read_index(tmp_path / "map.annlab")
+    again.remove_ids([10])
+    assert again.inner.ids.tolist() == [0, 20, 30, 40]
+    lists = own.IndexIVFFlat(None, 8, 16)
+    lists.train(x)
+    lists.add(x)
+    own.write_index(lists, tmp_path / "lists.annlab")
+    again = own.read_index(tmp_path / "lists.annlab")
+    assert again.nlist == 16 and (again.search(x[:200], 1)[1][:, 0] == np.arange(200)).all()
 
 
 def test_removed_rows_of_a_flat_index_close_up_and_those_of_a_map_do_not():

@@ -4,8 +4,10 @@ from itertools import pairwise
 
 import hypothesis
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
+import annlab
 from annlab.common import rowsets
 from annlab.inverted.calibration import Calibration, Calibrations
 from annlab.inverted.filtered import Allowed, allowed_in_lists
@@ -48,3 +50,20 @@ def test_a_filter_that_goes_with_the_lists_is_followed_to_where_its_rows_are() -
     assert near == [4, 1] and far == [16, 4], "four times as many rows, as was measured for what is far"
     few = allowed_by(np.arange(4000) >= 3800, offsets)
     assert few.ways(outside[None], 10, 4, MEASURED)[0, 0] == 0, "most of what is allowed: all of it"
+
+
+@pytest.mark.parametrize("storage", ["flat", "sq8", "pq4"])
+def test_one_query_with_a_filter_that_goes_with_the_lists_takes_the_same_way_as_in_a_batch(storage: str) -> None:
+    rng = np.random.default_rng(0)
+    labels, centers = rng.integers(16, size=6000), 4 * rng.standard_normal((16, 8))
+    vectors = (centers[labels] + rng.standard_normal((6000, 8))).astype(np.float32)
+    index = annlab.IVFIndex(storage=storage, n_lists=64, n_probes=4).fit(vectors)
+    allowed, queries = index.filter(allowed=np.flatnonzero(labels < 10)), vectors[:40]
+    ways, way = annlab.SearchStats(), annlab.SearchStats()
+    expected = index.search(queries, 10, allowed=allowed, stats=ways)
+    for i, query in enumerate(queries):
+        found = index.search(query, 10, allowed=allowed, stats=way)
+        np.testing.assert_array_equal(found.ids, expected.ids[i])
+        np.testing.assert_array_equal(found.distances, expected.distances[i])
+        assert way.visited[0] == ways.visited[i] and way.distances[0] == ways.distances[i]
+    assert ways.distances.min() < 1000, "and not the scan of everything"
