@@ -2,7 +2,8 @@
 
 A suite is a module with `SUBJECT` (the peer whose speed is reported), `SETS` and `QUICK_SETS` (synthetic sets to run
 beside the files in --data), ``peers(options)`` (everyone whose BLAS must be verified) and ``run(dataset, options,
-budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen.
+budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen,
+``summary(runs)`` for tables to be written beside the runs, and `PEERS` of its own.
 
 ``python -m benchmarks durable``, ``indexing`` and ``serve`` have no peers; they are described in the files of these
 names.
@@ -15,17 +16,17 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from annlab.datasets import Dataset
-from benchmarks import environment, exact, ivf, lsh, measured, report, trees
+from benchmarks import environment, exact, graph_peers, graph_promises, graphs, ivf, lsh, measured, report, trees
 from benchmarks.data import first, load, names
 from benchmarks.harness import Budget, Run
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 
-SUITES: dict[str, ModuleType] = {"exact": exact, "trees": trees, "lsh": lsh, "ivf": ivf}
+SUITES: dict[str, ModuleType] = {"exact": exact, "trees": trees, "lsh": lsh, "ivf": ivf, "graphs": graphs}
 UNPUBLISHABLE = 3  # exit code
 
 
@@ -44,20 +45,25 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--sizes", nargs="+", type=int, default=[], help="rows to take of each set, several for a sweep over n"
     )
-    result.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    result.add_argument("--peers", nargs="+", choices={**PEERS, **graph_peers.PEERS}, help="those that take part")
     result.add_argument("--k", nargs="+", type=int, default=[10, 100])
     result.add_argument("--threads", nargs="+", type=int, default=[1], help="thread counts to run annlab with")
-    result.add_argument("--part", default="frontier", help=f"of the suite ivf: {', '.join(ivf.PARTS)}")
+    result.add_argument(
+        "--part", default="frontier", help=f"of ivf: {', '.join(ivf.PARTS)}; of graphs: {', '.join(graphs.PARTS)}"
+    )
+    result.add_argument("--built", type=Path, help="of graphs: keep what peers have built in this folder")
+    result.add_argument("--trials", nargs="+", choices=graph_promises.TRIALS, help="of graphs --part promises: which")
+    result.add_argument("--only-built", action="store_true", help="of graphs: leave out what is not built there yet")
     result.add_argument("--seconds", type=float, default=Budget.seconds, help="time budget of one comparison")
     result.add_argument("--quick", action="store_true", help="a small synthetic set and a second for each comparison")
     return result
 
 
-def installed(wanted: Sequence[str]) -> list[str]:
+def installed(wanted: Sequence[str], peers: Mapping[str, type[Peer]]) -> list[str]:
     """The peers that can take part; says which cannot."""
     present = []
     for name in wanted:
-        if importlib.util.find_spec(PEERS[name].package) is None:
+        if importlib.util.find_spec(peers[name].package) is None:
             print(f"left out: {name} is not installed", file=sys.stderr)
         else:
             present.append(name)
@@ -76,10 +82,14 @@ def sized(whole: Dataset, sizes: Sequence[int]) -> list[Dataset]:
 def measure(options: argparse.Namespace) -> int:
     """What the child does: verify, measure every set, print, write. The exit code says whether it may be published."""
     suite = SUITES[options.suite]
-    options.peers = installed(options.peers)
+    peers = getattr(suite, "PEERS", PEERS)
+    wanted = options.peers or list(peers)
+    options.peers = installed(wanted, peers)
     environment.prepare(max(options.threads))
     rates = {peer.name: rate for peer in suite.peers(options) if (rate := peer.matrix_product_rate()) is not None}
     setting = environment.describe(rates)
+    if len(options.peers) < len(wanted):
+        setting["not_installed"] = [name for name in wanted if name not in options.peers]
     print(report.environment_lines(setting), flush=True)
     runs: list[Run] = []
     if options.out:
@@ -89,6 +99,7 @@ def measure(options: argparse.Namespace) -> int:
     except environment.StrawmanError as error:
         print(f"\n{error}", file=sys.stderr)
         return UNPUBLISHABLE
+    summary = getattr(suite, "summary", lambda runs: {})
     budget = Budget(seconds=1.0, batch=200, one=50) if options.quick else Budget(seconds=options.seconds)
     if options.part != "frontier":
         records = suite.run_part(options, budget)
@@ -102,7 +113,7 @@ def measure(options: argparse.Namespace) -> int:
             print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)
             runs += fresh
             if options.out:
-                report.write(options.out, setting, runs)
+                report.write(options.out, setting, runs, summary(runs))
     if hasattr(suite, "finish") and not options.sets:
         fresh = suite.finish(runs, options, budget)
         print("\n" + report.tables(fresh, suite.SUBJECT), flush=True)

@@ -33,7 +33,8 @@ FAISS_BLAS_THRESHOLD = 20
 FAISS_NEVER_BLAS = 1 << 30
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FOREIGN_PREFIXES = ("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMBA_CPU_")
-PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "faiss-cpu", "scann", "h5py", "threadpoolctl")
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "faiss-cpu", "scann", "h5py", "threadpoolctl",
+            "hnswlib", "rabitqlib", "pyglass-portable", "scalable-vs", "usearch", "ngt")  # fmt: skip
 
 
 class StrawmanError(RuntimeError):

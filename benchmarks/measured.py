@@ -39,6 +39,10 @@ TITLES = {
     "exact-k10-avx2": "Exact search, the 10 nearest, AVX2",
     "exact-k100-sift": "Exact search, the 100 nearest",
     "exact-sizes": "Exact search: cost against the number of rows",
+    "graphs": "Graphs: SIFT, GloVe, embeddings, and queries from elsewhere",
+    "graphs-avx2": "Graphs: AVX2 beside AVX-512",
+    "graphs-promises": "Graphs: what is promised, and kept",
+    "graphs-threads": "Graphs: building on two threads",
     "indexing": "Images into a catalog: speed by stage, and memory",
     "ivf-cifar": "Inverted files: embeddings of CIFAR-10",
     "ivf-defaults": "Inverted files: recall with no parameter given",
@@ -94,6 +98,7 @@ def _machine(environment: dict[str, Any]) -> str:
     parts = [str(environment.get("cpu", "CPU not recorded"))]
     parts += [f"load {environment['load_average']}"] if "load_average" in environment else []
     parts += [f"commit {environment['commit']}"] if "commit" in environment else []
+    parts += [f"not installed: {', '.join(environment['not_installed'])}"] if "not_installed" in environment else []
     versions = environment.get("versions", {})
     parts += [f"{name} {versions[name]}" for name in ("numpy", "numba", "faiss-cpu", "scann") if name in versions]
     if not environment.get("publishable", True):

@@ -17,14 +17,17 @@ from benchmarks.harness import Run, speedup
 SIGNIFICANT = 4  # digits kept of a timing: clocks give no more
 
 
-def write(path: Path, environment: dict[str, Any], runs: Sequence[Run]) -> None:
-    """Write the result file."""
+def write(path: Path, environment: dict[str, Any], runs: Sequence[Run],
+          summary: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> None:  # fmt: skip
+    """Write the result file; `summary`: tables that are computed from the runs."""
     content = {"environment": environment, "runs": [_rounded(run.record()) for run in runs]}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     head = json.dumps(content["environment"], indent=1)
     body = ",\n".join(json.dumps(run) for run in content["runs"])  # one run a line: a diff stays readable
-    temporary.write_text(f'{{"environment": {head},\n"runs": [\n{body}\n]}}\n')
+    tables = "".join(f",\n{json.dumps(name)}: {json.dumps(_rounded(list(records)))}" for name, records in
+                     (summary or {}).items())  # fmt: skip
+    temporary.write_text(f'{{"environment": {head},\n"runs": [\n{body}\n]{tables}}}\n')
     os.replace(temporary, path)
 
 
