@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from annlab.common import pool
+from annlab.common import pool, rowsets
 from annlab.common.memory import copied
 from annlab.common.statistics import N_COUNTERS
 from annlab.core.calibration import KS
@@ -30,7 +30,7 @@ from annlab.graphs.changes import insert
 from annlab.graphs.graph import Graph
 from annlab.graphs.plans import Plan, Plans, Walkable
 from annlab.graphs.points import Lifting
-from annlab.graphs.room import Rooms, blocks_of
+from annlab.graphs.room import Rooms, blocks_of, nodes_of_rows
 from annlab.graphs.rows import Rows, are_in_range, in_line, rows_of, step_for
 from annlab.kernels import scoring
 from annlab.kernels.graphs import walk_search as kernels
@@ -126,7 +126,7 @@ class GraphStructure(Structure):
         plan = self.plans.trial(k, reach, factor, held_out.alive, keys)
         notes = np.full((len(queries), kernels.N_NOTES), -1.0)
         if held_out.chosen is not None:
-            notes[:, kernels.HIDDEN] = self._nodes_of(held_out.chosen)
+            notes[:, kernels.HIDDEN] = self._hidden_nodes(held_out.chosen, held_out.alive)
         counters = np.zeros((len(queries), N_COUNTERS), np.int64)
         distances, rows = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
 
@@ -139,9 +139,16 @@ class GraphStructure(Structure):
         visited = counters[:, 0] + np.where(gave_up, len(self.vectors), 0)
         return Found(rows, visited, np.where(gave_up, np.inf, notes[:, kernels.KTH]))
 
-    def _nodes_of(self, rows: np.ndarray) -> np.ndarray:
+    def _hidden_nodes(self, rows: np.ndarray, alive: np.ndarray | None) -> np.ndarray:
+        """The nodes of held-out rows, -1 where copies of a row live on in its node: these are to be found."""
         offsets = self.walkable.graph.offsets  # type: ignore[union-attr]
-        return rows if offsets is None else np.searchsorted(offsets, rows, side="right") - 1
+        if offsets is None:
+            return rows
+        nodes: np.ndarray = np.searchsorted(offsets, rows, side="right") - 1
+        if alive is None:
+            return nodes
+        lives = rowsets.unpack(nodes_of_rows(alive, offsets, len(self.vectors)), len(offsets) - 1)
+        return np.where(lives[nodes], -1, nodes)
 
     # ---- searching
 

@@ -77,6 +77,17 @@ def test_copies_are_one_node_and_all_of_them_are_found(data, storage):
     assert index.search(vectors[0], 3).ids.tolist() == crowd[450:453].tolist()
 
 
+def test_a_crowd_of_near_copies_is_no_reason_to_scan_everything(data):
+    rng = np.random.default_rng(3)
+    crowd = data[0][5] + 0.002 * rng.standard_normal((500, data[0].shape[1])).astype(np.float32)
+    vectors = np.concatenate([data[0][:2500], crowd])
+    index = VamanaIndex(seed=0).fit(vectors)
+    assert len(index._state.structure.walkable.graph.links) < 2600
+    assert index.calibration.reach < 2
+    assert index.search(crowd, 1).ids[:, 0].tolist() == list(range(2500, 3000))
+    assert recall(index.search(data[1], 10), data[1], vectors, 10) >= 0.95
+
+
 def far_queries(rng, n, dim=24):
     directions = rng.standard_normal((n, dim))
     return (14 * directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
