@@ -55,6 +55,7 @@ TITLES = {
     "ivf-sizes": "Inverted files: cost against the number of rows",
     "lsh": "Hashing",
     "lsh-sizes": "Hashing: cost against the number of rows",
+    "serve": "The service under load: 100,000 images, an inverted file, two cores that the generator uses too",
     "trees": "Trees: two to sixteen dimensions, a million rows",
     "trees-high": "Trees: sixteen and thirty-two dimensions",
     "trees-sections": "Trees: where they stop paying, and criteria",

@@ -13,6 +13,7 @@
     offline.py       which of two encoders would have served better what people judged and clicked
     pictures.py, fitting.py, duplicates.py   whether two files show the same picture
     decisions.py     what somebody decided of two images: duplicates, or not
+    withdrawing.py   pictures that somebody in charge takes out of the results
     commands.py, catalog_commands.py what the command line does with all this
     search.py        from a query to a page of ranked results; with these parts:
       queries.py, viewers.py             what can be asked, and by whom

@@ -12,7 +12,8 @@ nobody was shown. For a query that has a history of its own, the same is done fo
 image's attraction in place of 1.
 
 Each click of a list counts once (`interactions.py`), and only what the table holds now, so who is forgotten has no part
-in it.
+in it. Of one person, all that was shown and clicked of an image counts as at most `MOST_OF_ONE` showings: nobody's
+thousand clicks decide for all. Where people are not told apart, there is nobody to count so.
 
 N. Craswell, O. Zoeter, M. Taylor and B. Ramsey, An experimental comparison of click position-bias models, 2008.
 """
@@ -30,6 +31,8 @@ from annlab.visual.catalog import Catalog
 from annlab.visual.schema import interactions
 
 SMOOTHING = 3.0  # expected clicks
+MOST_OF_ONE = 5.0
+"""Showings of an image to one person that count."""
 _PRIOR_SHOWINGS = 50.0  # of all positions together, that a position of its own has to outweigh
 _ROUNDS = 30
 
@@ -59,11 +62,17 @@ class ClickRates:
 def read_click_rates(catalog: Catalog, smoothing: float = SMOOTHING) -> ClickRates:
     """The evidence that a catalog holds now."""
     c = interactions.c
-    what = (c.query_image_id, c.displayed_image_id, c.position, c.kind)
+    what = (c.user_id, c.query_image_id, c.displayed_image_id, c.position, c.kind)
     counts: dict[tuple[int, int, int], np.ndarray] = defaultdict(lambda: np.zeros(2))
     with catalog.database.reading() as connection:
-        for query, displayed, position, kind, n in connection.execute(select(*what, func.count()).group_by(*what)):
-            counts[query, displayed, position][int(kind == "click")] += n
+        rows = connection.execute(select(*what, func.count()).group_by(*what)).all()
+    shown: dict[tuple[int, int], int] = defaultdict(int)
+    for user, _, displayed, _, kind, n in rows:
+        if user is not None and kind == "impression":
+            shown[user, displayed] += n
+    for user, query, displayed, position, kind, n in rows:
+        share = 1.0 if user is None else min(1.0, MOST_OF_ONE / max(1, shown[user, displayed]))
+        counts[query, displayed, position][int(kind == "click")] += n * share
     return click_rates(counts, smoothing)
 
 

@@ -29,6 +29,7 @@ from annlab.visual.catalog import Catalog, Image
 from annlab.visual.paths import from_text, to_text
 from annlab.visual.reading import UNOPENED
 from annlab.visual.schema import FAILED, as_moment
+from annlab.visual.withdrawing import is_withdrawn
 
 Settled = Callable[[str, int, int], bool]
 
@@ -136,7 +137,7 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
                 same = row.content_hash is not None and content_hash(path) == row.content_hash
                 with catalog.writing() as connection:
                     catalog.change_image(row.id, **facts, connection=connection)
-                    if not same:
+                    if not same and not is_withdrawn(row):
                         catalog.mark_pending([row.id], connection=connection)
                         catalog.release_duplicates([row.id], connection=connection)
                         result.changed += 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from annlab.visual import interactions, reranking
-from annlab.visual.click_rates import click_rates, read_click_rates
+from annlab.visual.click_rates import MOST_OF_ONE, click_rates, read_click_rates
 from annlab.visual.people import add_user
 from annlab.visual.ranked import About, Candidate, Ranked
 from annlab.visual.reranking import RankingError, rank, read_ranking
@@ -201,3 +201,21 @@ def test_no_stage_at_all_is_the_order_of_the_index(tmp_path):
         assert [result.id for result in results] == ids
         given = ranked(made, ids)
         assert rank([], given) is given
+
+
+def test_the_clicks_of_one_person_count_as_few(tmp_path):
+    with Made(tmp_path) as made:
+        ids = made.add(directions(6))
+        anna = add_user(made.catalog, username="anna")
+        for _ in range(100):
+            shown = interactions.log_results(made.catalog, ids[0], ids[1:3], ranker="r", user_id=anna)
+            interactions.log_click(made.catalog, shown, ids[2])
+        alone = read_click_rates(made.catalog)
+        assert 1 < alone.ratio(ids[2]) < 3, "a hundred clicks of hers"
+        assert alone.evidence[(ids[2],)][0] == pytest.approx(MOST_OF_ONE)
+        for name in range(40):
+            user = add_user(made.catalog, username=f"user {name}")
+            shown = interactions.log_results(made.catalog, ids[0], ids[1:3], ranker="r", user_id=user)
+            interactions.log_click(made.catalog, shown, ids[1])
+        together = read_click_rates(made.catalog)
+        assert together.ratio(ids[1]) > together.ratio(ids[2]), "forty persons outweigh her"

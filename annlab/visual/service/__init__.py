@@ -4,6 +4,7 @@
     keys.py         API keys and roles;      door.py      who is at the door
     guards.py       what stands before every request
     core.py         what routes share: who may see what, adding, deleting, tidying up
+    words.py        words from outside
     routes_*.py     search, images, feedback, status, engines;     answers.py    their shapes
     browsing.py     images to begin with, and what to filter by
     impressions.py  result lists, written behind the answers

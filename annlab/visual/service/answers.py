@@ -1,9 +1,11 @@
 """The shapes of answers, as the OpenAPI document describes them."""
 
 import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
+
+from annlab.visual.service.words import clean
 
 
 class Problem(BaseModel):
@@ -64,6 +66,18 @@ class Click(BaseModel):
 
     list: int = Field(ge=1, le=2**53, strict=True)
     image: int = Field(ge=1, le=2**53, strict=True)
+
+
+class Change(BaseModel, extra="forbid"):
+    """What shall be different about an image."""
+
+    tags: list[Annotated[str, Field(max_length=60)]] | None = Field(None, max_length=20)
+    private: bool | None = Field(None, strict=True)
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else [clean(word) for word in value]
 
 
 class Judgement(BaseModel):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -26,6 +27,7 @@ from annlab.visual.service.limits import RateLimit
 from annlab.visual.service.metrics import Metrics, resident_bytes
 from annlab.visual.service.settings import Settings
 from annlab.visual.shown import Seen
+from annlab.visual.withdrawing import is_withdrawn, restore, withdraw
 
 _LOOK_SECONDS, _TIDY_SECONDS, _OLD_SECONDS = 5.0, 300.0, 3600.0
 _log = logging.getLogger(__name__)
@@ -101,7 +103,8 @@ class Service:
     def image(self, id: int, person: Person) -> Image:
         """An image that somebody may see; NotFound for any other, whether it is there or not."""
         found = self.catalog.find(ids=[id])
-        if not found or not may_see(found[0], person):
+        hidden = bool(found) and is_withdrawn(found[0]) and not person.may("admin")
+        if not found or hidden or not may_see(found[0], person):
             raise NotFound(f"there is no image {id}")
         return found[0]
 
@@ -182,7 +185,8 @@ class Service:
                 work()
 
     def delete(self, id: int, person: Person) -> None:
-        """Delete an image that came by upload: one's own, or as an admin anybody's.
+        """Delete an image that came by upload: one's own, or as an admin anybody's. As an admin also take out of the
+        results what is a file of a folder, until it is restored.
 
         Raises
         ------
@@ -194,11 +198,59 @@ class Service:
         image = self.image(id, person)
         if not person.may("admin") and (image.owner_id is None or image.owner_id != person.user_id):
             raise PermissionError("only its owner may delete this image")
-        if not picturing.is_kept(image, self.settings.uploads):
+        kept = picturing.is_kept(image, self.settings.uploads)
+        if not kept and not person.may("admin"):
             raise PermissionError("this image is a file of a folder: delete the file, and run `annlab index` again")
         self.follow()
-        self._write(lambda: self._remove(image))
+        self._write(lambda: self._remove(image) if kept else self._withdraw(id))
         self.changes += 1
+
+    def _withdraw(self, id: int) -> None:
+        for each in withdraw(self.catalog, self.search.index, id):
+            self.thumbnails.forget(each)
+        self._indexer = None
+
+    def restore(self, id: int) -> Image:
+        """Index what an admin has taken out of the results.
+
+        Raises
+        ------
+        NotFound
+            There is no such image.
+        CatalogError
+            It was not taken out.
+        """
+        self.follow()
+        try:
+            restore(self.catalog, id)
+        except KeyError:
+            raise NotFound(f"there is no image {id}") from None
+        self._write(self._index_what_is_new)
+        self.changes += 1
+        return self.catalog.image(id)
+
+    def change(self, id: int, person: Person, tags: Sequence[str] | None, private: bool | None) -> Image:
+        """Give an image other tags, or make it private or public: one's own, or as an admin anybody's.
+
+        Raises
+        ------
+        NotFound
+            There is none that this person may see.
+        PermissionError
+            It is somebody else's.
+        """
+        image = self.image(id, person)
+        if image.kind != "image":
+            raise NotFound(f"there is no image {id}")
+        if not person.may("admin") and (image.owner_id is None or image.owner_id != person.user_id):
+            raise PermissionError("only its owner may change this image")
+        values: dict[str, Any] = {} if tags is None else {"tags": tuple(tags)}
+        if private is not None:
+            values["private"] = private
+        if values:
+            self.catalog.change_image(id, **values)
+            self.changes += 1
+        return self.catalog.image(id)
 
     def _remove(self, image: Image) -> None:
         with self.catalog.transaction(self.search.index) as writes:

@@ -189,5 +189,5 @@ class Measured:
         finally:
             route: Any = scope.get("route")
             name = getattr(route, "path", None) or "other"
-            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
+            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PATCH", "DELETE") else "other"
             self.metrics.request(method, name, status, self.clock() - started)

@@ -14,7 +14,8 @@ from annlab.visual.service.core import Service
 from annlab.visual.service.door import Door
 from annlab.visual.service.keys import Person
 from annlab.visual.service.routes_search import ImageId
-from annlab.visual.service.showing import REFUSALS, as_json, clean
+from annlab.visual.service.showing import REFUSALS, as_json
+from annlab.visual.service.words import clean
 
 _KEPT = "private, max-age=300"
 """Browsers show a picture again for so long without asking; then they ask whether it has changed."""
@@ -31,6 +32,7 @@ def image_routes(service: Service, door: Door) -> APIRouter:
     Reader = Annotated[Person, Depends(door.needs("reader"))]
     Looking = Annotated[Person, Depends(door.needs("reader", 0.1))]
     Writer = Annotated[Person, Depends(door.needs("writer"))]
+    Admin = Annotated[Person, Depends(door.needs("admin"))]
     Id = Annotated[int, Path(ge=1, le=2**53)]
 
     @routes.get("/api/images", response_model=answers.ImagesAnswer)
@@ -70,9 +72,20 @@ def image_routes(service: Service, door: Door) -> APIRouter:
         """What is known of an image."""
         return JSONResponse(as_json(service.image(id, person), person))
 
+    @routes.patch("/api/images/{id}", response_model=answers.ImageAnswer)
+    def change(id: Id, given: answers.Change, person: Writer) -> JSONResponse:
+        """Give an image other tags, or make it private or public: one's own, or as an admin anybody's."""
+        return JSONResponse(as_json(service.change(id, person, given.tags, given.private), person))
+
+    @routes.post("/api/images/{id}/restore", response_model=answers.ImageAnswer)
+    def restore(id: Id, person: Admin) -> JSONResponse:
+        """Index again what an admin has taken out of the results, and what was taken out with it."""
+        return JSONResponse(as_json(service.restore(id), person))
+
     @routes.delete("/api/images/{id}", status_code=204)
     def delete(id: Id, person: Writer) -> Response:
-        """Delete an image that was added here: one's own, or as an admin anybody's."""
+        """Delete an image that was added here: one's own, or as an admin anybody's. A file of a folder stays; an admin
+        takes it, and all that show the same picture, out of the results."""
         try:
             service.delete(id, person)
         except PermissionError as error:

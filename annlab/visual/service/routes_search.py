@@ -18,7 +18,8 @@ from annlab.visual.service.core import Box, Service
 from annlab.visual.service.door import Door
 from annlab.visual.service.impressions import Shown
 from annlab.visual.service.keys import Person
-from annlab.visual.service.showing import REFUSALS, as_json, clean
+from annlab.visual.service.showing import REFUSALS, as_json
+from annlab.visual.service.words import clean
 from annlab.visual.shown import Seen
 
 ImageId = Annotated[int, Field(ge=1, le=2**53)]

@@ -1,4 +1,4 @@
-"""Small things that routes share: an image as JSON, words from outside, and the refusals that the document lists."""
+"""Small things that routes share: an image as JSON, and the refusals that the document lists."""
 
 from typing import Any
 
@@ -36,13 +36,3 @@ def as_json(image: Image | Seen, person: Person) -> dict[str, Any]:
         "status": image.status, "own": person.may("admin") or (
             image.owner_id is not None and image.owner_id == person.user_id),
     }  # fmt: skip
-
-
-def clean(words: str) -> str:
-    """Words from outside, without blanks at the ends; ValueError for what no database and no screen should hold."""
-    if any(not sign.isprintable() for sign in words):
-        raise ValueError("control characters are no part of words")
-    words = words.strip()
-    if not words:
-        raise ValueError("there is no word in it")
-    return words

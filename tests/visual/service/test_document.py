@@ -33,6 +33,7 @@ def test_every_route_is_described(served):
     document = served.nobody.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/api/search", "/api/images", "/api/images/{id}", "/api/images/{id}/thumbnail", "/api/images/{id}/picture",
+        "/api/images/{id}/restore",
         "/api/clicks", "/api/judgements", "/api/judging", "/api/session", "/api/suggestions", "/api/status",
         "/api/engines", "/api/engines/{kind}", "/health", "/metrics",
     }  # fmt: skip

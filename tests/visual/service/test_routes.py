@@ -1,9 +1,12 @@
 """Searching, images, clicks, judgements and status over HTTP, as a client sees them."""
 
 import time
+from pathlib import Path
 
 import pytest
 
+from annlab.visual.discovery import discover
+from annlab.visual.indexing import Indexer
 from annlab.visual.interactions import read_interactions
 from annlab.visual.judging import read_judgements
 from annlab.visual.service import answers
@@ -113,7 +116,7 @@ def test_an_image_is_added_found_and_deleted(served):
     assert served.anna.delete(f"/api/images/{added['id']}").status_code == 404
     assert len(files - set(served.settings.uploads.iterdir())) == 1
     assert served.root.delete(f"/api/images/{copy['id']}").status_code == 204
-    assert served.root.delete(f"/api/images/{served.ids[1]}").status_code == 409  # a file of somebody's folder
+    assert served.anna.delete(f"/api/images/{served.ids[1]}").status_code == 403  # a file of somebody's folder
     assert (served.folder / "pictures" / "1.png").is_file()
 
 
@@ -244,3 +247,55 @@ def test_the_engine_room_measures_against_exact_search(served):
     assert set(measured[1]["found"]) <= everybody and len(measured[1]["found"]) == 3
     assert served.anna.get("/api/engines/IVFIndex?knob=speed:9").status_code == 400
     assert served.anna.get("/api/engines/SecretIndex").status_code == 400
+
+
+def test_an_admin_takes_a_picture_of_a_folder_out_of_the_results_and_back(fresh):
+    served = fresh()
+    id = served.ids[1]
+    copy = served.root.post("/api/images", **upload(Path(served.catalog.image(id).path).read_bytes())).json()["id"]
+    ask = lambda who: {  # noqa: E731
+        each for result in who.get(f"/api/search?id={served.ids[3]}&cutoff=0&k=60&log=false").json()["results"]
+        for each in (result["id"], *result["folded"])
+    }  # fmt: skip
+    assert {id, copy} <= ask(served.cleo)
+    assert served.anna.delete(f"/api/images/{id}").status_code == 403, "her own, but a file of a folder"
+    assert served.anna.post(f"/api/images/{id}/restore").status_code == 403
+    assert served.root.post(f"/api/images/{id}/restore").status_code == 409
+    assert served.root.delete(f"/api/images/{id}").status_code == 204
+    assert not {id, copy} & ask(served.root), "with all that show the same"
+    for path in (
+        f"/api/images/{id}",
+        f"/api/images/{id}/thumbnail",
+        f"/api/images/{id}/picture",
+        f"/api/search?id={id}",
+    ):
+        assert served.anna.get(path).status_code == served.cleo.get(path).status_code == 404
+    assert served.root.get(f"/api/images/{id}").json()["status"] == "failed"
+    Path(served.catalog.image(id).path).write_bytes(png(new_drawing(77)))
+    discover(served.catalog, served.index, served.folder / "pictures")
+    Indexer(served.catalog, served.index, served.encoder).run()
+    assert id not in ask(served.root), "it stays out, though its file has changed"
+    assert str(served.catalog.counts()).startswith("31 discovered = 29 indexed + 0 duplicate + 2 failed")
+    restored = served.root.post(f"/api/images/{id}/restore")
+    assert restored.status_code == 200 and restored.json()["status"] == "indexed" and {id, copy} <= ask(served.cleo)
+    assert served.root.post("/api/images/999/restore").status_code == 404
+
+
+def test_tags_and_privacy_are_changed_by_the_owner_alone(fresh):
+    served = fresh()
+    id = served.ids[1]  # of anna
+    found = lambda who, tag: [  # noqa: E731
+        r["id"] for r in who.get(f"/api/search?id={served.ids[3]}&cutoff=0&tag={tag}").json()["results"]
+    ]
+    changed = served.anna.patch(f"/api/images/{id}", json={"tags": [" new ", "words"]})
+    assert changed.status_code == 200 and changed.json()["tags"] == ["new", "words"] and not changed.json()["private"]
+    assert found(served.cleo, "new") == [id] and id not in found(served.cleo, "odd")
+    assert served.anna.patch(f"/api/images/{id}", json={"private": True}).json()["tags"] == ["new", "words"]
+    assert found(served.cleo, "new") == [] and found(served.anna, "new") == [id]
+    assert served.cleo.patch(f"/api/images/{id}", json={"tags": []}).status_code == 403  # a reader
+    assert served.ben.patch(f"/api/images/{id}", json={"tags": []}).status_code == 404, "it is private now"
+    assert served.ben.patch(f"/api/images/{served.ids[3]}", json={"private": True}).status_code == 403
+    assert served.root.patch(f"/api/images/{id}", json={"private": False}).status_code == 200
+    assert found(served.cleo, "new") == [id]
+    for wrong in ({"tags": ["a\x00b"]}, {"tags": [" "]}, {"private": "yes"}, {"owner": 1}, {"tags": ["x" * 61]}):
+        assert served.anna.patch(f"/api/images/{id}", json=wrong).status_code == 422
