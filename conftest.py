@@ -18,6 +18,8 @@ hypothesis.settings.register_profile("full", max_examples=100, print_blob=True, 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the slow tests too, fuzz for longer, print durations")
+    parser.addoption("--kills", type=int, metavar="N", help="how often each test of kills kills its children "
+                     "(default: up to 20, with --full 80; a kill takes about a second)")  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def full(pytestconfig: pytest.Config) -> bool:
     """Whether this is the long run, for tests that do more of the same in it."""
     return bool(pytestconfig.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config, full: bool) -> int | None:
+    """How often children are to be killed; None where a quick run leaves it to the test."""
+    given = pytestconfig.getoption("--kills")
+    return int(given) if given is not None else 80 if full else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,7 +7,8 @@ Two questions, each in a process of its own:
 - how fast are images indexed from files by a shipped encoder? PNG files of the packaged clothing, one thread, with the
   CPU time of every stage. Wall time stands beside it: it also holds what other processes of the machine took.
 - does memory grow with the number of images? A hundred thousand small files, noise of which no two are alike, and an
-  encoder that costs next to nothing; the resident memory at every tenth of them, with what the index itself takes.
+  encoder that costs next to nothing; the resident memory at every tenth of them, by how much it is more than at the
+  first tenth, and what the index itself takes.
 """
 
 import argparse
@@ -120,13 +121,16 @@ def memory(folder: Path, n: int) -> int:
     with Catalog.open(folder / "c.db") as catalog, _index(catalog, folder, encoder.dim) as index:
         discover(catalog, index, photos)
         indexer: Any = Indexer(catalog, index, encoder)  # type: ignore[arg-type]
-        due, began = n // 10, time.process_time()
+        due, began, first = n // 10, time.process_time(), 0
 
         def progress(what: str, done: int, total: int) -> None:
-            nonlocal due
+            nonlocal due, first
             if done >= due:
                 due += n // 10
-                record = {"images": done, "resident MiB": round(_resident() / 2**20, 1),
+                resident = _resident()
+                first = first or resident
+                record = {"images": done, "resident MiB": round(resident / 2**20, 1),
+                          "growth MiB": round((resident - first) / 2**20, 1),
                           "index MiB": round(index.memory()["total"] / 2**20, 1),
                           "CPU s": round(time.process_time() - began, 1)}  # fmt: skip
                 print(json.dumps(record), flush=True)

@@ -224,7 +224,7 @@ def test_from_the_command_line(system, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_kills_at_random_moments_leave_one_whole_pair(full, tmp_path):
-    command = [sys.executable, "-m", "tests.visual.promoting", str(tmp_path), "80" if full else "12", "1"]
+def test_kills_at_random_moments_leave_one_whole_pair(kills, tmp_path):
+    command = [sys.executable, "-m", "tests.visual.promoting", str(tmp_path), str(max(kills or 0, 12)), "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
