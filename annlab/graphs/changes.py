@@ -146,7 +146,7 @@ def _without_dead(graph: Graph, rows: Rows, lives: np.ndarray, alpha: float, thr
     living = lives.astype(np.int8)
     cost = float(graph.degree**2)
     for start, stop in pool.portions(0, len(nodes), cost):
-        kernels.count_heirs(graph.links, living, nodes, start, stop, sizes)
+        kernels.count_heirs(graph.links, living, nodes, start, stop, np.empty(0, np.int32), sizes)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     heirs = np.empty(offsets[-1], np.int32)
     for start, stop in pool.portions(0, len(nodes), cost):

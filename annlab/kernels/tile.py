@@ -17,6 +17,7 @@ Exact scans, k-means, hashing and inverted lists are made of this tile; each has
 import numpy as np
 
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, inner_product, inverse_norm
+from annlab.kernels.simd.byte_vectors import dot_bytes, splat_quad
 from annlab.kernels.simd.path import REGISTER_BYTES, inlined, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -110,3 +111,19 @@ def float_tile(block, queries, panel, half_norms, dim):
             block[2 * j + 1] = fma(q, high, block[2 * j + 1])
         panel += PANEL_ROWS
         queries += QUERIES_IN_TILE
+
+
+@inlined
+def add_byte_products(block, queries, codes, quads, quad_bytes):
+    """Add to a block the products of PANEL_ROWS rows of bytes with QUERIES_IN_TILE queries, four dimensions at a time.
+
+    queries (quads, QUERIES_IN_TILE, 4) int8; codes (quads, quad_bytes / 4, 4) uint8, of which the first rows are taken.
+    """
+    for _ in range(quads):
+        low, high = load(codes), load(codes + 4 * LANES)
+        for j in range(QUERIES_IN_TILE):
+            z = splat_quad(queries + 4 * j)
+            block[2 * j] = dot_bytes(block[2 * j], low, z)
+            block[2 * j + 1] = dot_bytes(block[2 * j + 1], high, z)
+        codes += quad_bytes
+        queries += 4 * QUERIES_IN_TILE

@@ -10,7 +10,7 @@ photograph. So pictures are compared as pictures, in two steps.
               fits the other best (coordinate descent over the four margins); what still differs, relative to the
               contrast, is the answer.
 
-A comparison is compiled (fitting.py), and there are few.
+A comparison is compiled (`kernels/thumbnails.py`), and there are few.
 
 C. Zauner, Implementation and benchmarking of perceptual image hash functions, 2010.
 """
@@ -21,8 +21,8 @@ import functools
 import numpy as np
 from scipy.fft import dct
 
-from annlab.visual import fitting
-from annlab.visual.fitting import SIDE
+from annlab.kernels import thumbnails
+from annlab.kernels.thumbnails import SIDE
 
 SKETCH_DIM = 63
 NEAR = 0.65
@@ -87,4 +87,4 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     each other, it is what they differed by until then.
     """
     flat = [np.ascontiguousarray(thumb, np.float32).reshape(SIDE, -1) for thumb in (one, other)]
-    return float(fitting.difference(*flat, SAME))
+    return float(thumbnails.difference(*flat, SAME))

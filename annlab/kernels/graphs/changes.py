@@ -89,38 +89,34 @@ def walk_lists(path, rows: Rows, links, entries, first, start, stop, near: Near,
             keys[i, t] = room.pool[t] & ~_OPENED
 
 
+@kernel
+def _place_heirs(links, lives, node, heirs, at):
+    """Write the living links of a node's dead neighbours to heirs[at:], as far as there is room; where they end."""
+    for i in range(links.shape[1]):
+        v = links[node, i]
+        if v < 0:
+            break
+        if not lives[v]:
+            for j in range(links.shape[1]):
+                w = links[v, j]
+                if w < 0:
+                    break
+                if lives[w]:
+                    if at < len(heirs):
+                        heirs[at] = w
+                    at += 1
+    return at
+
+
 @entry
-def count_heirs(path, links, lives, nodes, start, stop, sizes):
-    """For nodes[start:stop] how many living links their dead neighbours have, into sizes."""
+def count_heirs(path, links, lives, nodes, start, stop, nowhere, sizes):
+    """For nodes[start:stop] how many living links their dead neighbours have, into sizes; `nowhere` is empty."""
     for t in range(start, stop):
-        size = 0
-        for i in range(links.shape[1]):
-            v = links[nodes[t], i]
-            if v < 0:
-                break
-            if not lives[v]:
-                for j in range(links.shape[1]):
-                    w = links[v, j]
-                    if w < 0:
-                        break
-                    size += lives[w]
-        sizes[t] = size
+        sizes[t] = _place_heirs(links, lives, nodes[t], nowhere, 0)
 
 
 @entry
 def place_heirs(path, links, lives, nodes, offsets, start, stop, heirs):
     """Write the living links of the dead neighbours of nodes[start:stop] from offsets[t] on."""
     for t in range(start, stop):
-        at = offsets[t]
-        for i in range(links.shape[1]):
-            v = links[nodes[t], i]
-            if v < 0:
-                break
-            if not lives[v]:
-                for j in range(links.shape[1]):
-                    w = links[v, j]
-                    if w < 0:
-                        break
-                    if lives[w]:
-                        heirs[at] = w
-                        at += 1
+        _place_heirs(links, lives, nodes[t], heirs, offsets[t])

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.graphs.whole import MIDDLE, Rows
-from annlab.kernels.simd.byte_vectors import dot_bytes, splat_quad
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -29,7 +28,7 @@ from annlab.kernels.simd.registers import (
     splat,
     store,
 )
-from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE
+from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, add_byte_products
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
 
 FAR = np.int32(2**31 - 1)  # the distance of rows that are not there
@@ -133,14 +132,7 @@ def _tile(block, queries, codes, quads):
     zero = splat(np.int32(0))
     for j in range(ACCUMULATORS):
         block[j] = zero
-    for _ in range(quads):
-        low, high = load(codes), load(codes + 4 * LANES)
-        for j in range(QUERIES_IN_TILE):
-            z = splat_quad(queries + 4 * j)
-            block[2 * j] = dot_bytes(block[2 * j], low, z)
-            block[2 * j + 1] = dot_bytes(block[2 * j + 1], high, z)
-        codes += _PANEL_QUAD
-        queries += 4 * QUERIES_IN_TILE
+    add_byte_products(block, queries, codes, quads, _PANEL_QUAD)
 
 
 @kernel

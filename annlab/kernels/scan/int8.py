@@ -28,7 +28,7 @@ import numpy as np
 
 from annlab.kernels.distance import inner_product
 from annlab.kernels.scan.batch import OVERFLOWED, ROOM, Buffers, next_trigger
-from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, floats_to_ints, ints_to_floats, splat_quad
+from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, floats_to_ints, ints_to_floats
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -42,7 +42,7 @@ from annlab.kernels.simd.registers import (
     splat,
     store,
 )
-from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, convert_row
+from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, add_byte_products, convert_row
 from annlab.kernels.topk import append, keep_at_most, kth_smallest
 
 STORED_ROWS = 32  # in a panel
@@ -217,14 +217,7 @@ def byte_tile(block, low_start, high_start, queries, codes, quads):
     for j in range(QUERIES_IN_TILE):
         block[2 * j] = low_start
         block[2 * j + 1] = high_start
-    for _ in range(quads):
-        low, high = load(codes), load(codes + 4 * LANES)
-        for j in range(QUERIES_IN_TILE):
-            z = splat_quad(queries + 4 * j)
-            block[2 * j] = dot_bytes(block[2 * j], low, z)
-            block[2 * j + 1] = dot_bytes(block[2 * j + 1], high, z)
-        codes += QUAD_BYTES
-        queries += 4 * QUERIES_IN_TILE
+    add_byte_products(block, queries, codes, quads, QUAD_BYTES)
 
 
 @inlined

@@ -5,7 +5,6 @@ cell's value is the mean over the pixels that it covers, each weighed by the par
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ _HOPELESS = 0.6  # pictures that differ by more at all of these will not come ne
 
 
 @kernel
-def _shrunk(thumb: Any, margins: Any, rows: Any, cells: Any) -> None:
+def _shrunk(thumb, margins, rows, cells):
     """cells (CELLS, CELLS * 3) of thumb (SIDE, SIDE * 3) less margins (left, top, right, bottom) in percent; rows
     (CELLS, SIDE * 3) is scratch."""
     top, height = margins[1] * SIDE / 100, (100 - margins[1] - margins[3]) * SIDE / 100 / CELLS
@@ -45,7 +44,7 @@ def _shrunk(thumb: Any, margins: Any, rows: Any, cells: Any) -> None:
 
 
 @kernel
-def _contrast(cells: Any) -> float:
+def _contrast(cells):
     """The deviation of cells from the mean of their channel."""
     total = 0.0
     for channel in range(_CHANNELS):
@@ -60,7 +59,7 @@ def _contrast(cells: Any) -> float:
 
 
 @kernel
-def _relative(thumb: Any, margins: Any, target: Any, contrast: float, rows: Any, cells: Any) -> float:
+def _relative(thumb, margins, target, contrast, rows, cells):
     """Root mean square of the difference from a target, relative to the smaller contrast; colours count with their
     level."""
     _shrunk(thumb, margins, rows, cells)
@@ -73,7 +72,7 @@ def _relative(thumb: Any, margins: Any, target: Any, contrast: float, rows: Any,
 
 
 @kernel
-def _fitted(thumb: Any, target: Any, same: float, rows: Any, cells: Any) -> float:
+def _fitted(thumb, target, same, rows, cells):
     """The least difference over crops of a picture; given up where it cannot become small."""
     contrast = _contrast(target)
     margins, current = np.zeros(4, np.int64), np.inf
@@ -106,7 +105,7 @@ def _fitted(thumb: Any, target: Any, same: float, rows: Any, cells: Any) -> floa
 
 
 @entry
-def difference(path: Any, one: Any, other: Any, same: float) -> float:
+def difference(path, one, other, same):
     """How much two thumbnails (SIDE, SIDE * 3) float32 differ once the one is cropped to fit the other, or the other
     way round. Below `same` they count as one picture; where that is clear, the search ends."""
     rows, cells = np.empty((CELLS, SIDE * _CHANNELS), np.float32), np.empty((CELLS, CELLS * _CHANNELS), np.float32)
