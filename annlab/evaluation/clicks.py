@@ -203,17 +203,7 @@ def click_through(
         raise ValueError("there are no interactions: the click-through rate of nothing is not defined")
     if positions is not None and columns["positions"].min() < 1:
         raise ValueError(f"positions count from 1, got {columns['positions'].min()}")
-
-    # Rows of one showing side by side, the earliest first, at equal times the impression first.
-    identity = ["users", "queries", "displayed", *(["sessions"] if sessions is not None else [])]
-    within = ["timestamps"] if timestamps is not None else []
-    order = np.lexsort([columns[name] for name in ["clicked", *reversed([*identity, *within])]])
-    rows = {name: column[order] for name, column in columns.items()}
-    starts_here = np.ones(len(order), dtype=np.bool_)
-    starts_here[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in identity], axis=0)
-    if timestamps is not None and sessions is None:
-        starts_here[1:] |= np.diff(rows["timestamps"]) > session_gap
-    first = np.flatnonzero(starts_here)
+    rows, first = _showings(columns, session_gap)
     days = None
     if timestamps is not None:
         days = np.floor_divide(rows["timestamps"][first], _SECONDS_A_DAY).astype(np.int64).astype("datetime64[D]")
@@ -226,6 +216,24 @@ def click_through(
         n_resamples=n_resamples,
         seed=seed,
     )
+
+
+def _showings(
+    columns: dict[str, NDArray[Any]], session_gap: float
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """The rows sorted such that those of one showing lie side by side, and which of them begin one.
+
+    Within a showing the earliest row comes first, at equal times the impression.
+    """
+    identity = [name for name in ("users", "queries", "displayed", "sessions") if name in columns]
+    within = ["timestamps"] if "timestamps" in columns else []
+    order = np.lexsort([columns[name] for name in ["clicked", *reversed([*identity, *within])]])
+    rows = {name: column[order] for name, column in columns.items()}
+    starts_here = np.ones(len(order), dtype=np.bool_)
+    starts_here[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in identity], axis=0)
+    if within and "sessions" not in columns:
+        starts_here[1:] |= np.diff(rows["timestamps"]) > session_gap
+    return rows, np.flatnonzero(starts_here)
 
 
 def _as_clicks(clicked: ArrayLike) -> NDArray[np.bool_]:

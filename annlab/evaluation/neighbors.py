@@ -85,21 +85,7 @@ def ann_recall(
     ids = as_ids(returned_ids, "returned_ids", 2)
     k = ids.shape[1] if k is None else as_cutoff(k)
     distances, exact = np.asarray(returned_distances), np.asarray(exact_distances)
-    if distances.shape != ids.shape:
-        raise ValueError(f"returned_distances has shape {distances.shape}, but returned_ids has {ids.shape}")
-    if exact.ndim != 2 or len(exact) != len(ids):
-        raise ValueError(f"exact_distances has shape {exact.shape}, but there are {len(ids)} queries")
-    if not 1 <= k <= min(ids.shape[1], exact.shape[1]):
-        raise ValueError(
-            f"k must be between 1 and the results at hand, got k = {k}, {ids.shape[1]} returned, {exact.shape[1]} exact"
-        )
-    if not 0 <= rtol < 1:
-        raise ValueError(f"rtol must be in [0, 1), got {rtol!r}")
-    for name, array in (("returned_distances", distances), ("exact_distances", exact)):
-        if array.dtype.kind not in "iuf":
-            raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
-    refuse_negative_ids(ids, "returned_ids")
-    refuse_duplicates(ids, "returned_ids")
+    _check_form(ids, distances, exact, k, rtol)
     eps = max(np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0 for array in (distances, exact))
     largest = np.maximum(_largest(distances, ids != -1), _largest(exact, np.isfinite(exact)))  # (q,)
     ids, distances, exact = ids[:, :k], distances[:, :k].astype(np.float64), exact[:, :k].astype(np.float64)
@@ -123,6 +109,25 @@ def ann_recall(
     tolerance = rtol * np.abs(kth) + floor  # |kth|: inner-product distances are negative
     near_enough = present & (distances <= (kth + tolerance)[:, None])
     return np.asarray(np.minimum(np.count_nonzero(near_enough, axis=1), n_exact) / n_exact)
+
+
+def _check_form(ids: NDArray[np.int64], distances: NDArray[Any], exact: NDArray[Any], k: int, rtol: float) -> None:
+    """Raise a ValueError or TypeError unless answers and exact distances have forms that can be compared."""
+    if distances.shape != ids.shape:
+        raise ValueError(f"returned_distances has shape {distances.shape}, but returned_ids has {ids.shape}")
+    if exact.ndim != 2 or len(exact) != len(ids):
+        raise ValueError(f"exact_distances has shape {exact.shape}, but there are {len(ids)} queries")
+    if not 1 <= k <= min(ids.shape[1], exact.shape[1]):
+        raise ValueError(
+            f"k must be between 1 and the results at hand, got k = {k}, {ids.shape[1]} returned, {exact.shape[1]} exact"
+        )
+    if not 0 <= rtol < 1:
+        raise ValueError(f"rtol must be in [0, 1), got {rtol!r}")
+    for name, array in (("returned_distances", distances), ("exact_distances", exact)):
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    refuse_negative_ids(ids, "returned_ids")
+    refuse_duplicates(ids, "returned_ids")
 
 
 def rounding_floor(
