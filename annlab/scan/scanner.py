@@ -32,6 +32,7 @@ magnitudes leave the range in which the argument holds.
 """
 
 import math
+import threading
 from functools import cached_property
 
 import numpy as np
@@ -66,7 +67,7 @@ class Scanner:
         self.vectors, self.metric = vectors, metric
         self.extent = extent or Extent.of(vectors, metric)
         self.scale = float(2.0 ** min(1000, -np.frexp(self.extent.reach)[1])) if self.extent.reach > 0 else 1.0
-        self._numbers = rowsets.Remembered(_REMEMBERED)
+        self._numbers, self._scratch = rowsets.Remembered(_REMEMBERED), threading.local()
 
     @property
     def underflows(self) -> bool:
@@ -142,8 +143,7 @@ class Scanner:
                     start: int, stop: int, capacity: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Tiles: candidates (q, m), and which queries were answered."""
         q, dim = queries.shape
-        room, buffers = batch.new_room(dim, stop - start), batch.new_buffers(q, k, capacity)
-        packed, squared_norms = batch.new_packed(q, dim), np.zeros(q)
+        packed, squared_norms, room = batch.new_packed(q, dim), np.zeros(q), self._room()
         query_scale, underflow = self.scale, np.zeros(q)
         if self.metric.code == INNER_PRODUCT:  # a query's own length changes no order
             (queries, underflow), query_scale = unit_queries(queries, self.scale), 1.0
@@ -155,8 +155,10 @@ class Scanner:
         slacks[:q] += underflow
         usable = (slacks[:q] < 1e30) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
         usable &= not self.underflows
+        if not usable.all():  # numbers only: minus infinity passes every bound
+            np.nan_to_num(packed, copy=False)
+        buffers = batch.new_buffers(q, k, capacity)
         buffers.bounds[:q][usable] = _LARGEST
-        np.nan_to_num(packed, copy=False)
         alive, n_words = (_NO_WORDS, 0) if masks is None else (masks.ravel(), masks.shape[1])
         asked = batch.Queries(packed, q, slacks, slopes, alive, n_words)
         rows = self._for_batches
@@ -166,6 +168,13 @@ class Scanner:
             batch.scan_batch(rows, first, last, asked, buffers, room)
         usable &= buffers.lengths[:q] != batch.OVERFLOWED
         return rows_found(buffers.rows[:q], np.where(usable, buffers.lengths[:q], 0), numbers), usable
+
+    def _room(self) -> batch.Room:
+        """Scratch of this thread: new memory for every batch takes as long as a scan of few rows."""
+        room: batch.Room | None = getattr(self._scratch, "room", None)
+        if room is None:
+            self._scratch.room = room = batch.new_room(self.vectors.shape[1], len(self.vectors))
+        return room
 
     @cached_property
     def _for_batches(self) -> batch.Rows:
