@@ -14,6 +14,7 @@ The distances of the k-th neighbours are noted too: queries that find them much 
 nothing was promised for these (`graphs/guard.py`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -25,6 +26,8 @@ from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
 REACHES = (1.0, *(1.0 + 0.001 * 1.12**i for i in range(74)))  # up to about 5
 _FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nodes whose vectors decide
 _MOST_KEPT = 4096
+_HARDLY, _LEAST_SPREAD = 3.0, 0.1  # standard deviations beyond which hardly a query is; what may be chance
+_LARGEST_LOG = 700.0
 EVERYTHING = np.inf  # the reach of a search that looks at all rows
 
 
@@ -81,6 +84,13 @@ class Calibrations:
     def nearest_to(self, k: int) -> Calibration:
         """That of the next larger k, or the last."""
         return next((one for one in self.each if one.k >= k), self.each[-1])
+
+    def farthest(self, k: float) -> float:
+        """The squared distance within which nearly all queries had k neighbours; infinite where nobody measured it."""
+        level = next((one for one in self.each if one.k >= k), None)
+        if level is None or not level.n_queries or level.reach == EVERYTHING:
+            return float(np.inf)
+        return math.exp(min(level.nearness + _HARDLY * max(level.spread, _LEAST_SPREAD), _LARGEST_LOG))
 
     def to_array(self) -> np.ndarray:
         """As an array to store, a row for each k."""

@@ -6,7 +6,8 @@ far; calibration measured both for several k. A scan looks at the allowed rows. 
 
 What goes with the query nobody knows before: whether the rows around it are allowed, or forbidden all of them. So a
 walk gives up once it has looked at as many nodes as there are rows to scan, and the scan answers: then the query took
-twice as long as it should have, never longer, and its answer is exact.
+twice as long as it should have, never longer, and its answer is exact. It also gives up where what it found behind a
+filter is farther away than calibration ever saw the neighbours: for there nobody measured how far it has to reach.
 """
 
 import math
@@ -120,14 +121,15 @@ class Plans:
         calibration = self._calibrations.nearest_to(k)
         guarded = reach == "auto" and n_allowed > _MOSTLY * self._n and calibration.k >= k and calibration.n_queries > 0
         wanted = self._wanted(k, usual, factor, alive, n_allowed)
-        return self._plan(wanted, alive, entries, tail, guarded)
+        thinned = reach == "auto" and n_allowed <= _MOSTLY * self._n
+        farthest = self._calibrations.farthest(among) if thinned else np.inf
+        return self._plan(wanted, alive, entries, tail, farthest, guarded, self.tally(k) if guarded else None)
 
     def trial(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray) -> Plan:
         """A plan to measure what a reach and a factor lead to."""
         vectors = self._vectors
         entries = Entries(vectors, self._n, vectors[:0], keys, vectors.shape[1], self._metric.code)
-        return self._plan(self._wanted(k, reach, factor, alive, self._n), alive, entries, _NO_ROWS[:0], False,
-                          np.zeros(N_TALLY))  # fmt: skip
+        return self._plan(self._wanted(k, reach, factor, alive, self._n), alive, entries, _NO_ROWS[:0])
 
     def _wanted(self, k: int, reach: float, factor: float, alive: np.ndarray | None, n_allowed: int) -> Wanted:
         most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))
@@ -135,12 +137,12 @@ class Plans:
         gamma = min(float(reach), _LARGEST_REACH) ** 2
         return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise)
 
-    def _plan(self, wanted: Wanted, alive: np.ndarray | None, entries: Entries, tail: np.ndarray, guarded: bool,
-              tally: np.ndarray | None = None) -> Plan:  # fmt: skip
+    def _plan(self, wanted: Wanted, alive: np.ndarray | None, entries: Entries, tail: np.ndarray,
+              farthest: float = np.inf, guarded: bool = False, tally: np.ndarray | None = None) -> Plan:  # fmt: skip
         rows, k = self._rows, wanted.k
         words, some = (_NO_WORDS if alive is None else alive), (tail if len(tail) else _NO_ROWS)
-        table = Table(self._nodes, wanted, self._frame, entries, words, some, len(tail),
-                      self.tally(k) if tally is None else tally, guarded)  # fmt: skip
+        tally = np.zeros(N_TALLY) if tally is None else tally  # queries behind a filter say nothing of the others
+        table = Table(self._nodes, wanted, self._frame, entries, words, some, len(tail), farthest, tally, guarded)
         most = max(_LEAST_OPENED, math.ceil(2 * self._n / self._graph.degree))  # the same for all filters
         last = min(wanted.keep, len(self._largest)) - 1
         candidates = int(self._largest[last]) + wanted.keep + len(tail)

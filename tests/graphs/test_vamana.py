@@ -65,6 +65,22 @@ def test_where_nothing_near_is_allowed_the_walk_gives_up_and_a_scan_answers(data
 
 
 @pytest.mark.parametrize("storage", ["sq8", "flat"])
+def test_filters_that_go_with_the_clusters_keep_the_target(storage):
+    rng = np.random.default_rng(0)
+    labels, centers = rng.integers(50, size=10_000), 4 * rng.standard_normal((50, 24))
+    vectors = (centers[labels] + rng.standard_normal((10_000, 24))).astype(np.float32)
+    index, queries = VamanaIndex(storage=storage, seed=0).fit(vectors), vectors[:150]
+    alike, stats = rng.random(10_000) < 0.5, SearchStats()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecallWarning)
+        for allowed in (labels < 25, labels >= 25, alike):
+            found = index.search(queries, 10, allowed=allowed, stats=stats)
+            assert recall(found, queries, vectors, 10, np.tile(allowed, (150, 1))) >= 0.98
+        index.search(queries, 10)  # the others say nothing of these
+    assert np.median(stats.distances) < 1000, "where neighbours are as near as usual, a walk is enough"
+
+
+@pytest.mark.parametrize("storage", ["sq8", "flat"])
 def test_copies_are_one_node_and_all_of_them_are_found(data, storage):
     vectors = np.concatenate([data[0][:2000], np.repeat(data[0][:1], 900, axis=0), data[0][:300]])
     index = VamanaIndex(storage=storage, seed=0).fit(vectors)

@@ -5,7 +5,8 @@ and the query lost to rounding. So whoever is farther away than the k-th by more
 nearest; of the others the vectors are measured by the one definition of a distance (`kernels/scoring.py`). A node may
 stand for several vectors; all of them are measured, and so are the rows of the tail, which no link leads to.
 
-Where a walk opens too many nodes, it gives up, and a scan answers.
+Where a walk opens too many nodes, or what it finds behind a filter is unusually far away, it gives up, and a scan
+answers.
 """
 
 import math
@@ -58,6 +59,7 @@ class Table(NamedTuple):
     alive: Any  # uint64 words of bits of the allowed rows, read if the walk has some
     tail: Any  # int64: the living rows of the tail
     n_tail: int
+    farthest: float  # squared distance: a walk whose k-th neighbour is farther away gives up
     tally: Any  # float64 (N_TALLY,)
     guarded: bool
 
@@ -121,6 +123,7 @@ def _finding(registers: Any, compare: Any, ask_for: Any, has_codes: bool) -> Any
         if kth < _INFINITY and not gave_up:
             table.tally[COUNT] += 1.0
             table.tally[TOTAL] += math.log(max(kth, 1e-30))
+        gave_up = gave_up or kth > table.farthest
         return _gather(table, room, blur), seen, opened_nodes, gave_up
 
     return find
