@@ -162,10 +162,20 @@ def _value(column: Column[Any], value: Any) -> Any:
     if isinstance(kind, Boolean):
         return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()] if value != "" else None
     if isinstance(kind, Integer | BigInteger):
-        if int(value) != float(value) or isinstance(value, bool):
-            raise ValueError("not a whole number")
-        return int(value)
+        return _whole(value)
     return str(value)
+
+
+def _whole(value: Any) -> int:
+    """A whole number of 64 bits, without a detour over floats, which know none beyond 2^53 exactly."""
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            value = float(value)  # as spreadsheets write them: 3.0, 1e3
+    if isinstance(value, bool) or int(value) != value or not -(2**63) <= value < 2**63:
+        raise ValueError("not a whole number of 64 bits")
+    return int(value)
 
 
 def _time(value: str) -> Any:

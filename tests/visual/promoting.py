@@ -6,6 +6,7 @@ Whatever the moment: exactly one encoder is current, its index holds a vector of
 else, and the encoder lies beside its index.
 """
 
+import datetime
 import os
 import random
 import signal
@@ -72,7 +73,8 @@ def check(folder):
     with Catalog.open(folder / "photos.db") as catalog:
         counts, current = catalog.counts(), catalog.current_encoder()
         assert counts.discovered == counts.indexed + counts.duplicate + counts.failed + counts.pending
-        assert not counts.failed
+        blamed = catalog.find(status="failed")  # the same image was in hand at kill after kill
+        assert all("ended the process" in image.reason for image in blamed)
         if current is None:
             return None, 0
         encoder = pair.encoder_of(catalog, folder / "photos.index")
@@ -108,7 +110,8 @@ def main(folder, kills, seed):
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status), f"round {round}: the child ended by itself"
         seen.add(check(folder)[0])
-    with Catalog.open(folder / "photos.db") as catalog:  # and it goes on from there
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)  # what was blamed is tried once more
+    with Catalog.open(folder / "photos.db", clock=lambda: later) as catalog:  # and it goes on from there
         index_new(catalog, folder)
         taken = {row["fingerprint"] for row in catalog.encoders() if row["role"] in ("current", "previous")}
         other = next(encoder for encoder in ENCODERS.values() if encoder.fingerprint not in taken)

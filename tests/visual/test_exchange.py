@@ -21,7 +21,7 @@ def filled(catalog):
     user = add_user(
         catalog, username="johnduo", age=26, gender="M", city="San José", country="USA", email="j@gmail.com"
     )
-    row = {"owner_id": user, "tags": ["Pasta", 'a "b", c'], "size": 7, "modified_ns": 2**60, "content_hash": "h",
+    row = {"owner_id": user, "tags": ["Pasta", 'a "b", c'], "size": 7, "modified_ns": 2**60 + 1, "content_hash": "h",
            "picture_hash": "p", "width": 3, "height": 4, "private": True}  # fmt: skip
     ids = catalog.add_images([row | {"path": f"line\nbreak {i}, ü"} for i in range(5)])
     catalog.mark_indexed(ids[:2], "enc")
@@ -118,6 +118,7 @@ def test_files_that_others_wrote_are_read(catalog, tmp_path):
     ("images.csv", "id,path\n1,a\n2,a\n", "row 2: another image that was not deleted has this path"),
     ("images.csv", "id,colour\n1,red\n", "row 1: images has no column 'colour'"),
     ("images.csv", "id,width\n1,3\n2,3.5\n", "row 2, column width"),
+    ("images.csv", "id,size\n1,9223372036854775807\n2,9223372036854775808\n", "row 2, column size"),
     ("images.csv", "id,private\n1,maybe\n", "row 1, column private"),
     ("images.csv", "id,uploaded_at\n1,2026-01-01T00:00:00\n", "row 1, column uploaded_at"),
     ("images.csv", "id,path\n1,a,b\n", "line 2: 3 cells, but 2 columns"),
