@@ -21,6 +21,14 @@ const days = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short
 /** A moment as a day, in this reader's way. */
 export const day = (text) => days.format(new Date(text));
 
+const daysOfThisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+
+/** The same, as short as a tile is narrow: without the year, if it is this one. */
+export function shortDay(text) {
+  const moment = new Date(text);
+  return (moment.getFullYear() === new Date().getFullYear() ? daysOfThisYear : days).format(moment);
+}
+
 /** How likely, as a share of a hundred, with as many digits as it takes to tell small ones apart. */
 export function percent(score) {
   if (score === null || score === undefined) return "";

@@ -1,7 +1,7 @@
 // Tiles: each is a link that searches from its picture, with its score and its date.
 
 import * as api from "./api.js";
-import { $, day, described, make, percent } from "./dom.js";
+import { $, day, described, make, percent, shortDay } from "./dom.js";
 import { placeOf } from "./state.js";
 
 /** Put tiles into the grid, after those that are there if `add` says so. */
@@ -38,7 +38,7 @@ function tile(item, { href, chosen, why, like, list }) {
     make("div", { class: "under" },
       item.score === undefined || item.score === null ? null : make("meter", { min: 0, max: 1000, value: placeOf(item.score), "aria-hidden": "true" }),
       make("span", { class: "score" }, score),
-      make("time", { dateTime: item.date }, day(item.date))),
+      make("time", { dateTime: item.date, title: day(item.date) }, shortDay(item.date))),
     make("div", { class: "deeds" },
       like ? make("button", { type: "button", title: "More like this", "aria-label": `More like ${name}`, onclick: () => like(item, "like") }, "+") : null,
       like ? make("button", { type: "button", title: "Less like this", "aria-label": `Less like ${name}`, onclick: () => like(item, "unlike") }, "−") : null,

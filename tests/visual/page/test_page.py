@@ -59,7 +59,7 @@ def test_drop_see_cut_mark_click_and_back(page, photos):
     every, first = results(page), page.url
     assert page.locator("#query-name").inner_text() == "Your picture"
     tile = page.locator("#grid > li").first
-    assert re.search(r"\d+ %", tile.inner_text()) and "2026" in tile.inner_text()
+    assert re.search(r"\d+ %", tile.inner_text()) and "2026" in tile.locator("time").get_attribute("title")
     slide_to(page, 1)
     until(page, f"document.querySelectorAll('#grid > li').length < {len(every)}")
     assert count(page) < len(every)
