@@ -24,7 +24,8 @@ class SearchStats:
     bytes : (q,) int64
         Bytes of vectors and codes that those computations read, shared reads of a batch counted for every query.
     exact_fallback : (q,) bool
-        Whether the filter left so few rows that they were all scanned, instead of asking the structure.
+        Whether all allowed rows were scanned, instead of asking the structure, or by the structure in place of a walk:
+        because the filter left few, k is large, or a walk looked at too many.
 
     Examples
     --------

@@ -158,7 +158,8 @@ class Search:
         """What the structure is asked for the queries start..stop-1."""
         state = self.state
         keys = state.by_row.array if not len(state.tail.array) else state.by_row.array[: state.n_sealed]
-        return Request(alive, keys, self.params, n_threads, self.counters[start:stop])
+        return Request(alive, keys, self.params, n_threads, self.counters[start:stop],
+                       self.scanned[start:stop])  # fmt: skip
 
     def _few_allowed(self, structure: Structure, k: int, n: int, alive: np.ndarray | None) -> np.ndarray:
         """For which of n queries so few rows are allowed that scanning these is less work than asking the structure."""

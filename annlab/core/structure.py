@@ -78,6 +78,8 @@ class Request(NamedTuple):
         `takes_batches`.
     counters : (q, N_COUNTERS) int64
         To be added to, see `common/statistics.py`.
+    scanned : (q,) bool, or None
+        To be set where a structure scans the allowed rows in place of what it usually does.
     """
 
     alive: np.ndarray | None
@@ -85,6 +87,7 @@ class Request(NamedTuple):
     params: dict[str, Any]
     threads: int
     counters: np.ndarray
+    scanned: np.ndarray | None = None
 
 
 class Scored(NamedTuple):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from annlab.common import pool
-from annlab.common.memory import rows_at_once
 from annlab.kernels.graphs import reach
 
 LINE = 64
@@ -78,24 +77,6 @@ def check_graph(graph: Graph, n_rows: int) -> None:
     lost = np.flatnonzero(parents_of(links, entries) == reach.UNREACHED)
     if len(lost):
         raise ValueError(f"{len(lost)} of {n} nodes cannot be reached from the entries; the first is node {lost[0]}")
-
-
-def radii_of(graph: Graph, vectors: np.ndarray) -> np.ndarray:
-    """How far a node's rows are from where it lies, at most: (n_nodes,) float64, Euclidean. vectors: in its order."""
-    radii = np.zeros(graph.n_nodes)
-    if graph.offsets is None:
-        return radii
-    sizes = np.diff(graph.offsets)
-    firsts = np.repeat(graph.offsets[:-1], sizes)
-    others = np.flatnonzero(firsts != np.arange(len(vectors)))
-    owners = np.repeat(np.arange(graph.n_nodes), sizes - 1)
-    at_once = rows_at_once(vectors.shape[1])
-    for start in range(0, len(others), at_once):
-        pool.check()
-        some = others[start : start + at_once]
-        gaps = vectors[some].astype(np.float64) - vectors[firsts[some]]
-        np.maximum.at(radii, owners[start : start + at_once], np.sqrt((gaps * gaps).sum(axis=1)))
-    return radii
 
 
 def parents_of(links: np.ndarray, entries: np.ndarray) -> np.ndarray:

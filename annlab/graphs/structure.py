@@ -161,6 +161,8 @@ class GraphStructure(Structure):
             request = request._replace(alive=request.alive[0])
         plan = self.plans.of(k, request)
         if plan is None:
+            if request.scanned is not None:
+                request.scanned[:] = True
             return self.scan_all(queries, k, request)
         q = len(queries)
         result = Scored(np.empty((q, k)), np.empty((q, k), np.int64))
@@ -196,6 +198,8 @@ class GraphStructure(Structure):
 
     def _scan_instead(self, queries: np.ndarray, k: int, request: Request, which: np.ndarray, result: Scored) -> None:
         """Results of an exact scan for queries whose walk opened too many nodes."""
+        if request.scanned is not None:
+            request.scanned[which] = True
         own, counters = queries[which], request.counters[which]
         found = np.ascontiguousarray(self.scan_all(own, k, request._replace(counters=counters)))
         request.counters[which] = counters
@@ -210,7 +214,8 @@ class GraphStructure(Structure):
         result = Scored(np.full((len(queries), k), np.inf), np.full((len(queries), k), -1, np.int64))
         for i in range(len(queries)):
             some = slice(i, i + 1)
-            own = request._replace(alive=request.alive[i], counters=request.counters[some])  # type: ignore[index]
+            marks = None if request.scanned is None else request.scanned[some]
+            own = request._replace(alive=request.alive[i], counters=request.counters[some], scanned=marks)  # type: ignore[index]
             found = self.search(queries[some], k, own)
             if isinstance(found, Scored):
                 result.distances[some], result.ids[some] = found

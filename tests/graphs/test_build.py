@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from annlab.graphs.build import build_graph, estimate_memory, own_lists
-from annlab.graphs.graph import Graph, check_graph, radii_of
+from annlab.graphs.graph import Graph, check_graph
 from annlab.graphs.whole import whole_numbers
 from tests.graphs import graph_oracle as oracle
 
@@ -108,17 +108,6 @@ def test_a_dense_ball_is_reached_through_its_own_links():
     x = np.concatenate([clustered(1000, 64, 20, 0.5), 3 + 0.15 * rng.normal(size=(2000, 64))])
     graph, _ = build(x)
     assert len(graph.entries) <= 130
-
-
-def test_radii():
-    x = clustered(500, 4, 5, 0.5)
-    x = np.concatenate([x, x[:50], x[:20] + 1e-6])
-    graph, vectors = build(x)
-    radii = radii_of(graph, vectors)
-    for v in range(graph.n_nodes):
-        rows = vectors[graph.offsets[v] : graph.offsets[v + 1]].astype(np.float64)
-        np.testing.assert_allclose(radii[v], np.sqrt(((rows - rows[0]) ** 2).sum(axis=1).max()))
-    assert not radii_of(graph._replace(offsets=None), vectors).any()
 
 
 def test_the_estimate_of_memory_is_above_what_is_returned():

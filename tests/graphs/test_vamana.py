@@ -61,7 +61,19 @@ def test_where_nothing_near_is_allowed_the_walk_gives_up_and_a_scan_answers(data
     stats = SearchStats()
     found = index.search(queries[:1], 10, allowed=allowed, stats=stats)
     assert recall(found, queries[:1], vectors, 10, allowed[None]) == 1
-    assert stats.distances[0] <= 3 * len(vectors)
+    assert stats.distances[0] <= 3 * len(vectors) and stats.exact_fallback.all()
+
+
+def test_statistics_say_which_queries_were_scanned(data, index):
+    stats = SearchStats()
+    for how, scanned in (({}, False), ({"reach": np.inf}, True), ({"k": len(data[0]) // 10}, True)):
+        for queries in (data[1], data[1][:1]):
+            index.search(queries, **how, stats=stats)
+            assert stats.exact_fallback.tolist() == [scanned] * len(queries)
+    per_query = np.ones((2, len(data[0])), bool)
+    per_query[1, 5:] = False
+    index.search(data[1][:2], allowed=per_query, stats=stats)
+    assert stats.exact_fallback.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("storage", ["sq8", "flat"])
