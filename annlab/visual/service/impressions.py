@@ -180,19 +180,21 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self.size = os.fstat(self._file).st_size
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0)
+        self.size = os.fstat(self._file.fileno()).st_size
 
     def note(self, number: int, shown: Shown) -> bool:
-        """Add a list; False if the disk does not take it."""
+        """Add a list; False if the disk does not take it, or the file is closed."""
+        if self._file.closed:
+            return False
         line = _line(number, shown)
         try:
-            if os.write(self._file, line) == len(line):
+            if self._file.write(line) == len(line):
                 self.size += len(line)
                 return True
         except OSError as error:
             _log.warning("%s: %s", self._path, error)
-        os.ftruncate(self._file, self.size)  # no half of a line stays
+        self._file.truncate(self.size)  # no half of a line stays
         return False
 
     def read(self) -> dict[int, Shown]:
@@ -208,14 +210,14 @@ class Journal:
 
     def replace(self, pending: Mapping[int, Shown]) -> None:
         """Only these lists are waiting still."""
-        os.ftruncate(self._file, 0)
+        self._file.truncate(0)
         self.size = 0
         for number, shown in pending.items():
             self.note(number, shown)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file; a second time does nothing."""
+        self._file.close()
 
 
 def _line(number: int, shown: Shown) -> bytes:
