@@ -70,6 +70,9 @@ _CAPACITY_OF_ONE = (
 _FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned, in float32
 _SMALLEST = 20_000  # rows: below, everything fits into the caches and batches are as fast without bytes
 _SMALLEST_FOR_ONE = 512  # rows: below, one query takes as long without bytes
+_LONGEST, _LARGEST_TIE = 1e15, 1e30  # of a query: beyond, the argument does not hold
+_LARGEST_LOWEST = 2**20  # of data that are scanned as integers: these and a byte more are exact in float32
+_MOST_RESCANNED = 0.05  # of a sample's queries: above, bytes do not pay
 _NO_WORDS = np.empty(0, np.uint64)
 
 
@@ -268,7 +271,7 @@ class _PackedQueries:
         wanted = np.maximum(wanted, scanner.smallest_step)
         self.order, groups = np.argsort(wanted, kind="stable"), batch.padded_to_groups(q) // group
         padded = groups * group
-        self.usable = np.isfinite(norms) & (norms < 1e15)
+        self.usable = np.isfinite(norms) & (norms < _LONGEST)
         steps = np.full(padded, wanted.max())
         steps[:q] = np.where(self.usable, wanted, 1.0)[self.order]
         group_steps = steps.reshape(groups, group).max(axis=1).astype(np.float32)
@@ -284,7 +287,7 @@ class _PackedQueries:
         ratios[:q] = rests / np.maximum(norms, 1e-300) * up
         reach = scanner.extent.largest_norm * scanner.byte_scale if metric == INNER_PRODUCT else norms
         ties[:q] = (2.0**-20 * norms * reach + underflow[self.order] + int8_kernels.FLOOR) / steps[:q]
-        self.usable &= ties[:q] < 1e30
+        self.usable &= ties[:q] < _LARGEST_TIE
         self.queries = int8_kernels.Queries(packed, q, 1 / group_steps, spans, ratios, offsets, ties, _NO_WORDS, 0,
                                             False)  # fmt: skip
 
@@ -300,7 +303,7 @@ class _PackedQueries:
 def _integer_center(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, float]:
     """For integers that span at most a byte: the center that loses nothing, and the step 1; else nothing and 0."""
     lowest, dim = float(vectors.min()), vectors.shape[1]
-    if abs(lowest) > 2**20 or lowest != np.floor(lowest) or not _are_bytes(vectors, lowest, metric):
+    if abs(lowest) > _LARGEST_LOWEST or lowest != np.floor(lowest) or not _are_bytes(vectors, lowest, metric):
         return np.zeros(dim), 0.0
     return np.full(dim, lowest + 128.0), 1.0
 
@@ -329,7 +332,7 @@ def pays(scanner: ByteScanner, rng: np.random.Generator) -> bool:
         survivors[some] = np.count_nonzero(found >= 0, axis=1)
     rescanned = counters[:, DISTANCES] > n
     most = max(64, n // 500) if scanner.serves_batches else n // 8
-    return bool(rescanned.mean() < 0.05 and np.median(survivors) <= most)
+    return bool(rescanned.mean() < _MOST_RESCANNED and np.median(survivors) <= most)
 
 
 def suits(vectors: np.ndarray) -> bool:

@@ -51,6 +51,9 @@ from annlab.scan.points import Extent
 _U = 2.0**-24
 _LARGEST = np.finfo(np.float32).max
 _LEAST_REACH = {4: 2.0**-60, 8: 2.0**-400}  # of float32 and float64: below, distances (or their squares) underflow
+_MOST_ROUNDING = 0.01  # c, up to which the argument above holds
+_LARGEST_SQUARE = 1e30  # of a query's length, and slack: beyond, sums in float32 may overflow
+_SCALES = 1e-30, 1e30  # between which a scale, and what it is multiplied with, stays in the range of float32
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _AT_ONCE = 2**28  # coordinates that one call of a kernel reads for single queries, so that Ctrl-C is answered soon
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
@@ -153,7 +156,11 @@ class Scanner:
         slacks, slopes = np.zeros((2, batch.padded_to_groups(q)))
         slacks[:q], slopes[:q] = self._batch_slack(squared_norms, dim)
         slacks[:q] += underflow
-        usable = (slacks[:q] < 1e30) & (squared_norms < 1e30) & (_batch_rounding(dim) <= 0.01)
+        usable = (
+            (slacks[:q] < _LARGEST_SQUARE)
+            & (squared_norms < _LARGEST_SQUARE)
+            & (_batch_rounding(dim) <= _MOST_ROUNDING)
+        )
         usable &= not self.underflows
         if not usable.all():  # numbers only: minus infinity passes every bound
             np.nan_to_num(packed, copy=False)
@@ -180,7 +187,7 @@ class Scanner:
     def _for_batches(self) -> batch.Rows:
         """All rows, as the kernel of batches reads them."""
         own_center = self.extent.center.astype(self.vectors.dtype)
-        fits = 1e-30 < self.scale < 1e30 and np.array_equal(own_center, self.extent.center)
+        fits = _SCALES[0] < self.scale < _SCALES[1] and np.array_equal(own_center, self.extent.center)
         own_scale = self.vectors.dtype.type(self.scale if fits else 0.0)
         return batch.Rows(self.vectors, self.vectors.shape[1], _NO_ROWS, 0, self.metric.code, self.extent.center,
                           self.scale, own_center, own_scale)  # fmt: skip
