@@ -116,7 +116,7 @@ def churn(dataset: Dataset) -> Iterator[Record]:
     start = time.process_time()
     for turn in range(20):
         gone = rng.permutation(len(present))[: n // 20]
-        index.remove(present[gone], threads=1)
+        index.remove(present[gone])
         more = waiting[turn * (n // 20) : (turn + 1) * (n // 20)]
         index.add(dataset.train[more], more, threads=1)
         present = np.concatenate([np.delete(present, gone), more])
