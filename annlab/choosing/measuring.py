@@ -136,12 +136,11 @@ def lowest(values: list[Any], reaches: Callable[[Any], bool]) -> int | None:
 
     Goes up in doubling strides and then halves, so that what is far too thorough, and slow, is seldom tried.
     """
-    high, stride = 0, 1
+    low, high, stride = -1, 0, 1
     while not reaches(values[high]):
         if high == len(values) - 1:
             return None
-        high, stride = min(high + stride, len(values) - 1), 2 * stride
-    low = -1 if high == 0 else high - stride // 2
+        low, high, stride = high, min(high + stride, len(values) - 1), 2 * stride
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(values[middle]) else (middle, high)

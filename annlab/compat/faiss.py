@@ -381,20 +381,27 @@ def index_factory(d: int, description: str, metric: int = METRIC_L2) -> Any:
 
 
 def write_index(index: Any, path: str | os.PathLike[str]) -> None:
-    """Write an index as a file of annlab."""
-    (index.index if isinstance(index, IndexIDMap) else index).inner.save(path)
+    """Write an index as a file of annlab, `nprobe` included."""
+    bare = index.index if isinstance(index, IndexIDMap) else index
+    if isinstance(bare, IndexIVF):
+        bare.inner.set_params(n_probes="auto" if bare.nprobe is None else bare.nprobe)
+    bare.inner.save(path)
 
 
 def read_index(path: str | os.PathLike[str]) -> Index:
-    """Read a file that annlab wrote; ids are as they were. An IVF index reads as many lists as were measured to do."""
+    """Read a file that annlab wrote; ids are as they were.
+
+    `nprobe` of an inverted file is the one it was written with; None, as many lists as were measured to be enough,
+    where `IVFIndex` wrote it and says "auto".
+    """
     inner = kinds.load(path)
     if inner.metric == "cosine":
         raise ValueError(f"{path} holds an index of cosine distances, which faiss has not: load it with annlab.load")
     metric = METRIC_INNER_PRODUCT if inner.metric == "ip" else METRIC_L2
     if isinstance(inner, IVFIndex):
-        n_lists = inner.parameters["n_lists"]
+        n_lists, n_probes = inner.parameters["n_lists"], inner.parameters["n_probes"]
         lists = IndexIVF(inner.dim, 1, metric, "flat")
-        lists.inner, lists.is_trained, lists.nprobe = inner, True, None
+        lists.inner, lists.is_trained, lists.nprobe = inner, True, None if n_probes == "auto" else n_probes
         lists.nlist = inner.n_lists if n_lists == "auto" else n_lists
         return lists
     index: Index

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from annlab.common import atomic
+from annlab.kernels.simd.memory import aligned
 
 MAGIC = b"\x93ANNLAB\n"
 FORMAT_VERSION = 1
@@ -136,7 +137,7 @@ def read(place: Place, mmap: bool, verify: bool | None) -> tuple[dict[str, Any],
                 raw = mapped[start + entry.offset : start + entry.offset + entry.n_bytes]
                 digest = _hash(raw) if check else entry.sha256
             else:
-                raw = np.empty(entry.n_bytes, np.uint8)
+                raw = aligned((entry.n_bytes,), np.uint8)  # as in a mapped file
                 file.seek(start + entry.offset)
                 digest = _read_into(file, raw, check, source)
             if check and digest != entry.sha256:

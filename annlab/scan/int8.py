@@ -52,6 +52,7 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.scan import batch, one_bytes
 from annlab.kernels.scan import int8 as int8_kernels
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
+from annlab.kernels.simd.memory import aligned
 from annlab.kernels.simd.path import PATH_NAME
 from annlab.kernels.simd.registers import LANES
 from annlab.scan.points import Extent
@@ -136,7 +137,8 @@ class ByteScanner(Scanner):
         if not exact_step:
             center = mean
         panels, quads = -(-n // _STORED), -(-dim // 4)
-        codes = np.zeros((panels, quads, _STORED, 4), np.uint8)
+        codes = aligned((panels, quads, _STORED, 4), np.uint8)  # a register of them never lies across two lines
+        codes[...] = 0
         half_norms = np.zeros((panels, _STORED), np.float32)
         limits = np.zeros((panels, int8_kernels.N_LIMITS), np.float32)
         result = cls(vectors, metric, extent, center, exact_step, codes, half_norms, limits, for_all=for_all)
@@ -158,10 +160,11 @@ class ByteScanner(Scanner):
         if not self.exact_step:
             mean = self.byte_center
         more = -(-n // _STORED) - kept
-        arrays = [
-            np.concatenate([array[:kept], np.zeros((more, *array.shape[1:]), array.dtype)])
-            for array in (self.codes, self.half_norms, self.limits)
-        ]
+        arrays = []
+        for array in (self.codes, self.half_norms, self.limits):
+            longer = aligned((kept + more, *array.shape[1:]), array.dtype.type)
+            longer[:kept], longer[kept:] = array[:kept], 0
+            arrays.append(longer)
         result = ByteScanner(
             vectors, self.metric, extent, self.byte_center, self.exact_step, *arrays, for_all=self.for_all
         )

@@ -149,9 +149,10 @@ def test_what_is_read_and_copied_answers_as_before(tmp_path):
     lists = own.IndexIVFFlat(None, 8, 16)
     lists.train(x)
     lists.add(x)
+    lists.nprobe = 16
     own.write_index(lists, tmp_path / "lists.annlab")
     again = own.read_index(tmp_path / "lists.annlab")
-    assert again.nlist == 16 and (again.search(x[:200], 1)[1][:, 0] == np.arange(200)).all()
+    assert again.nlist == again.nprobe == 16 and (again.search(x[:200], 1)[1][:, 0] == np.arange(200)).all()
 
 
 def test_removed_rows_of_a_flat_index_close_up_and_those_of_a_map_do_not():
