@@ -29,6 +29,7 @@ OUTSIDE = 4.0  # times the usual residual: rows farther away do not make codes c
 _SMALL = 8.0  # times smaller than the distances between lists: such lists are compared with pair by pair
 _MANY_SMALL = 0.05  # share of the rows in small lists that makes this worth its time
 _MARGIN = 2  # more candidates than asked for, at least
+_EVERY_ROW = 2.0**62  # more than there can be
 
 
 def nothing(what: str, share: float) -> None:
@@ -128,7 +129,7 @@ class Storage:
 
     def shortlist(self, k: int, factor: float) -> int:
         """How many rows `scan` is to keep for k neighbours, if it may be `factor` times as many."""
-        return max(math.ceil(factor * k), k + _MARGIN + k // 16)
+        return max(math.ceil(min(factor * k, _EVERY_ROW)), k + _MARGIN + k // 16)
 
     def scan(self, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]:
         """The `keep` best rows (q, m) of the probed lists, and what is tied with them, -1 padded; their number (q,)."""

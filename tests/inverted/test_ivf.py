@@ -220,3 +220,12 @@ def test_parameters_are_checked() -> None:
             IVFIndex(**wrong)
     with pytest.raises(ValueError, match="has no lists yet"):
         IVFIndex(dim=3).imbalance()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_re_ranking_beyond_all_numbers_is_one_of_all_rows(storage: str) -> None:
+    data = synthetic(3000, 8, 5, 20, seed=0)
+    index = IVFIndex(storage=storage, n_lists=20).fit(data.train)
+    for q in (data.test, data.test[0]):
+        most = index.search(q, 5, n_probes=10, rerank=1e308).ids
+        np.testing.assert_array_equal(most, index.search(q, 5, n_probes=10, rerank=1e9).ids)

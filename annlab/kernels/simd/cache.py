@@ -32,6 +32,12 @@ class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
             raise ValueError(f"{name} is damaged")
         return super()._load_data(name)
 
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except (AttributeError, ImportError):  # other sources wrote it, with types that these no longer have
+            return {}
+
     def save(self, key: Any, data: Any) -> None:
         super().save(key, (key, data))
 
