@@ -157,9 +157,16 @@ class IVFStructure(Structure):
         effort, waiting = self._effort(k, params), beside.waiting()
         if len(self.vectors) <= SMALL or scarce(k, len(self.vectors)) or effort.n_probes == self.n_lists:
             return exact_shortcut(self.scanner, k, beside)
-        if beside.alive is not None or waiting.n > _LONG_TAIL:
+        if beside.alive is not None:
+            allowed = self._allowed(beside.alive)
+            own_ways = scarce(k, allowed.n_allowed) or allowed.goes_with_lists
+            thinned = None if own_ways else self._thinned(k, effort, allowed)
+            if thinned is None:
+                return None
+            effort = thinned
+        if waiting.n > _LONG_TAIL:
             return None
-        asked = Request(None, beside.keys, params, 1, np.zeros((1, N_COUNTERS), np.int64))
+        asked = Request(beside.alive, beside.keys, params, 1, np.zeros((1, N_COUNTERS), np.int64))
 
         def new_room() -> RoomOfOne:
             query = np.zeros((1, self.vectors.shape[1]), np.float32)
@@ -233,14 +240,19 @@ class IVFStructure(Structure):
         if scarce(k, allowed.n_allowed):
             return self.scan_all(queries, k, request)
         if not allowed.goes_with_lists:
-            n_probes = allowed.lists_for_all(k, effort.n_probes, self.calibrations)
-            if self._rows_touched(n_probes) > allowed.n_allowed:
+            thinned = self._thinned(k, effort, allowed)
+            if thinned is None:
                 return self.scan_all(queries, k, request)
-            return self._search_alike(queries, k, Effort(n_probes, effort.keep), request, allowed.n_allowed)
+            return self._search_alike(queries, k, thinned, request, allowed.n_allowed)
         if len(queries) == 1:
             return self._one_its_own_way(queries, k, effort, allowed, request)
         return _stacked([self._each_its_own_way(queries[some], k, effort, allowed, request, some)
                          for some in _blocks(len(queries), self.n_lists)])  # fmt: skip
+
+    def _thinned(self, k: int, effort: Effort, allowed: Allowed) -> Effort | None:
+        """What every query does where all lists are thinned alike; None where all that is allowed is to be scanned."""
+        n_probes = allowed.lists_for_all(k, effort.n_probes, self.calibrations)
+        return None if self._rows_touched(n_probes) > allowed.n_allowed else Effort(n_probes, effort.keep)
 
     def _one_its_own_way(self, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
                          request: Request) -> np.ndarray | Scored:  # fmt: skip
