@@ -2,8 +2,8 @@
 
 Rows that were added lie in a tail that every search scans. The tail may grow until scanning it costs about as much as
 the structure's own search (`tail_limit`); then the structure absorbs it, which is cheap, or is built anew. Removed
-rows stay as tombstones until they are half as many as the living: then a search looks at up to half
-as many rows again as it would in an index built anew. So exchanging n rows builds n rows about twice.
+rows stay as tombstones until they are half as many as the living (`Structure.most_dead`): then a search looks at up to
+half as many rows again as it would in an index built anew. So exchanging n rows builds n rows about twice.
 
 Nothing here takes locks or publishes: `Collection` does. Building goes on beside searches and writes; what was written
 meanwhile is replayed (`State.replayed`) onto the new state before it is published.
@@ -17,7 +17,7 @@ from annlab.common.progress import Progress
 from annlab.core.builder import Builder
 from annlab.core.ids import IdMap
 from annlab.core.state import State
-from annlab.core.structure import SMALL_TAIL
+from annlab.core.structure import SMALL_TAIL, Structure
 
 _FEW_DEAD = 1024  # removed rows that are not worth building anything anew
 
@@ -40,7 +40,8 @@ def compacted(state: State, builder: Builder, threads: int, progress: Progress) 
 def many_dead(state: State) -> bool:
     """Whether removed rows are so many that the structure should be built anew without them."""
     dead = state.n_rows - state.n_live
-    return dead > _FEW_DEAD and 2 * dead >= state.n_live
+    most = Structure.most_dead if state.structure is None else state.structure.most_dead
+    return dead > _FEW_DEAD and dead >= most * state.n_live
 
 
 def tail_is_long(state: State, params: dict[str, Any]) -> bool:

@@ -123,6 +123,9 @@ class Structure:
     builds_in_files: ClassVar[bool] = False
     """Whether `build` honours `Building.workspace`, so that the vectors may exceed the memory."""
 
+    most_dead: ClassVar[float] = 1 / 2
+    """Removed rows, as a share of the living, at which all is built anew: less where a search looks at every row."""
+
     vectors: np.ndarray
 
     @classmethod

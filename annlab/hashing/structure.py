@@ -27,7 +27,7 @@ from annlab.hashing.finders import BucketFinder, Finder, ScanFinder
 from annlab.hashing.keys import CROSS_POLYTOPE, HYPERPLANES, CrossPolytopeKeys, HyperplaneKeys, Keys
 from annlab.hashing.scan import CodeScan
 from annlab.hashing.settings import SCAN, Settings, may_have_buckets
-from annlab.hashing.tuning import DEFAULT_AIM, EVERYTHING, Aim, Tuner, Tuning
+from annlab.hashing.tuning import DEFAULT_AIM, EVERYTHING, Aim, Level, Tuner, Tuning
 from annlab.kernels import distance as distance_kernels
 from annlab.kernels import scoring
 from annlab.kernels.hashing.buckets import CANDIDATES, FOUND, PROBES
@@ -56,6 +56,7 @@ class LSHStructure(Structure):
     """See the head of the file."""
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "blocks", "records"})
+    most_dead: ClassVar[float] = 1 / 3  # codes of the dead are compared, too; and dropped before _TUNE_AGAIN
 
     def __init__(self, vectors: Column, finder: Finder, settings: Settings, tuning: Tuning, params: dict[str, Any],
                  scanner: Scanner | None = None) -> None:  # fmt: skip
@@ -219,23 +220,35 @@ class LSHStructure(Structure):
             else:
                 rows, done = self.finder.find(asked, plan.n_probes, plan.keep, masks, request.threads)
                 counters += np.dot(done, self._work)
-            request.counters[some] = counters
-            self._score(asked, some, rows, request, result)
+            if everybody and not widened:  # and nothing is in the result so far
+                self._score_into(result, asked, rows, request)
+            else:
+                request.counters[some] = counters
+                self._score(asked, some, rows, request, result)
             if plan.exact:
                 return
-            short = result.ids[some, last] < 0
-            far = self.finder.encoder.farness(asked, result.distances[some, last]) > plan.reach
-            some, widened = some[short | far], widened + 1
+            farthest, found = (
+                (result.distances, result.ids) if everybody else (result.distances[some], result.ids[some])
+            )
+            far = self.finder.encoder.farness(asked, farthest[:, last]) > plan.reach
+            again = far | (found[:, last] < 0)
+            if not again.any():
+                return
+            some, widened = some[again], widened + 1
 
     def _score(self, queries: np.ndarray, some: np.ndarray, rows: np.ndarray, request: Request, result: Scored) -> None:
         """The nearest of the queries' candidates, in the places `some` of the result."""
         own = _nothing(len(some), result.ids.shape[1])
+        self._score_into(own, queries, rows, request)
+        result.distances[some], result.ids[some] = own
+
+    def _score_into(self, result: Scored, queries: np.ndarray, rows: np.ndarray, request: Request) -> None:
+        """The nearest of the queries' candidates, in a result that holds nothing."""
         if rows.size:
             scoring.score(
                 queries, self.vectors, self.vectors[:0], request.keys,
-                np.ascontiguousarray(rows), self.finder.encoder.metric.code, scoring.scratch(rows), *own,
+                np.ascontiguousarray(rows), self.finder.encoder.metric.code, scoring.scratch(rows), *result,
             )  # fmt: skip
-        result.distances[some], result.ids[some] = own
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         """More candidates than before, as long as the new ones bring rows within the radius."""
@@ -292,11 +305,18 @@ class LSHStructure(Structure):
             return old
         if n < _TUNE_AGAIN * old.n_rows:
             sample = old.n_checked + rng.permutation(n - old.n_checked)[:_CHECKED]
-            if tuner.recall(old.main, sample) >= min(old.target, old.main.recall):
+            if tuner.recall(self._grown(n), sample) >= min(old.target, old.main.recall):
                 return replace(old, n_checked=n)
         new = tuner.tune(Aim(old.target, tuple(level.k for level in old.levels)), rng, old.n_rows)
         dear = tuner.nanoseconds(new.main) > 2 * tuner.nanoseconds(old.main)
         return None if dear and n >= _BUILD_ANEW * old.n_rows else new
+
+    def _grown(self, n: int) -> Level:
+        """What a search of n rows does, by this tuning, for ten neighbours: see `_planned`."""
+        level, growth = self.tuning.main, max(1.0, n / self.tuning.n_rows)
+        if level.rerank == EVERYTHING or self.params["rerank"] != "auto":
+            return level
+        return replace(level, rerank=min(n, math.ceil(growth * level.rerank)))
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""

@@ -5,6 +5,7 @@ import pytest
 
 import annlab
 from annlab.common.statistics import SearchStats
+from annlab.hashing.tuning import Tuner
 
 N, PORTION = 8000, 400
 KINDS = {
@@ -48,6 +49,19 @@ def test_exactly_half_dead_rows_are_dropped():
     index = annlab.KDTreeIndex().fit(rng.random((6000, 3)))
     index.remove(np.arange(3000))
     assert index._state.n_rows == len(index) == 3000
+
+
+def test_codes_are_tuned_once_while_half_of_the_rows_are_exchanged(monkeypatch):
+    """The dead are dropped before they are half as many as the living, and before there are rows enough to tune for."""
+    rng = np.random.default_rng(0)
+    index = annlab.LSHIndex(mode="scan").fit(rng.standard_normal((4500, 8)).astype(np.float32))
+    tuned, tune = [], Tuner.tune
+    monkeypatch.setattr(Tuner, "tune", lambda self, *rest: tuned.append(rest) or tune(self, *rest))
+    for start in range(0, 2250, 250):
+        index.remove(np.arange(start, start + 250))
+        assert 3 * (index._state.n_rows - len(index)) < len(index)
+        index.add(rng.standard_normal((250, 8)).astype(np.float32))
+    assert len(tuned) == 1
 
 
 @pytest.mark.parametrize("kind", ["int8", "int8 of bytes"])

@@ -115,6 +115,19 @@ def test_a_tuning_is_checked_with_the_rows_that_came_and_measured_again_when_the
     assert len(structure.vectors) - structure.tuning.n_checked <= structure.tuning.n_checked / 8
 
 
+def test_new_rows_are_looked_for_as_searches_among_more_rows_do(monkeypatch):
+    vectors, checked = clusters(5500), []
+    index = LSHIndex(mode="scan").fit(vectors[:4000])
+    before = index.calibration.main.rerank
+    monkeypatch.setattr(Tuner, "recall", lambda self, level, rows: checked.append(level.rerank) or 1.0)
+    index.add(vectors[4000:])
+    assert index.calibration.n_rows == 4000, "nothing was tuned again"
+    assert checked == [index._state.structure._plan(10, index._search_params({})).keep]
+    assert checked[0] > before
+    given = LSHIndex(mode="buckets", rerank=70).fit(vectors[:4000])
+    assert given._state.structure._grown(8000).rerank == 70, "what the user says is not scaled"
+
+
 def test_rows_that_are_not_found_make_a_new_tuning_due():
     """A third as many rows of another kind, whose neighbours cannot be told apart by their codes."""
     vectors, rng = clusters(3000), np.random.default_rng(1)
