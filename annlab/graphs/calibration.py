@@ -9,6 +9,9 @@ of another (recall of 0.95 became 0.32).
 
 What a walk found out about near rows by their codes, vectors decide. Where a hundred times the target's candidates
 would not be enough, codes cannot tell these vectors apart: a `RecallWarning` says so, and searches look at all rows.
+Where a walk compares more than there is before it reaches the target, they do so too, and nothing more is tried. And
+before all else some short walks are made: where a single coordinate of 1e6 made the codes of all others equal, or all
+vectors are equally far from each other, a walk goes everywhere, and to measure that would take longer than the build.
 
 The distances of the k-th neighbours are noted too: queries that find them much farther away come from elsewhere, and
 nothing was promised for these (`graphs/guard.py`).
@@ -28,6 +31,8 @@ _FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nod
 _MOST_KEPT = 4096
 _HARDLY, _LEAST_SPREAD = 3.0, 0.1  # standard deviations beyond which hardly a query is; what may be chance
 _LARGEST_LOG = 700.0
+_PROBES, _FEW_OPENED = 32, 4096  # queries whose walks come first, and the nodes that one of these may open
+_USELESS = 0.25  # share of them that open more: a walk is no use
 EVERYTHING = np.inf  # the reach of a search that looks at all rows
 
 
@@ -121,8 +126,13 @@ class Searched(Protocol):
 
     vectors: np.ndarray
 
-    def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int) -> Found:
-        """Search for held-out queries, which do not see themselves."""
+    @property
+    def has_codes(self) -> bool:
+        """Whether walks compare codes."""
+
+    def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int,
+              most: int | None = None) -> Found:  # fmt: skip
+        """Search for held-out queries, which do not see themselves; a scan answers where a walk opens too many."""
 
 
 def unmeasured(target: float) -> Calibrations:
@@ -130,13 +140,22 @@ def unmeasured(target: float) -> Calibrations:
     return Calibrations((_everything(target, 10, 0),))
 
 
-def _everything(target: float, k: int, n_queries: int) -> Calibration:
-    return Calibration(EVERYTHING, 1.0, target=target, recall=1.0, bound=1.0, n_queries=n_queries, k=k)
+def _everything(target: float, k: int, n_queries: int, visited: float = 0.0) -> Calibration:
+    return Calibration(EVERYTHING, 1.0, visited, target=target, recall=1.0, bound=1.0, n_queries=n_queries, k=k)
 
 
 def measured(structure: Searched, held_out: HeldOut, target: float, threads: int,
              groups: np.ndarray | None = None) -> Calibrations:  # fmt: skip
     """Parameters with which searches reach the target on held-out queries, on every one of their groups (q,)."""
+    probes = structure.tried(held_out.first(_PROBES), 1, REACHES[0], _FACTORS[0], threads, _FEW_OPENED)
+    went_everywhere = float(np.isinf(probes.nearness).mean())
+    if went_everywhere > _USELESS:
+        warn_of_recall(
+            f"a walk cannot tell these vectors apart: for {went_everywhere:.0%} of the queries it goes nearly "
+            f"everywhere; so searches will compare all vectors, which is slow. {_advice(structure)}"
+        )
+        visited = max(float(probes.visited.mean()), len(structure.vectors) + 1.0)
+        return Calibrations((_everything(target, 10, len(held_out.queries), visited),))
     each = [
         _measured_for(k, structure, some, target, threads, own)
         for k, some, own in trials(held_out, len(structure.vectors), threads, groups)
@@ -156,10 +175,14 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
         def bound_at(i: int, factor: float = factor, tries: dict[int, tuple[np.ndarray, Found]] = tries) -> float:
             found = structure.tried(held_out, k, REACHES[i], factor, threads)
             tries[i] = held_out.recall(found.rows, k), found
+            if found.visited.mean() > n:  # a scan costs less, and misses nothing; larger reaches need not be tried
+                return np.inf
             return lower_bound(tries[i][0], groups)
 
         place, reached = first_reaching(bound_at, len(REACHES), target)
         recalls, found = tries[place]
+        if found.visited.mean() > n:
+            return _everything(target, k, q, float(found.visited.mean()))
         if reached:
             logs = np.log(np.maximum(found.nearness[np.isfinite(found.nearness)], 1e-30))
             nearness, spread = (float(logs.mean()), float(logs.std())) if len(logs) else (0.0, 0.0)
@@ -169,7 +192,14 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
         best = max(best, lower_bound(recalls, groups))
     warn_of_recall(
         f"a walk cannot tell these vectors apart: for k = {k}, recall is {best:.3f} (with 95 % confidence), not "
-        f'{target:g}; so searches will compare all vectors, which is slow. Take storage="flat", ExactIndex, or a lower '
+        f"{target:g}; so searches will compare all vectors, which is slow. {_advice(structure)}, or a lower "
         "target_recall"
     )
     return _everything(target, k, q)
+
+
+def _advice(structure: Searched) -> str:
+    """What to do where a walk is no use."""
+    if structure.has_codes:
+        return 'Look for vectors with coordinates far larger than all others; take storage="flat", or ExactIndex'
+    return "Take ExactIndex"

@@ -125,11 +125,15 @@ class Plans:
         farthest = self._calibrations.farthest(among) if thinned else np.inf
         return self._plan(wanted, alive, entries, tail, farthest, guarded, self.tally(k) if guarded else None)
 
-    def trial(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray) -> Plan:
-        """A plan to measure what a reach and a factor lead to."""
+    def trial(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray,
+              most: int | None = None) -> Plan:  # fmt: skip
+        """A plan to measure what a reach and a factor lead to; a walk opens `most` nodes at most."""
         vectors = self._vectors
         entries = Entries(vectors, self._n, vectors[:0], keys, vectors.shape[1], self._metric.code)
-        return self._plan(self._wanted(k, reach, factor, alive, self._n), alive, entries, _NO_ROWS[:0])
+        wanted = self._wanted(k, reach, factor, alive, self._n)
+        if most is not None:
+            wanted = wanted._replace(most=min(most, wanted.most))
+        return self._plan(wanted, alive, entries, _NO_ROWS[:0])
 
     def _wanted(self, k: int, reach: float, factor: float, alive: np.ndarray | None, n_allowed: int) -> Wanted:
         most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))

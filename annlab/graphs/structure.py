@@ -120,10 +120,19 @@ class GraphStructure(Structure):
         """That of k = 10."""
         return self.calibrations.main
 
-    def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int) -> Found:
-        """Search for held-out queries, which do not see themselves."""
+    @property
+    def has_codes(self) -> bool:
+        """Whether walks compare codes."""
+        return self.walkable is not None and self.walkable.rows.has_codes
+
+    def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int,
+              most: int | None = None) -> Found:  # fmt: skip
+        """Search for held-out queries, which do not see themselves; a scan answers where a walk opens too many.
+
+        most: nodes that a walk may open, if fewer than usual.
+        """
         queries, keys = held_out.queries, np.arange(len(self.vectors))
-        plan = self.plans.trial(k, reach, factor, held_out.alive, keys)
+        plan = self.plans.trial(k, reach, factor, held_out.alive, keys, most)
         notes = np.full((len(queries), kernels.N_NOTES), -1.0)
         if held_out.chosen is not None:
             notes[:, kernels.HIDDEN] = self._hidden_nodes(held_out.chosen, held_out.alive)

@@ -1,0 +1,87 @@
+"""Calibration of graphs where a walk is no use: it says so, takes little work, and searches stay right."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from annlab import ExactIndex, RecallWarning, VamanaIndex
+from annlab.core.heldout import HeldOut
+from annlab.distances import get_metric
+from annlab.graphs.calibration import Found, measured
+from annlab.graphs.structure import GraphStructure
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """How many nodes every trial of calibration was compared with."""
+    visited, tried = [], GraphStructure.tried
+
+    def noted(self, *args):
+        found = tried(self, *args)
+        visited.append(int(found.visited.sum()))
+        return found
+
+    monkeypatch.setattr(GraphStructure, "tried", noted)
+    return visited
+
+
+def assert_exact(index, vectors):
+    queries = vectors[:20] + np.float32(0.01)
+    for how in ({}, {"reach": 1.1}):
+        found = index.search(queries, 10, **how)
+        np.testing.assert_array_equal(found.ids, ExactIndex().fit(vectors).search(queries, 10).ids)
+
+
+def test_codes_that_one_broken_row_made_useless_are_noticed_by_a_few_walks(trials, tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((12_000, 16)).astype(np.float32)
+    vectors[7] = 1e6
+    with pytest.warns(RecallWarning, match=r'goes nearly everywhere.*far larger than all others; take storage="flat"'):
+        index = VamanaIndex(storage="sq8", seed=0).fit(vectors)
+    assert len(trials) == 1 and trials[0] <= 32 * 3 * len(vectors)
+    assert index.calibration.reach == np.inf
+    assert_exact(index, vectors)
+    index.save(tmp_path / "index")
+    assert_exact(VamanaIndex.load(tmp_path / "index"), vectors)
+
+
+class Walks:
+    """A structure whose walks find nothing below a reach, and look at so many nodes beyond another."""
+
+    def __init__(self, has_codes, found_from=np.inf, far_from=np.inf, gives_up=False):
+        self.vectors = np.random.default_rng(0).standard_normal((1500, 4)).astype(np.float32)
+        self.has_codes, self.found_from, self.far_from, self.gives_up = has_codes, found_from, far_from, gives_up
+        self.reaches = []
+
+    def tried(self, held_out, k, reach, factor, threads, most=None):
+        self.reaches.append(reach)
+        q = len(held_out.queries)
+        rows = held_out.rows[:, :k] if reach >= self.found_from else np.full((q, k), -1)
+        visited = np.full(q, 2000 if reach >= self.far_from else 10)
+        return Found(rows, visited, np.full(q, np.inf if self.gives_up else 1.0))
+
+    def measured(self):
+        chosen = np.random.default_rng(1).permutation(1500)[:100]
+        return measured(self, HeldOut.of_rows(self.vectors, get_metric("l2"), chosen, 100), 0.95, 1)
+
+
+def test_no_reach_is_tried_beyond_what_a_scan_costs():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecallWarning)
+        walks = Walks(True, found_from=4.5, far_from=1.2)
+        assert {one.reach for one in walks.measured().each} == {np.inf}
+        assert max(walks.reaches) < 3 and sum(reach >= 1.2 for reach in walks.reaches) <= 12
+        walks = Walks(True, found_from=1.0, far_from=1.0)
+        assert {(one.reach, one.visited) for one in walks.measured().each} == {(np.inf, 2000.0)}
+        assert len(walks.reaches) == 3, "the probes, and one for each k"
+        reach = Walks(True, found_from=1.1, far_from=1.2).measured().main.reach
+        assert 1.1 <= reach < 1.12, "what is found before is kept"
+
+
+@pytest.mark.parametrize(("gives_up", "what"), [(True, "it goes nearly everywhere"), (False, "not 0.95")])
+def test_nobody_is_told_to_take_floats_who_has_them(gives_up, what):
+    for has_codes, advice in ((True, 'take storage="flat", or ExactIndex'), (False, r"slow\. Take ExactIndex")):
+        walks = Walks(has_codes, gives_up=gives_up)
+        with pytest.warns(RecallWarning, match=f"{what}.*{advice}"):
+            each = walks.measured().each
+        assert {one.reach for one in each} == {np.inf} and (len(walks.reaches) == 1) == gives_up
