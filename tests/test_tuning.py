@@ -31,6 +31,8 @@ def test_fixed_parameters_stay():
     found = tune(annlab.IVFIndex, DATA.train, storage="flat", n_lists=50, seconds=0)
     assert found.parameters["storage"] == "flat" and found.parameters["n_lists"] == 50
     assert str(found).startswith("IVFIndex(metric='l2', storage='flat', n_lists=50")
+    found = tune(annlab.LSHIndex, DATA.train, mode="scan", n_bits=200, seconds=0)  # none of the variants that are tried
+    assert found.parameters["n_bits"] == 200
 
 
 def test_of_few_vectors_exact_search_or_a_tree_is_recommended_with_reasons():

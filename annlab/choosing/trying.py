@@ -93,6 +93,8 @@ def tried(kinds: Sequence[type[Index]], asked: Question, fixed: dict[str, Any], 
     for kind in kinds:
         possible = variants(kind, metric, n, dim)
         wanted = [one for one in possible if all(fixed.get(name, value) == value for name, value in one.items())]
+        if possible and not wanted:  # what is fixed is none of the variants: it is the only one
+            wanted = [{}]
         every += [(place, kind, variant | fixed) for place, variant in enumerate(wanted)]
     every.sort(key=lambda one: one[0])  # the first variant of every kind, then the others
     found: list[Candidate] = []
