@@ -50,12 +50,12 @@ def cause_of(search: Search, id_: int, distance: float, allowed: bool, there: bo
         return Missed(id_, distance, Cause.ABSENT, {}, {})
     if not allowed:
         return Missed(id_, distance, Cause.FILTERED, {}, {})
-    last, last_id = float(found.distances[-1]), int(found.ids[-1])
     for cause, needs, too_little in _ways(search, id_):
         return Missed(id_, distance, cause, needs, too_little)
-    if distance <= last and id_ > last_id:
+    last = float(found.distances[-1])
+    if distance == last:
         return Missed(id_, distance, Cause.TIE, {}, {})
-    return Missed(id_, distance, Cause.FARTHER, {}, {})
+    return Missed(id_, distance, Cause.UNREACHABLE if distance < last else Cause.FARTHER, {}, {})
 
 
 def _ways(search: Search, id_: int) -> list[tuple[Cause, dict[str, Any], dict[str, Any]]]:

@@ -17,10 +17,10 @@ class Cause(Enum):
     RERANK = "its code put it behind more rows than were re-ranked by their vectors"
     ENDED = "the search ended before it"
     PRUNED = "a bound left it out"
-    UNREACHABLE = "no walk reaches it"
+    UNREACHABLE = "no parameter of a search reaches it"
     FILTERED = "the filter leaves it out"
     ABSENT = "it is not in the index: removed, or never added"
-    TIE = "rows of smaller ids are just as near"
+    TIE = "rows that are just as near took its place"
     FARTHER = "it is no neighbour: as many rows as were asked for are nearer"
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import annlab
+from annlab.common.results import Neighbors
 from annlab.datasets.synthetic import synthetic
 from annlab.explain import Cause, explain
+from annlab.explain.counterfactual import Search, cause_of
 
 DATA = synthetic(6000, 12, 12, 40, seed=11)
 KINDS = [
@@ -84,3 +86,11 @@ def test_where_the_filter_leaves_nothing_nothing_is_missed():
 def test_one_query_at_a_time():
     with pytest.raises(ValueError, match="one query"):
         explain(annlab.ExactIndex().fit(DATA.train), DATA.test[:2])
+
+
+@pytest.mark.parametrize(("distance", "cause"), [(0.25, Cause.UNREACHABLE), (0.5, Cause.TIE), (0.75, Cause.FARTHER)])
+def test_what_no_parameter_finds_is_judged_by_its_distance(distance, cause):
+    index = annlab.ExactIndex().fit(DATA.train[:10])
+    search = Search(index, DATA.test[0], 1, {"allowed": None}, {})
+    found = Neighbors(np.array([0.5], np.float32), np.array([3]))
+    assert cause_of(search, 7, distance, True, True, found).cause is cause
