@@ -44,7 +44,7 @@ MAY: dict[str, tuple[str, ...]] = {
 }
 """What a room may import: rooms and, with a dot, single modules. Other rooms may import all but those below."""
 
-NOBODY_IMPORTS = {"demo": (), "visual": ("cli", "visual"), "cli": ()}
+NOBODY_IMPORTS = {"demo": (), "course": ("cli", "course"), "visual": ("cli", "visual"), "cli": ()}
 """Rooms that nobody imports, but for those named."""
 
 

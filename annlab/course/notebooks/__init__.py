@@ -1,0 +1,1 @@
+"""The checks of the notebooks' exercises: a file for each notebook, found by being here. See docs/course.md."""
