@@ -10,6 +10,7 @@
     annlab promote photos.db my-encoder                 another encoder for it, if that is better
     annlab rollback photos.db                           the previous one again
     annlab serve photos.db                              search it over HTTP, and on a page
+    annlab experiment start photos.db a.toml b.toml     which of two rankings people click more
     annlab start                                        the same for packaged pictures, or --photos FOLDER, at once
 
 What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
@@ -35,10 +36,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from annlab.cli import catalog, encoding, evaluation, promotion, searching, serving, starting
+from annlab.cli import catalog, encoding, evaluation, experimenting, promotion, searching, serving, starting
 from annlab.cli.output import show_warning
 
-GROUPS = (encoding, evaluation, catalog, searching, promotion, serving, starting)
+GROUPS = (encoding, evaluation, catalog, searching, promotion, serving, experimenting, starting)
 """In the order in which the help shows their commands."""
 
 

@@ -28,6 +28,8 @@ def add_to(commands: shared.Commands) -> None:
          "with the suffix .uploads"),
         ("--ranking", None, "FILE", "stages of re-ranking, a TOML file"),
         ("--most-megabytes", 20.0, "N", "of an upload (default: %(default)g)"),
+        ("--explore", 0.0, "SHARE", "of first pages that show one picture from farther behind, so that clicks can "
+         "teach; 0.05 is a good beginning (default: %(default)g)"),
         ("--per-second", 100.0, "N", "requests of one person, in the long run (default: %(default)g)"),
     )  # fmt: skip
     for name, value, metavar, help in options:
@@ -57,7 +59,7 @@ def _serve(options: argparse.Namespace) -> int:
     from annlab.visual.service.server import run
     from annlab.visual.service.settings import Settings, uploads_of
 
-    _require(options.catalog)
+    require(options.catalog)
     away = not _is_this_machine(options.host)
     names = ("127.0.0.1", "localhost", "[::1]", *options.host_name)
     if away and not options.host_name:
@@ -65,7 +67,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = Settings(
         Path(options.uploads) if options.uploads else uploads_of(options.catalog), keys=options.keys or away,
         hosts=names, most_bytes=int(options.most_megabytes * 2**20), per_second=options.per_second,
-        burst=4 * options.per_second,
+        burst=4 * options.per_second, explore=options.explore,
     )  # fmt: skip
     ranking = Path(options.ranking) if options.ranking else None
     with VisualSearch.open(options.catalog, index_folder=options.index_folder, encoder=options.encoder,
@@ -86,7 +88,8 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require(catalog: str) -> None:
+def require(catalog: str) -> None:
+    """Raise unless there is such a catalog."""
     if "://" not in catalog and not os.path.isfile(catalog):
         raise FileNotFoundError(f"there is no catalog {catalog}: annlab index FOLDER --into {catalog} makes one")
 
@@ -108,7 +111,7 @@ def _keys(options: argparse.Namespace) -> int:
 
     if (options.action == "list") != (options.operand is None):
         raise ValueError("say `keys add CATALOG USER`, `keys list CATALOG` or `keys revoke CATALOG DIGITS`")
-    _require(options.catalog)
+    require(options.catalog)
     with Catalog.open(options.catalog) as catalog:
         if options.action == "add":
             key = add_key(catalog, options.operand, options.role)

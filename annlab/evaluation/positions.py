@@ -106,40 +106,47 @@ def examination(queries: ArrayLike, items: ArrayLike, positions: ArrayLike, clic
         raise ValueError(f"of {len(shown)} items none was shown at two positions: swap ranks at random for a while, or "
                          "compare rankers, and the position can be told from the item")  # fmt: skip
     shown, hit = shown[several], hit[several]
-    resampled = np.array([_fitted(shown, hit, counts.astype(np.float64))
+    resampled = np.array([fitted_shares(shown * counts[:, None], hit * counts[:, None])
                           for counts in bootstrap_counts(len(shown), n_resamples, seed)])  # fmt: skip
     ends = np.array([percentile_interval(column, as_level(level)) if np.isfinite(column).any() else (np.nan, np.nan)
                      for column in resampled.T])  # fmt: skip
-    shares = _fitted(shown, hit, np.ones(len(shown)))
-    return Examination(shares, ends[:, 0], ends[:, 1], shown.sum(axis=0).astype(np.int64))
+    return Examination(fitted_shares(shown, hit), ends[:, 0], ends[:, 1], shown.sum(axis=0).astype(np.int64))
 
 
-def _fitted(shown: NDArray[np.float64], hit: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Theta (positions,) by maximum likelihood of clicks ~ Poisson(shown * theta * gamma), alternating between the two.
+def fitted_shares(shown: NDArray[np.float64], clicks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What :func:`examination` fits, from counts (kinds of items, positions) and without an interval.
 
-    shown, hit: (items, positions). A position that no chain of items connects with the first is NaN.
+    The maximum likelihood of clicks ~ Poisson(shown * theta * gamma), alternating between theta and gamma. A position
+    that no chain of items connects with the first is NaN; so are all, while the first has no click.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    used = weights > 0
-    shown, hit = shown[used] * weights[used, None], hit[used] * weights[used, None]
+    used = (shown > 0).sum(axis=1) > 1
+    shown, clicks = shown[used], clicks[used]
     n_items, width = shown.shape
     rows, columns = (shown > 0).nonzero()
     links = coo_matrix((np.ones(len(rows)), (rows, n_items + columns)), shape=(n_items + width,) * 2)
     parts = connected_components(links, directed=False)[1]
     known = parts[n_items:] == parts[n_items]
+    of_items, of_places = clicks.sum(axis=1), clicks.sum(axis=0)
     theta = np.ones(width)
     for _ in range(_ROUNDS):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            attraction = np.nan_to_num(hit.sum(axis=1) / (shown @ theta))
-            new = np.nan_to_num(hit.sum(axis=0) / (attraction @ shown))
-            new = new / new[0] if new[0] > 0 else np.full(width, np.nan)
-        done = bool(np.nanmax(np.abs(new - theta)[known], initial=0.0) < _CLOSE) or not np.isfinite(new[0])
+        attraction = _ratio(of_items, shown @ theta)
+        new = _ratio(of_places, attraction @ shown)
+        if not new[0] > 0:
+            return np.full(width, np.nan)
+        new /= new[0]
+        moved = np.abs(new - theta)[known].max(initial=0.0)
         theta = new
-        if done:
+        if moved < _CLOSE:
             break
     return np.where(known, theta, np.nan)
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """above / below, and 0 where below is 0."""
+    return np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
 
 
 class Attraction(NamedTuple):

@@ -31,6 +31,7 @@ from annlab.visual.stages import STAGES
 __all__ = ["About", "Candidate", "Ranked", "RankingError", "Stage", "rank", "read_ranking"]
 
 LARGEST_FILE = 100_000  # bytes
+PACKAGED = Path(__file__).with_name("ranking.toml")
 
 
 class RankingError(ValueError):
@@ -54,12 +55,21 @@ def read_ranking(path: Path | None = None) -> list[Stage]:
     OSError
         It cannot be read.
     """
-    place = Path(__file__).with_name("ranking.toml") if path is None else Path(path)
+    place = PACKAGED if path is None else Path(path)
     if place.stat().st_size > LARGEST_FILE:
         raise RankingError(f"{place} has {place.stat().st_size} bytes; a ranking takes at most {LARGEST_FILE}")
     try:
-        content = tomllib.loads(place.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = place.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RankingError(f"{place} is not TOML: {error}") from None
+    return parse_ranking(text, place)
+
+
+def parse_ranking(text: str, place: Path | str) -> list[Stage]:
+    """The stages of the text of a file; errors name it by its place."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise RankingError(f"{place} is not TOML: {error}") from None
     listed = content.pop("stage", [])
     if content:
@@ -69,7 +79,7 @@ def read_ranking(path: Path | None = None) -> list[Stage]:
     return [_made(number, dict(given), STAGES, place) for number, given in enumerate(listed, 1)]
 
 
-def _made(number: int, given: dict[str, Any], known: Mapping[str, type[Any]], place: Path) -> Stage:
+def _made(number: int, given: dict[str, Any], known: Mapping[str, type[Any]], place: Path | str) -> Stage:
     name = given.pop("name", None)
     where = f"{place}, stage {number}"
     try:

@@ -15,7 +15,7 @@ page costs about the same wherever it is, and `total` says how many of those are
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from annlab.visual.paging import Clock, Page, Request, Source, checked
 from annlab.visual.pair import copy_of, encoder_of, folder_of
 from annlab.visual.queries import ById, ByText, ByUpload, Crop, Embedding, Query, Several
 from annlab.visual.relevance import Relevance
-from annlab.visual.reranking import About, rank, read_ranking
+from annlab.visual.reranking import About, Stage, rank, read_ranking
 from annlab.visual.scoring import Scoring, relevance_of
 from annlab.visual.shown import Seen, rows_of, seen
 from annlab.visual.stages import ClickBoost
@@ -127,6 +127,8 @@ class VisualSearch:
     index : DurableIndex or Index
         An `Index` where it was opened to be read only.
     encoder : Encoder
+    stages : list of Stage
+        Of its ranking.
     relevance : Relevance or None
         What scores come from; without it they fall evenly with the distance, and nothing is cut off.
     """
@@ -143,7 +145,7 @@ class VisualSearch:
         self.index = cast(DurableIndex, index)  # who writes to it opens it alone
         self._threads = validation.as_integer("threads", threads, 1)
         self._view = index.view if isinstance(index, DurableIndex) else index.branch
-        self._ranking, self._stages = ranking, read_ranking(ranking)
+        self._ranking, self.stages = ranking, read_ranking(ranking)
         self._clicks: ClickRates | None = None
         self.refresh_clicks()
         self._facts = facts or CatalogFacts(catalog)
@@ -238,9 +240,10 @@ class VisualSearch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def refresh_clicks(self) -> None:
-        """Read what was clicked since, if a stage of the ranking asks for it: now and then, beside the searches."""
-        if any(isinstance(stage, ClickBoost) for stage in self._stages):
+    def refresh_clicks(self, also: Sequence[Stage] = ()) -> None:
+        """Read what was clicked since, if a stage asks for it: now and then, beside the searches. `also` are stages
+        that searches will name."""
+        if self._clicks is not None or any(isinstance(stage, ClickBoost) for stage in (*self.stages, *also)):
             self._clicks = read_click_rates(self.catalog)
 
     # ---- what there is
@@ -278,7 +281,7 @@ class VisualSearch:
     def search(self, query: Query, *, k: int = 20, viewer: Viewer = ANYBODY, filters: Filters = NO_FILTERS,
                order: Literal["relevance", "time"] = "relevance", cutoff: float | None = None,
                cursor: str | None = None, search: Mapping[str, Any] | None = None, exact: bool = False,
-               explain: bool = False) -> Answer:  # fmt: skip
+               explain: bool = False, stages: Sequence[Stage] | None = None) -> Answer:  # fmt: skip
         """One page of results.
 
         Parameters
@@ -294,13 +297,15 @@ class VisualSearch:
         cutoff : float, optional
             Only results with at least this score, 0..1; that of the encoder's calibration.
         cursor : str, optional
-            Of the page before. Everything else but `k` and `explain` must be as it was there.
+            Of the page before. Everything else but `k`, `explain` and `stages` must be as it was there.
         search : mapping, optional
             Parameters of the index, such as ``{"n_probes": 8}``.
         exact : bool
             Compare all allowed vectors instead: slower, and what an approximate index is measured against.
         explain : bool
             Whether results tell their way through the stages.
+        stages : sequence of Stage, optional
+            In place of `stages` of this search, as for an arm of an experiment.
 
         Raises
         ------
@@ -323,7 +328,7 @@ class VisualSearch:
                       self._clicks)  # fmt: skip
         page = Page(request, source, about, at, source.scoring.reach(cut), clock)
         with clock("rank"):
-            chosen, following = page.chosen(lambda ranked: rank(self._stages, ranked))
+            chosen, following = page.chosen(lambda ranked: rank(self.stages if stages is None else stages, ranked))
         with clock("rows"):
             images = seen(facts, [one.id for one in chosen], viewer)
             results = [Result(one.id, one.distance, one.score, images[one.id], one.folded,

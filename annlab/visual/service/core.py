@@ -21,6 +21,7 @@ from annlab.visual.indexing import Indexer
 from annlab.visual.paths import from_text, to_text
 from annlab.visual.search import ById, ByUpload, Crop, NotFound, QueryError, Viewer, VisualSearch
 from annlab.visual.service import picturing
+from annlab.visual.service.arms import Arms
 from annlab.visual.service.impressions import Impressions
 from annlab.visual.service.keys import Keys, Person
 from annlab.visual.service.limits import RateLimit
@@ -47,8 +48,7 @@ class Service:
         self.thumbnails = picturing.Thumbnails(self.decoder)
         self.impressions = Impressions(self.catalog, settings.keep_queries, settings.journal,
                                        lambda outcome: self.metrics.impressions.labels(outcome).inc())  # fmt: skip
-        self.ranker = "search"
-        """What result lists say made them; an experiment names its arms."""
+        self.arms = Arms(search, settings.explore)
         self.started = time.time()
         self.changes = 0
         """How often images were added or deleted, for what is remembered until then."""
@@ -267,6 +267,7 @@ class Service:
         while True:
             try:
                 self.follow()
+                self.arms.look(self.search)
                 if time.monotonic() >= due:
                     due = time.monotonic() + _TIDY_SECONDS
                     self.tidy()

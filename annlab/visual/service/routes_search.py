@@ -163,17 +163,21 @@ def _answer(service: Service, form: Any, asked: SearchParameters, person: Person
         raise HTTPException(422, f"k is {asked.k}, but a page has at most {service.settings.most_results} results")
     filters = Filters(owner=asked.owner, tags=tuple(asked.tag), after=asked.after, before=asked.before)
     serving = service.search  # it may be exchanged meanwhile
+    first_page = asked.log and asked.cursor is None and asked.order == "relevance"
+    turn = service.arms.turn(serving, person.user_id if asked.log else None, asked.k, first_page)
     answer = serving.search(
         form, k=asked.k, viewer=service.viewer(person), filters=filters, order=asked.order, cutoff=asked.cutoff,
         cursor=asked.cursor, search=knobs_of(asked.knob), exact=asked.exact, explain=asked.explain,
+        stages=turn.stages,
     )  # fmt: skip
     service.metrics.stages(answer.timings)
     number = None
     if asked.log and answer.results:
-        details = {"form": type(form).__name__, "order": asked.order, "exact": asked.exact}
+        shown = tuple(result.id for result in answer.results)
+        details = {"form": type(form).__name__, "order": asked.order, "exact": asked.exact, **turn.details(shown)}
         number = service.impressions.remember(Shown(
-            person.user_id, image.id if image is not None else None, tuple(result.id for result in answer.results),
-            service.ranker, serving.encoder.fingerprint, asked.first, details,
+            person.user_id, image.id if image is not None else None, shown, turn.ranker,
+            serving.encoder.fingerprint, asked.first, details,
         ))  # fmt: skip
     return JSONResponse(_as_json(answer, person, image, number))
 

@@ -38,6 +38,8 @@ class Settings:
         Of one page of a search.
     most_images : int
         Up to so many images the page may build an index of another kind, to compare.
+    explore : float
+        The share of first pages that show one picture from farther behind (exploring.py).
     """
 
     uploads: Path
@@ -53,12 +55,15 @@ class Settings:
     keep_queries: datetime.timedelta = datetime.timedelta(days=1)
     most_results: int = 200
     most_images: int = 200_000
+    explore: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("most_bytes", "header_seconds", "body_seconds", "per_second", "burst",
                      "most_in_flight", "threads", "most_results"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if not 0 <= self.explore <= 1:
+            raise ValueError(f"explore is a share between 0 and 1, not {self.explore!r}")
         if self.keep_queries <= datetime.timedelta(0):
             raise ValueError(f"queries must be kept for some time, not {self.keep_queries}")
 
