@@ -12,6 +12,7 @@
     annlab serve photos.db                              search it over HTTP, and on a page
     annlab experiment start photos.db a.toml b.toml     which of two rankings people click more
     annlab start                                        the same for packaged pictures, or --photos FOLDER, at once
+    annlab course check patches.py                      exercises and assignments, with marks
 
 What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
 argument of every command but `index`, which fills it (`--into`); the index lies beside it, or where `--index-folder`
@@ -36,10 +37,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from annlab.cli import catalog, encoding, evaluation, experimenting, promotion, searching, serving, starting
+from annlab.cli import catalog, course, encoding, evaluation, experimenting, promotion, searching, serving, starting
 from annlab.cli.output import show_warning
 
-GROUPS = (encoding, evaluation, catalog, searching, promotion, serving, experimenting, starting)
+GROUPS = (encoding, evaluation, catalog, searching, promotion, serving, experimenting, starting, course)
 """In the order in which the help shows their commands."""
 
 

@@ -10,6 +10,7 @@ number from being read by accident, and no more: whoever wants to can try all nu
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import operator
@@ -75,25 +76,38 @@ def rows(answer: Any, k: int, n: int) -> np.ndarray:
     return value
 
 
-def call(function: Any, *arguments: Any, **keywords: Any) -> Any:
+def call(function: Any, *arguments: Any) -> Any:
     """What a student's function returns, given copies of the arguments; what it raises becomes a mistake."""
     expect(callable(function), f"A function is asked for, and this is {_kind(function)}.")
-    own = [argument.copy() if isinstance(argument, np.ndarray) else argument for argument in arguments]
+    own = copy.deepcopy(arguments)
     name = getattr(function, "__name__", "the function")
     try:
-        result = function(*own, **keywords)
+        result = function(*own)
     except NotImplementedError:
         raise Mistake(f"{name} is not written yet.") from None
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        text = f" (line {line.lineno}: {line.line})" if line.line else ""
-        raise Mistake(f"{name} raised {type(error).__name__}: {error}{text}") from error
+        raise Mistake(f"{name} raised {in_words(error, of_code(function))}") from error
     for given, before in zip(own, arguments, strict=True):
         if isinstance(given, np.ndarray):
             same = np.array_equal(given, before, equal_nan=given.dtype.kind == "f")
             expect(same, f"{name} changed an array that it was given; work on a copy.")
     expect(result is not None, f"{name} returned nothing: is there a return?")
     return result
+
+
+def of_code(function: Any) -> str:
+    """The file that a function was written in; "" where that cannot be told."""
+    return str(getattr(getattr(function, "__code__", None), "co_filename", ""))
+
+
+def in_words(error: BaseException, file: str) -> str:
+    """An error, and the line of this file in which it arose, or the last line of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1] if frames else None)
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{type(error).__name__}: {error.msg} (line {error.lineno}: {(error.text or '').strip()})"
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{text} (line {frame.lineno}: {frame.line})" if frame is not None and frame.line else text
 
 
 def expect_close(given: Any, right: Any, otherwise: str, mistakes: Iterable[tuple[Any, str]] = (), *,

@@ -76,8 +76,12 @@ def test_what_an_author_gets_wrong_is_said():
 def test_seals_open_for_the_number_and_for_no_other():
     sealed = answers.seal("99-x", 0.7312, 2)
     assert len(sealed) == 32
-    near = [value for value in np.arange(0.70, 0.77, 0.0025) if answers.opens(sealed, "99-x", value, 2)]
-    assert min(near) > 0.72 and max(near) < 0.74 and len(near) > 4
+    near = [
+        value
+        for value in (0.7, 0.7199, 0.7205, 0.728, 0.73, 0.7395, 0.7401, 0.76)
+        if answers.opens(sealed, "99-x", value, 2)
+    ]
+    assert near == [0.7205, 0.728, 0.73, 0.7395]
     assert not answers.opens(sealed, "99-y", 0.73, 2), "the name is the salt"
 
 

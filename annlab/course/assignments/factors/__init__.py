@@ -1,0 +1,1 @@
+"""Assignment: LSH, hypercube and inverted file on images, with approximation factors."""

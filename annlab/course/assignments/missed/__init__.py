@@ -1,0 +1,1 @@
+"""Assignment: What an approximate search misses, and where it lies."""

@@ -1,0 +1,1 @@
+"""Assignment: Image patches by locality-sensitive hashing, against linear search."""

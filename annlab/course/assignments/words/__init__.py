@@ -1,0 +1,1 @@
+"""Assignment: IVF-PQ from scratch on vectors like those of words."""
