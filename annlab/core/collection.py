@@ -12,6 +12,7 @@ Locks: a write takes `_write_lock` for as long as it makes the next state. Build
 one only to publish; who needs both takes this one first.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -238,6 +239,37 @@ class Collection:
             new, rows = compaction.compacted(before, self._builder, pool.resolve(threads), as_progress(progress))
             with self._write_lock:
                 self._state = new.replayed(before, self._require_state(), rows)
+
+    def part(self, ids: Any, *, threads: int | None = None) -> Self:
+        """An index of some of the vectors. What was learned from all of them, such as centroids, is taken over.
+
+        Parameters
+        ----------
+        ids : array of distinct integers
+        threads : int, optional
+            For building, where nothing can be taken over.
+
+        Raises
+        ------
+        KeyError
+            If an id is not in the index.
+
+        Examples
+        --------
+        >>> import annlab, numpy as np
+        >>> vectors = np.random.default_rng(0).random((2000, 8), dtype=np.float32)
+        >>> index = annlab.IVFIndex(n_lists=20).fit(vectors)
+        >>> half = index.part(np.arange(0, 2000, 2))
+        >>> len(half), half.n_lists, half.calibration == index.calibration
+        (1000, 20, True)
+        """
+        numbers = validation.as_ids(ids)
+        validation.no_duplicates(numbers)
+        state = self._require_state()
+        rows = np.sort(self._rows_of(numbers, state))
+        other = copy.copy(self)
+        other._state = compaction.part(state, rows, self._builder, pool.resolve(threads))
+        return other
 
     @contextmanager
     def _writing(self, threads: int | None = None) -> Iterator[None]:

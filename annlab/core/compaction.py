@@ -9,12 +9,14 @@ Nothing here takes locks or publishes: `Collection` does. Building goes on besid
 meanwhile is replayed (`State.replayed`) onto the new state before it is published.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from annlab.common.progress import Progress
 from annlab.core.builder import Builder
+from annlab.core.column import Column
 from annlab.core.ids import IdMap
 from annlab.core.state import State
 from annlab.core.structure import SMALL_TAIL, Structure
@@ -35,6 +37,23 @@ def compacted(state: State, builder: Builder, threads: int, progress: Progress) 
     divides_by = builder.structure_class.divides_by(builder.params)  # the structure remembers the strings' places
     columns = {name: column if name in divides_by else column.trimmed() for name, column in columns.items()}
     return State.sealed(state.metric, structure, ids, columns), rows
+
+
+def part(state: State, rows: np.ndarray, builder: Builder, threads: int) -> State:
+    """A state of some living rows (ascending), by what the structure of this one has learned."""
+    sealed = rows[rows < state.n_sealed]
+    structure = state.structure.part(sealed) if state.structure is not None and len(sealed) else None
+    if structure is None:
+        alive = np.zeros(state.n_rows, bool)
+        alive[rows] = True
+        return compacted(replace(state, alive=Column(alive), cache={}), builder, threads, lambda what, share: None)[0]
+    ids = IdMap(state.by_row.array[sealed])
+    new = State.sealed(state.metric, structure, ids, {name: column[sealed] for name, column in state.columns.items()})
+    tail = rows[rows >= state.n_sealed]
+    if not len(tail):
+        return new
+    columns = {name: column[tail] for name, column in state.columns.items()}
+    return new.appended(state.by_row.array[tail], state.gather(tail), columns)
 
 
 def many_dead(state: State) -> bool:

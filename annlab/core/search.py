@@ -64,9 +64,13 @@ class Search:
 
     def nearest(self, k: int) -> Neighbors:
         """The k nearest of every query: (q, k), padded with inf and -1."""
+        return self._rounded(self.ranked(k))
+
+    def ranked(self, k: int) -> Neighbors:
+        """The same with distances in float64, by which results of several searches can be merged."""
         q, state = len(self.queries), self.state
         if q == 1 and not self.selection.restricts and not self.state.few_alive(k, self.params):
-            return self._rounded(self._nearest_of_one(k))
+            return self._nearest_of_one(k)
         result = _nothing_found(q, k)
         each = k + (state.n_rows // _FILTER_COST if self.selection.per_query else 0)
         block = max(16, _BLOCK_ENTRIES // max(each, 1))
@@ -83,7 +87,7 @@ class Search:
             self._nearest_of_block(0, 1, self.threads, result)
         else:
             pool.run(work, pool.split(0, q, 1 if whole else self.threads, 12 if many else 1), self.threads)
-        return self._rounded(result)
+        return result
 
     def _nearest_of_one(self, k: int) -> Neighbors:
         """One query that may have all living rows: the most frequent search, and on small sets most of its time would
@@ -183,6 +187,11 @@ class Search:
 
     def within(self, radii: np.ndarray, limit: int | None) -> RadiusNeighbors:
         """All vectors within radius radii[i] (inclusive) of query i, by (distance, id); the `limit` nearest of them."""
+        lims, distances, ids = self.ranked_within(radii, limit)
+        return RadiusNeighbors(lims, self._rounded(Neighbors(distances[None], ids[None])).distances[0], ids)
+
+    def ranked_within(self, radii: np.ndarray, limit: int | None) -> RadiusNeighbors:
+        """The same with distances in float64."""
         q = len(self.queries)
         inner = self.threads if q < self.threads else 1
         parts = pool.split(0, q, self.threads if q >= self.threads else 1)
@@ -197,7 +206,7 @@ class Search:
         found = [pair for part in pool.run(work, parts, self.threads) for pair in part]
         lims = np.zeros(q + 1, np.int64)
         np.cumsum([len(ids) for _, ids in found], out=lims[1:])
-        distances = np.concatenate([d for d, _ in found] or [np.empty(0, self.queries.dtype)])
+        distances = np.concatenate([d for d, _ in found] or [np.empty(0)])
         ids = np.concatenate([i for _, i in found] or [np.empty(0, np.int64)])
         return RadiusNeighbors(lims, distances, ids)
 
@@ -223,10 +232,10 @@ class Search:
             each = np.arange(len(vectors))[None, :]
             kernels.score(query, vectors, vectors[:0], state.by_row.array[candidates], each, state.metric.code,
                           kernels.scratch(each), distances, ids)  # fmt: skip
-        (distances,), (ids,) = self._rounded(Neighbors(distances, ids))
-        stop = int(np.searchsorted(distances.astype(np.float64), radius, side="right"))
+        (rounded,), (ids,) = self._rounded(Neighbors(distances, ids))
+        stop = int(np.searchsorted(rounded.astype(np.float64), radius, side="right"))
         stop = min(stop, int(np.count_nonzero(ids >= 0)), stop if limit is None else limit)
-        return distances[:stop], ids[:stop]
+        return distances[0, :stop], ids[:stop]
 
     def _rounded(self, result: Neighbors) -> Neighbors:
         """Distances in the type of the index; by a kernel, for which underflow is no error."""

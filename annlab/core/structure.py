@@ -172,6 +172,11 @@ class Structure:
         """
         return None
 
+    def part(self, rows: np.ndarray) -> Self | None:
+        """A structure of some of these rows (ascending, at least one), which keep their order, by what this one has
+        learned. None where it has learned nothing that they cannot be built anew by."""
+        return None
+
     def rows_touched(self, params: dict[str, Any]) -> int:
         """About how many rows a search looks at. Filters that allow fewer are answered by scanning these exactly."""
         return len(self.vectors)

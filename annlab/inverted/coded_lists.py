@@ -140,7 +140,7 @@ class CodedLists(Storage):
         for first, last in _parts(offsets, rows_at_once(vectors.shape[1])):
             rows = order[offsets[first] : offsets[last]]
             mine, is_new = np.empty((len(rows), codes.shape[1]), np.uint8), rows >= n
-            mine[~is_new] = self.unpacked(first, last, np.diff(old[first : last + 1]))
+            mine[~is_new] = self.unpacked(first, last, np.diff(old[first : last + 1]))[rows[~is_new] - old[first]]
             mine[is_new] = codes[rows[is_new] - n]
             result.put(first, last, mine, terms[rows])
         return result

@@ -166,7 +166,7 @@ class Storage:
                together: np.ndarray, workspace: Workspace) -> Self:  # fmt: skip
         """These rows and those of `vectors`, of these labels, behind them, in another order with new offsets.
 
-        `together` are all vectors in this order.
+        `together` are all vectors in this order, which may leave out some of these rows.
         """
         raise NotImplementedError
 

@@ -368,6 +368,18 @@ class IVFStructure(Structure):
         current = drift.brought_up_to_date(merged, order >= len(self.vectors), building)
         return None if current is None else (current, order)
 
+    def part(self, rows: np.ndarray) -> Self:
+        """Some rows in the lists of all: the same centroids, codes and search parameters."""
+        labels = np.searchsorted(self.offsets, rows, side="right") - 1
+        offsets = np.zeros(self.n_lists + 1, np.int64)
+        np.cumsum(np.bincount(labels, minlength=self.n_lists), out=offsets[1:])
+        vectors, none = self.vectors[rows], np.empty(0, np.int32)
+        lists = self.lists.merged(self.vectors[:0], none, rows, offsets, vectors, IN_MEMORY)
+        share = len(rows) / len(self.vectors)  # it grows old as the whole would
+        trained, measured = (max(1, round(n * share)) for n in (self.age.n_trained, self.age.n_measured))
+        age = self.age._replace(n_trained=trained, n_measured=measured)
+        return type(self)(vectors, self.centroids.array, offsets, lists, self.calibrations, age)
+
     def with_vectors(self, vectors: np.ndarray) -> Self:
         """This structure over another array of the same vectors, one that is mapped from a file, say."""
         lists = self.lists.over(vectors)

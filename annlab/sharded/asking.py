@@ -1,0 +1,285 @@
+"""The reading half of `ShardedIndex`: the contract of an index, put together from the answers of shards."""
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab.common import validation
+from annlab.common.results import Neighbors, RadiusNeighbors
+from annlab.common.statistics import SearchStats
+from annlab.core.attributes import Attribute
+from annlab.core.conditions import Condition
+from annlab.index import Index
+from annlab.sharded import merging
+from annlab.sharded.client import Client
+from annlab.sharded.engines import Engine
+from annlab.sharded.errors import MissingShardError, ShardedError
+from annlab.sharded.manifest import Manifest
+from annlab.sharded.placement import ByHash, split_by
+from annlab.sharded.reading import Chosen
+
+
+class PartialNeighbors(NamedTuple):
+    """What a search with `partial=True` returns: distances and ids as `Neighbors`, and the shards that are missing in
+    it, by name, with the reason; empty where none is."""
+
+    distances: np.ndarray
+    ids: np.ndarray
+    missing: dict[str, str]
+
+
+class Known(NamedTuple):
+    """What all shards say of themselves, together."""
+
+    n: int
+    dim: int | None
+    dtype: str | None
+    largest_id: int
+    columns: dict[str, Attribute]
+    memory: dict[str, int]
+
+
+class Asking:
+    """See the head of the file."""
+
+    _engine: Engine
+    _client: Client
+    _empty: Index
+    _facts: Known | None
+    timeout: float
+
+    # ---- searching
+
+    def search(self, queries: Any, k: int = 10, *, allowed: Any = None, excluded: Any = None,
+               where: Condition | None = None, max_distance: Any = None, threads: int | None = None,
+               stats: SearchStats | None = None, partial: bool = False, timeout: float | None = None,
+               at_least: Mapping[str, int] | None = None, **params: Any) -> Any:  # fmt: skip
+        """The k nearest vectors of every query, as `Index.search` finds them, and
+
+        partial : bool
+            Return what there is although shards are missing: a `PartialNeighbors`, which names them.
+        timeout : float, optional
+            Seconds, in place of those of the index.
+        at_least : token, optional
+            Read nothing older than this; if not given, nothing older than the own writes.
+
+        Raises
+        ------
+        MissingShardError
+            No replica of a shard answered in time, and `partial` is not set.
+        """
+        k = validation.as_integer("k", k, 1, 2**31 - 1)
+        known = self._known()
+        array, single = self._queries(queries, known)
+        selection = self._selection(allowed, excluded, where, len(array))
+        if len(array) == 0:
+            parts, missing = dict[str, Any](), dict[str, str]()
+        else:
+            arguments = (array, k, selection, threads, self._params(params), known.columns)
+            parts, missing = self._answers("search", arguments, partial, timeout, at_least)
+        answers = list(parts.values())
+        distances, ids = merging.nearest([(part.distances, part.ids) for part in answers], len(array), k)
+        distances = merging.rounded(distances, array.dtype)
+        merging.report(stats, answers, len(array))
+        if max_distance is not None:
+            beyond = distances > validation.as_radii("max_distance", max_distance, len(ids), self.metric)[:, None]
+            distances, ids = np.where(beyond, distances.dtype.type(np.inf), distances), np.where(beyond, -1, ids)
+        if single:
+            distances, ids = distances[0], ids[0]
+        return PartialNeighbors(distances, ids, missing) if partial else Neighbors(distances, ids)
+
+    def search_radius(self, queries: Any, radius: Any, *, limit: int | None = None, allowed: Any = None,
+                      excluded: Any = None, where: Condition | None = None, threads: int | None = None,
+                      stats: SearchStats | None = None, timeout: float | None = None,
+                      at_least: Mapping[str, int] | None = None, **params: Any) -> RadiusNeighbors:  # fmt: skip
+        """All vectors within a distance of every query, as `Index.search_radius` finds them; more as for `search`."""
+        limit = None if limit is None else validation.as_integer("limit", limit, 1)
+        known = self._known()
+        array, _ = self._queries(queries, known)
+        radii = validation.as_radii("radius", radius, len(array), self.metric)
+        selection = self._selection(allowed, excluded, where, len(array))
+        arguments = (array, radii, limit, selection, threads, self._params(params), known.columns)
+        answers = list(self._answers("search_radius", arguments, False, timeout, at_least)[0].values())
+        merging.report(stats, answers, len(array))
+        lims, distances, ids = merging.within(answers, len(array), limit)
+        return RadiusNeighbors(lims, merging.rounded(distances, array.dtype), ids)
+
+    def filter(self, *, allowed: Any = None, excluded: Any = None, where: Condition | None = None) -> Chosen:
+        """A reusable filter for searches: pass it as `allowed=`."""
+        if where is not None:
+            self.select(where)
+        ids = [None if one is None else np.unique(self._as_ids(one, name))
+               for one, name in ((allowed, "allowed"), (excluded, "excluded"))]  # fmt: skip
+        return Chosen(ids[0], ids[1], where)
+
+    def select(self, where: Condition) -> np.ndarray:
+        """The ids (n,) of the vectors that fulfil a condition on attributes, in ascending order."""
+        if not isinstance(where, Condition):
+            raise TypeError(f"where= takes a condition such as annlab.col('owner') == 7, not {where!r}")
+        parts = self._answers("select", (where, self._known().columns))[0]
+        return np.sort(np.concatenate([np.empty(0, np.int64), *parts.values()]))
+
+    def _queries(self, queries: Any, known: Known) -> tuple[np.ndarray, bool]:
+        if known.dim is None:
+            raise ValueError("this ShardedIndex is empty and knows no dimension: fit it, or give dim=")
+        return validation.as_queries(queries, known.dim, np.dtype(known.dtype or np.float32), self.metric)
+
+    def _params(self, given: dict[str, Any]) -> dict[str, Any]:
+        self._empty._search_params(given)
+        return given
+
+    def _selection(self, allowed: Any, excluded: Any, where: Any, q: int) -> tuple[Any, Any, Any]:
+        if where is not None and not isinstance(where, Condition):
+            raise TypeError(f"where= takes a condition such as annlab.col('owner') == 7, not {where!r}")
+        return self._sent(allowed, "allowed", q), self._sent(excluded, "excluded", q), where
+
+    def _sent(self, chosen: Any, name: str, q: int) -> Any:
+        """A selection as it can be sent: ids as an array, conditions and filters as they are, or a list of these."""
+        if chosen is None or isinstance(chosen, (Condition, Chosen)):
+            return chosen
+        several = isinstance(chosen, np.ndarray) and chosen.ndim == 2
+        if isinstance(chosen, (list, tuple)):
+            several = any(isinstance(one, (Chosen, Condition, Set, Iterator)) or np.ndim(one) == 1 for one in chosen)
+        if several:
+            if len(chosen) != q:
+                raise ValueError(f"{name} has {len(chosen)} entries for {q} queries: give one each")
+            return [self._sent(one, name, 0) for one in chosen]
+        return self._as_ids(chosen, name)
+
+    def _as_ids(self, chosen: Any, name: str) -> np.ndarray:
+        """Ids from ids, or from a boolean array that follows `ids`."""
+        is_list = isinstance(chosen, (list, tuple))
+        if is_list and set(map(type, chosen)) <= {bool, np.bool_} and len(chosen):
+            chosen = np.array(chosen, bool)
+        if isinstance(chosen, np.ndarray) and chosen.dtype == bool:
+            own = self.ids
+            if chosen.shape != own.shape:
+                raise ValueError(f"{name} is a mask of shape {chosen.shape}, but the index holds {len(own)} vectors "
+                                 "(a mask follows index.ids)")  # fmt: skip
+            return own[chosen]
+        return validation.as_ids(chosen, name=name)
+
+    # ---- what is inside
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(n,) int64: the ids of all vectors, in ascending order."""
+        return np.sort(np.concatenate([np.empty(0, np.int64), *self._answers("ids", ())[0].values()]))
+
+    def vectors(self, ids: Any = None) -> np.ndarray:
+        """The vectors of some ids (or of `index.ids`); KeyError for an id that is not there."""
+        asked, known = self._asked(ids), self._known()
+        result = np.empty((len(asked), known.dim or 0), known.dtype or np.float32)
+        for place, (there, rows) in self._at_home(asked, "vectors"):
+            result[place[there]] = rows
+        return result
+
+    def attributes(self, ids: Any = None) -> dict[str, np.ndarray]:
+        """The attributes of some ids (or of `index.ids`) by name; KeyError for an id that is not there."""
+        asked, known = self._asked(ids), self._known()
+        places, found = np.empty(0, np.int64), {name: like[:0] for name, like in known.columns.items()}
+        for place, (there, columns) in self._at_home(asked, "columns"):
+            n = int(there.sum())
+            places = np.concatenate([places, place[there]])
+            for name, so_far in found.items():
+                found[name] = so_far.extended(name, columns.get(name, Attribute.all_missing(n)))
+        order = np.argsort(places)
+        return {name: column[order].array() for name, column in found.items()}
+
+    def _asked(self, ids: Any) -> np.ndarray:
+        return self.ids if ids is None else validation.as_ids(ids, ordered=True)
+
+    def _at_home(self, asked: np.ndarray, method: str) -> Iterator[tuple[np.ndarray, Any]]:
+        """Ask each shard for those ids that it has; the places of these in `asked`, and the answer."""
+        places = self._split(asked)
+        parts = self._answers(method, {name: (asked[place],) for name, place in places.items() if len(place)})[0]
+        for name, (there, _) in parts.items():
+            if not there.all():
+                absent = asked[places[name]][~there]
+                raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(asked)} are not)")
+        return ((places[name], answer) for name, answer in parts.items())
+
+    def _split(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """The places of the ids of each shard."""
+        manifest = self._manifest
+        n = len(manifest.shards)
+        return {entry.name: place for entry, place in
+                zip(manifest.shards, split_by(ByHash(n).of(ids), n), strict=True)}  # fmt: skip
+
+    def __len__(self) -> int:
+        return self._known(anew=True).n
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, (int, np.integer)) or not 0 <= id < 2**63:
+            return False
+        asked = np.array([id], np.int64)
+        name = next(name for name, place in self._split(asked).items() if len(place))
+        return bool(self._answers("present", {name: (asked,)})[0][name][0])
+
+    @property
+    def dim(self) -> int:
+        """The dimension of the vectors."""
+        dim = self._known().dim
+        if dim is None:
+            raise ValueError("this ShardedIndex is empty and knows no dimension: fit it, or give dim=")
+        return dim
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric."""
+        return self._empty.metric
+
+    @property
+    def kind(self) -> str:
+        """The name of the class that each shard is."""
+        return type(self._empty).__name__
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What each shard was made with."""
+        return self._empty.parameters
+
+    @property
+    def n_shards(self) -> int:
+        """How many shards there are."""
+        return len(self._manifest.shards)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part, of one replica of each shard."""
+        return self._known(anew=True).memory
+
+    # ---- helpers
+
+    @property
+    def _manifest(self) -> Manifest:
+        return self._client.manifest()
+
+    def _answers(self, method: str, arguments: Any, partial: bool = False, timeout: float | None = None,
+                 at_least: Mapping[str, int] | None = None) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
+        seconds = self.timeout if timeout is None else validation.as_number("timeout", timeout, 0.0)
+        found: tuple[dict[str, Any], dict[str, str]]
+        found = self._engine.run(self._client.read_all(method, arguments, seconds, at_least))
+        if found[1] and not partial:
+            raise MissingShardError("; ".join(found[1].values()))
+        return found
+
+    def _known(self, anew: bool = False) -> Known:
+        """What is known of the content; asked for again after a write of this object."""
+        if self._facts is None or anew:
+            parts = list(self._answers("facts", ())[0].values())
+            columns: dict[str, Attribute] = {}
+            memory: dict[str, int] = {}
+            for part in parts:
+                for name, column in part.columns.items():
+                    if name not in columns or (columns[name].kind, column.kind) == ("int64", "float64"):
+                        columns[name] = column
+                for name, n_bytes in part.memory.items():
+                    memory[name] = memory.get(name, 0) + n_bytes
+            dims = {part.dim for part in parts if part.dim is not None}
+            if len(dims) > 1:
+                raise ShardedError(f"shards hold vectors of {sorted(dims)} dimensions: restore a copy")
+            dtype = next((part.dtype for part in parts if part.dtype is not None), None)
+            self._facts = Known(sum(part.n for part in parts), next(iter(dims), None), dtype,
+                                max((part.largest_id for part in parts), default=-1), columns, memory)  # fmt: skip
+        return self._facts

@@ -1,0 +1,187 @@
+"""Replicas as actors of Ray: detached, so that they outlive whoever made them, and restarted whenever they die.
+
+Ray places actors, restarts them and carries calls. It knows no truth: an actor that begins again opens its own log,
+asks the manifest whether it writes, and is brought up by whoever does. Ray never repeats a call: `client.py` does,
+and knows which may be.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+from annlab.sharded.engines import fetching, new_journal
+from annlab.sharded.errors import ShardedError, UnreachableError
+from annlab.sharded.manifest import Manifest, Manifests
+from annlab.sharded.replica import Replica
+from annlab.sharded.store import FolderStore
+from annlab.sharded.world import Pending
+
+_NAMESPACE = "annlab"
+_READS_AT_ONCE = 64
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ImportError('engine="ray" needs Ray: pip install "annlab[ray]"') from error
+
+
+class RayWorld:
+    """Nodes are actors, found by name; what waits, waits in asyncio."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._handles: dict[str, Any] = {}
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Pending:
+        pending = Pending()
+
+        def ended(task: "asyncio.Task[Any]") -> None:
+            error = asyncio.CancelledError("it was cancelled") if task.cancelled() else task.exception()
+            if error is None:
+                pending.succeed(task.result())
+            else:
+                pending.fail(error)
+            for event in getattr(pending, "events", ()):
+                event.set()
+
+        pending.events = set()  # type: ignore[attr-defined]
+        pending.task = asyncio.ensure_future(coroutine)  # type: ignore[attr-defined]
+        pending.task.add_done_callback(ended)  # type: ignore[attr-defined]
+        return pending
+
+    def call(self, node: str, method: str, *arguments: Any) -> Pending:
+        return self.spawn(self._called(node, method, arguments))
+
+    async def _called(self, node: str, method: str, arguments: tuple[Any, ...]) -> Any:
+        ray = _ray()
+        try:
+            if node not in self._handles:
+                self._handles[node] = await asyncio.to_thread(ray.get_actor, self._prefix + node, _NAMESPACE)
+            return await self._handles[node].call.remote(method, arguments)
+        except ray.exceptions.RayTaskError as error:  # of the replica itself; it may also be a ValueError
+            raise error.cause from None
+        except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError, ValueError) as error:
+            self._handles.pop(node, None)
+            raise UnreachableError(f"{node} does not answer ({type(error).__name__})") from None
+
+    async def wait(self, pending: Iterable[Pending], enough: Callable[[], bool], seconds: float) -> bool:
+        waited, until, event = list(pending), time.monotonic() + seconds, asyncio.Event()
+        for each in waited:
+            each.events.add(event)  # type: ignore[attr-defined]
+        try:
+            while not enough():
+                left = until - time.monotonic()
+                if left <= 0 or all(each.done for each in waited):
+                    return enough()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(event.wait(), left)
+                event.clear()
+            return True
+        finally:
+            for each in waited:
+                each.events.discard(event)  # type: ignore[attr-defined]
+
+    async def work(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.to_thread(function, *arguments)
+
+
+class Node:
+    """What Ray makes an actor of: one replica."""
+
+    def __init__(self, path: str, prefix: str, shard: str, name: str, snapshot_after: int) -> None:
+        store = FolderStore(path)
+        manifests = Manifests(store)
+        manifest = manifests.current()
+        if manifest is None:
+            raise FileNotFoundError(f"{path} holds no manifest")
+        journal = new_journal(manifest, name, Path(path) / "replicas")
+        self._replica = Replica(name, shard, RayWorld(prefix), journal, manifests, fetching(store),
+                                snapshot_after=snapshot_after)  # fmt: skip
+        self._started: asyncio.Task[None] | None = None
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """What others call: a method of the replica."""
+        if method == "pid":
+            return os.getpid()
+        if self._started is None:
+            self._started = asyncio.ensure_future(self._replica.start())
+        return await getattr(self._replica, method)(*arguments)
+
+
+class RayEngine:
+    """The engine of `ShardedIndex(engine="ray")`. Joins the cluster that runs, or starts one on this machine."""
+
+    def __init__(self, path: Path, snapshot_after: int) -> None:
+        ray = _ray()
+        if not ray.is_initialized():
+            ray.init(address=os.environ.get("RAY_ADDRESS"), include_dashboard=False, log_to_driver=False,
+                     namespace=_NAMESPACE)  # fmt: skip
+        self.path, self.snapshot_after = path, snapshot_after
+        self.prefix = f"annlab-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-"
+        self.world = RayWorld(self.prefix)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="annlab-ray", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run it on the engine's own loop, whichever thread asks."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def start(self, manifest: Manifest) -> None:
+        ray = _ray()
+        actor = ray.remote(Node)
+        for entry in manifest.shards:
+            for name in entry.replicas:
+                actor.options(name=self.prefix + name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True,
+                              max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=_READS_AT_ONCE,
+                              ).remote(str(self.path), self.prefix, entry.name, name, self.snapshot_after)  # fmt: skip
+        self.run(self._all_there([name for entry in manifest.shards for name in entry.replicas]))
+
+    async def _all_there(self, names: list[str]) -> None:
+        """Wait for the first answer of every actor: they take seconds to begin."""
+        calls = [self.world.call(name, "proof") for name in names]
+        await self.world.wait(calls, lambda: all(call.done for call in calls), 120.0)
+        absent = {name: call.error for name, call in zip(names, calls, strict=True) if not call.succeeded}
+        if absent:
+            name, error = next(iter(absent.items()))
+            raise ShardedError(f"{len(absent)} of {len(names)} replicas did not start: {name}: {error or 'no answer'}")
+
+    def pids(self, manifest: Manifest) -> dict[str, int]:
+        """The processes of the replicas, for those who look after them."""
+        names = [name for entry in manifest.shards for name in entry.replicas]
+
+        async def asked() -> dict[str, int]:
+            calls = {name: self.world.call(name, "pid") for name in names}
+            await self.world.wait(calls.values(), lambda: all(call.done for call in calls.values()), 10.0)
+            return {name: call.value for name, call in calls.items() if call.succeeded}
+
+        found: dict[str, int] = self.run(asked())
+        return found
+
+    def remove(self, manifest: Manifest) -> None:
+        """End the actors. What they wrote stays where it is."""
+        ray = _ray()
+        for entry in manifest.shards:
+            for name in entry.replicas:
+                with contextlib.suppress(ValueError):  # not there
+                    ray.kill(ray.get_actor(self.prefix + name, namespace=_NAMESPACE))
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)

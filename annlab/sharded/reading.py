@@ -1,0 +1,139 @@
+"""What a replica answers to reads: functions of an index and of what was asked. What they return can be sent."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from annlab.core.attributes import Attribute, of_one_kind
+from annlab.core.conditions import Condition
+from annlab.core.filters import Filter
+from annlab.core.state import State
+from annlab.index import Index
+from annlab.sharded.merging import Ranked, RankedWithin
+
+
+class Chosen(NamedTuple):
+    """A reusable filter, as it is sent: ids as arrays."""
+
+    allowed: np.ndarray | None
+    excluded: np.ndarray | None
+    where: Condition | None
+
+
+class Facts(NamedTuple):
+    """What a shard says of itself. `columns`: an attribute without rows for each name, which says its kind."""
+
+    n: int
+    dim: int | None
+    dtype: str | None
+    largest_id: int
+    columns: dict[str, Attribute]
+    memory: dict[str, int]
+    rebuild_due: bool
+
+
+def _state(index: Index) -> State | None:
+    return index._state
+
+
+def facts(index: Index) -> Facts:
+    """See `Facts`."""
+    state = _state(index)
+    if state is None:
+        return Facts(0, index.parameters["dim"], None, -1, {}, index.memory(), False)
+    columns = {name: column[:0].trimmed() for name, column in state.columns.items()}
+    dtype = state.tail.array.dtype.name if state.n_rows else None
+    return Facts(len(index), index.dim, dtype, state.largest_id, columns, index.memory(), index.rebuild_due)
+
+
+def _with(index: Index, columns: dict[str, Attribute]) -> Index:
+    """The index with attributes that only other shards have: missing in all rows."""
+    state = _state(index)
+    if state is None or columns.keys() <= state.columns.keys():
+        return index
+    more = {name: of_one_kind(name, like, Attribute.all_missing(state.n_rows))[1]
+            for name, like in columns.items() if name not in state.columns}  # fmt: skip
+    wider = index.branch()
+    wider._state = state.with_columns(state.columns | more)
+    return wider
+
+
+def _selection(index: Index, chosen: Any) -> Any:
+    """A filter as the index takes it."""
+    if isinstance(chosen, Chosen):
+        return Filter(*chosen)
+    return [_selection(index, one) for one in chosen] if isinstance(chosen, list) else chosen
+
+
+def search(index: Index, queries: np.ndarray, k: int, selection: tuple[Any, Any, Any], threads: int | None,
+           params: dict[str, Any], columns: dict[str, Attribute]) -> Ranked:  # fmt: skip
+    """The k nearest of every query, in float64."""
+    if not len(index):
+        q = len(queries)
+        none = np.empty((q, 0))
+        return Ranked(none, none.astype(np.int64), np.zeros((q, 3), np.int64), np.zeros(q, bool), str(queries.dtype))
+    index = _with(index, columns)
+    allowed, excluded, where = selection
+    chosen = _selection(index, allowed), _selection(index, excluded), where
+    prepared, _ = index._prepared(queries, chosen, threads, params)
+    distances, ids = prepared.ranked(min(k, prepared.state.n_live))
+    return Ranked(distances, ids, prepared.counters, prepared.scanned, prepared.queries.dtype.name)
+
+
+def search_radius(index: Index, queries: np.ndarray, radii: np.ndarray, limit: int | None,
+                  selection: tuple[Any, Any, Any], threads: int | None, params: dict[str, Any],
+                  columns: dict[str, Attribute]) -> RankedWithin:  # fmt: skip
+    """All within a radius of every query, in float64."""
+    q = len(queries)
+    if not len(index):
+        none, zeros = np.empty(0), np.zeros(q + 1, np.int64)
+        return RankedWithin(zeros, none, none.astype(np.int64), np.zeros((q, 3), np.int64), np.zeros(q, bool),
+                            str(queries.dtype))  # fmt: skip
+    index = _with(index, columns)
+    allowed, excluded, where = selection
+    chosen = _selection(index, allowed), _selection(index, excluded), where
+    prepared, _ = index._prepared(queries, chosen, threads, params)
+    found = prepared.ranked_within(radii, limit)
+    return RankedWithin(*found, prepared.counters, prepared.scanned, prepared.queries.dtype.name)
+
+
+def select(index: Index, where: Condition, columns: dict[str, Attribute]) -> np.ndarray:
+    """The ids that fulfil a condition."""
+    return _with(index, columns).select(where) if len(index) else np.empty(0, np.int64)
+
+
+def ids(index: Index) -> np.ndarray:
+    """All ids, ascending."""
+    return index.ids
+
+
+def present(index: Index, asked: np.ndarray) -> np.ndarray:
+    """Which ids are there (n,) bool."""
+    return np.isin(asked, index.ids)
+
+
+def vectors(index: Index, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some ids are there, and the vectors of these."""
+    there = present(index, asked)
+    return there, index.vectors(asked[there]) if len(index) else np.empty((0, 0))
+
+
+def columns(index: Index, asked: np.ndarray) -> tuple[np.ndarray, dict[str, Attribute]]:
+    """Which of some ids are there, and the attributes of these."""
+    there, state = present(index, asked), _state(index)
+    if state is None:
+        return there, {}
+    rows = state.ids.find(asked[there], state.alive.array)
+    return there, {name: column[rows].trimmed() for name, column in state.columns.items()}
+
+
+def content(index: Index) -> bytes:
+    """The file of the index."""
+    return index.to_bytes()
+
+
+READS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (facts, search, search_radius, select, ids, present, vectors, columns, content)
+}
