@@ -8,6 +8,9 @@ budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about o
 ``python -m benchmarks durable``, ``indexing`` and ``serve`` have no peers; they are described in the files of these
 names.
 
+``python -m benchmarks run`` chooses for itself and takes any data (`field/`); ``python -m benchmarks report FOLDER``
+writes its page anew; ``python -m benchmarks compare OLD NEW`` holds two commits against each other (`regression.py`).
+
 ``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`).
 """
 
@@ -21,8 +24,21 @@ from pathlib import Path
 from types import ModuleType
 
 from annlab.datasets import Dataset
-from benchmarks import environment, exact, graph_peers, graph_promises, graphs, ivf, lsh, measured, report, trees
+from benchmarks import (
+    environment,
+    exact,
+    graph_peers,
+    graph_promises,
+    graphs,
+    ivf,
+    lsh,
+    measured,
+    regression,
+    report,
+    trees,
+)
 from benchmarks.data import first, load, names
+from benchmarks.field import page, running
 from benchmarks.harness import Budget, Run
 from benchmarks.peers import PEERS, Peer
 
@@ -126,6 +142,9 @@ def main(arguments: Sequence[str]) -> int:
     """Parent and child share the command line."""
     if arguments and arguments[0] == "measured":
         return measured.main()
+    commands = {"run": running.main, "report": page.main, "compare": regression.main}
+    if arguments and arguments[0] in commands:
+        return commands[arguments[0]](arguments[1:])
     if arguments and arguments[0] in ("durable", "indexing", "serve"):  # need extras
         suite: int = importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return suite

@@ -3,7 +3,8 @@
 Real sets are HDF5 files as ann-benchmarks lays them out; only vectors and queries are used, in float32 and C order, and
 the neighbours are computed anew. A synthetic set is named by its kind and shape: ``uniform:100000x64`` is noise without
 any structure (the worst case of every index), ``clusters:100000x64`` a mixture of a hundred Gaussians of intrinsic
-dimension 16 (a kind one); ``elsewhere:100000x64`` has queries of another distribution than its rows.
+dimension 16 (a kind one); ``elsewhere:100000x64`` has queries of another distribution than its rows;
+``copies:100000x64`` is the clusters with a fifth of the rows being copies of others.
 """
 
 import re
@@ -15,7 +16,8 @@ import numpy as np
 from annlab.datasets import Dataset, load_hdf5, synthetic, uniform_noise
 
 N_CLUSTERS, INTRINSIC_DIM = 100, 16
-_SYNTHETIC = re.compile(r"(uniform|clusters|elsewhere):(\d+)x(\d+)")
+COPIES = 0.2  # of the rows
+_SYNTHETIC = re.compile(r"(uniform|clusters|elsewhere|copies):(\d+)x(\d+)")
 
 
 def bare(dataset: Dataset, name: str | None = None, rows: np.ndarray | slice = slice(None)) -> Dataset:
@@ -65,7 +67,12 @@ def load(folder: Path | None, name: str) -> Dataset:
         return bare(uniform_noise(n, dim), name)
     if match[1] == "elsewhere":
         return elsewhere(n, dim, name)
-    return bare(synthetic(n, dim, min(dim, INTRINSIC_DIM), clusters=N_CLUSTERS), name)
+    made = bare(synthetic(n, dim, min(dim, INTRINSIC_DIM), clusters=N_CLUSTERS), name)
+    if match[1] == "copies":
+        rng = np.random.default_rng(0)
+        some = rng.permutation(n)[: round(COPIES * n)]
+        made.train[some] = made.train[rng.choice(np.setdiff1d(np.arange(n), some), size=len(some))]
+    return made
 
 
 def elsewhere(n: int, dim: int, name: str, n_queries: int = 1000) -> Dataset:

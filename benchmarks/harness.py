@@ -188,6 +188,7 @@ def compare(
     mode: str,
     budget: Budget,
     oracle: Oracle,
+    answers: list[np.ndarray] | None = None,
 ) -> list[Run]:
     """Let the `indexes`, each with the search parameters to try, take turns on the data set's queries.
 
@@ -200,6 +201,8 @@ def compare(
     budget : Budget
     oracle : Oracle
         Over the same data, with at least `k` neighbours.
+    answers : list, optional
+        Is given the ids (q, k) that each of them found.
 
     Returns
     -------
@@ -215,7 +218,10 @@ def compare(
         calls = [prepared] if mode == "batch" else [prepared[i : i + 1] for i in range(len(prepared))]
         for parameters in settings:
             entrant = _Entrant(built, parameters, calls, k)
-            recalls.append(oracle.recall(entrant.warm_up(), k))
+            found = entrant.warm_up()
+            recalls.append(oracle.recall(found, k))
+            if answers is not None:
+                answers.append(found)
             facts.append(built.peer.facts(prepared, k))
             entrants.append(entrant)
     _take_turns(entrants, budget)

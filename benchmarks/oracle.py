@@ -88,11 +88,21 @@ class Oracle:
         WrongAnswerError
             When the answer is malformed.
         """
+        return float(self.recalls(ids, k).mean())
+
+    def recalls(self, ids: np.ndarray, k: int) -> np.ndarray:
+        """The same of every query, (q,).
+
+        Raises
+        ------
+        WrongAnswerError
+            When the answer is malformed.
+        """
         ids = np.asarray(ids)
         self._check(ids, k)
-        recalls = evaluation.ann_recall(ids, self.of(ids), self.distances[: len(ids)], min(k, self.k),
-                                        rtol=RELATIVE_TOLERANCE, atol=self.rounding[: len(ids)])  # fmt: skip
-        return float(recalls.mean())
+        found: np.ndarray = evaluation.ann_recall(ids, self.of(ids), self.distances[: len(ids)], min(k, self.k),
+                                                  rtol=RELATIVE_TOLERANCE, atol=self.rounding[: len(ids)])  # fmt: skip
+        return found
 
     def _check(self, ids: np.ndarray, k: int) -> None:
         if ids.ndim != 2 or ids.shape[1] not in (k, min(k, len(self.train))) or len(ids) > len(self.queries):

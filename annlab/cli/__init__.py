@@ -13,6 +13,7 @@
     annlab experiment start photos.db a.toml b.toml     which of two rankings people click more
     annlab start                                        the same for packaged pictures, or --photos FOLDER, at once
     annlab course check patches.py                      exercises and assignments, with marks
+    annlab bench vectors.npy                            every index on these vectors: recall against latency
 
 What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
 argument of every command but `index`, which fills it (`--into`); the index lies beside it, or where `--index-folder`
@@ -37,10 +38,32 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from annlab.cli import catalog, course, encoding, evaluation, experimenting, promotion, searching, serving, starting
+from annlab.cli import (
+    benchmarking,
+    catalog,
+    course,
+    encoding,
+    evaluation,
+    experimenting,
+    promotion,
+    searching,
+    serving,
+    starting,
+)
 from annlab.cli.output import show_warning
 
-GROUPS = (encoding, evaluation, catalog, searching, promotion, serving, experimenting, starting, course)
+GROUPS = (
+    encoding,
+    evaluation,
+    catalog,
+    searching,
+    promotion,
+    serving,
+    experimenting,
+    starting,
+    course,
+    benchmarking,
+)
 """In the order in which the help shows their commands."""
 
 
