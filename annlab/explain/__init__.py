@@ -3,6 +3,9 @@
     explanation.py     the closed list of causes, and the explanation as an object and in words
     knobs.py           the search parameters of each index that decide what is found, from where a search stood upward
     counterfactual.py  the smallest parameters that would have found a row, found by searching
+    trace.py, traces/  what a search looked into, step by step, and what it left out
+    drawing.py         all that as a picture: partitions.py in two dimensions, work.py in any, marks.py in both
+    examples.py        an index of every kind that misses something, drawn for the documentation
 
 A cause is not guessed from the arrays but *verified by counterfactual*: it names the smallest parameter that would have
 found the neighbour; a search with it finds it, and a search with the next smaller one does not. Both were run.
@@ -11,6 +14,7 @@ Cost: an exact scan, if no ids are expected, and some twenty searches for every 
 nobody asks.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +25,12 @@ from annlab.core.heldout import HeldOut
 from annlab.distances import get_metric, pairwise
 from annlab.explain.counterfactual import Search, cause_of
 from annlab.explain.explanation import Cause, Explanation, Missed
+from annlab.explain.trace import Step, Trace
+from annlab.explain.traces import Asked, asked_of, trace_of
+from annlab.explain.traces.places import lost_by_code, place_of
 from annlab.index import Index
 
-__all__ = ["Cause", "Explanation", "Missed", "explain"]
+__all__ = ["Cause", "Explanation", "Missed", "Step", "Trace", "explain"]
 
 
 def explain(index: Index, query: Any, k: int = 10, *, expected: Any = None, allowed: Any = None, excluded: Any = None,
@@ -67,6 +74,7 @@ def explain(index: Index, query: Any, k: int = 10, *, expected: Any = None, allo
         raise ValueError(f"explain takes one query (dim,), not an array of shape {array.shape}")
     k, stats = validation.as_integer("k", k, 1), SearchStats()
     chosen = {"allowed": allowed, "excluded": excluded, "where": where}
+    index = index.branch()  # of one moment, whoever writes meanwhile
     found = index.search(array, k, stats=stats, threads=1, **chosen, **params)
     search = Search(index, array, k, chosen, params)
     ids, vectors = index.ids, index.vectors(index.ids)
@@ -87,8 +95,20 @@ def explain(index: Index, query: Any, k: int = 10, *, expected: Any = None, allo
             cause_of(search, int(id_), distance, len(place) > 0 and bool(may[place[0]]), len(place) > 0, found)
         )
     missed.sort(key=lambda one: (one.distance, one.id))
+    asked = asked_of(index, array, k, chosen, params)
+    trace = trace_of(asked, stats)
+    if asked is not None:
+        missed = [_placed(one, asked, trace) for one in missed]
     return Explanation(type(index).__name__, k, found.ids, found.distances, len(ids), stats, search.used(), wanted,
-                       tuple(missed))  # fmt: skip
+                       tuple(missed), trace, array, index, chosen | params)  # fmt: skip
+
+
+def _placed(missed: Missed, asked: Asked, trace: Trace) -> Missed:
+    """With the place of the row; a walk that saw it did not end before it, but was misled by its code."""
+    cause = missed.cause
+    if cause is Cause.ENDED and lost_by_code(asked, trace, missed.id):
+        cause = Cause.RERANK
+    return replace(missed, cause=cause, place=place_of(asked, trace, missed.id))
 
 
 def _alike(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
