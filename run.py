@@ -3,6 +3,8 @@
 
 python3 run.py demo [arguments]      the main job on real images: every index, measured; results in out/
 python3 run.py serve [arguments]     search in packaged pictures, or with --photos FOLDER in your own, on a page
+python3 run.py notebooks [names]     execute the notebooks and write them with what they showed (04, ivf, ...; or all)
+python3 run.py lab [arguments]       open the notebooks in JupyterLab (arguments are its own)
 python3 run.py test [arguments]      ruff, mypy, then pytest (arguments are pytest's; --full runs everything)
 
 The environment is the folder .venv beside this file. A stamp in it holds a hash of everything that decides what is
@@ -29,9 +31,11 @@ EXTRAS = {
     "demo": ("bench", "onnx"),
     "serve": ("serve",),
     "photos": ("encoders",),
-    "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres"),
+    "notebooks": ("docs", "bench", "encoders", "visual"),
+    "lab": ("lab", "docs", "bench", "encoders", "visual"),
+    "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres", "docs"),
 }
-JOBS = ("demo", "serve", "test")
+JOBS = ("demo", "serve", "notebooks", "lab", "test")
 OLDEST_PYTHON = (3, 11)
 
 # On Linux the ordinary index serves torch with CUDA, 4.6 GB of it. The CPU build is only on PyTorch's own index.
@@ -54,6 +58,10 @@ def main() -> int:
             if any(argument.partition("=")[0] == "--photos" for argument in arguments):
                 prepare_for_photographs()
             return serve("-m", "annlab.cli", "start", *arguments)
+        if job == "notebooks":
+            return run("-m", "notebooks", *arguments)
+        if job == "lab":  # -y: Ctrl-C ends it without a question
+            return serve("-m", "jupyterlab", "-y", "--ServerApp.root_dir", str(ROOT / "notebooks"), *arguments)
         # pytest comes last: its closing line is the last one of the output.
         workers = () if any(a in ("-n", "-x", "--pdb") for a in arguments) else ("-n", "auto", "--dist", "loadgroup")
         checks = ("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("pytest", *workers, *arguments)

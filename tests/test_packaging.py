@@ -75,7 +75,7 @@ def test_constraints_pin_every_requirement_that_run_py_installs():
     extras = PROJECT["optional-dependencies"]
     wanted = [
         *PROJECT["dependencies"],
-        *(each for extra in ("dev", "bench", "encoders", "onnx") for each in extras[extra]),
+        *(each for extra in ("dev", "bench", "encoders", "onnx", "docs", "lab") for each in extras[extra]),
     ]
     assert {normalised(re.match(r"[\w.-]+", requirement)[0]) for requirement in wanted} <= pinned
 
@@ -104,7 +104,9 @@ def launcher(*arguments):
 
 def test_the_launcher_explains_itself():
     helped, wrong = launcher("--help"), launcher("nonsense")
-    assert helped.returncode == 0 and all(f"python3 run.py {job}" in helped.stdout for job in ("serve", "demo", "test"))
+    assert helped.returncode == 0 and all(
+        f"python3 run.py {job}" in helped.stdout for job in ("serve", "demo", "notebooks", "lab", "test")
+    )
     assert wrong.returncode == 2 and "python3 run.py test" in wrong.stderr
 
 
