@@ -20,6 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the slow tests too, fuzz for longer, print durations")
     parser.addoption("--kills", type=int, metavar="N", help="how often each test of kills kills its children "
                      "(default: up to 20, with --full 80; a kill takes about a second)")  # fmt: skip
+    parser.addoption("--histories", type=int, metavar="N", help="how many simulated histories of a sharded index are "
+                     "played (default: 300; 10,000 take some five minutes)")  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +42,13 @@ def kills(pytestconfig: pytest.Config, full: bool) -> int | None:
     """How often children are to be killed; None where a quick run leaves it to the test."""
     given = pytestconfig.getoption("--kills")
     return int(given) if given is not None else 80 if full else None
+
+
+@pytest.fixture(scope="session")
+def histories(pytestconfig: pytest.Config) -> int | None:
+    """How many histories the simulation plays; None leaves it to the test."""
+    given = pytestconfig.getoption("--histories")
+    return None if given is None else int(given)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

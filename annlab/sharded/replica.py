@@ -68,6 +68,8 @@ class Replica:
         self.leading: int | None = None  # the term in which this replica writes
         self._ahead: deque[tuple[int, Index]] = deque()  # states after operations that are not acknowledged
         self._held: dict[str, int] = {}  # up to where the others' logs are known to be this one's
+        self._told: dict[str, int] = {}  # up to where they were told that it is acknowledged
+        self.damage: str | None = None  # what was found that cannot be
         self._others: tuple[str, ...] = ()
         self._enough = 1
         self._first_of_term = 0
@@ -80,6 +82,8 @@ class Replica:
         entry = None if manifest is None else manifest.find(self.shard)
         if entry is not None and entry.writer == self.name:
             await self.lead()
+        else:
+            self._ask_writer()
 
     async def promise(self, term: int) -> tuple[int, int, bool]:
         """Listen to no earlier term. Where the own log ends (term, seq), and whether the promise holds."""
@@ -102,7 +106,7 @@ class Replica:
             self.journal.promise(entry.term)
         self._others = tuple(name for name in entry.replicas if name != self.name)
         self._enough = needed_for(manifest.ack, len(entry.replicas))
-        self._held = {}
+        self._held, self._told = {}, {}
         index, self._ahead = self.visible, deque()
         for operation in self.journal.read(self.applied, self.journal.seq):
             index = apply(operation, index.branch(), self.fetch)
@@ -167,6 +171,8 @@ class Replica:
             return self.acknowledged >= seq and held >= n_logs
 
         while not done():
+            if self.damage is not None:
+                raise ReplicasDisagreeError(f"shard {self.shard}: {self.damage}: restore one of them from a copy")
             if self.leading != term:
                 raise NotWriterError(f"{self.name} was replaced as the writer of shard {self.shard}")
             if self.world.now() >= until:
@@ -187,6 +193,7 @@ class Replica:
         """Send another replica what its log lacks, until it holds all of this one."""
         term, place = self.leading, self._held.get(name, self.journal.seq)
         while self.leading == term and term is not None:
+            told = self.acknowledged
             if place < self.journal.snapshot_seq or self.journal.chain_at(place) is None:
                 answer = await self._asked(name, "install", term, self.journal.whole(), self.acknowledged)
             else:
@@ -196,21 +203,27 @@ class Replica:
             if self.leading != term or answer is None:
                 return
             how, place = answer
-            if how == "fenced":
-                self._stop_leading()
+            if how == "lacks" and place > self.journal.seq:
+                self.damage = (
+                    f"{name} has applied {place} operations, the log of {self.name} ends with {self.journal.seq}"
+                )
+                return
+            if how == "fenced":  # somebody asked for a later writer, who may never have come: there has to be one now
+                self._is_fenced(place)
                 return
             if how == "holds":
                 self._held[name] = max(place, self._held.get(name, -1))
-                before = self.acknowledged
+                self._told[name] = max(min(told, place), self._told.get(name, -1))
                 self._count()
                 if place >= self.journal.seq:
-                    if self.acknowledged > before:
-                        self._tell()
+                    self._tell()
                     return
 
     async def _asked(self, name: str, method: str, *arguments: Any) -> Any:
         call: Pending = self.world.call(name, method, *arguments)
         await self.world.wait([call], lambda: call.done, 1.0)
+        if isinstance(call.error, ReplicasDisagreeError):
+            self.damage = str(call.error)
         return call.value if call.succeeded else None
 
     def _count(self) -> None:
@@ -224,13 +237,25 @@ class Replica:
             self._snapshot_if_due()
 
     def _tell(self) -> None:
-        """Let the others apply what is acknowledged; nobody waits for that."""
-        if self.leading is not None:
-            for name in self._others:
-                held = self._held.get(name, -1)
-                chain = self.journal.chain_at(held) if held >= 0 else None
-                if chain is not None:
-                    self.world.call(name, "append", self.leading, held, chain, [], self.acknowledged)
+        """Let the others apply what is acknowledged; nobody waits for that. Whoever misses it asks (`lacks`)."""
+        for name in self._others:
+            held = self._held.get(name, -1)
+            chain = self.journal.chain_at(held) if held >= 0 else None
+            if chain is not None and self._told.get(name, -1) < min(held, self.acknowledged):
+                self._told[name] = min(held, self.acknowledged)
+                self.world.call(name, "append", self.leading, held, chain, [], self.acknowledged)
+
+    async def lacks(self, name: str) -> None:
+        """Of the writer: another replica knows that it is behind."""
+        if self.leading is not None and name in self._others:
+            self._held.pop(name, None)
+            await self._bring_up(name)
+
+    def _ask_writer(self) -> None:
+        manifest = self.manifests.current()
+        entry = None if manifest is None else manifest.find(self.shard)
+        if entry is not None and entry.writer != self.name:
+            self.world.call(entry.writer, "lacks", self.name)
 
     # ---- following
 
@@ -240,6 +265,9 @@ class Replica:
         if self._is_fenced(term):
             return "fenced", self.journal.promised
         if not self._follows(place, chain):
+            if self.journal.snapshot_seq <= place <= self.applied:
+                raise ReplicasDisagreeError(f"{self.name}: operation {place} of shard {self.shard} was acknowledged "
+                                            "otherwise; restore this replica")  # fmt: skip
             return "lacks", min(self.journal.seq, max(self.applied, place - 1))
         new = [op for op in operations if not self._has(op)]
         if new:
@@ -298,6 +326,7 @@ class Replica:
     async def read(self, method: str, arguments: tuple[Any, ...], at_least: int) -> Any:
         """What the index answers, once it holds what the reader knows of."""
         if self.applied < at_least:
+            self._ask_writer()
             raise BehindError(f"{self.name} has applied {self.applied} operations, the token asks for {at_least}")
         return await self.world.work(reading.READS[method], self.visible, *arguments)
 
