@@ -45,7 +45,10 @@ _ROUNDING = 1e-12  # what the last digits of a bound may be wrong by, relatively
 
 def distances_to(data: NDArray[Any], query: NDArray[Any]) -> Floats:
     """(n,): the Euclidean distance of every row to the query; direct differences, so that near rows are told apart."""
-    lengths: Floats = np.sqrt(((np.asarray(data, float) - np.asarray(query, float)) ** 2).sum(axis=1))
+    data, query = np.asarray(data, float), np.asarray(query, float)
+    if data.shape[1:] != query.shape:  # NumPy would stretch one number over all
+        raise ValueError(f"a query of shape {query.shape} has no distance to rows of shape {data.shape[1:]}")
+    lengths: Floats = np.sqrt(((data - query) ** 2).sum(axis=1))
     return lengths
 
 

@@ -57,6 +57,82 @@ def test_exact_ones_answer_as_the_real_index(name, d):
         np.testing.assert_allclose(distances, expected.distances, rtol=1e-12)
 
 
+WHOLE = {
+    "lsh": lambda n: annlab.LSHIndex(mode="buckets", family="hyperplanes", n_tables=2, n_bits=5, n_probes=64, rerank=n),
+    "ivf": lambda n: annlab.IVFIndex(n_lists=6, n_probes=6),
+    "pq": lambda n: annlab.IVFIndex(n_lists=6, n_probes=6, storage="pq4"),
+    "graph": lambda n: annlab.VamanaIndex(storage="flat", degree=16, reach=np.inf),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_others_answer_as_the_real_index_where_it_looks_at_everything_ties_included(name):
+    rng = np.random.default_rng(5)
+    data, queries = rng.integers(-3, 4, (300, 4)).astype(float), rng.integers(-4, 5, (20, 4)).astype(float)
+    real, search = WHOLE[name](len(data)).fit(data), EXACT[name](data)
+    for query in queries:
+        expected = real.search(query, 12)
+        distances, rows = search(query, 12)
+        np.testing.assert_array_equal(rows, expected.ids)
+        np.testing.assert_allclose(distances, expected.distances, rtol=1e-12)
+
+
+def test_with_the_same_centres_the_inverted_file_finds_and_misses_what_the_real_index_does(monkeypatch):
+    data, queries = mixture(900), mixture(30, seed=1)
+    real = annlab.IVFIndex(n_lists=20).fit(data)
+    structure = real._structure
+    conversion = structure.lists.conversion
+    centres = structure.centroids.array / conversion.scale + conversion.center
+    monkeypatch.setattr(textbook, "kmeans", lambda rows, n, seed=0: (centres, textbook.assign(rows, centres)))
+    index, missed = textbook.InvertedFile(data, 20), 0
+    for n_probes in (1, 2, 5, 19):
+        for query in queries:
+            expected, (_, rows) = real.search(query, 10, n_probes=n_probes), index.search(query, 10, n_probes=n_probes)
+            np.testing.assert_array_equal(rows, expected.ids[: len(rows)])
+            assert (expected.ids[len(rows) :] == -1).all()
+            missed += len(np.setdiff1d(textbook.exact_search(data, query, 10)[1], rows))
+    assert missed > 50
+
+
+def test_with_the_same_planes_the_tables_find_and_miss_what_the_real_index_does(monkeypatch):
+    data = mixture(900)
+    queries = data[:40] + np.random.default_rng(1).normal(size=(40, 6))
+    real = annlab.LSHIndex(
+        mode="buckets", family="hyperplanes", n_tables=3, n_bits=6, center=False, n_probes=3, rerank=900
+    ).fit(data)
+    normals = np.asarray(real._require_state().structure.finder.encoder.normals, float)[:18]
+
+    class Given:
+        def normal(self, size):
+            return normals.reshape(size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np.random, "default_rng", lambda seed: Given())
+        index = textbook.HyperplaneLSH(data, 3, 6)
+    missed = compared = 0
+    for query in queries:
+        expected, (_, rows) = real.search(query, 10), index.search(query, 10)
+        if len(rows) == 10:  # with fewer candidates than k the real index looks on
+            np.testing.assert_array_equal(rows, expected.ids)
+            missed += len(np.setdiff1d(textbook.exact_search(data, query, 10)[1], rows))
+            compared += 1
+    assert compared >= 30 and missed > 20
+
+
+def test_with_the_same_codebooks_codes_are_those_of_the_real_quantizer(monkeypatch):
+    data = mixture(400, 6).astype(np.float32)
+    real = annlab.ProductQuantizer(sub_dim=2).fit(data)
+    books = iter(real.codebooks.swapaxes(1, 2).astype(float))
+
+    def given(part, n_centres, seed=0):
+        centres = next(books)
+        return centres, textbook.assign(np.asarray(part, float), centres)
+
+    monkeypatch.setattr(textbook, "kmeans", given)
+    index = textbook.ProductQuantizer(data, 3, 16)
+    np.testing.assert_allclose(index.decoded(), real.decode(real.encode(data)), rtol=1e-6)
+
+
 def test_trees_skip_most_leaves_in_few_dimensions(monkeypatch):
     data, looked_at = np.random.default_rng(0).random((2000, 2)), []
     real = textbook.Best.offer
@@ -130,6 +206,8 @@ def test_links_are_few_and_everything_is_reached():
 
 
 def test_what_cannot_be_is_refused_with_a_reason():
+    with pytest.raises(ValueError, match=r"a query of shape \(1,\) has no distance to rows of shape \(3,\)"):
+        textbook.KDTree(np.ones((5, 3))).search(np.ones(1), 2)
     with pytest.raises(ValueError, match="7 dimensions cannot be cut into 2 equal parts"):
         textbook.ProductQuantizer(np.ones((3, 7)), 2)
     with pytest.raises(ValueError, match="a row to begin at"):

@@ -146,7 +146,7 @@ class _Child:
     def run(self, messages: dict[int, str], tests: list[HiddenTest],
             progress: Callable[[str, int, int], None] | None) -> None:  # fmt: skip
         """Fill in the messages of the tests, up to the last, or to the one at which the child has to be ended."""
-        patience = 5 * self.limits.seconds + 2
+        patience = self._patience
         deadline, loaded, ready = time.monotonic() + _START, False, False
         while self.next < len(tests):
             try:
@@ -174,6 +174,11 @@ class _Child:
                 messages[self.next] = self._why(event)
                 return
 
+    @property
+    def _patience(self) -> float:
+        """Seconds by the clock, on a machine that may be busy."""
+        return 5 * self.limits.seconds + 5
+
     def _fail_all(self, messages: dict[int, str], n: int, message: str) -> None:
         messages.update({number: message for number in range(self.next, n)})
         self.next = n
@@ -183,7 +188,7 @@ class _Child:
         if "flood" in event:
             return f"It printed more than {_FLOOD:,} characters: is a print left in a loop?"
         if "late" in event:
-            return (f"It did not come to an end in {5 * self.limits.seconds + 2:g} s: does it wait for something, "
+            return (f"It did not come to an end in {self._patience:g} s: does it wait for something, "
                     "or loop "
                     "endlessly?")  # fmt: skip
         code = self._process.wait(timeout=10)
