@@ -17,7 +17,7 @@ from benchmarks.plots import TICKS, stretch
 BASE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F", "#A6761D")
 MARKS = ("circle", "square", "diamond", "triangle", "cross", "down")
 WIDTH, HEIGHT = 620, 400
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 16, 46
+LEFT, RIGHT, TOP, BOTTOM = 82, 14, 16, 46
 
 
 @dataclass(frozen=True)

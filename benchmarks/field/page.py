@@ -28,7 +28,8 @@ figure { margin: 0; } figcaption { font-weight: 600; }
 svg text { fill: var(--soft); font-size: 12px; } svg .grid { stroke: var(--line); stroke-width: .7; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .ahead { color: var(--good); } .behind { color: var(--bad); }
+th:first-child, td:first-child { text-align: left; }
+.places td { white-space: normal; min-width: 9rem; } .ahead { color: var(--good); } .behind { color: var(--bad); }
 .legend { background: var(--back); display: flex; flex-wrap: wrap; gap: .2rem .4rem; padding: .4rem 0; position: sticky;
   top: 0; } .legend button { align-items: center; background: none; border: 1px solid var(--line); border-radius: 1rem;
   color: inherit; cursor: pointer; display: inline-flex; font: inherit; font-size: .82rem; padding: .1rem .6rem; }
@@ -120,7 +121,7 @@ def _places(both: Mapping[Path, Sequence[tuple[Measured, Mapping[str, Any]]]]) -
             rows.append(f"<tr><td>{escape(name)}, k={measured.k}, {_mode(measured.mode)}</td>{''.join(cells)}</tr>")
     heads = "".join(f"<th>recall {target:.2f}</th>" for target in TARGETS)
     return f"""<h2>Who is first</h2><p>annlab is first, or tied with the first, in {ours} of {all_} regimes.</p>
-<div class="wide"><table><tr><th>data</th>{heads}</tr>{"".join(rows)}</table></div>"""
+<div class="wide"><table class="places"><tr><th>data</th>{heads}</tr>{"".join(rows)}</table></div>"""
 
 
 def _facts(path: Path) -> dict[str, Any]:
