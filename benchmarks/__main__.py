@@ -145,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = {"run": running.main, "report": page.main, "compare": regression.main}
     if arguments and arguments[0] in commands:
         return commands[arguments[0]](arguments[1:])
-    if arguments and arguments[0] in ("durable", "indexing", "serve"):  # need extras
+    if arguments and arguments[0] in ("durable", "feedback", "indexing", "pinterest", "serve"):  # need extras
         suite: int = importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return suite
     options = parser().parse_args(arguments)

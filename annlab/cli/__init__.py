@@ -11,6 +11,7 @@
     annlab rollback photos.db                           the previous one again
     annlab serve photos.db                              search it over HTTP, and on a page
     annlab experiment start photos.db a.toml b.toml     which of two rankings people click more
+    annlab report photos.db --out report.html           how it is doing, on one page
     annlab start                                        the same for packaged pictures, or --photos FOLDER, at once
     annlab course check patches.py                      exercises and assignments, with marks
     annlab bench vectors.npy                            every index on these vectors: recall against latency
@@ -46,6 +47,7 @@ from annlab.cli import (
     evaluation,
     experimenting,
     promotion,
+    reporting,
     searching,
     serving,
     starting,
@@ -60,6 +62,7 @@ GROUPS = (
     promotion,
     serving,
     experimenting,
+    reporting,
     starting,
     course,
     benchmarking,

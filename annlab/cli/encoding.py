@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from annlab.cli import options as shared
 from annlab.cli.output import ProgressLine, answer, say
@@ -22,7 +23,11 @@ def add_to(commands: shared.Commands) -> None:
     shared.add_json(encode)
 
     train = shared.command(commands, "train", "learn an encoder from images", _train)
-    train.add_argument("images", metavar="IMAGES", help=shared.IMAGES_HELP)
+    train.add_argument("images", nargs="?", metavar="IMAGES", help=shared.IMAGES_HELP)
+    taught = train.add_mutually_exclusive_group()
+    taught.add_argument("--from-clicks", metavar="CATALOG", help="learn from the pictures of a catalog, and from what "
+                        "people clicked in it, in place of IMAGES")  # fmt: skip
+    taught.add_argument("--from-judgements", metavar="CATALOG", help="the same from what people judged")
     train.add_argument("--out", required=True, metavar="FOLDER", help="where the encoder goes")
     train.add_argument(
         "--positives",
@@ -78,6 +83,11 @@ def _train(options: argparse.Namespace) -> int:
     from annlab.encoders.image_sets import open_images, with_captions
     from annlab.encoders.train_encoder import train_encoder
 
+    catalog = options.from_clicks or options.from_judgements
+    if (catalog is None) == (options.images is None):
+        raise ValueError("say what to learn from: IMAGES, --from-clicks CATALOG or --from-judgements CATALOG")
+    if catalog is not None:
+        return _train_from(options, catalog)
     images = open_images(options.images)
     if options.captions is not None:
         images = with_captions(images, options.captions)
@@ -100,4 +110,30 @@ def _train(options: argparse.Namespace) -> int:
     )
     answer(options, {"out": options.out, "dim": encoder.dim, "fingerprint": encoder.fingerprint},
            [f"{options.out}: dimension {encoder.dim}, fingerprint {encoder.fingerprint}"])  # fmt: skip
+    return 0
+
+
+def _train_from(options: argparse.Namespace, place: str) -> int:
+    """Learn from what people clicked or judged in a catalog."""
+    from annlab.cli.serving import require
+    from annlab.encoders.train_encoder import train_encoder
+    from annlab.visual.catalog import Catalog
+    from annlab.visual.teaching import lesson
+
+    if options.positives != "augmentation" or options.labels or options.captions:
+        raise ValueError("what people clicked or judged says what is similar: leave --positives, --labels and "
+                         "--captions out")  # fmt: skip
+    require(place)
+    kind: Literal["clicks", "judgements"] = "clicks" if options.from_clicks else "judgements"
+    name = place.rpartition("/")[2] if "://" in place else Path(place).name
+    with Catalog.open(place) as catalog:
+        images, pairs = lesson(catalog, kind, name)
+    command = f"annlab train --from-{kind} {name} --out {Path(options.out).name} --seed {options.seed}"
+    encoder = train_encoder(
+        images, options.out, positives=kind, size=options.size, epochs=options.epochs, seed=options.seed,
+        threads=options.threads, command=command, say=say, overwrite=options.overwrite, pairs=pairs,
+    )  # fmt: skip
+    answer(options, {"out": options.out, "dim": encoder.dim, "fingerprint": encoder.fingerprint},
+           [f"{options.out}: dimension {encoder.dim}, fingerprint {encoder.fingerprint}",
+            f"annlab promote {place} {options.out} compares it with the one that serves"])  # fmt: skip
     return 0

@@ -54,6 +54,7 @@ def train_encoder(
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
     overwrite: bool = False,
+    pairs: Callable[[NDArray[np.int64]], PairSource] | None = None,
 ) -> Encoder:
     """Train a thin CNN on images, and on captions where they are the positives; write the encoder's folder.
 
@@ -63,7 +64,7 @@ def train_encoder(
         From `open_images`. Files that cannot be read are left out, and named.
     out : path
         The folder to write.
-    positives : "augmentation", "labels" or "captions"
+    positives : "augmentation", "labels" or "captions"; with `pairs` a word for these, such as "clicks"
         What counts as similar. Without "labels" no label is looked at, not even to choose the best epoch. "captions"
         (those of `images`) give an encoder that embeds texts, too; such a training starts anew after a kill.
     labels : array of shape (n,), optional
@@ -79,6 +80,8 @@ def train_encoder(
         Receives a line of progress.
     overwrite : bool
         Replace an encoder in the folder, and give up an unfinished training of other images or settings.
+    pairs : callable, optional
+        Gives the source of training points for the rows (n,) of `images` that could be read.
 
     Raises
     ------
@@ -101,6 +104,7 @@ def train_encoder(
     _refuse_without_export()
     import torch  # the extra's absence is explained by the modules below
 
+    from annlab.encoders.augment import Augment
     from annlab.encoders.pairs import LabelPairs
     from annlab.encoders.training_config import TrainConfig
 
@@ -111,10 +115,14 @@ def train_encoder(
         _write(encoder, card, folder, overwrite)
         return encoder
     config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
-    codes, source = None, None
+    codes: NDArray[np.int64] | None = None
+    source: PairSource | None = None
     if positives == "labels" and labels is not None:
         pixels, codes = _labelled(pixels, labels[read], say)
         source = LabelPairs(codes)
+    if pairs is not None:  # people's pairs are few: views differ as much as without them, and what they rejected counts
+        source = pairs(read)
+        config = replace(config, n_negatives=1, augment=Augment.strong(pixels.shape[3]))
     say(f"training on {len(pixels)} images of {pixels.shape[1:]}, positives from {positives}, {config.epochs} epochs")
     trained = _trained(folder, pixels, source, config, codes, say, overwrite)
     encoder = encoder_of(trained, geometry, folder.name, _domain(pixels, images))

@@ -70,8 +70,8 @@ def compare_pairs(catalog: Catalog, old: Pair, new: Pair) -> Offline:
 def _on_judgements(catalog: Catalog, old: Pair, new: Pair) -> Comparison | None:
     judged = read_judgements(catalog)
     names = {int(id) for id in (*judged.query_ids, *judged.ids)}
-    leaders = _leaders(catalog, names)
-    vectors = [_query_vectors(catalog, pair, judged.query_ids.tolist(), leaders) for pair in (old, new)]
+    leaders = leaders_of(catalog, names)
+    vectors = [query_vectors(catalog, pair, judged.query_ids.tolist(), leaders) for pair in (old, new)]
     grades: dict[int, dict[int, float]] = {}
     for row, query in enumerate(judged.query_ids.tolist()):
         part = judged.rows(row, row + 1)
@@ -116,9 +116,9 @@ def _by_distance(index: Any, vector: np.ndarray, ids: list[int]) -> list[int]:
 def _on_clicks(catalog: Catalog, old: Pair, new: Pair) -> Comparison | None:
     clicks = _clicks(catalog)
     names = {query for query, *_ in clicks} | {id for *_, shown in clicks for id in shown}
-    leaders = _leaders(catalog, names)
+    leaders = leaders_of(catalog, names)
     queries = sorted({query for query, *_ in clicks})
-    vectors = [_query_vectors(catalog, pair, queries, leaders) for pair in (old, new)]
+    vectors = [query_vectors(catalog, pair, queries, leaders) for pair in (old, new)]
     scores: list[tuple[float, float]] = []
     for query, clicked, position, shown in clicks:
         if not all(query in of for of in vectors):
@@ -156,13 +156,13 @@ def _rank(index: Any, vector: np.ndarray, clicked: int | None, shown: Iterable[i
     return 1 + _by_distance(index, vector, there).index(clicked)
 
 
-def _leaders(catalog: Catalog, ids: Iterable[int]) -> dict[int, int]:
+def leaders_of(catalog: Catalog, ids: Iterable[int]) -> dict[int, int]:
     """For each image that is indexed, or whose duplicate is: the id under which its vector is."""
     found = catalog.find(ids=sorted(ids))
     return {image.id: image.duplicate_of or image.id for image in found if image.status in ("indexed", "duplicate")}
 
 
-def _query_vectors(
+def query_vectors(
     catalog: Catalog, pair: Pair, ids: Iterable[int], leaders: Mapping[int, int]
 ) -> dict[int, np.ndarray]:
     """The vectors of queries: from the index, or from the files that were uploaded, as long as they are kept."""
