@@ -61,7 +61,7 @@ def array(answer: Any, shape: tuple[int | None, ...], kind: str = "iuf") -> np.n
         raise Mistake(f"The axes are the wrong way round: the shape is {value.shape}, and {wanted} is asked for.")
     expect(fits, f"An array of shape {wanted} is asked for, and this is {_kind(answer)}.")
     numbers = "whole numbers" if kind == "iu" else "True and False" if kind == "b" else "numbers"
-    expect(value.dtype.kind in kind, f"{numbers.capitalize()} are asked for, and these are {value.dtype}.")
+    expect(value.dtype.kind in kind, f"{numbers[0].upper()}{numbers[1:]} are asked for, and these are {value.dtype}.")
     expect(value.dtype.kind != "f" or not np.isnan(value).any(), "There is a NaN in it: was something divided by 0?")
     return value
 

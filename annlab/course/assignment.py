@@ -22,6 +22,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,13 +146,11 @@ def assignment_of(path: Path, name: str | None = None) -> Assignment:
 
 def foreign_imports(source: str) -> list[str]:
     """Packages beside NumPy and the standard library that a program imports, in order."""
-    import sys
-
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
-            names = [node.module or "." * node.level]
+            names = [node.module or ""] if not node.level else ["(what lies beside it)"]
         found += [top for top in (each.partition(".")[0] for each in names) if top != "numpy"]
     return [top for top in dict.fromkeys(found) if top not in sys.stdlib_module_names]
 

@@ -35,6 +35,20 @@ runs the tests, in a process of its own, and says for each function whether it i
 `--json` it prints the marks as JSON.
 """
 
+_FOR_INSTRUCTORS = """# For instructors
+
+`solution.py` of each assignment gets all points. The files in `wrong` make one mistake each; their first lines name it,
+with words of what is said to it. `hidden.py` are the tests; `notebooks` holds the answers to the exercises of the
+notebooks.
+
+To mark what was handed in:
+
+    annlab course check submissions/*.py --json > marks.json
+
+Each program runs in a process of its own, with limits of time and memory. That is for accidents, and is no sandbox: run
+programs of strangers in a container without network. Give students the folder `student`, and not this one.
+"""
+
 
 def build_student(out: str | Path) -> list[Path]:
     """Write handouts and stubs into a new folder.
@@ -94,6 +108,7 @@ def build_instructor(out: str | Path, source: str | Path | None = None) -> list[
         for name, wrong, words in wrong_solutions(course, assignment.name):
             text = f'# A mistake: {name}.\n# The check says: "... {words} ..."\n{wrong}'
             written.append(_write(own / "wrong" / f"{name.replace(' ', '-')}.py", text))
+    written.append(_write(folder / "instructor" / "README.md", _FOR_INSTRUCTORS))
     for path in sorted((course / "answers").glob("*.py")):
         target = folder / "instructor" / "notebooks" / path.name
         target.parent.mkdir(parents=True, exist_ok=True)

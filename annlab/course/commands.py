@@ -7,7 +7,8 @@
     annlab course seal NAME VALUE                   the seal of an exercise's answer, for its author
     annlab course stub SOLUTION                     a solution without its bodies, for the author of an assignment
 
-The exit status of `check` is 0 where every file has all points, and 3 where one has not.
+The exit status of `check` is 0 where every file has all points, 3 where one has not, and 1 where one could not be
+checked; the others are all the same.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     check = _command(commands, "check", "marks for programs, and their mistakes by name", _check)
     check.add_argument("files", metavar="FILE", nargs="+", help="a stub that was filled in")
     check.add_argument("--assignment", metavar="NAME", help="default: what the line ASSIGNMENT of the file says")
-    check.add_argument("--json", action="store_true", help="print the marks as JSON, and nothing else, on stdout")
+    check.add_argument("--json", action="store_true", help="print a list of marks as JSON, and nothing else, on stdout")
     check.add_argument("--seconds", type=float, default=10.0, help="of computing, for each test (default: %(default)s)")
     check.add_argument("--megabytes", type=int, default=1024, help="of memory (default: %(default)s)")
     sealing = _command(commands, "seal", "the seal of an exercise's answer", _seal)
@@ -79,15 +80,19 @@ def _check(options: argparse.Namespace) -> int:
     from accidents, not from hostile programs, which have all rights of whoever runs them."""
     from annlab.course.runner import Limits, mark
 
-    limits = Limits(options.seconds, options.megabytes)
-    marks = [mark(file, options.assignment, limits, _progress) for file in options.files]
+    limits, marks, failed = Limits(options.seconds, options.megabytes), [], False
+    for file in options.files:
+        try:
+            marks.append(mark(file, options.assignment, limits, _progress))
+        except (ValueError, OSError) as error:  # the others get their marks all the same
+            print(f"annlab course: error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        if not options.json:
+            print("\n".join(marks[-1].lines()))
     if options.json:
-        values = [one.as_json() for one in marks]
-        print(json.dumps(values[0] if len(values) == 1 else values, ensure_ascii=False))
-    else:
-        for one in marks:
-            print("\n".join(one.lines()))
-    return 0 if all(one.points == one.out_of for one in marks) else 3
+        print(json.dumps([one.as_json() for one in marks], ensure_ascii=False))
+    return 1 if failed else 0 if all(one.points == one.out_of for one in marks) else 3
 
 
 def _seal(options: argparse.Namespace) -> int:

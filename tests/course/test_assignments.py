@@ -168,6 +168,7 @@ def test_the_instructors_build_holds_everything(tmp_path):
     for name in NAMES:
         assert {f"student/{name}/{name}.py", f"instructor/{name}/solution.py", f"instructor/{name}/hidden.py"} <= files
     assert "instructor/patches/wrong/self-match.py" in files and "instructor/notebooks/trees.py" in files
+    assert "annlab course check" in (tmp_path / "out/instructor/README.md").read_text()
     wrong = (tmp_path / "out/instructor/patches/wrong/self-match.py").read_text()
     assert wrong.startswith('# A mistake: self match.\n# The check says: "... The query found itself ..."\n')
     with pytest.raises(FileExistsError, match="there already"):
@@ -198,8 +199,13 @@ def test_the_command_checks_and_says_what_it_cannot(tmp_path, capsys):
     path = tmp_path / "mine.py"
     path.write_text(SOLUTIONS["missed"])
     assert main(["course", "check", str(path), "--json"]) == 0
-    marks = json.loads(capsys.readouterr().out)
+    (marks,) = json.loads(capsys.readouterr().out)
     assert (marks["assignment"], marks["points"], marks["out_of"]) == ("missed", 20, 20)
+    other = tmp_path / "other.py"
+    other.write_text("x = 1\n")
+    assert main(["course", "check", str(other), str(path), "--json"]) == 1, "one cannot be checked, the other is"
+    answered = capsys.readouterr()
+    assert [one["file"] for one in json.loads(answered.out)] == ["mine.py"] and "other.py" in answered.err
     path.write_text("x = 1\n")
     assert main(["course", "check", str(path)]) == 1
     assert 'no line such as ASSIGNMENT = "patches"' in capsys.readouterr().err

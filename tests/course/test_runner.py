@@ -69,6 +69,7 @@ BROKEN = {
     "1 / 0\n": ("ZeroDivisionError", "line 1: 1 / 0"),
     "import annlab.textbook\n": ("imports annlab", "NumPy alone"),
     "from sklearn.neighbors import KDTree\n": ("imports sklearn", "NumPy alone"),
+    "from . import mine\n": ("what lies beside it", "NumPy alone"),
     "import os; os._exit(3)\n": ("While the program was loaded", "exit code 3"),
     "leaf_ranges = 5\n": ("no function leaf_ranges",),
 }
