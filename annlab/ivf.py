@@ -92,7 +92,8 @@ class IVFIndex(Calibrated[Calibration], Index):
         cost about the same.
     n_probes : int or "auto"
         Lists that a query looks into; also a parameter of `search`. "auto" is what was measured to reach
-        `target_recall` when the index was fitted.
+        `target_recall` when the index was fitted. `search_radius` then looks into more the more it finds, so that the
+        target holds for small radii and large ones.
     storage : {"flat", "sq8", "pq4"}
         What is scanned: the vectors, codes of a byte for each coordinate, or 4-bit product codes of dim / 4 bytes. The
         best candidates by their codes are re-ranked by the vectors, so codes take memory beside these; they are faster,

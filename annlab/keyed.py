@@ -29,6 +29,8 @@ from annlab.index import Index
 
 KEY, METADATA = "key:", "metadata:"
 
+_LARGEST_NUMBER = 2**62  # of a vector; new ones are numbered onwards, in int64
+
 
 class KeyedNeighbors(NamedTuple):
     """What a search of a `KeyedIndex` returns.
@@ -58,7 +60,7 @@ class KeyedIndex:
     TypeError
         `index` is no index of annlab.
     ValueError
-        It holds vectors that have no keys.
+        It holds vectors that have no keys, or keys or metadata that this class did not write.
 
     Examples
     --------
@@ -96,6 +98,11 @@ class KeyedIndex:
         if len(self._ids) < len(keys):
             raise ValueError(f"{len(keys)} vectors have {len(self._ids)} different keys")
         self._next = max(numbers) + 1
+        if self._next > _LARGEST_NUMBER:
+            raise ValueError(f"vectors are numbered up to {self._next - 1}; new keys could not be numbered from there")
+        for key, text in zip(keys, columns[METADATA].tolist(), strict=True):
+            if text and not _is_json(text):
+                raise ValueError(f"the metadata of {key!r} is no JSON text: {text!r:.60}")
 
     # ---- writing
 
@@ -311,6 +318,14 @@ def _as_text(name: str, value: Any) -> str:
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"the metadata of {name!r} is no JSON value: {error}") from None
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _check_names(value: Any) -> None:

@@ -181,6 +181,17 @@ def test_what_has_no_keys_is_refused(index):
         KeyedIndex.load(twice.to_bytes())
 
 
+@pytest.mark.parametrize(("ids", "metadata", "message"), [
+    ([0, 1], ["", "{1: 2}"], "the metadata of 'b' is no JSON text: '{1: 2}'"),
+    ([0, 1], [0, 5], "the metadata of 'b' is no JSON text: 5"),
+    ([0, 2**63 - 1], ["", "3"], "numbered up to 9223372036854775807"),
+])  # fmt: skip
+def test_keys_and_metadata_that_others_wrote_are_refused_at_the_load(ids, metadata, message):
+    foreign = ExactIndex().fit(np.eye(2), ids, attributes={"key:": ["a", "b"], "metadata:": metadata})
+    with pytest.raises(CorruptIndexError, match=f"no index with keys: .*{message}"):
+        KeyedIndex.load(foreign.to_bytes())
+
+
 def test_metadata_is_given_back_as_it_was(index):
     value = {"a": [1, 2.5, None, True], "ü": {"nested": "x"}}
     index.add(["m"], np.ones((1, 5)), metadata=[value])

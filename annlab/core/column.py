@@ -18,6 +18,14 @@ class Column:
         self.array = array
         self._buffer, self._filled = array, [len(array)]  # the list is shared by all columns of one buffer
 
+    def copied(self) -> "Column":
+        """A column of the same rows that nobody else has, to be changed before it is shown; it has room at once."""
+        n = len(self.array)
+        result = Column(np.empty((n + _room(n), *self.array.shape[1:]), self.array.dtype))
+        result.array, result._filled = result._buffer[:n], [n]
+        result.array[...] = self.array
+        return result
+
     def extended(self, more: np.ndarray) -> "Column":
         """A column with `more` rows behind these."""
         n, m = len(self.array), len(more)
@@ -29,9 +37,14 @@ class Column:
         if has_room:
             result._buffer, result._filled = self._buffer, self._filled
         else:
-            result._buffer = np.empty((n + m + max(16, (n + m) // 4), *self.array.shape[1:]), self.array.dtype)
+            result._buffer = np.empty((n + m + _room(n + m), *self.array.shape[1:]), self.array.dtype)
             result._buffer[:n] = self.array
             result._filled = [n + m]
         result._buffer[n : n + m] = more
         result.array = result._buffer[: n + m]
         return result
+
+
+def _room(n: int) -> int:
+    """Rows that n rows get room for behind them, so that appending one by one copies each row a few times at most."""
+    return max(16, n // 4)

@@ -263,22 +263,25 @@ def _merge(scored: Scored, distances: np.ndarray, ids: np.ndarray) -> None:
 def _score(state: State, queries: np.ndarray, candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
     if candidates.size and distances.size:
         rows = state.sealed_vectors, state.tail.array, state.by_row.array
-        _score_rows(queries, *rows, state.metric.code, np.ascontiguousarray(candidates), distances, ids)
+        _score_rows(queries, *rows, state.metric.code, candidates, distances, ids)
 
 
 def _score_tail(state: State, queries: np.ndarray, found: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:
     """The same for candidates from the tail alone, numbered from its first row on."""
     if found.size and distances.size:
         rows = state.tail.array[:0], state.tail.array, state.by_row.array[state.n_sealed :]
-        _score_rows(queries, *rows, state.metric.code, np.ascontiguousarray(found), distances, ids)
+        _score_rows(queries, *rows, state.metric.code, found, distances, ids)
 
 
 def _score_rows(queries: np.ndarray, sealed: np.ndarray, tail: np.ndarray, keys: np.ndarray, metric: int,
                 candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:  # fmt: skip
+    shared = not candidates.strides[0]  # the same rows for all queries
+    candidates = np.ascontiguousarray(candidates[:1] if shared else candidates)
     scratch = kernels.scratch(candidates)
     if len(queries) == 1:
         kernels.score(queries, sealed, tail, keys, candidates, metric, scratch, distances, ids)
         return
     for first, last in pool.portions(0, len(queries), 16 * candidates.shape[1] * queries.shape[1]):
         own = slice(first, last)
-        kernels.score(queries[own], sealed, tail, keys, candidates[own], metric, scratch, distances[own], ids[own])
+        some = candidates if shared else candidates[own]
+        kernels.score(queries[own], sealed, tail, keys, some, metric, scratch, distances[own], ids[own])

@@ -197,9 +197,9 @@ class State:
 
     def without(self, rows: np.ndarray) -> "State":
         """Some living rows (n,), each named once, marked as dead."""
-        alive = self.alive.array.copy()
-        alive[rows] = False
-        result = replace(self, alive=Column(alive), measured=self._measured)
+        alive = self.alive.copied()
+        alive.array[rows] = False
+        result = replace(self, alive=alive, measured=self._measured)
         result.__dict__["n_live"] = self.n_live - len(rows)
         if int(self.by_row.array[rows].max(initial=-1)) < self.largest_id:
             result.__dict__["largest_id"] = self.largest_id

@@ -1,14 +1,11 @@
-"""Graphs that change: rows are taken in as a block, or removed, and every node is reached again.
+"""Graphs that grow: rows are taken in as a block, and every node is reached again.
 
-*Insert.* The new rows find their nearest old ones by walking through the graph, and their nearest new ones in leaves,
+The new rows find their nearest old ones by walking through the graph, and their nearest new ones in leaves,
 as in a build; a list is made of both. Then follow the steps of a build: new links are pruned, the nodes that they lead
 to choose anew among the links they had and those that lead back, and what cannot be reached is attached.
 
-*Remove.* A node with links to removed ones chooses anew among those that are left and the living links of those that
-went, as many as before at most. (After FreshDiskANN, A. Singh et al., arXiv 2105.09613.)
-
-Where most of a graph is new or gone, it is built anew, which is then quicker. The result depends on no number of
-threads.
+Where much of a graph would be new, it is built anew, which is then quicker. (After FreshDiskANN, A. Singh et al., arXiv
+2105.09613, whose removal is not here: to compact is to build.) The result depends on no number of threads.
 """
 
 import numpy as np
@@ -16,7 +13,7 @@ import numpy as np
 from annlab.common import pool
 from annlab.common.progress import Progress
 from annlab.graphs.build import build_graph, list_length, own_lists, partition, share_nodes
-from annlab.graphs.graph import Graph, aligned
+from annlab.graphs.graph import Graph
 from annlab.graphs.links import join, pruned, relinked, reversed_links
 from annlab.graphs.nodes import Nodes, identical
 from annlab.graphs.reach import find_entries, reach_all
@@ -25,6 +22,7 @@ from annlab.kernels.graphs import changes as kernels
 from annlab.kernels.graphs.compare import LOW, NONE
 from annlab.kernels.graphs.prune import new_near
 from annlab.kernels.graphs.whole import Rows
+from annlab.kernels.simd.memory import aligned
 
 _MOST_NEW = 3  # a block of more than n / _MOST_NEW rows: the whole is built anew
 _WIDER = 32  # a walk keeps so many nodes more than a list needs
@@ -60,7 +58,7 @@ def insert(graph: Graph, vectors: np.ndarray, more: np.ndarray, *, alpha: float,
     rows, keys, nodes = share_nodes(rows, lists_of_new(rows), nodes, n_old, again)
     own = pruned(rows, keys, graph.degree, alpha, threads, progress)
     back, offsets = reversed_links(own, n_old)
-    links = aligned((len(rows.codes), graph.degree))
+    links = aligned((len(rows.codes), graph.degree), np.int32)
     links[:n_old] = graph.links
     join(rows, own, n_old, back, offsets, alpha, threads, links)
     changed = np.flatnonzero(offsets[1 : n_old + 1] > offsets[:n_old])
@@ -102,58 +100,3 @@ def _nearest_by_walking(graph: Graph, rows: Rows, keep: int, threads: int, progr
     pool.run(work, pool.split(0, m, threads), threads)
     progress("walking", 1.0)
     return found
-
-
-def remove(graph: Graph, vectors: np.ndarray, alive: np.ndarray, *, alpha: float, threads: int, seed: int,
-           progress: Progress) -> tuple[Graph, np.ndarray]:  # fmt: skip
-    """The graph of the rows of vectors (n, dim) that are alive, bool (n,), at least one; `vectors` are in its order.
-
-    Returns it and its order (n_alive,) int64: which of the rows of `vectors` each row is.
-    """
-    if not alive.any():
-        raise ValueError("no row is alive: a graph has at least one node")
-    offsets = np.arange(len(vectors) + 1) if graph.offsets is None else graph.offsets
-    order = np.flatnonzero(alive)
-    n_alive = np.add.reduceat(alive.astype(np.int64), offsets[:-1])
-    lives = n_alive > 0
-    if 2 * lives.sum() < graph.n_nodes:
-        built, places = build_graph(np.ascontiguousarray(vectors[order]), degree=graph.degree, alpha=alpha,
-                                    threads=threads, seed=seed, progress=progress)  # fmt: skip
-        return built, order[places]
-    kept_offsets = np.concatenate([[0], np.cumsum(n_alive[lives])])
-    if lives.all():
-        return Graph(graph.links, graph.entries, _unless_single(kept_offsets)), order
-    at = np.where(lives, order[np.minimum(np.cumsum(n_alive) - n_alive, len(order) - 1)], offsets[:-1])
-    rows = some_rows(whole_numbers(vectors, threads), at)
-    links = _without_dead(graph, rows, lives, alpha, threads)
-    rows = some_rows(rows, lives)
-    progress("pruning", 1.0)
-    entries = reach_all(links, find_entries(rows, np.random.default_rng(seed), threads), rows)
-    return Graph(links, entries, _unless_single(kept_offsets)), order
-
-
-def _unless_single(offsets: np.ndarray) -> np.ndarray | None:
-    return None if offsets[-1] == len(offsets) - 1 else offsets
-
-
-def _without_dead(graph: Graph, rows: Rows, lives: np.ndarray, alpha: float, threads: int) -> np.ndarray:
-    """Links of the living nodes, numbered anew; those that led to dead ones are replaced by where these led to."""
-    links = aligned(graph.links.shape)
-    links[:] = graph.links
-    is_dead = ~lives[links] & (links >= 0)
-    nodes = np.flatnonzero(lives & is_dead.any(axis=1))
-    sizes = np.empty(len(nodes), np.int64)
-    living = lives.astype(np.int8)
-    cost = float(graph.degree**2)
-    for start, stop in pool.portions(0, len(nodes), cost):
-        kernels.count_heirs(graph.links, living, nodes, start, stop, np.empty(0, np.int32), sizes)
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    heirs = np.empty(offsets[-1], np.int32)
-    for start, stop in pool.portions(0, len(nodes), cost):
-        kernels.place_heirs(graph.links, living, nodes, offsets, start, stop, heirs)
-    links[is_dead] = -1
-    relinked(rows, nodes, heirs, offsets, alpha, threads, links)
-    numbers = np.append(np.cumsum(lives) - 1, -1).astype(np.int32)  # the last one is what -1 becomes
-    result = aligned((int(lives.sum()), graph.degree))
-    result[:] = numbers[links[lives]]
-    return result

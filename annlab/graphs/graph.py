@@ -7,7 +7,6 @@ import numpy as np
 from annlab.common import pool
 from annlab.kernels.graphs import reach
 
-LINE = 64
 MOST_ENTRIES = 1024
 _AT_ONCE = 2**16  # nodes whose links are followed between two answers to Ctrl-C
 
@@ -41,13 +40,6 @@ class Graph(NamedTuple):
     def first_rows(self) -> np.ndarray | slice:
         """What picks the rows that nodes lie at from the vectors."""
         return slice(None) if self.offsets is None else self.offsets[:-1]
-
-
-def aligned(shape: tuple[int, int]) -> np.ndarray:
-    """An int32 array that begins at a cache line."""
-    raw = np.empty(shape[0] * shape[1] + LINE // 4, np.int32)
-    start = -raw.ctypes.data % LINE // 4
-    return raw[start : start + shape[0] * shape[1]].reshape(shape)
 
 
 def check_graph(graph: Graph, n_rows: int) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 
 from annlab.common import pool
 from annlab.common.progress import Progress
-from annlab.graphs.graph import aligned
 from annlab.kernels.graphs import prune, reverse
 from annlab.kernels.graphs.whole import Rows
+from annlab.kernels.simd.memory import aligned
 
 
 def pruned(rows: Rows, keys: np.ndarray, degree: int, alpha: float, threads: int, progress: Progress) -> np.ndarray:
@@ -41,7 +41,7 @@ def reversed_links(links: np.ndarray, first: int = 0) -> tuple[np.ndarray, np.nd
 
 def joined(rows: Rows, own: np.ndarray, alpha: float, threads: int, progress: Progress) -> np.ndarray:
     """Own links (n, degree) and those that lead here, pruned and filled up with the nearest: int32 (n, degree)."""
-    links = aligned(own.shape)
+    links = aligned(own.shape, np.int32)
     back, offsets = reversed_links(own)
     join(rows, own, 0, back, offsets, alpha, threads, links)
     progress("pruning", 1.0)

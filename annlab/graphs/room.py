@@ -7,9 +7,10 @@ import numpy as np
 
 from annlab.common import rowsets
 from annlab.graphs.graph import Graph
-from annlab.graphs.rows import Rows, aligned
+from annlab.graphs.rows import Rows
 from annlab.kernels.graphs.walk import Nodes
 from annlab.kernels.graphs.walk_search import new_room
+from annlab.kernels.simd.memory import aligned
 from annlab.kernels.simd.prepared import Prepared
 from annlab.kernels.simd.registers import LANES
 
@@ -33,6 +34,7 @@ def nodes_for_kernels(graph: Graph, blocks: np.ndarray, rows: Rows) -> Nodes:
     n_entries = len(graph.entries)
     padded = -(-n_entries // LANES) * LANES
     entry_rows = aligned((padded, rows.array.shape[1]), rows.array.dtype.type)
+    entry_rows[n_entries:] = 0
     entry_rows[:n_entries] = rows.array[graph.entries]
     entry_norms = np.full(padded, np.inf, np.float32)
     entry_norms[:n_entries] = rows.norms[graph.entries]

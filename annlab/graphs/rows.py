@@ -11,25 +11,17 @@ import numpy as np
 
 from annlab.common.memory import rows_at_once
 from annlab.kernels.graphs.walk_rows import MIDDLE, ROW_BYTES
+from annlab.kernels.simd.memory import LINE, aligned
 
 _SAMPLE = 20_000  # rows from which the step is learned
 _USUAL = 0.9999  # quantile of the coordinates that bytes are made for: few larger ones are cut off
 _LEVELS = 127
 _MOST_CUT = 0.001  # share of coordinates that may be cut off before codes should be made anew
-_LINE = 64  # bytes: rows begin on lines of the cache
-
-
-def aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """An array of zeros that begins on a line of the cache."""
-    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(n_bytes + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 def in_line(array: np.ndarray) -> np.ndarray:
     """The array, copied where it does not begin on a line of the cache."""
-    if array.ctypes.data % _LINE == 0 and array.flags.writeable:
+    if array.ctypes.data % LINE == 0 and array.flags.writeable:
         return array
     result = aligned(array.shape, array.dtype.type)
     result[...] = array

@@ -23,10 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.common import pool
-from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FIRST_BOUND, capacity_for, most_of, scratch_width
-from annlab.kernels.inverted.loops import Parts, Queries, Room, Share
-from annlab.kernels.simd.registers import LANES
-from annlab.scan.centroids import group_by_label, padded_dim
+from annlab.kernels.inverted.candidates import FIRST_BOUND, capacity_for, most_of
+from annlab.kernels.inverted.loops import Parts, Queries, Share, new_room
+from annlab.scan.centroids import group_by_label
 
 _READING = 4  # queries that a row can be compared with in the time that it takes to come from memory
 _FEWEST_PAIRS = 256  # for a thread: less is not worth starting one
@@ -61,14 +60,6 @@ class Batch(NamedTuple):
     threads: int = 1
 
 
-class Operands(NamedTuple):
-    """What a kernel makes of a query that probes a list: elements, their number, and how many pairs share a tile."""
-
-    dtype: Any
-    stride: int
-    in_tile: int
-
-
 def words_of(alive: np.ndarray | None) -> tuple[np.ndarray, int, bool]:
     """Bits of the rows that queries may have, flat, how many words each query has of its own, and whether to look."""
     if alive is None:
@@ -93,9 +84,8 @@ def scan(storage: Any, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]
     bounds, errors = np.full(q, FIRST_BOUND), np.zeros((n, q), np.float32)
     lengths, result = np.zeros((n, q), np.int64), np.full((q, width), -1, np.int64)
     values, rows = np.empty((n, q, capacity), np.float32), np.empty((n, q, capacity), np.int32)
-    rooms = [
-        _room(storage.operands(), dim, int(n_pairs[cuts[i] : cuts[i + 1]].max(initial=0)), capacity) for i in range(n)
-    ]
+    most_pairs = [int(n_pairs[cuts[i] : cuts[i + 1]].max(initial=0)) for i in range(n)]
+    rooms = [new_room(storage.operands(), dim, of_one_list, capacity) for of_one_list in most_pairs]
 
     def work(i: int) -> None:
         cost = len(pairs) / cells.n_lists * len(batch.vectors) / cells.n_lists * dim
@@ -111,16 +101,6 @@ def scan(storage: Any, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]
     pool.run(work, [(i,) for i in range(n)], n)
     pool.run(end, [(i, *part) for i, part in enumerate(pool.split(0, q, n))], n)
     return result[:, : max(int(lengths[0].max()), 1)], lengths[0]
-
-
-def _room(operands: Operands, dim: int, most_pairs: int, capacity: int) -> Room:
-    """Scratch for lists that at most so many queries probe."""
-    places, width = most_pairs + operands.in_tile, scratch_width(capacity)
-    bases, factors, errors = np.empty((3, places), np.float32)
-    return Room(np.zeros((places, operands.stride), operands.dtype), operands.stride, bases, factors, errors,
-                np.empty(places, np.int32), np.empty(padded_dim(dim) + LANES, np.float32),
-                np.empty((places, CHUNK_WIDTH), np.float32), np.empty(width, np.float32), np.empty(width, np.float32),
-                np.empty(2 * capacity), np.empty(capacity, np.int64))  # fmt: skip
 
 
 def _cut(sizes: np.ndarray, n_pairs: np.ndarray, parts: int) -> np.ndarray:

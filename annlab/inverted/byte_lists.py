@@ -18,11 +18,11 @@ import numpy as np
 from annlab.common.memory import IN_MEMORY, Workspace
 from annlab.common.progress import Progress
 from annlab.inverted import checks
-from annlab.inverted.batch import Operands
 from annlab.inverted.storage import ALWAYS, OUTSIDE, USUAL, Cells, Storage, blocks_of, is_zero, nothing
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import byte_codes as kernels
 from annlab.kernels.inverted.flat import QUERIES_IN_GROUP
+from annlab.kernels.inverted.loops import Operands
 from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import half_squared_norms
 

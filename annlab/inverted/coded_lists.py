@@ -17,11 +17,11 @@ import numpy as np
 from annlab.common.memory import IN_MEMORY, Workspace, rows_at_once
 from annlab.common.progress import Progress
 from annlab.inverted import checks
-from annlab.inverted.batch import Operands
 from annlab.inverted.storage import ALWAYS, OUTSIDE, Cells, Storage, blocks_of, is_zero, nothing
 from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.inverted import byte_codes
 from annlab.kernels.inverted import product_codes as kernels
+from annlab.kernels.inverted.loops import Operands
 from annlab.quantizers import ProductQuantizer
 from annlab.scan.centroids import half_squared_norms
 

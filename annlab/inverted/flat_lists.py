@@ -38,9 +38,10 @@ import numpy as np
 from annlab.common.memory import IN_MEMORY, Workspace, joined, rows_at_once
 from annlab.common.progress import Progress
 from annlab.inverted import checks
-from annlab.inverted.storage import Cells, Operands, Storage, blocks_of, is_zero, nothing
+from annlab.inverted.storage import Cells, Storage, blocks_of, is_zero, nothing
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.inverted import flat as kernels
+from annlab.kernels.inverted.loops import Operands
 from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import Conversion, half_squared_norms, padded_dim
 

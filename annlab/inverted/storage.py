@@ -18,8 +18,9 @@ import numpy as np
 
 from annlab.common.memory import IN_MEMORY, Workspace, rows_at_once
 from annlab.common.progress import Progress
-from annlab.inverted.batch import Batch, Operands, scan
+from annlab.inverted.batch import Batch, scan
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
+from annlab.kernels.inverted.loops import Operands
 from annlab.scan.centroids import Conversion, half_squared_norms
 
 ALWAYS = np.float32(-1e30)  # half of a row that its code says little about: it is always among the best

@@ -12,7 +12,7 @@ asks for so many neighbours that little else is left, gets an exact scan.
 """
 
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut
 from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure
 from annlab.distances import Metric
-from annlab.inverted import build, calibration, drift, stored
+from annlab.inverted import build, calibration, drift, own_ways, stored
 from annlab.inverted.batch import Batch
 from annlab.inverted.build import SMALL, STORAGES
 from annlab.inverted.byte_lists import ByteLists
@@ -33,6 +33,8 @@ from annlab.inverted.drift import Age
 from annlab.inverted.filtered import Allowed
 from annlab.inverted.flat_lists import FlatLists
 from annlab.inverted.one_query import one_query, room_of_one
+from annlab.inverted.own_ways import Effort, widened
+from annlab.inverted.radius import search_radius
 from annlab.inverted.storage import Storage
 from annlab.kernels import scoring
 from annlab.kernels.distance import INNER_PRODUCT
@@ -42,20 +44,13 @@ from annlab.kernels.inverted.one_query import RoomOfOne, Table
 from annlab.kernels.simd.registers import LANES
 from annlab.kernels.tile import QUERIES_IN_TILE
 from annlab.scan.centroids import Centroids, group_by_label
-from annlab.scan.scanner import Scanner
+from annlab.scan.scanner import Scanner, stack
 from annlab.scan.shortcut import exact_shortcut
 
 _LONG_TAIL = 1024  # rows that are scanned sooner than measured one by one
 _QUERIES_AT_ONCE = 2048
 _ENTRIES_AT_ONCE = 2**23  # of the buffers of a block of queries
 CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
-
-
-class Effort(NamedTuple):
-    """How many lists a search probes, and how many rows of them it keeps to be scored."""
-
-    n_probes: int
-    keep: int
 
 
 class IVFStructure(Structure):
@@ -137,7 +132,7 @@ class IVFStructure(Structure):
         counters, keys = np.zeros((len(queries), N_COUNTERS), np.int64), np.arange(len(self.vectors))
         request = Request(alive, keys, {}, threads, counters)
         effort = Effort(n_probes, min(keep, len(self.vectors)))
-        return _stacked([self._block(queries[some], effort, request, some)[0] for some in _blocks(len(queries), keep)])
+        return stack([self.block(queries[some], effort, request, some)[0] for some in _blocks(len(queries), keep)])
 
     # ---- searching
 
@@ -180,16 +175,16 @@ class IVFStructure(Structure):
                       n_there: int | None = None) -> np.ndarray | Scored:  # fmt: skip
         """All queries probe as many lists; those that find fewer than k of the n_there rows, look at all."""
         if len(queries) == 1:
-            found = self._search_one(queries, k, effort, request)
+            found = self.search_one(queries, k, effort, request)
             return self.scan_all(queries, k, request) if found is None else found
         wanted, parts = min(k, len(self.vectors) if n_there is None else n_there), []
         for some in _blocks(len(queries), effort.keep):
-            rows, lengths = self._block(queries[some], effort, request, some)
+            rows, lengths = self.block(queries[some], effort, request, some)
             few = np.flatnonzero(lengths < wanted)
-            parts.append(self._replaced(rows, few, queries[some], k, request, some))
-        return _stacked(parts)
+            parts.append(self.replaced(rows, few, queries[some], k, request, some))
+        return stack(parts)
 
-    def _replaced(self, rows: np.ndarray, few: np.ndarray, queries: np.ndarray, k: int, request: Request,
+    def replaced(self, rows: np.ndarray, few: np.ndarray, queries: np.ndarray, k: int, request: Request,
                   some: slice) -> np.ndarray:  # fmt: skip
         """Candidates rows (q, m), those of the queries `few` replaced by those of an exact scan."""
         if not len(few):
@@ -197,11 +192,11 @@ class IVFStructure(Structure):
         counters = request.counters[some][few]
         exact = self.scan_all(queries[few], k, request._replace(counters=counters))
         request.counters[some][few] = counters
-        result = _widened(rows, max(rows.shape[1], exact.shape[1]))
-        result[few] = _widened(exact, result.shape[1])
+        result = widened(rows, max(rows.shape[1], exact.shape[1]))
+        result[few] = widened(exact, result.shape[1])
         return result
 
-    def _search_one(self, query: np.ndarray, k: int, effort: Effort, request: Request,
+    def search_one(self, query: np.ndarray, k: int, effort: Effort, request: Request,
                     half_norms: np.ndarray | None = None) -> Scored | None:  # fmt: skip
         """One query (1, dim) in one call of a kernel; None if too few rows were found. half_norms: see `probes`."""
         one = one_query(query, k, self.lists, self.centroids, effort.n_probes, effort.keep, self.vectors, request)
@@ -245,55 +240,21 @@ class IVFStructure(Structure):
                 return self.scan_all(queries, k, request)
             return self._search_alike(queries, k, thinned, request, allowed.n_allowed)
         if len(queries) == 1:
-            return self._one_its_own_way(queries, k, effort, allowed, request)
-        return _stacked([self._each_its_own_way(queries[some], k, effort, allowed, request, some)
+            return own_ways.of_one(self, queries, k, effort, allowed, request)
+        return stack([own_ways.of_each(self, queries[some], k, effort, allowed, request, some)
                          for some in _blocks(len(queries), self.n_lists)])  # fmt: skip
 
     def _thinned(self, k: int, effort: Effort, allowed: Allowed) -> Effort | None:
         """What every query does where all lists are thinned alike; None where all that is allowed is to be scanned."""
         n_probes = allowed.lists_for_all(k, effort.n_probes, self.calibrations)
-        return None if self._rows_touched(n_probes) > allowed.n_allowed else Effort(n_probes, effort.keep)
+        return None if self.rows_of_probes(n_probes) > allowed.n_allowed else Effort(n_probes, effort.keep)
 
-    def _one_its_own_way(self, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
-                         request: Request) -> np.ndarray | Scored:  # fmt: skip
-        """One query with a filter that goes with the lists, in one call of a kernel once its way is known."""
-        nearest = self.probes(self.lists.conversion.queries(query), self.n_lists)[0]
-        n_probes, widening = allowed.ways(nearest, k, effort.n_probes, self.calibrations)[0].tolist()
-        if n_probes and self._rows_touched(n_probes) <= allowed.n_allowed:
-            keep = min(effort.keep * (widening if self.lists.loss else 1), allowed.n_allowed)
-            found = self._search_one(query, k, Effort(n_probes, keep), request, allowed.half_norms)
-            if found is not None:
-                return found
-        return self.scan_all(query, k, request)
-
-    def _each_its_own_way(self, queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
-                          some: slice) -> np.ndarray:  # fmt: skip
-        """Queries with a filter that goes with the lists: each probes as many as what is allowed around it asks for."""
-        y, counters = self.lists.conversion.queries(queries), request.counters[some]
-        ways = allowed.ways(self.probes(y, self.n_lists)[0], k, effort.n_probes, self.calibrations)
-        result = np.full((len(queries), k), -1, np.int64)
-        for way in np.unique(ways, axis=0):
-            own = np.flatnonzero((ways == way).all(axis=1))
-            n_probes, widening = int(way[0]), int(way[1])
-            done, lengths = counters[own], np.zeros(len(own), np.int64)
-            part = request._replace(counters=done)
-            rows = np.empty((len(own), 0), np.int64)
-            if n_probes > 0 and self._rows_touched(n_probes) <= allowed.n_allowed:
-                keep = effort.keep * (widening if self.lists.loss else 1)
-                rows, lengths = self._block(queries[own], Effort(n_probes, min(keep, allowed.n_allowed)), part,
-                                            slice(0, len(own)), allowed.half_norms)  # fmt: skip
-            rows = self._replaced(rows, np.flatnonzero(lengths < k), queries[own], k, part, slice(0, len(own)))
-            counters[own] = done
-            result = _widened(result, max(result.shape[1], rows.shape[1]))
-            result[own] = _widened(rows, result.shape[1])
-        return result
-
-    def _block(self, queries: np.ndarray, effort: Effort, request: Request, some: slice,
+    def block(self, queries: np.ndarray, effort: Effort, request: Request, some: slice,
                half_norms: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The best rows (q, keep) of the lists that some queries probe, and how many they are (q,)."""
         batch = self.batch(queries, *self.lists.conversion.blurred(queries), effort.n_probes, request.keys,
                            request.alive, request.threads, half_norms)  # fmt: skip
-        self._count(batch.probes, request.counters[some])
+        self.count(batch.probes, request.counters[some])
         return self.lists.scan(batch, effort.keep)
 
     def batch(self, queries: np.ndarray, points: np.ndarray, blurs: np.ndarray, n_probes: int, keys: np.ndarray,
@@ -328,29 +289,17 @@ class IVFStructure(Structure):
         """Exact candidates among all rows, for queries that would look into every list."""
         return self.scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
 
-    def _count(self, probes: np.ndarray, counters: np.ndarray) -> None:
+    def count(self, probes: np.ndarray, counters: np.ndarray) -> None:
+        """Add what probing lists costs, (q, n) of them, to the counters of q queries."""
         rows = self._sizes[probes].sum(axis=1)
         counters[:, DISTANCES] += rows + self.n_lists
         counters[:, VISITED] += probes.shape[1]
         counters[:, BYTES] += rows * self.lists.row_bytes() + self.n_lists * 4 * self.vectors.shape[1]
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
-        """All living rows of the probed lists: how far they are is for `Index` to say."""
-        if self._n_probes(request.params) == self.n_lists:
+        if self.n_probes(request.params) == self.n_lists:
             return self.scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
-        probes, _ = self.probes(self.lists.conversion.queries(queries), self._n_probes(request.params))
-        self._count(probes, request.counters)
-        found = []
-        for i in range(len(queries)):
-            ranges = [np.arange(self.offsets[label], self.offsets[label + 1]) for label in np.sort(probes[i])]
-            rows = np.concatenate(ranges)
-            if request.alive is not None:
-                words = request.alive[i] if request.alive.ndim == 2 else request.alive
-                rows = rows[(words[rows // 64] >> (rows % 64).astype(np.uint64)) & np.uint64(1) != 0]
-            found.append(rows)
-        limits = np.zeros(len(queries) + 1, np.int64)
-        np.cumsum([len(rows) for rows in found], out=limits[1:])
-        return limits, np.concatenate(found) if found else np.empty(0, np.int64)
+        return search_radius(self, queries, radius, request)
 
     def absorb(self, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray] | None:
         """Append to the lists; None once there are twice as many rows as the centroids were made for, or other ones."""
@@ -399,7 +348,7 @@ class IVFStructure(Structure):
         asked = k, params["n_probes"], params["rerank"]
         last = self._last_effort  # one reference, read and written at once, whoever else searches
         if last[0] != asked:
-            (usual, factor), n_probes = self.calibrations.at(k, self.n_lists), self._n_probes(params, k)
+            (usual, factor), n_probes = self.calibrations.at(k, self.n_lists), self.n_probes(params, k)
             if params["rerank"] != "auto":
                 factor = params["rerank"]
             elif self.lists.loss:
@@ -407,14 +356,15 @@ class IVFStructure(Structure):
             self._last_effort = last = asked, Effort(n_probes, min(len(self.vectors), self.lists.shortlist(k, factor)))
         return last[1]
 
-    def _n_probes(self, params: dict[str, Any], k: int = 10) -> int:
+    def n_probes(self, params: dict[str, Any], k: float = 10) -> int:
+        """Lists that a search for k neighbours probes."""
         wanted = params["n_probes"]
         return self.calibrations.at(k, self.n_lists)[0] if wanted == "auto" else min(wanted, self.n_lists)
 
     def rows_touched(self, params: dict[str, Any]) -> int:
-        return self._rows_touched(self._n_probes(params))
+        return self.rows_of_probes(self.n_probes(params))
 
-    def _rows_touched(self, n_probes: int) -> int:
+    def rows_of_probes(self, n_probes: int) -> int:
         """Rows of the probed lists; where they are scanned by codes, as many vectors as have so many bytes."""
         share = min(1.0, n_probes / self.n_lists * self.imbalance)
         cost = min(1.0, self.lists.row_bytes() / (self.vectors.itemsize * self.vectors.shape[1]))
@@ -444,20 +394,3 @@ def _blocks(n: int, keep: int) -> list[slice]:
     """Ranges of n queries whose buffers are not too large."""
     at_once = max(16, min(_QUERIES_AT_ONCE, _ENTRIES_AT_ONCE // capacity_for(keep)))
     return [slice(start, min(n, start + at_once)) for start in range(0, n, at_once)]
-
-
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    """Candidates of several blocks of queries."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max((part.shape[1] for part in parts), default=0)
-    return np.concatenate([_widened(part, width) for part in parts] or [np.empty((0, 0), np.int64)])
-
-
-def _widened(rows: np.ndarray, width: int) -> np.ndarray:
-    """Candidates (q, m) with -1 in further columns, up to `width` of them."""
-    if rows.shape[1] == width:
-        return rows
-    result = np.full((len(rows), width), -1, np.int64)
-    result[:, : rows.shape[1]] = rows
-    return result

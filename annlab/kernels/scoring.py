@@ -171,14 +171,15 @@ def score(path, queries, sealed, tail, ids, candidates, metric, space, distances
     """The k best candidates of every query by (distance, id).
 
     queries (q, dim); sealed (s, dim) and tail (t, dim) hold rows 0..s-1 and s..s+t-1; ids (s + t,); candidates (q, m)
-    rows, -1 where there is none; space: `scratch`; distances (q, k), always float64, and result (q, k) come filled with
-    inf and -1.
+    rows, -1 where there is none, or (1, m) for all queries; space: `scratch`; distances (q, k), always float64, and
+    result (q, k) come filled with inf and -1.
     """
     k, m = distances.shape[1], candidates.shape[1]
+    step = m if candidates.shape[0] > 1 else 0
     entries = Entries(pointer(sealed), sealed.shape[0], pointer(tail), pointer(ids), queries.shape[1], metric)
     best, best_ids, candidate = pointer(distances), pointer(result), pointer(candidates)
     for i in range(queries.shape[0]):
-        nearest_of(queries, i, entries, candidate + i * m, m, k, best + i * k, best_ids + i * k, pointer(space))
+        nearest_of(queries, i, entries, candidate + i * step, m, k, best + i * k, best_ids + i * k, pointer(space))
 
 
 @entry

@@ -44,7 +44,6 @@ from annlab.kernels import distance as distance_kernels
 from annlab.kernels import tile
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.scan import batch, one
-from annlab.kernels.simd.registers import LANES
 from annlab.kernels.topk import PADDING
 from annlab.scan.points import Extent
 
@@ -55,6 +54,7 @@ _MOST_ROUNDING = 0.01  # c, up to which the argument above holds
 _LARGEST_SQUARE = 1e30  # of a query's length, and slack: beyond, sums in float32 may overflow
 _SCALES = 1e-30, 1e30  # between which a scale, and what it is multiplied with, stays in the range of float32
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
+_FEW = 64  # rows that are measured sooner than buffers for what a scan finds among them are made
 _AT_ONCE = 2**28  # coordinates that one call of a kernel reads for single queries, so that Ctrl-C is answered soon
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
 _WITHIN_CAPACITY = 4096  # rows within a radius that one call of a kernel lists
@@ -84,7 +84,7 @@ class Scanner:
         n = len(self.vectors) if numbers is None else len(numbers)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
-        if n <= max(k, LANES):
+        if n <= max(k, _FEW):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
         capacity = max(8 * k, 256) + tile.PANEL_ROWS
         few = len(queries) == 1 and n_threads == 1 and n * self.vectors.shape[1] <= _AT_ONCE
@@ -308,10 +308,9 @@ def unit_queries(queries: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndar
 def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | None) -> np.ndarray:
     """All rows, for every query; those whose bit is not set are left out."""
     rows = np.arange(n, dtype=np.int64) if numbers is None else numbers.astype(np.int64)
-    result = np.tile(rows, (q, 1))
-    if alive is not None:
-        result[~rowsets.unpack(alive, n)] = -1
-    return result
+    if alive is None:
+        return np.broadcast_to(rows, (q, n))
+    return np.where(rowsets.unpack(alive, n), rows, -1)
 
 
 def rows_found(rows: np.ndarray, lengths: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:

@@ -16,10 +16,11 @@ The nodes take an eighth (boxes) or a sixteenth (balls) of the memory of float32
 
 Growing
 -------
-New rows become a tree of their own, together with all trees that are no larger than what they are built with (Bentley
-and Saxe, Decomposable searching problems, 1980). So every tree has more rows than all smaller ones together, n rows
-that came in portions of T stand in at most log2(n / T) trees, and each row takes part in about as many builds, most of
-them of small trees, which cost less: a row's share in a build is as the logarithm of the tree's size. Trees never
+New rows become a tree of their own, together with all trees that are not of a higher power of two than what they are
+built with (Bentley and Saxe, Decomposable searching problems, 1980). So no two trees are of the same power of two,
+whatever the portions: n rows that came in portions of T or more stand in at most log2(n / T) + 1 trees. And each row
+takes part in about as many builds, most of them of small trees, which cost less: a row's share in a build is as the
+logarithm of the tree's size. Trees never
 change: what is merged is copied, the others are shared by the old forest and the new one, and no row of the index gets
 another number. So taking in a portion costs nothing that grows with n, but for the merges. Waiting for more trees of a
 size before they are merged saves builds and costs every search: each further tree is worth a leaf or two.
@@ -135,7 +136,7 @@ def merged(trees: Sequence[Tree], group: Group, n_new: int) -> list[Tree]:
     taken: list[Tree] = []
     total = n_new
     for tree in sorted((tree for tree in trees if tree.group == group), key=len):
-        if len(tree) > total:
+        if len(tree).bit_length() > total.bit_length():
             break
         taken.append(tree)
         total += len(tree)

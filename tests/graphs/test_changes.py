@@ -1,10 +1,10 @@
-"""Graphs that grow and shrink: reached, of bounded degree, the same for any number of threads, and still good."""
+"""Graphs that grow: reached, of bounded degree, the same for any number of threads, and still good."""
 
 import numpy as np
 import pytest
 
 from annlab.graphs.build import build_graph
-from annlab.graphs.changes import insert, remove
+from annlab.graphs.changes import insert
 from tests.graphs import graph_oracle as oracle
 from tests.graphs.test_build import check, clustered, quiet
 
@@ -22,13 +22,6 @@ def grown(graph, vectors, more, threads=2):
     vectors = np.concatenate([vectors, more])[order]
     check(graph, order, len(vectors), DEGREE)
     return graph, vectors
-
-
-def shrunk(graph, vectors, alive, threads=2):
-    graph, order = remove(graph, vectors, alive, threads=threads, **HOW)
-    np.testing.assert_array_equal(np.sort(order), np.flatnonzero(alive))
-    check(graph, np.argsort(np.argsort(order)), len(order), DEGREE)
-    return graph, vectors[order]
 
 
 def test_a_block_is_taken_in():
@@ -68,61 +61,23 @@ def test_a_crowd_that_is_taken_in_shares_nodes():
     assert oracle.recall(vectors, graph, crowd[::40], 10, 1.3) >= 0.95
 
 
-@pytest.mark.parametrize("share", [0.01, 0.4, 0.7, 0.999])
-def test_rows_are_removed(share):
-    rng = np.random.default_rng(3)
-    x = clustered(3000, 10, 25, 0.5)
-    x = np.concatenate([x, x[:300]])  # a node lives while one of its rows does
-    queries = clustered(100, 10, 25, 0.5)
-    graph, vectors = built(x)
-    alive = rng.random(len(x)) >= share
-    graph, vectors = shrunk(graph, vectors, alive)
-    fresh, fresh_vectors = built(vectors)
-    k = min(10, len(vectors))
-    assert (
-        oracle.recall(vectors, graph, queries, k, 1.2) >= oracle.recall(fresh_vectors, fresh, queries, k, 1.2) - 0.015
-    )
-    assert graph.n_nodes == fresh.n_nodes
-
-
-def test_a_whole_cluster_is_removed():
-    x = clustered(3000, 10, 12, 0.1)
-    labels = ((x[:, None] - x[None, ::250]) ** 2).sum(axis=2).argmin(axis=1)
-    graph, vectors = built(np.ascontiguousarray(x))
-    near = ((vectors - x[0]) ** 2).sum(axis=1) < np.sort(((x - x[0]) ** 2).sum(axis=1))[600]
-    shrunk(graph, vectors, ~near)
-    assert len(np.unique(labels)) > 1
-
-
-def test_nothing_and_everything_removed():
-    graph, vectors = built(clustered(500, 4, 3, 0.5))
-    same, _ = shrunk(graph, vectors, np.ones(500, bool))
-    np.testing.assert_array_equal(same.links, graph.links)
-    with pytest.raises(ValueError, match="no row is alive"):
-        remove(graph, vectors, np.zeros(500, bool), threads=1, **HOW)
-
-
-def test_churn_leaves_a_good_graph():
-    x = clustered(6000, 10, 25, 0.5)
-    queries, rng = clustered(100, 10, 25, 0.5, 0), np.random.default_rng(4)
+def test_many_blocks_leave_a_good_graph():
+    x = clustered(4500, 10, 25, 0.5)
+    queries = clustered(100, 10, 25, 0.5, 0)
     graph, vectors = built(x[:3000])
-    for turn in range(10):
-        graph, vectors = shrunk(graph, vectors, rng.permutation(3000) >= 300)
-        graph, vectors = grown(graph, vectors, x[3000 + 300 * turn : 3300 + 300 * turn])
+    for start in range(3000, 4500, 300):
+        graph, vectors = grown(graph, vectors, x[start : start + 300])
     fresh, fresh_vectors = built(vectors)
     own = [oracle.recall(v, g, queries, 10, 1.15) for v, g in ((vectors, graph), (fresh_vectors, fresh))]
     assert own[0] >= own[1] - 0.01
 
 
-def test_changes_are_the_same_for_any_number_of_threads():
+def test_growth_is_the_same_for_any_number_of_threads():
     x = clustered(5000, 10, 25, 0.5)
     graph, vectors = built(x[:4000])
-    alive = np.random.default_rng(5).random(4000) > 0.2
-    for change in (lambda t: insert(graph, vectors, x[4000:], threads=t, **HOW),
-                   lambda t: remove(graph, vectors, alive, threads=t, **HOW)):  # fmt: skip
-        first, order = change(1)
-        for threads in (2, 3, 8):
-            other, other_order = change(threads)
-            np.testing.assert_array_equal(first.links, other.links)
-            np.testing.assert_array_equal(first.entries, other.entries)
-            np.testing.assert_array_equal(order, other_order)
+    first, order = insert(graph, vectors, x[4000:], threads=1, **HOW)
+    for threads in (2, 8):
+        other, other_order = insert(graph, vectors, x[4000:], threads=threads, **HOW)
+        np.testing.assert_array_equal(first.links, other.links)
+        np.testing.assert_array_equal(first.entries, other.entries)
+        np.testing.assert_array_equal(order, other_order)

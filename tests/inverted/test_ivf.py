@@ -56,6 +56,21 @@ def test_more_probes_more_recall_and_statistics() -> None:
         index.search(data.test, n_probe=3)
 
 
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_a_radius_finds_what_lies_in_it_however_many(metric: str) -> None:
+    data = synthetic(6000, 24, 8, n_queries=40, clusters=50, metric=metric)
+    index, exact = IVFIndex(metric=metric).fit(data.train), annlab.ExactIndex(metric=metric).fit(data.train)
+    index.remove(index.ids[::7])
+    distances = exact.search(data.test, k=2000).distances
+    for k in (3, 60, 500, 2000):
+        true = exact.search_radius(data.test, distances[:, k - 1].astype(np.float64), excluded=exact.ids[::7])
+        found = index.search_radius(data.test, distances[:, k - 1].astype(np.float64))
+        assert not len(np.intersect1d(found.ids, exact.ids[::7]))
+        assert len(found.ids) >= 0.95 * len(true.ids), f"{len(found.ids)} of {len(true.ids)} for radii of {k} rows"
+    alone = index.search_radius(data.test, 1.0 if metric == "l2" else 0.0, n_probes=1)
+    assert len(alone.ids) < len(index.search_radius(data.test, 1.0 if metric == "l2" else 0.0).ids)
+
+
 def test_a_filter_that_avoids_the_probed_lists_probes_more() -> None:
     data = synthetic(8000, 16, 4, 20, seed=0)
     index = IVFIndex(n_lists=80).fit(data.train)

@@ -19,7 +19,7 @@ from annlab.inverted.storage import Cells, Storage
 from annlab.inverted.structure import IVFStructure
 from annlab.kernels.inverted import flat as kernels
 from annlab.kernels.inverted.candidates import FIRST_BOUND, capacity_for
-from annlab.kernels.inverted.loops import Queries, Share
+from annlab.kernels.inverted.loops import Queries, Share, new_room
 from annlab.scan.centroids import Centroids, Conversion, group_by_label
 from tests import oracle
 
@@ -119,7 +119,7 @@ def test_values_are_within_the_proven_error(kind: str, dim: int, metric: str, dt
             errors, lengths = np.zeros(1, np.float32), np.zeros(1, np.int64)
             share = Share(0, n_lists, pair_offsets, np.zeros(1, np.int64), np.full(1, FIRST_BOUND), errors, lengths,
                           values, rows, capacity)  # fmt: skip
-            room = batches._room(lists.operands(), dim, 1, capacity)
+            room = new_room(lists.operands(), dim, 1, capacity)
             kernels.scan_lists(lists.asked(batch.points), asked, share, room)
             some = rows[0, : lengths[0]]
             assert sorted(some) == list(range(*lists.cells.offsets[label : label + 2]))

@@ -157,6 +157,15 @@ def test_growth_keeps_few_trees_and_right_answers(tree):
     same(index.search(queries, 7), annlab.ExactIndex().fit(vectors).search(queries, 7))
 
 
+def test_portions_that_become_ever_smaller_become_few_trees():
+    rng = np.random.default_rng(0)
+    index = annlab.KDTreeIndex().fit(rng.random((1000, 2), dtype=np.float32))
+    for size in range(200, 100, -2):
+        index.add(rng.random((size, 2), dtype=np.float32))
+    sizes = [len(tree).bit_length() for tree in index._state.structure.trees]
+    assert len(set(sizes)) == len(sizes), f"trees of the same power of two: {sizes}"
+
+
 @pytest.mark.parametrize("tree", TREES)
 def test_arrays_from_a_file_are_checked(tree):
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What a graph needs when it changes: lists of new rows by walking, and who takes the place of removed neighbours."""
+"""Lists of new rows of a graph, by walking through it."""
 
 from typing import Any, NamedTuple
 
@@ -87,36 +87,3 @@ def walk_lists(path, rows: Rows, links, entries, first, start, stop, near: Near,
         length = _walk(r, link, links.shape[1], some, entries.shape[0], np.int32(first + i), work, room, 256)
         for t in range(min(length, keys.shape[1])):
             keys[i, t] = room.pool[t] & ~_OPENED
-
-
-@kernel
-def _place_heirs(links, lives, node, heirs, at):
-    """Write the living links of a node's dead neighbours to heirs[at:], as far as there is room; where they end."""
-    for i in range(links.shape[1]):
-        v = links[node, i]
-        if v < 0:
-            break
-        if not lives[v]:
-            for j in range(links.shape[1]):
-                w = links[v, j]
-                if w < 0:
-                    break
-                if lives[w]:
-                    if at < len(heirs):
-                        heirs[at] = w
-                    at += 1
-    return at
-
-
-@entry
-def count_heirs(path, links, lives, nodes, start, stop, nowhere, sizes):
-    """For nodes[start:stop] how many living links their dead neighbours have, into sizes; `nowhere` is empty."""
-    for t in range(start, stop):
-        sizes[t] = _place_heirs(links, lives, nodes[t], nowhere, 0)
-
-
-@entry
-def place_heirs(path, links, lives, nodes, offsets, start, stop, heirs):
-    """Write the living links of the dead neighbours of nodes[start:stop] from offsets[t] on."""
-    for t in range(start, stop):
-        _place_heirs(links, lives, nodes[t], heirs, offsets[t])

@@ -125,6 +125,15 @@ def _forget(room, n_seen):
 
 
 @inlined
+def _find_nothing(room, wanted):
+    """Where a walk begins: nothing is found or open yet."""
+    for i in range(0, wanted.keep, LANES):
+        store(room.best + i, splat(_INFINITY))
+        store(room.best_nodes + i, splat(_NOBODY))
+    store(room.open.near, splat(_INFINITY))
+
+
+@inlined
 def _choose(open, at):
     """The nearest open node within the bound, or -1, and what is left."""
     n_near, n_far, pivot = at.n_near, at.n_far, at.pivot
@@ -140,6 +149,41 @@ def fill_up(listed, norms, length):
     """Whole registers of nodes: behind the last one, others that are infinitely far away."""
     for z in range(length, -(-length // LANES) * LANES):
         listed[z], norms[z] = 0, _INFINITY
+
+
+@inlined
+def _offer(room, wanted, lane, distances, listed, at):
+    """LANES nodes and their distances are offered to the nearest so far, and to the open ones."""
+    best, last, bound = room.best, wanted.keep - 1, at.bound
+    better = distances < splat(best[last])
+    if better != 0:
+        store(lane, distances)
+        while better != 0:
+            z = first(better)
+            better &= better - 1
+            node, distance = listed[z], lane[z]
+            if distance < best[last]:
+                number = np.int64(node)
+                if wanted.has_alive == 0 or (np.int64(wanted.alive[number >> 6]) >> (number & 63)) & 1 != 0:
+                    insert(best, room.best_nodes, wanted.keep, distance, node)
+        kth = best[wanted.k - 1]
+        bound = max(kth, kth * np.float32(wanted.gamma)) + np.float32(wanted.slack)
+    n_near, n_far = append(room.open, at.n_near, at.n_far, distances, load(listed), bound, at.pivot)
+    return Progress(at.n_seen, n_near, n_far, bound, at.pivot)
+
+
+@inlined
+def _list_entries(nodes, room, side, at):
+    """List entries within the bound that were not seen: when no open node is left, they get their turn."""
+    fresh, listed, n_seen = 0, room.listed + side * room.side, at.n_seen
+    norms = room.norms + side * room.side
+    for e in range(nodes.n_entries):
+        if room.entry_distances[e] < at.bound and fresh < nodes.degree:
+            listed[fresh], norms[fresh] = nodes.entries[e], nodes.entry_norms[e]
+            new, n_seen = _see(room, np.int64(nodes.entries[e]), n_seen)
+            fresh += new
+    fill_up(listed, norms, fresh)
+    return fresh, n_seen
 
 
 def walking(registers: Callable[..., Any], compare: Callable[..., Any],
@@ -165,28 +209,8 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
         return fresh, n_seen
 
     @inlined
-    def offer(room, wanted, lane, distances, listed, at):
-        """LANES nodes and their distances are offered to the nearest so far, and to the open ones."""
-        best, last, bound = room.best, wanted.keep - 1, at.bound
-        better = distances < splat(best[last])
-        if better != 0:
-            store(lane, distances)
-            while better != 0:
-                z = first(better)
-                better &= better - 1
-                node, distance = listed[z], lane[z]
-                if distance < best[last]:
-                    number = np.int64(node)
-                    if wanted.has_alive == 0 or (np.int64(wanted.alive[number >> 6]) >> (number & 63)) & 1 != 0:
-                        insert(best, room.best_nodes, wanted.keep, distance, node)
-            kth = best[wanted.k - 1]
-            bound = max(kth, kth * np.float32(wanted.gamma)) + np.float32(wanted.slack)
-        n_near, n_far = append(room.open, at.n_near, at.n_far, distances, load(listed), bound, at.pivot)
-        return Progress(at.n_seen, n_near, n_far, bound, at.pivot)
-
-    @inlined
     def enter(nodes, room, wanted, asking, hidden, block, sums):
-        """The distances of all entries, and which is the nearest; nothing is found or open yet."""
+        """The distances of all entries, and which is the nearest."""
         listed, padded = room.listed, -(-nodes.n_entries // LANES) * LANES
         nearest, place = _INFINITY, 0
         for start in range(0, padded, LANES):
@@ -199,24 +223,7 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
                 room.entry_distances[e] = _INFINITY
             if room.entry_distances[e] < nearest:
                 nearest, place = room.entry_distances[e], e
-        for i in range(0, wanted.keep, LANES):
-            store(room.best + i, splat(_INFINITY))
-            store(room.best_nodes + i, splat(_NOBODY))
-        store(room.open.near, splat(_INFINITY))
         return place
-
-    @inlined
-    def list_entries(nodes, room, side, at):
-        """List entries within the bound that were not seen: when no open node is left, they get their turn."""
-        fresh, listed, n_seen = 0, room.listed + side * room.side, at.n_seen
-        norms = room.norms + side * room.side
-        for e in range(nodes.n_entries):
-            if room.entry_distances[e] < at.bound and fresh < nodes.degree:
-                listed[fresh], norms[fresh] = nodes.entries[e], nodes.entry_norms[e]
-                new, n_seen = _see(room, np.int64(nodes.entries[e]), n_seen)
-                fresh += new
-        fill_up(listed, norms, fresh)
-        return fresh, n_seen
 
     @inlined
     def walk(nodes, room, wanted, asking, hidden, lane):
@@ -225,6 +232,7 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
         hidden: a node that is not to be seen, or -1.
         """
         block, sums = registers(LANES), registers(QUARTER)
+        _find_nothing(room, wanted)
         place = enter(nodes, room, wanted, asking, hidden, block, sums)
         room.listed[room.side], room.norms[room.side] = nodes.entries[place], nodes.entry_norms[place]
         fill_up(room.listed + room.side, room.norms + room.side, 1)
@@ -249,7 +257,7 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
             for start in range(side * room.side, side * room.side + compared, LANES):
                 distances = compare(block, sums, nodes.rows, room.listed + start, room.norms + start, nodes.stride,
                                     asking)  # fmt: skip
-                at = offer(room, wanted, lane, distances, room.listed + start, at)
+                at = _offer(room, wanted, lane, distances, room.listed + start, at)
             store(room.open.near + at.n_near, splat(_INFINITY))
             if at.n_near > NEAR:
                 n_near, n_far, pivot = divide(room.open, at.n_near, at.n_far, at.bound)
@@ -257,7 +265,7 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
             if node < 0 and waiting == 0:  # nothing is under way
                 node, at = _choose(room.open, at)
                 if node < 0:
-                    waiting, n_seen = list_entries(nodes, room, 1 - side, at)
+                    waiting, n_seen = _list_entries(nodes, room, 1 - side, at)
                     at = Progress(n_seen, at.n_near, at.n_far, at.bound, at.pivot)
                     if waiting == 0:
                         break

@@ -14,6 +14,8 @@ A pair's values do not depend on what else is in a batch, so neither does the an
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from annlab.kernels.inverted.candidates import (
     CHUNK_ROWS,
     CHUNK_WIDTH,
@@ -25,8 +27,10 @@ from annlab.kernels.inverted.candidates import (
     finishing,
     joining,
     offering,
+    scratch_width,
 )
 from annlab.kernels.simd.path import kernel
+from annlab.kernels.simd.registers import LANES
 
 
 class Queries(NamedTuple):
@@ -61,6 +65,14 @@ class Share(NamedTuple):
     capacity: int
 
 
+class Operands(NamedTuple):
+    """What a kernel makes of a query that probes a list: elements, their number, and how many pairs share a tile."""
+
+    dtype: Any
+    stride: int
+    in_tile: int
+
+
 class Room(NamedTuple):
     """Scratch of a thread. The pairs of a list have places, whole groups of them."""
 
@@ -70,12 +82,22 @@ class Room(NamedTuple):
     factors: Any  # (places,) float32: what its products are multiplied by
     errors: Any  # (places,) float32: half the interval that begins at a value
     sums: Any  # (places,) int32, what is taken off products of bytes
-    frame: Any  # (dim + registers,) float32
+    frame: Any  # float32, whole registers of (dim,) and one more
     found: Any  # (places, CHUNK_WIDTH) float32
     low: Any
     high: Any
     distances: Any  # float64 (capacity + most wanted,)
     best_keys: Any  # int64 (most wanted,)
+
+
+def new_room(operands: Operands, dim: int, most_pairs: int, capacity: int) -> Room:
+    """Scratch for lists that at most so many queries probe, and buffers of this capacity."""
+    places, width = most_pairs + operands.in_tile, scratch_width(capacity)
+    bases, factors, errors = np.empty((3, places), np.float32)
+    return Room(np.zeros((places, operands.stride), operands.dtype), operands.stride, bases, factors, errors,
+                np.empty(places, np.int32), np.empty(dim + 2 * LANES, np.float32),
+                np.empty((places, CHUNK_WIDTH), np.float32), np.empty(width, np.float32), np.empty(width, np.float32),
+                np.empty(2 * capacity), np.empty(capacity, np.int64))  # fmt: skip
 
 
 class Tile(NamedTuple):

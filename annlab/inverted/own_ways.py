@@ -1,0 +1,63 @@
+"""Queries with a filter that goes with the lists: each goes its own way, which `filtered.py` explains."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from annlab.core.structure import Request, Scored
+from annlab.inverted.filtered import Allowed
+
+if TYPE_CHECKING:
+    from annlab.inverted.structure import IVFStructure
+
+
+class Effort(NamedTuple):
+    """How many lists a search probes, and how many rows of them it keeps to be scored."""
+
+    n_probes: int
+    keep: int
+
+
+def of_one(structure: "IVFStructure", query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
+           request: Request) -> np.ndarray | Scored:  # fmt: skip
+    """One query with a filter that goes with the lists, in one call of a kernel once its way is known."""
+    nearest = structure.probes(structure.lists.conversion.queries(query), structure.n_lists)[0]
+    n_probes, widening = allowed.ways(nearest, k, effort.n_probes, structure.calibrations)[0].tolist()
+    if n_probes and structure.rows_of_probes(n_probes) <= allowed.n_allowed:
+        keep = min(effort.keep * (widening if structure.lists.loss else 1), allowed.n_allowed)
+        found = structure.search_one(query, k, Effort(n_probes, keep), request, allowed.half_norms)
+        if found is not None:
+            return found
+    return structure.scan_all(query, k, request)
+
+
+def of_each(structure: "IVFStructure", queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
+            some: slice) -> np.ndarray:  # fmt: skip
+    """Queries with a filter that goes with the lists: each probes as many as what is allowed around it asks for."""
+    y, counters = structure.lists.conversion.queries(queries), request.counters[some]
+    ways = allowed.ways(structure.probes(y, structure.n_lists)[0], k, effort.n_probes, structure.calibrations)
+    result = np.full((len(queries), k), -1, np.int64)
+    for way in np.unique(ways, axis=0):
+        own = np.flatnonzero((ways == way).all(axis=1))
+        n_probes, widening = int(way[0]), int(way[1])
+        done, lengths = counters[own], np.zeros(len(own), np.int64)
+        part = request._replace(counters=done)
+        rows = np.empty((len(own), 0), np.int64)
+        if n_probes > 0 and structure.rows_of_probes(n_probes) <= allowed.n_allowed:
+            keep = effort.keep * (widening if structure.lists.loss else 1)
+            rows, lengths = structure.block(queries[own], Effort(n_probes, min(keep, allowed.n_allowed)), part,
+                                            slice(0, len(own)), allowed.half_norms)  # fmt: skip
+        rows = structure.replaced(rows, np.flatnonzero(lengths < k), queries[own], k, part, slice(0, len(own)))
+        counters[own] = done
+        result = widened(result, max(result.shape[1], rows.shape[1]))
+        result[own] = widened(rows, result.shape[1])
+    return result
+
+
+def widened(rows: np.ndarray, width: int) -> np.ndarray:
+    """Candidates (q, m) with -1 in further columns, up to `width` of them."""
+    if rows.shape[1] == width:
+        return rows
+    result = np.full((len(rows), width), -1, np.int64)
+    result[:, : rows.shape[1]] = rows
+    return result
