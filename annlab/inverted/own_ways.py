@@ -1,14 +1,11 @@
 """Queries with a filter that goes with the lists: each goes its own way, which `filtered.py` explains."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from annlab.core.structure import Request, Scored
 from annlab.inverted.filtered import Allowed
-
-if TYPE_CHECKING:
-    from annlab.inverted.structure import IVFStructure
 
 
 class Effort(NamedTuple):
@@ -18,7 +15,7 @@ class Effort(NamedTuple):
     keep: int
 
 
-def of_one(structure: "IVFStructure", query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
+def of_one(structure: Any, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
            request: Request) -> np.ndarray | Scored:  # fmt: skip
     """One query with a filter that goes with the lists, in one call of a kernel once its way is known."""
     nearest = structure.probes(structure.lists.conversion.queries(query), structure.n_lists)[0]
@@ -31,7 +28,7 @@ def of_one(structure: "IVFStructure", query: np.ndarray, k: int, effort: Effort,
     return structure.scan_all(query, k, request)
 
 
-def of_each(structure: "IVFStructure", queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
+def of_each(structure: Any, queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
             some: slice) -> np.ndarray:  # fmt: skip
     """Queries with a filter that goes with the lists: each probes as many as what is allowed around it asks for."""
     y, counters = structure.lists.conversion.queries(queries), request.counters[some]
