@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from annlab import index as annlab_index
 from annlab import kinds
 from annlab.common import validation
+from annlab.compat import faiss_files
 from annlab.exact import ExactIndex
 from annlab.ivf import IVFIndex
 from annlab.kmeans import KMeans as _KMeans
@@ -389,11 +390,14 @@ def write_index(index: Any, path: str | os.PathLike[str]) -> None:
 
 
 def read_index(path: str | os.PathLike[str]) -> Index:
-    """Read a file that annlab wrote; ids are as they were.
+    """Read a file that annlab wrote, or that faiss wrote (flat and IVFFlat, with or without IDMap); ids stay.
 
     `nprobe` of an inverted file is the one it was written with; None, as many lists as were measured to be enough,
-    where `IVFIndex` wrote it and says "auto".
+    where `IVFIndex` wrote it and says "auto". Of an inverted file of faiss the number of lists is kept, and the lists
+    are learned anew.
     """
+    if faiss_files.is_faiss_file(path):
+        return _converted(faiss_files.read(path))
     inner = kinds.load(path)
     if inner.metric == "cosine":
         raise ValueError(f"{path} holds an index of cosine distances, which faiss has not: load it with annlab.load")
@@ -408,6 +412,25 @@ def read_index(path: str | os.PathLike[str]) -> Index:
     index = IndexFlat(inner.dim, metric) if isinstance(inner, ExactIndex) else Index(inner, inner.dim, metric)
     index.inner = inner
     index.renumbers = index.renumbers and bool((inner.ids == np.arange(len(inner))).all())
+    return index
+
+
+def _converted(held: faiss_files.FaissFile) -> Index:
+    """An index of what a file of faiss holds."""
+    dim = held.vectors.shape[1]
+    if held.n_lists is None:
+        index: Index = IndexFlat(dim, held.metric)
+    else:
+        lists = IndexIVFFlat(None, dim, held.n_lists, held.metric)
+        lists.nprobe = held.n_probes
+        index = lists
+    if len(held.vectors):
+        index.train(held.vectors)
+        if held.ids is None:
+            index.add(held.vectors)
+        else:
+            index.renumbers = False
+            index.inner.add(held.vectors, _as_ids(held.ids))
     return index
 
 
