@@ -5,6 +5,7 @@ python3 run.py demo [arguments]      the main job on real images: every index, m
 python3 run.py serve [arguments]     search in packaged pictures, or with --photos FOLDER in your own, on a page
 python3 run.py notebooks [names]     execute the notebooks and write them with what they showed (04, ivf, ...; or all)
 python3 run.py lab [arguments]       open the notebooks in JupyterLab (arguments are its own)
+python3 run.py docs                  build the documentation, and print where it lies
 python3 run.py test [arguments]      ruff, mypy, then pytest (arguments are pytest's; --full runs everything)
 
 The environment is the folder .venv beside this file. A stamp in it holds a hash of everything that decides what is
@@ -31,11 +32,13 @@ EXTRAS = {
     "demo": ("bench", "onnx"),
     "serve": ("serve",),
     "photos": ("encoders",),
+    "docs": ("docs", "serve"),
     "notebooks": ("docs", "bench", "encoders", "visual"),
     "lab": ("lab", "docs", "bench", "encoders", "visual"),
     "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres", "docs"),
 }
-JOBS = ("demo", "serve", "notebooks", "lab", "test")
+JOBS = ("demo", "serve", "notebooks", "lab", "docs", "test")
+SITE = ROOT / "out" / "site"
 OLDEST_PYTHON = (3, 11)
 
 # On Linux the ordinary index serves torch with CUDA, 4.6 GB of it. The CPU build is only on PyTorch's own index.
@@ -62,6 +65,8 @@ def main() -> int:
             return run("-m", "notebooks", *arguments)
         if job == "lab":  # -y: Ctrl-C ends it without a question
             return serve("-m", "jupyterlab", "-y", "--ServerApp.root_dir", str(ROOT / "notebooks"), *arguments)
+        if job == "docs":
+            return build_site(*arguments)
         # pytest comes last: its closing line is the last one of the output.
         workers = () if any(a in ("-n", "-x", "--pdb") for a in arguments) else ("-n", "auto", "--dist", "loadgroup")
         checks = ("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("pytest", *workers, *arguments)
@@ -74,6 +79,15 @@ def run(*arguments: str) -> int:
     """Run the environment's Python with these arguments from the root of the project, and return its exit code."""
     print(f"== python {' '.join(arguments)}", file=sys.stderr, flush=True)
     return subprocess.call([str(PYTHON), *arguments], cwd=ROOT)
+
+
+def build_site(*arguments: str) -> int:
+    """Build the documentation; every warning is an error. It is read from the disk: no server is needed."""
+    status = run(
+        "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d", "out/trees", *arguments, ".", str(SITE)
+    )
+    print(f"{SITE / 'index.html'}" if status == 0 else "The documentation was not built: see above.", flush=True)
+    return status
 
 
 def serve(*arguments: str) -> int:

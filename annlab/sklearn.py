@@ -154,7 +154,7 @@ class ANNTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Neighbo
         return self
 
     def transform(self, X: ArrayLike) -> csr_matrix:
-        """The graph (n, n_samples_fit_), sparse, of the rows of X to those that were fitted; distances ascend."""
+        """The graph (n, fitted rows), sparse, of the rows of X to those that were fitted; distances ascend."""
         queries = self._queries(X)
         distances, ids = self._search(queries, self.n_neighbors + (self.mode == "distance"))
         return self._graph(distances if self.mode == "distance" else np.ones_like(distances), ids)
@@ -207,7 +207,7 @@ class NearestNeighbors(_Neighbours):
 
     def kneighbors_graph(self, X: ArrayLike | None = None, n_neighbors: int | None = None,
                          mode: str = "connectivity") -> csr_matrix:  # fmt: skip
-        """The same as a sparse matrix (q, n_samples_fit_) of ones or of distances."""
+        """The same as a sparse matrix (q, fitted rows) of ones or of distances."""
         validation.as_choice("mode", mode, ["connectivity", "distance"])
         distances, ids = self.kneighbors(X, n_neighbors)
         return self._graph(distances if mode == "distance" else np.ones_like(distances), ids)
@@ -231,7 +231,7 @@ class NearestNeighbors(_Neighbours):
 
     def radius_neighbors_graph(self, X: ArrayLike | None = None, radius: float | None = None,
                                mode: str = "connectivity") -> csr_matrix:  # fmt: skip
-        """The same as a sparse matrix (q, n_samples_fit_) of ones or of distances."""
+        """The same as a sparse matrix (q, fitted rows) of ones or of distances."""
         validation.as_choice("mode", mode, ["connectivity", "distance"])
         distances, ids = self.radius_neighbors(X, radius)
         starts = np.concatenate([[0], np.cumsum([len(row) for row in ids])])

@@ -11,7 +11,8 @@ names.
 ``python -m benchmarks run`` chooses for itself and takes any data (`field/`); ``python -m benchmarks report FOLDER``
 writes its page anew; ``python -m benchmarks compare OLD NEW`` holds two commits against each other (`regression.py`).
 
-``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`).
+``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`); so
+does ``python -m benchmarks figures`` with the figures and tables of the documentation (`figures.py`, `choice.py`).
 """
 
 import argparse
@@ -27,6 +28,7 @@ from annlab.datasets import Dataset
 from benchmarks import (
     environment,
     exact,
+    figures,
     graph_peers,
     graph_promises,
     graphs,
@@ -145,6 +147,8 @@ def main(arguments: Sequence[str]) -> int:
     commands = {"run": running.main, "report": page.main, "compare": regression.main}
     if arguments and arguments[0] in commands:
         return commands[arguments[0]](arguments[1:])
+    if arguments and arguments[0] == "figures":
+        return figures.main()
     if arguments and arguments[0] in ("durable", "feedback", "indexing", "pinterest", "serve"):  # need extras
         suite: int = importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return suite

@@ -139,10 +139,10 @@ def rounding_floor(
 ) -> NDArray[np.float64]:
     """How far off distances may be that were computed in `dtype` by the usual formulas: `atol` of :func:`ann_recall`.
 
-    The usual formulas are |q|^2 - 2 q.x + |x|^2 under a root, 1 - q.x / (|q| |x|), and -q.x. Each sums numbers as
-    large as the vectors, so its error is theirs, whatever the distance that is left. Under the root that error grows
-    towards 0: at distance D it is sqrt(D^2 + e^2) - D, where e^2 is the error of the sum. (Direct differences, as
-    annlab computes them, lose nothing at 0; they are within this floor, too.)
+    The usual formulas are ``|q|^2 - 2 q.x + |x|^2`` under a root, ``1 - q.x / (|q| |x|)``, and ``-q.x``. Each sums
+    numbers as large as the vectors, so its error is theirs, whatever the distance that is left. Under the root that
+    error grows towards 0: at distance D it is sqrt(D^2 + e^2) - D, where e^2 is the error of the sum. (Direct
+    differences, as annlab computes them, lose nothing at 0; they are within this floor, too.)
 
     Parameters
     ----------

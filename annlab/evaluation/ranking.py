@@ -149,12 +149,12 @@ def average_precision(
         Look at the first k results only.
     denominator : {"relevant", "reachable"}
         What to divide by at a cut-off: "relevant" is R (trec_eval's ``map_cut``; small where R is much larger than
-        k); "reachable" is min(R, k), so that k relevant results score 1 (the Google Landmarks challenge [1]_).
+        k); "reachable" is min(R, k), so that k relevant results score 1 (the Google Landmarks challenge).
         Libraries that divide by the relevant items *found* reward a system for finding fewer; this is not offered.
 
     References
     ----------
-    .. [1] Weyand et al., "Google Landmarks Dataset v2", CVPR 2020.
+    Weyand et al., "Google Landmarks Dataset v2", CVPR 2020.
 
     Examples
     --------
@@ -186,13 +186,14 @@ def dcg(relevance: ArrayLike, k: int | None = None, *, gain: Gain = "exponential
     k : int, optional
         Look at the first k results only.
     gain : {"exponential", "linear"}
-        "exponential": 2^rel - 1 [1]_. "linear": rel itself [2]_, which is what trec_eval and scikit-learn compute.
-        For 0/1 relevance the two are equal.
+        "exponential": 2^rel - 1 (Burges et al.). "linear": rel itself (Järvelin and Kekäläinen), which is what
+        trec_eval and scikit-learn compute. For 0/1 relevance the two are equal.
 
     References
     ----------
-    .. [1] Burges et al., "Learning to Rank using Gradient Descent", ICML 2005.
-    .. [2] Järvelin and Kekäläinen, "Cumulated Gain-Based Evaluation of IR Techniques", ACM TOIS 20(4), 2002.
+    Burges et al., "Learning to Rank using Gradient Descent", ICML 2005.
+
+    Järvelin and Kekäläinen, "Cumulated Gain-Based Evaluation of IR Techniques", ACM TOIS 20(4), 2002.
 
     Examples
     --------

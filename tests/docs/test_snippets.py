@@ -1,0 +1,107 @@
+"""Every example of the documentation does what it says: Python runs, commands are understood.
+
+The Python blocks of a page run one after the other, in one namespace and in an empty folder. A block that cannot run
+has a comment above it that says why: ``<!-- not run: downloads a model -->``.
+"""
+
+import inspect
+import re
+import shlex
+import tomllib
+
+import pytest
+
+import run
+from annlab.cli import _parser
+from benchmarks.__main__ import main as benchmarks_main
+from benchmarks.__main__ import parser as benchmarks_parser
+from tests.docs.pages import PAGES, ROOT, blocks
+
+ELSEWHERE = {
+    "docs/service.md": "tests/visual/service/test_document.py",  # needs a service
+    "docs/write-an-index.md": "tests/contract/test_toy_page.py",  # is the toy index, which the contract suite tests
+}
+SLOW = {"docs/choose.md", "docs/recipes/photos.md"}
+LANGUAGES = {"python", "shell", "text", "toml", "json", "html", ""}  # without a name: what a terminal shows
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+OTHERS = {"cp", "git", ".", "cd"}  # commands of the system
+PYTHON_PAGES = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PYTHON_PAGES
+                                  if page not in ELSEWHERE])  # fmt: skip
+def test_python_runs(page, tmp_path, monkeypatch, capsys):
+    if page == "docs/recipes/durable.md":
+        pytest.importorskip("sqlalchemy")
+    if page == "docs/recipes/photos.md":
+        pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": "page"}
+    for block in blocks(page):
+        if block.language == "python" and not block.not_run:
+            # Blank lines before it, so that a traceback names the line of the page.
+            code = compile("\n" * (block.line - 1) + block.code, str(ROOT / page), "exec")
+            exec(code, space)  # noqa: S102
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_says_what_it_is(page):
+    for block in blocks(page):
+        known = block.language in LANGUAGES or block.language.startswith("{")
+        assert known, f"{block.place}: a block is one of {sorted(LANGUAGES)} or a directive, not {block.language!r}"
+
+
+def test_pages_that_are_tested_elsewhere_are():
+    for page, test in ELSEWHERE.items():
+        assert page.rpartition("/")[2] in (ROOT / test).read_text(), page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_understood(page, capsys):
+    for block in blocks(page):
+        if block.language in ("shell", ""):
+            for line in block.code.replace("\\\n", " ").splitlines():
+                if not block.language and not line.startswith(("annlab ", "python ", "python3 ", "pip ")):
+                    continue
+                words = shlex.split(line, comments=True)
+                for command in " ".join(map(shlex.quote, words)).split(" '&&' "):
+                    if command:
+                        understood(shlex.split(command), f"{block.place}: {command}")
+
+
+def understood(words: list[str], place: str) -> None:
+    """Fail unless this command exists, with these options."""
+    while "=" in words[0]:  # variables of the environment
+        words = words[1:]
+    program = words[0].rpartition("/")[2]
+    if program == "annlab":
+        parsed(_parser(), words[1:], place)
+    elif program == "pip" or words[1:3] == ["-m", "pip"]:
+        for extra in re.findall(r"\[(.*?)\]", " ".join(words)):
+            assert set(extra.split(",")) <= set(EXTRAS), f"{place}: no such extra"
+    elif words[1:2] == ["run.py"]:
+        assert words[2] in run.JOBS, f"{place}: run.py does one of {run.JOBS}"
+    elif words[1:3] == ["-m", "benchmarks"]:
+        if f'"{words[3]}"' not in inspect.getsource(benchmarks_main):  # commands with options of their own
+            parsed(benchmarks_parser(), words[3:], place)
+    elif words[1:3] == ["-m", "pytest"]:
+        for path in (word.split("::")[0] for word in words[3:] if "/" in word):
+            assert (ROOT / path).exists(), f"{place}: there is no {path}"
+    else:
+        assert program in OTHERS or program in ("sphinx", "pre-commit") or words[1:3] == ["-m", "sphinx"], (
+            f"{place}: an unknown command; make the block text, or teach this test"
+        )
+
+
+def parsed(parser, words: list[str], place: str) -> None:
+    try:
+        parser.parse_args(words)
+    except SystemExit as ended:
+        assert ended.code == 0, f"{place}: not understood"
+
+
+@pytest.mark.parametrize("words", [["annlab", "indx", "x"], ["python3", "run.py", "dmeo"], ["pip", "install", "a[b]"],
+                                   ["python", "-m", "benchmarks", "exakt"], ["rm", "-rf", "x"]])  # fmt: skip
+def test_wrong_commands_are_found(words, capsys):
+    with pytest.raises(AssertionError, match="here"):
+        understood(words, "here")
