@@ -28,14 +28,12 @@ class _Run:
         return len(self.ids) > 0 and bool(self.ids[0] <= largest and smallest <= self.ids[-1])
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        smallest, n = int(self.ids[0]), len(self.ids)
-        if (
-            self.rows is None and int(self.ids[-1]) - smallest == n - 1
-        ):  # no number is missing, as where a database gave them
-            place = np.minimum(np.maximum(ids, smallest), smallest + n - 1) - smallest
-        else:
-            place = np.searchsorted(self.ids, ids)
-            place[place == n] = 0
+        smallest, largest, n = int(self.ids[0]), int(self.ids[-1]), len(self.ids)
+        if self.rows is None and largest - smallest == n - 1:  # no number is missing, as where a database gave them
+            there = (ids >= smallest) & (ids <= largest)
+            return np.where(there, ids + (self.first - smallest), -1)
+        place = np.searchsorted(self.ids, ids)
+        place[place == n] = 0
         hit = self.ids[place] == ids
         rows = place + self.first if self.rows is None else self.rows[place]
         return np.where(hit, rows, -1)
@@ -106,8 +104,11 @@ class IdMap:
         """Memory of what finds a row by its id, beyond `by_row`; none where ids ascend."""
         return sum(run.ids.nbytes + run.rows.nbytes for run in self._runs if run.rows is not None)
 
-    def find(self, ids: np.ndarray, alive: np.ndarray) -> np.ndarray:
-        """The living row of every id, -1 where there is none; `alive` (n,) bool."""
+    def find(self, ids: np.ndarray, alive: np.ndarray | None = None) -> np.ndarray:
+        """The living row of every id, -1 where there is none; `alive` (n,) bool, or None where all are alive."""
+        if len(self._runs) == 1 and len(ids) and len(self._runs[0].ids):
+            rows = self._runs[0].find(ids)
+            return rows if alive is None else np.where(alive[rows], rows, -1)  # where rows are -1, both are
         found = np.full(len(ids), -1, np.int64)
         if not len(ids):
             return found
@@ -115,7 +116,7 @@ class IdMap:
         for run in self._runs:
             if run.may_hold(smallest, largest):
                 rows = run.find(ids)
-                living = (rows >= 0) & alive[rows]
+                living = rows >= 0 if alive is None else (rows >= 0) & alive[rows]
                 found[living] = rows[living]
         return found
 

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url, text
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, exc, make_url, text
 
 from annlab.durable.errors import CorruptLogError, InUseError, StorageError
 from annlab.durable.lock import FolderLock
@@ -57,6 +57,8 @@ class Database:
         self.where = where
         """What messages call it: the path, or the address without its password."""
         self._inside = threading.local()
+        self._asked: Any = None
+        self._asking = threading.Lock()
         event.listen(engine, "handle_error", self._note)
 
     @classmethod
@@ -137,14 +139,16 @@ class Database:
 
         A SQLite file is asked without a transaction of its own, which costs ten times what such a query does.
         """
-        if self.is_sqlite:
-            with contextlib.suppress(sqlite3.Error), self._translated():  # what is wrong is told below
-                pooled = self.engine.raw_connection()
+        if isinstance(self.engine.pool, QueuePool) and self.is_sqlite:
+            with contextlib.suppress(sqlite3.Error), self._translated(), self._asking:  # what is wrong is told below
+                if self._asked is None:  # kept for the next time: to take one from the pool costs more than the query
+                    self._asked = self.engine.raw_connection()
+                cursor = self._asked.driver_connection.execute(query)
                 try:
-                    row = pooled.driver_connection.execute(query).fetchone()  # type: ignore[union-attr]
-                    return None if row is None or row[0] is None else int(row[0])
+                    row = cursor.fetchone()
                 finally:
-                    pooled.close()
+                    cursor.close()  # and with it the transaction
+                return None if row is None or row[0] is None else int(row[0])
         with self.reading() as connection:
             found = connection.exec_driver_sql(query).scalar()
         return None if found is None else int(found)
@@ -180,6 +184,10 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        with self._asking:
+            if self._asked is not None:
+                self._asked.close()
+                self._asked = None
         self.engine.dispose()
 
     def _note(self, context: Any) -> None:

@@ -100,7 +100,7 @@ def _key(value: list[Any] | None) -> Key | None:
 
 
 def _tag(plain: bytes, secret: bytes) -> bytes:
-    return hmac.new(secret, b"cursor" + plain, hashlib.sha256).digest()[:_TAG]
+    return hmac.digest(secret, b"cursor" + plain, "sha256")[:_TAG]
 
 
 def _crossed(data: bytes, tag: bytes, secret: bytes) -> bytes:

@@ -75,7 +75,7 @@ class Facts:
 
     def slots_of(self, ids: np.ndarray) -> np.ndarray:
         """The slots of some ids, -1 where there is none."""
-        return self.ids.find(ids, self._all)
+        return self.ids.find(ids)
 
     def slot_of(self, id: int) -> int:
         """The slot of an id, -1 if there is none."""
@@ -146,10 +146,6 @@ class Facts:
             for word in words_of(tag):
                 found.setdefault(word, []).append(tag)
         return found
-
-    @cached_property
-    def _all(self) -> np.ndarray:
-        return np.ones(len(self), bool)
 
     @cached_property
     def _parted(self) -> tuple[np.ndarray, np.ndarray]:
@@ -292,7 +288,7 @@ def _with(before: Facts, rows: Sequence[Any], change: int) -> Facts:
     searched = [status in (INDEXED, DUPLICATE) for status in statuses]
     there = column(before.there, np.array(searched, bool) & ~np.array(deleted, bool), False)
     named = [id if leader is None else leader for id, leader in zip(numbers, duplicates, strict=True)]
-    leaders = column(before.leaders, ids.find(np.array(named, np.int64), np.ones(n + more, bool)), -1)
+    leaders = column(before.leaders, ids.find(np.array(named, np.int64)), -1)
     sizes = column(before.sizes, [(width or 0, height or 0) for width, height in zip(widths, heights, strict=True)], 0)
     words = {text: strings_of(text) for text in set(texts)}  # many images have the same
     tags, tags_of = _tagged(before, slots.tolist(), [words[text] for text in texts])

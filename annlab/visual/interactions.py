@@ -6,6 +6,7 @@ transaction. A click is one more interaction, for an image that the list did sho
 impression, and no rate is above 1.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,14 @@ from annlab.visual.catalog import Catalog, CatalogError
 from annlab.visual.schema import interactions, result_lists
 
 _FIRST = "first"  # among the details of a list: the position of its first image, where that is not 1
+_IMPRESSIONS = f"""
+INSERT INTO interactions (user_id, query_image_id, displayed_image_id, position, kind, at, result_list_id)
+SELECT l.user_id, l.query_image_id, shown.value, shown.key + coalesce(json_extract(l.details, '$.{_FIRST}'), 1),
+       'impression', l.made_at, l.id
+FROM json_each(?) AS given JOIN result_lists AS l ON l.id = given.value JOIN json_each(l.images) AS shown
+ORDER BY given.key, shown.key
+"""
+"""Of the lists whose ids are given, as JSON: an impression of every image, for SQLite."""
 
 
 class Place(NamedTuple):
@@ -84,16 +93,17 @@ class Listed(NamedTuple):
 
 def log_lists(catalog: Catalog, lists: Sequence[Listed], *, connection: Connection | None = None) -> None:
     """Remember many result lists, as `log_results` does with one, in two statements."""
+    if not lists:
+        return
     now = catalog.now()
-    rows, impressions = [], []
-    for one in lists:
-        row = _row_of_list(*one[1:7], one.first, now)
-        row["id"] = one.id
-        rows.append(row)
-        impressions += _impressions(row, one.first, now, None)
+    rows = [{**_row_of_list(*one[1:7], one.first, now), "id": one.id} for one in lists]
     with catalog.writing(connection) as active:
-        if rows:
-            active.execute(insert(result_lists), rows)
+        active.execute(insert(result_lists), rows)
+        if catalog.database.is_sqlite:  # reads the lists that it has just written: half the time of rows made here
+            active.exec_driver_sql(_IMPRESSIONS, (json.dumps([one.id for one in lists]),))
+            return
+        impressions = [each for row, one in zip(rows, lists, strict=True)
+                       for each in _impressions(row, one.first, now, None)]  # fmt: skip
         if impressions:
             active.execute(insert(interactions), impressions)
 

@@ -22,7 +22,7 @@ from annlab.visual.reranking import About, Candidate, Ranked
 from annlab.visual.scoring import Scoring
 from annlab.visual.viewers import Filters, QueryError, Viewer
 
-LOOKED_AT = 500  # candidates
+LOOKED_AT = 250  # candidates; by time twice as many, and more where pages go deeper
 MOST = 500  # results a page
 _WINDOW = 4  # times k: candidates that are ranked among each other
 _LARGEST_WINDOW = 200  # unless a page is larger
@@ -102,7 +102,7 @@ class Page:
         self._request, self._source, self._about, self._clock = request, source, about, clock
         self._cursor = cursor
         self._reach = reach if cursor.reach is None else min(reach, cursor.reach)
-        self.looked_at = max(LOOKED_AT, cursor.depth)
+        self.looked_at = max(LOOKED_AT * (2 if request.by_time else 1), cursor.depth)
         self._look()
 
     def _look(self) -> None:
@@ -119,8 +119,8 @@ class Page:
         within = (found.distances <= self._reach) & (slots >= 0)
         self.limited = not settled
         keys, distances, self._slots = found.keys[within], found.distances[within], slots[within]
-        counted = (keys[:, None] != self._keys_of_the_query()).all(axis=1)  # which are few
-        self.total, self.weaker = int(np.count_nonzero(counted)), int(np.count_nonzero(found.distances > self._reach))
+        self.total = len(keys) - int(np.count_nonzero(keys[:, None] == self._keys_of_the_query()))  # which are few
+        self.weaker = int(np.count_nonzero(found.distances > self._reach))
         self._keys, self._distances = keys, distances
         self._sort = -facts.times[self._slots] if self._request.by_time else distances
         if self._request.by_time:
@@ -137,7 +137,9 @@ class Page:
         if not named:
             return np.empty(0, np.int64)
         slots = facts.slots_of(np.array(named, np.int64))
-        leaders = np.unique(facts.leaders[slots[slots >= 0]])
+        leaders = facts.leaders[slots[slots >= 0]]
+        if len(named) > 1:
+            leaders = np.unique(leaders)
         alone = [set(group) <= set(named) for group in facts.groups(leaders, self._source.allowed)]
         return facts.ids.by_row[leaders[np.array(alone, bool)]]
 
@@ -180,11 +182,11 @@ class Page:
         places = zip(self._keys[start:stop].tolist(), groups, self._distances[start:stop].tolist(), scores.tolist(),
                      strict=True)  # fmt: skip
         for key, group, distance, score in places:
-            others = [id for id in group if id not in named] or group
+            others = group if len(group) == 1 else [id for id in group if id not in named] or group
             if others:
                 candidates.append(Candidate(key, others[0], distance, score, score, tuple(others[1:])))
         if self._about.explain:
-            candidates = [replace(one, way=(f"found: place {place}, distance {one.distance:.4f}, "
+            candidates = [one._replace(way=(f"found: place {place}, distance {one.distance:.4f}, "
                                             f"score {one.score:.3f}",))
                           for place, one in enumerate(candidates, start + 1)]  # fmt: skip
         return Ranked(tuple(candidates), self._about)
@@ -205,7 +207,7 @@ class Page:
             if one.key in seen:
                 yield from left
             else:
-                yield replace(one, under=left[1:])
+                yield one._replace(under=left[1:])
 
     def _next(self, cursor: Cursor, start: int) -> Cursor:
         """The cursor, its window begun later where the first ones of it were all shown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from annlab.visual.click_rates import ClickRates
 from annlab.visual.facts import Facts
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One picture on its way.
 
     Attributes
@@ -55,7 +54,7 @@ class Candidate:
 
     def each(self) -> tuple[Candidate, ...]:
         """It and those under it, each by itself."""
-        return (replace(self, under=()), *self.under) if self.under else (self,)
+        return (self._replace(under=()), *self.under) if self.under else (self,)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Ranked:
 
     def with_values(self, values: Sequence[float], notes: Sequence[str | None]) -> Ranked:
         """Other values, with a note for each that changed, and the order that follows."""
-        new = [one if note is None else replace(self._noted(one, note), value=value)
+        new = [one if note is None else self._noted(one, note)._replace(value=value)
                for one, value, note in zip(self.candidates, values, notes, strict=True)]  # fmt: skip
         return replace(self, candidates=tuple(sorted(new, key=_order)))
 
@@ -117,12 +116,12 @@ class Ranked:
             if one.key in below:
                 more = [each for other in below[one.key] for each in other.each()]
                 one = self._noted(one, f"{stage}: {len(more)} near-duplicates are put under it")
-                one = replace(one, under=(*one.under, *more))
+                one = one._replace(under=(*one.under, *more))
             kept.append(one)
         return replace(self, candidates=tuple(kept))
 
     def _noted(self, one: Candidate, what: str) -> Candidate:
-        return replace(one, way=(*one.way, what)) if self.about.explain else one
+        return one._replace(way=(*one.way, what)) if self.about.explain else one
 
 
 Stage: TypeAlias = Callable[[Ranked], Ranked]

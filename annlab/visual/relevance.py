@@ -60,6 +60,18 @@ class Falling:
         result: np.ndarray = np.interp(at, self.places, self.values)
         return result
 
+    def last_with(self, value: float, factor: float = 1.0) -> float:
+        """The last place where this function, times a factor, is at least some value; -inf if it never is, inf if it
+        always stays so."""
+        enough = int(np.count_nonzero(self.values * factor >= value))
+        if enough == 0:
+            return float("-inf")
+        if enough == len(self.values):
+            return float("inf")
+        place, further = self.places[enough - 1 : enough + 1].tolist()
+        high, low = (self.values[enough - 1 : enough + 1] * factor).tolist()
+        return float(place + (further - place) * (high - value) / (high - low))
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -73,6 +85,10 @@ class Curve:
         """The scores (n,) of some distances, falling with them."""
         result: np.ndarray = self.by_distance(distances) * self.by_strangeness(strangeness)
         return result
+
+    def reach(self, cutoff: float, strangeness: float) -> float:
+        """The largest distance with at least this score; -inf if none has it, inf if all have."""
+        return self.by_distance.last_with(cutoff, float(self.by_strangeness(strangeness)))
 
 
 @dataclass(frozen=True, eq=False)

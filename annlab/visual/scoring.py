@@ -7,6 +7,7 @@ images, once there are enough, and kept among the catalog's settings until there
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,6 @@ _ENOUGH = 50  # images to learn from
 _SAMPLE = 5000
 _GROWN = 4  # times as many images: learn again
 _NONSENSE = 100
-_GRID, _ROUNDS = np.linspace(0.0, 1.0, 257), 8  # parts of a distance, and of these again: 2^-64 of it
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,15 @@ class Scoring:
         return self.curve.of(cosine, self.strangeness)
 
     def reach(self, cutoff: float) -> float:
-        """The largest distance with at least this score; -inf if not even 0 has it."""
-        low, high = (-1.0, 1.0) if self.metric == "ip" else (0.0, self.longest)
+        """The largest distance with at least this score; -inf if not even 0 has it, inf if all have."""
         if cutoff <= 0:
             return float("inf")
-        for _ in range(_ROUNDS):  # scores fall, so the place is found by parting
-            places = low + (high - low) * _GRID
-            enough = int(np.count_nonzero(self.scores(places) >= cutoff))
-            if enough == 0:
-                return float("-inf")
-            low, high = float(places[enough - 1]), float(places[min(enough, len(_GRID) - 1)])
-            if low == high:
-                break
-        return low
+        if not self.means_something:
+            return float("-inf")
+        cosine = self.longest * (1.0 - cutoff) if self.curve is None else self.curve.reach(cutoff, self.strangeness)
+        if self.metric == "ip":
+            return cosine - 1
+        return math.copysign(math.sqrt(2 * abs(cosine)), cosine) if self.metric == "l2" else cosine
 
     def _as_cosine(self, distances: np.ndarray) -> np.ndarray:
         """Distances of vectors of length 1, by whatever metric, as 1 - cosine."""

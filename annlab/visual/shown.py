@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, select
@@ -19,8 +20,7 @@ _ROWS = select(*(images.c[each.name] for each in fields(Image))).where(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """An image of a page: what a viewer may know of it; the names are those of `Image`."""
 
     id: int

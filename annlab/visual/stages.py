@@ -14,7 +14,10 @@ class Hidden:
     """Drop what the viewer may not see. The index has left these out already; this is the second lock of that door."""
 
     def __call__(self, ranked: Ranked) -> Ranked:
-        shown = np.append(ranked.about.visible, False)[_slots(ranked)]
+        slots = _slots(ranked)
+        shown = (slots >= 0) & ranked.about.visible[slots]
+        if shown.all():
+            return ranked
         return ranked.without({one.key: "hidden: it is private or deleted"
                                for one, may in zip(ranked.candidates, shown.tolist(), strict=True)
                                if not may})  # fmt: skip
@@ -25,7 +28,7 @@ class TheQuery:
     """Drop the images that the query itself names."""
 
     def __call__(self, ranked: Ranked) -> Ranked:
-        named = set(ranked.about.named)
+        named = ranked.about.named
         return ranked.without({one.key: "query: it is the query itself" for one in ranked.candidates
                                if one.id in named})  # fmt: skip
 
@@ -115,7 +118,10 @@ class NearDuplicates:
         candidates = ranked.candidates
         if len(candidates) < 2:
             return ranked
-        near = np.tril(1.0 - _alike(ranked) <= self.distance, -1)  # each with those before it
+        near = 1.0 - _alike(ranked) <= self.distance
+        if np.count_nonzero(near) == np.count_nonzero(near.diagonal()):
+            return ranked
+        near = np.tril(near, -1)  # each with those before it
         under: dict[int, int] = {}
         for place in np.flatnonzero(near.any(axis=1)).tolist():
             for leader in np.flatnonzero(near[place]).tolist():

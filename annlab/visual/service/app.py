@@ -23,7 +23,7 @@ from annlab.visual.service.door import Door
 from annlab.visual.service.routes_engines import engine_routes
 from annlab.visual.service.routes_feedback import feedback_routes
 from annlab.visual.service.routes_images import image_routes
-from annlab.visual.service.routes_search import search_routes
+from annlab.visual.service.routes_search import search_routes, short_way
 from annlab.visual.service.routes_status import status_routes
 from annlab.visual.service.settings import Settings
 
@@ -61,6 +61,7 @@ def create_app(search: VisualSearch, *, settings: Settings) -> FastAPI:
     app = FastAPI(title="annlab", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
                   description="Visual search: images in, ranked similar images out.",
                   openapi_url="/openapi.json")  # fmt: skip
+    app.router.routes.append(short_way(service, door))
     for routes in (search_routes, image_routes, feedback_routes, status_routes, engine_routes):
         app.include_router(routes(service, door))
     _add_page(app)

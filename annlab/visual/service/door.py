@@ -30,16 +30,20 @@ class Door:
         """A dependency that is the person, if the role suffices; else a refusal: 401 without a key, 403, or 429."""
 
         async def person(request: Request, given: Given, kept: Kept) -> Person:
-            found = ANYBODY
-            if self._service.settings.keys:
-                found = await self.person_of(given.credentials if given is not None else kept, request)
-            name = f"user {found.user_id}" if found.user_id is not None else address_of(request)
-            self.take(name, cost)
-            if not found.may(role):
-                raise HTTPException(403, f"this needs the role {role}; yours is {found.role}")
-            return found
+            return await self.let_in(request, given.credentials if given is not None else kept, role, cost)
 
         return person
+
+    async def let_in(self, request: Request, key: str | None, role: Role, cost: float = 1.0) -> Person:
+        """Whoever asks with a key, if the role suffices; else a refusal."""
+        found = ANYBODY
+        if self._service.settings.keys:
+            found = await self.person_of(key, request)
+        name = f"user {found.user_id}" if found.user_id is not None else address_of(request)
+        self.take(name, cost)
+        if not found.may(role):
+            raise HTTPException(403, f"this needs the role {role}; yours is {found.role}")
+        return found
 
     async def person_of(self, key: str | None, request: Request) -> Person:
         """Whose a key is; a key that is nobody's costs more, so that nobody tries many."""
@@ -59,6 +63,12 @@ class Door:
         wait = self._service.limit.wait(name, cost)
         if wait > 0:
             raise HTTPException(429, "too many requests: come again later", {"Retry-After": str(int(wait) + 1)})
+
+
+async def key_of(request: Request) -> str | None:
+    """The key of a request as FastAPI's dependencies find it, for those who do without them."""
+    given = await _bearer(request)
+    return given.credentials if given is not None else await _cookie(request)
 
 
 def address_of(request: Request) -> str:

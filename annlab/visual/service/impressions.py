@@ -33,7 +33,7 @@ from annlab.visual.interactions import Listed, log_lists
 from annlab.visual.schema import result_lists
 
 _QUEUED, _TOGETHER = 5000, 200
-_GATHER_SECONDS, _AGAIN_SECONDS = 0.25, 1.0
+_GATHER_SECONDS, _AGAIN_SECONDS = 1.0, 1.0
 _LARGEST_JOURNAL = 4 * 2**20  # bytes, after which it is written anew
 _log = logging.getLogger(__name__)
 

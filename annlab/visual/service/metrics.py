@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -13,6 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[Any, Any] = {}
         self._requests = Counter("annlab_requests", "Requests by method, route and status",
                                  ("method", "route", "status"), registry=self.registry)  # fmt: skip
         self._seconds = Histogram("annlab_request_seconds", "Time of requests by route", ("route",),
@@ -24,13 +26,21 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note one request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._child(self._requests, method, route, str(status)).inc()
+        self._child(self._seconds, route).observe(seconds)
 
     def stages(self, timings: Mapping[str, float]) -> None:
         """Note the stages of a search, in milliseconds."""
         for stage, milliseconds in timings.items():
-            self._stages.labels(stage).observe(milliseconds / 1000)
+            self._child(self._stages, stage).observe(milliseconds / 1000)
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        """One series of a metric, remembered: to look it up by its labels takes longer than to count."""
+        key = metric, *labels
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = metric.labels(*labels)
+        return found
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A number that is read when somebody asks."""
