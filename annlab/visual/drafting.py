@@ -48,7 +48,7 @@ class Draft:
                 continue
             one = by_key[team][key]
             under = tuple(each for each in one.under if each.key not in taken and each.key not in leads)
-            one = replace(one, under=under) if len(under) < len(one.under) else one
+            one = one._replace(under=under) if len(under) < len(one.under) else one
             taken.update(one.keys)
             self.teams.update(dict.fromkeys((one.id, *one.folded), team))
             chosen.append(one)

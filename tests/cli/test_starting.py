@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from annlab.cli import main, serving, starting
 from annlab.encoders import pretrained
 from annlab.visual import packaged
+from annlab.visual.catalog import Catalog
 
 
 @pytest.fixture
@@ -26,8 +28,6 @@ def served(monkeypatch, tmp_path):
 
 
 def photographs(folder: Path) -> Path:
-    from PIL import Image
-
     folder.mkdir()
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -52,6 +52,34 @@ def test_photographs_are_indexed_by_what_is_installed_and_the_second_time_by_the
     assert "3 indexed" not in capsys.readouterr().err  # nothing was due
     (catalog, *_), second = served
     assert Path(catalog).is_file() and Path(catalog).parent.name.startswith("my photos-") and second[0] == catalog
+
+
+def test_a_second_start_with_photographs_changes_nothing_and_a_third_what_changed(
+    served, monkeypatch, tmp_path, capsys
+):
+    folder = photographs(tmp_path / "mine")
+    monkeypatch.setattr(pretrained, "default_name", lambda: "fashion-mnist")
+
+    def start():
+        capsys.readouterr()
+        assert main(["start", "--photos", str(folder)]) == 0
+        with Catalog.open(served[-1][0]) as catalog:
+            return catalog.find(), capsys.readouterr().err
+
+    first, _ = start()
+    assert [image.status for image in first] == ["indexed"] * 3
+    files = {path: path.stat().st_mtime_ns for path in Path(served[0][0]).parent.rglob("*.annlab")}
+    again, said = start()
+    assert again == first and "3 images: 0 new, 0 changed, 0 moved, 0 removed" in said
+    assert files == {path: path.stat().st_mtime_ns for path in files}, "no index is written anew"
+    (folder / "1.png").unlink()
+    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(folder / "new.png")
+    third, _ = start()
+    assert {Path(image.path).name for image in third} == {"0.png", "2.png", "new.png"}
+    assert {image.id for image in first} & {image.id for image in third} == {
+        i.id for i in first if not i.path.endswith("1.png")
+    }
+    assert len({call[0] for call in served}) == 1
 
 
 @pytest.mark.parametrize(

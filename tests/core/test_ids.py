@@ -24,12 +24,26 @@ def test_finds_the_living_row_of_every_id(batches):
         asked = np.arange(-2, 82)
         assert ids.find(asked, alive).tolist() == [expected.get(int(number), -1) for number in asked]
         assert IdMap.of_living(by_row, alive).find(asked, alive).tolist() == ids.find(asked, alive).tolist()
+        assert IdMap.of_living(by_row, alive).find(asked).tolist() == ids.find(asked, alive).tolist()
         in_order = [expected[number] for number in sorted(expected)]
         assert ids.rows_in_order(alive).tolist() == in_order
         order = rng.permutation(len(in_order))
         moved = IdMap.of_reordered(by_row[in_order], order)
         assert moved.by_row.tolist() == by_row[in_order][order].tolist()
         assert moved.find(moved.by_row, np.ones(len(order), bool)).tolist() == list(range(len(order)))
+
+
+@given(st.integers(0, 9), st.integers(0, 20), st.sets(st.integers(0, 20)))
+def test_ids_without_a_gap_are_found_as_others_are(first, n, dead):
+    by_row, alive = np.arange(first, first + n), np.ones(n, bool)
+    alive[[row for row in dead if row < n]] = False
+    asked = np.arange(-2, 40)
+    for gap in (0, 1):
+        there = by_row + gap * (by_row > first + n // 2)
+        rows = {int(id): row for row, id in enumerate(there)}
+        assert IdMap(there).find(asked).tolist() == [rows.get(int(id), -1) for id in asked]
+        living = {id: row for id, row in rows.items() if alive[row]}
+        assert IdMap(there).find(asked, alive).tolist() == [living.get(int(id), -1) for id in asked]
 
 
 def test_many_single_additions_make_few_runs():

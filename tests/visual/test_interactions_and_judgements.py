@@ -5,8 +5,9 @@ import datetime
 import pytest
 
 from annlab.visual.catalog import CatalogError
-from annlab.visual.interactions import Place, log_click, log_results, read_interactions
+from annlab.visual.interactions import Listed, Place, log_click, log_lists, log_results, read_interactions
 from annlab.visual.judging import export_qrels, import_qrels, judge, read_judgements
+from annlab.visual.people import add_user
 
 
 @pytest.fixture
@@ -39,6 +40,25 @@ def test_what_was_shown_and_clicked_is_logged_once(catalog, shown):
     with pytest.raises(CatalogError, match="between"):
         log_results(catalog, query, ids, ranker="a", place=Place(1000, 0))
     assert len(read_interactions(catalog).clicked) == 5
+
+
+def test_many_lists_at_once_are_logged_as_each_by_itself(catalog, shown):
+    query, ids = shown
+    user = add_user(catalog)
+    given = [Listed(100, query, ids, "a", user, None, {"order": "time"}), Listed(101, query, ids[::-1], "b", first=21),
+             Listed(99, ids[0], (), "c")]  # fmt: skip
+    log_lists(catalog, given)
+    log_lists(catalog, [])
+    together = [column.tolist() for column in read_interactions(catalog)]
+    for one in given:
+        log_results(catalog, *one[1:3], ranker=one.ranker, user_id=one.user_id, details=one.details, id=one.id + 100,
+                    first=one.first)  # fmt: skip
+    alone = [column.tolist()[6:] for column in read_interactions(catalog)]
+    assert alone[:5] == together[:5] and alone[5] == [number + 100 for number in together[5]]
+    assert together[2:4] == [[*ids, *ids[::-1]], [1, 2, 3, 21, 22, 23]] and together[5] == [100] * 3 + [101] * 3
+    with pytest.raises(CatalogError):
+        log_lists(catalog, [Listed(300, query, ids, "a"), Listed(301, query, (*ids, 987654), "a")])
+    assert len(read_interactions(catalog).positions) == 12  # all or none
 
 
 def test_grades_go_to_the_metrics_and_to_qrels_and_back(catalog, shown, tmp_path):

@@ -59,7 +59,7 @@ class Suggestions:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._known: dict[tuple[int | None, str], tuple[float, int, dict[str, Any]]] = {}
+        self._known: dict[tuple[int | None, str], tuple[float, tuple[int, int], dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def of(self, person: Person) -> dict[str, Any]:

@@ -5,17 +5,18 @@ writer.
 """
 
 import contextlib
+import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
 from annlab.durable import InUseError
-from annlab.visual import schema
+from annlab.visual import changes, schema
 from annlab.visual.catalog import CatalogError, Image, StaleIndexError
 from annlab.visual.indexing import Indexer
 from annlab.visual.paths import from_text, to_text
@@ -50,8 +51,7 @@ class Service:
                                        lambda outcome: self.metrics.impressions.labels(outcome).inc())  # fmt: skip
         self.arms = Arms(search, settings.explore)
         self.started = time.time()
-        self.changes = 0
-        """How often images were added or deleted, for what is remembered until then."""
+        self._exchanged = 0
         self._given = search
         self._following, self._writing = threading.Lock(), threading.Lock()  # taken in this order
         self._indexer: Indexer | None = None
@@ -90,7 +90,7 @@ class Service:
             _warm_up(search)
             with self._writing:
                 before, self.search, self._indexer = self.search, search, None
-                self.changes += 1
+                self._exchanged += 1
             before.index.close()
         _log.warning("%s was promoted, and serves from now on", search.encoder.name)
 
@@ -100,13 +100,28 @@ class Service:
         """Somebody as the search knows people."""
         return Viewer(person.user_id, person.role)
 
+    @property
+    def changes(self) -> tuple[int, int]:
+        """Another one after every change of an image, by whichever process, and of the encoder: for what is remembered
+        until then."""
+        return self._exchanged, changes.latest(self.catalog.database)
+
     def image(self, id: int, person: Person) -> Image:
         """An image that somebody may see; NotFound for any other, whether it is there or not."""
-        found = self.catalog.find(ids=[id])
-        hidden = bool(found) and is_withdrawn(found[0]) and not person.may("admin")
-        if not found or hidden or not may_see(found[0], person):
+        found = self.images([id], person)
+        if not found:
             raise NotFound(f"there is no image {id}")
         return found[0]
+
+    def images(self, ids: Sequence[int], person: Person) -> list[Image]:
+        """Those of some images that somebody may see, in the order of their ids."""
+        found = [each for each in self.catalog.find(ids=ids)
+                 if may_see(each, person) and (person.may("admin") or not is_withdrawn(each))]  # fmt: skip
+        named = {each.duplicate_of for each in found if each.duplicate_of is not None}
+        leaders = {each.id for each in self.catalog.find(ids=sorted(named)) if may_see(each, person)} if named else ()
+        # Of a copy of what somebody may not see, nobody learns that there is another.
+        return [each if each.duplicate_of is None or each.duplicate_of in leaders
+                else dataclasses.replace(each, status=schema.INDEXED, duplicate_of=None) for each in found]  # fmt: skip
 
     def query(self, id: int, person: Person) -> Image | Seen:
         """An image to search with: of the catalog, as it is known in memory, or an upload that was kept."""
@@ -156,7 +171,6 @@ class Service:
         if image.status == schema.FAILED:
             self._write(lambda: self._remove(image))
             raise ValueError(f"the image cannot be searched: {image.reason}")
-        self.changes += 1
         return image
 
     def _take_back(self, id: int) -> None:
@@ -202,8 +216,8 @@ class Service:
         if not kept and not person.may("admin"):
             raise PermissionError("this image is a file of a folder: delete the file, and run `annlab index` again")
         self.follow()
-        self._write(lambda: self._remove(image) if kept else self._withdraw(id))
-        self.changes += 1
+        with _there(id):
+            self._write(lambda: self._remove(image) if kept else self._withdraw(id))
 
     def _withdraw(self, id: int) -> None:
         for each in withdraw(self.catalog, self.search.index, id):
@@ -221,13 +235,10 @@ class Service:
             It was not taken out.
         """
         self.follow()
-        try:
+        with _there(id):
             restore(self.catalog, id)
-        except KeyError:
-            raise NotFound(f"there is no image {id}") from None
-        self._write(self._index_what_is_new)
-        self.changes += 1
-        return self.catalog.image(id)
+            self._write(self._index_what_is_new)
+            return self.catalog.image(id)
 
     def change(self, id: int, person: Person, tags: Sequence[str] | None, private: bool | None) -> Image:
         """Give an image other tags, or make it private or public: one's own, or as an admin anybody's.
@@ -247,10 +258,10 @@ class Service:
         values: dict[str, Any] = {} if tags is None else {"tags": tuple(tags)}
         if private is not None:
             values["private"] = private
-        if values:
-            self.catalog.change_image(id, **values)
-            self.changes += 1
-        return self.catalog.image(id)
+        with _there(id), self.catalog.writing() as connection:
+            self.catalog.image(id, connection=connection)  # it may have been deleted meanwhile
+            self.catalog.change_image(id, connection=connection, **values)
+        return self.image(id, person)
 
     def _remove(self, image: Image) -> None:
         with self.catalog.transaction(self.search.index) as writes:
@@ -292,6 +303,15 @@ class Service:
             with contextlib.suppress(OSError):
                 if to_text(path) not in known and time.time() - path.stat().st_mtime > _OLD_SECONDS:
                     path.unlink()
+
+
+@contextlib.contextmanager
+def _there(id: int) -> Iterator[None]:
+    """An image that the catalog does not find, as where somebody has deleted it meanwhile, is not there."""
+    try:
+        yield
+    except KeyError:
+        raise NotFound(f"there is no image {id}") from None
 
 
 def _warm_up(search: VisualSearch) -> None:

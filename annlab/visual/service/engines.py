@@ -39,7 +39,7 @@ class Bench:
     exact: Index
     allowed: Any
     """The filter of the served index that lets through what is here."""
-    changes: int
+    changes: tuple[int, int]
     built: dict[str, Index] = field(default_factory=dict)
     truth: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
     """By k: ids (queries, k + 1), and the median time of an exact search in milliseconds."""
@@ -57,9 +57,8 @@ class Engines:
 
     def overview(self) -> dict[str, Any]:
         """All kinds, what state each is in, and its knobs."""
-        n = len(self._service.search.index)
-        return {"vectors": n if self._bench is None else len(self._bench.ids),
-                "engines": [self._about(cls.__name__) for cls in INDEX_CLASSES]}  # fmt: skip
+        n = self._n_public()
+        return {"vectors": n, "engines": [self._about(cls.__name__, n) for cls in INDEX_CLASSES]}
 
     def build(self, kind: str) -> dict[str, Any]:
         """Begin to build a kind of index, unless it is there; what state it is in."""
@@ -70,7 +69,7 @@ class Engines:
                 with self._lock:
                     self._states[kind] = "building"
                 threading.Thread(target=self._build, args=(kind, bench), name=f"build {kind}", daemon=True).start()
-        return self._about(kind)
+        return self._about(kind, self._n_public())
 
     def measure(self, kind: str, k: int, knobs: dict[str, Any], query: np.ndarray | None) -> dict[str, Any]:
         """Recall and time of a kind with some knobs, and what it finds and misses for one query vector.
@@ -138,13 +137,11 @@ class Engines:
             if bench is not None and bench.changes == self._service.changes:
                 return bench
             index = self._service.search.index
-            if not 1 < len(index) <= self._service.settings.most_images:
-                raise QueryError(f"there are {len(index)} vectors; kinds of index are compared from 2 up to "
-                                 f"{self._service.settings.most_images}")  # fmt: skip
             changes = self._service.changes
-            ids = self._public_ids(index)
-            if len(ids) < 2:
-                raise QueryError("there are no images that everybody may see")
+            ids, most = self._public_ids(index), self._service.settings.most_images
+            if not 1 < len(ids) <= most:
+                raise QueryError(f"there are {len(ids)} images that everybody may see; kinds of index are compared "
+                                 f"from 2 up to {most}")  # fmt: skip
             vectors = index.vectors(ids)
             sample = np.random.default_rng(0).choice(len(ids), min(_SAMPLE, len(ids)), replace=False)
             exact = ExactIndex(metric=index.metric).fit(vectors, ids)
@@ -152,6 +149,12 @@ class Engines:
                 self._states, self._notes = {}, {}
                 self._bench = Bench(ids, vectors, sample, exact, index.filter(allowed=ids), changes)
                 return self._bench
+
+    def _n_public(self) -> int:
+        bench = self._bench
+        if bench is not None and bench.changes == self._service.changes:
+            return len(bench.ids)
+        return len(self._public_ids(self._service.search.index))
 
     def _public_ids(self, index: Any) -> np.ndarray:
         """The ids of the vectors of images that everybody may see."""
@@ -173,14 +176,15 @@ class Engines:
         with self._lock:
             self._states[kind] = state
 
-    def _about(self, kind: str) -> dict[str, Any]:
+    def _about(self, kind: str, n: int) -> dict[str, Any]:
+        """What is told of a kind over n vectors. Of the index that is served too, no number tells of private ones: its
+        memory is the share of what everybody may see."""
         bench, own = self._bench, kind == self._service.search.index.kind
         index: Any = self._service.search.index if own else (bench.built.get(kind) if bench is not None else None)
         state = "current" if own else self._states.get(kind, "absent")
-        n = len(self._service.search.index)
         return {"kind": kind, "state": state, "note": self._notes.get(kind),
                 "knobs": [] if index is None else _knobs(kind, index, n),
-                "bytes": int(index.memory()["total"]) if index is not None else None}  # fmt: skip
+                "bytes": None if index is None else index.memory()["total"] * n // max(1, len(index))}  # fmt: skip
 
     @staticmethod
     def _require(kind: str) -> None:

@@ -17,7 +17,7 @@ from annlab.visual.catalog import Image
 from annlab.visual.schema import INDEXED
 from annlab.visual.search import ById, Filters, QueryError
 from annlab.visual.service.browsing import some
-from annlab.visual.service.core import Service, may_see
+from annlab.visual.service.core import Service
 from annlab.visual.service.keys import Person
 
 _CHANCE, _COLOURED, _LEVELS = 3, 60, 4
@@ -32,12 +32,12 @@ def pool(service: Service, person: Person, query: Image, depth: int) -> list[Ima
             answer = service.search.search(form, k=depth, viewer=viewer, cutoff=0.0, exact=exact)
         except QueryError:
             continue
-        found |= {image.id: image for image in service.catalog.find(ids=[result.id for result in answer.results])}
+        found |= {image.id: image for image in service.images([result.id for result in answer.results], person)}
     if isinstance(form, ById) and query.id in service.search.index:
         vector = service.search.index.vectors([query.id])
         ids = service.search.index.search(vector, k=depth + 1, allowed=service.search.allowed(viewer, Filters())).ids
-        near = service.catalog.find(ids=[int(id) for id in ids.ravel() if id >= 0], status=INDEXED)
-        found |= {image.id: image for image in near if may_see(image, person)}
+        near = service.images([int(id) for id in ids.ravel() if id >= 0], person)
+        found |= {image.id: image for image in near if image.status == INDEXED}
     drawn = some(service, person, _COLOURED, query.id, Filters())
     found |= {image.id: image for image in drawn[:_CHANCE]}
     found |= {image.id: image for image in _by_colour(service, query, drawn)[: depth // 2]}

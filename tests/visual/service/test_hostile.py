@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -75,6 +76,71 @@ def test_json_that_is_none_or_hostile(body, status, served):
     answer = served.anna.post("/api/clicks", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (status, 422), answer.text
     assert len(answer.text) < 1500
+
+
+DOORS = (("PATCH", ""), ("DELETE", ""), ("POST", "/restore"))
+
+
+@pytest.mark.parametrize("method, door", DOORS)
+def test_doors_that_change_an_image_take_no_strange_id_and_no_wrong_key(method, door, served):
+    ask = lambda who, id, **more: who.request(method, f"/api/images/{id}{door}", **more)  # noqa: E731
+    given = {"json": {"tags": ["x"]}} if method == "PATCH" else {}
+    for id in ("0", "-1", str(2**53 + 1), "9" * 400, "abc", "1e3", "2.5", "%00", "2%20or%201=1", "..%2f2", "\u0662x"):
+        assert ask(served.root, id, **given).status_code in (404, 405, 422), id
+    assert ask(served.root, 987654, **given).status_code == 404
+    for key in ("k" * 40, "", "x", served.keys["root"][:-1], served.keys["root"].swapcase(), "\xe9" * 30):
+        headers = {"Authorization": f"Bearer {key}".encode("latin-1")}
+        assert ask(served.nobody, served.ids[1], headers=headers, **given).status_code == 401, key
+    assert ask(served.nobody, served.ids[1], **given).status_code == 401
+    assert ask(served.cleo, served.ids[1], **given).status_code == 403
+    assert served.root.get(f"/api/images/{served.ids[1]}").json()["tags"] == ["odd"]
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{", b"[]", b"null", b"7", b'{"tags": null, "private": null, "id": 3}', b'{"tags": "x"}', b'{"tags": [1]}',
+    b'{"tags": [null]}', b'{"tags": {"a": 1}}', b'{"private": 1}', b'{"private": "true"}', b'{"private": []}',
+    b'{"tags": [""]}', b'{"tags": ["\\u0000"]}', b'{"tags": ["\\ud800"]}', b'{"tags": [' + b'"x",' * 30 + b'"x"]}',
+    b'{"tags": ["' + b"x" * 100_000 + b'"]}', b"[" * 100_000, b'{"owner_id": 1}', b'{"__class__": "x"}', b"\xff\xfe",
+])  # fmt: skip
+def test_a_change_that_is_none_changes_nothing(body, served):
+    id = served.ids[3]
+    before = served.root.get(f"/api/images/{id}").json()
+    answer = served.anna.patch(f"/api/images/{id}", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422) and len(answer.text) < 1500, answer.text
+    assert served.root.get(f"/api/images/{id}").json() == before
+
+
+def test_what_is_deleted_while_somebody_changes_it_is_not_there(fresh, monkeypatch):
+    served = fresh()
+    found = served.service.image
+
+    def deleted_meanwhile(id, person):
+        image = found(id, person)
+        served.catalog.mark_deleted([id])
+        return image
+
+    ids = served.ids[1], served.ids[3]
+    with monkeypatch.context() as patch:
+        patch.setattr(served.service, "image", deleted_meanwhile)
+        assert served.anna.patch(f"/api/images/{ids[0]}", json={"tags": ["late"]}).status_code == 404
+        assert served.root.delete(f"/api/images/{ids[1]}").status_code == 404
+    assert served.catalog.find(ids=ids[:1], deleted=True)[0].tags == ("odd",)
+    assert served.root.post(f"/api/images/{ids[0]}/restore").status_code == 404
+
+
+def test_many_change_one_image_at_once(fresh):
+    served = fresh()
+    id = served.ids[1]
+    asked = [("DELETE", ""), ("POST", "/restore"), ("PATCH", "")] * 6
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda each: served.root.request(
+            each[0], f"/api/images/{id}{each[1]}", json={"tags": ["a", "b"]} if each[0] == "PATCH" else None), asked,
+        ))  # fmt: skip
+    assert {answer.status_code for answer in answers} <= {200, 204, 409}, [answer.text for answer in answers]
+    served.root.post(f"/api/images/{id}/restore")
+    image = served.catalog.image(id)
+    assert image.status == "indexed" and image.tags == ("a", "b") and id in served.index
+    assert served.cleo.get(f"/api/search?id={id}&k=3").status_code == 200
 
 
 def test_json_goes_by_its_content_type_alone(served):

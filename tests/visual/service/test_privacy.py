@@ -59,6 +59,35 @@ def test_a_copy_of_a_private_image_does_not_tell_of_it(fresh):
             {k: v for k, v in shown.json().items() if k != "date"})  # fmt: skip
 
 
+def test_what_becomes_private_is_gone_from_counts_statuses_and_measurements(fresh):
+    served = fresh(per_second=1e4, burst=1e4)
+    total = lambda who: who.get("/api/engines").json()["vectors"]  # noqa: E731
+    assert total(served.cleo) == len(served.index) - sum(len(served.private_of(name)) for name in ("anna", "ben"))
+    picture = png(new_drawing(640))
+    leader = served.anna.post("/api/images", **upload(picture, tags="rare")).json()["id"]
+    copy = served.ben.post("/api/images", **upload(picture, tags="common")).json()
+    assert copy["status"] == "duplicate" and copy["duplicate_of"] == leader
+    near = f"/api/engines/ExactIndex?k=3&id={copy['id']}"
+    before = total(served.cleo)
+    assert leader in served.cleo.get(f"/api/engines/ExactIndex?k=3&id={leader}").json()["found"]
+    assert "rare" in dict(served.cleo.get("/api/suggestions").json()["tags"])
+    served.catalog.change_image(leader, private=True)  # as another process does it
+    assert total(served.cleo) == before - 1
+    assert "rare" not in dict(served.cleo.get("/api/suggestions").json()["tags"])
+    assert leader not in served.cleo.get(near).json()["found"]
+    for client in (served.cleo, served.ben):
+        for path in (f"/api/images/{copy['id']}", f"/api/judging?query={copy['id']}&depth=30",
+                     f"/api/judging?query={served.ids[1]}&depth=30", f"/api/search?id={copy['id']}&k=60&cutoff=0",
+                     "/api/images?limit=200"):  # fmt: skip
+            if client is served.cleo and "judging" in path:
+                continue  # a reader does not judge
+            answer = client.get(path).json()
+            shown = [each for value in answer.values() for each in (value if isinstance(value, list) else [value])]
+            shown = [each for each in [answer, *shown] if isinstance(each, dict) and "status" in each]
+            assert shown and all(each["status"] == "indexed" and each["id"] != leader for each in shown), path
+    assert served.anna.get(f"/api/images/{copy['id']}").json()["status"] == "duplicate"
+
+
 def test_nothing_without_a_key_and_no_more_than_the_role(served):
     for path in ("/api/search?id=2", "/api/images", "/api/images/2", "/api/images/2/thumbnail", "/api/status",
                  "/api/suggestions", "/api/engines", "/api/judging", "/metrics"):  # fmt: skip

@@ -29,6 +29,23 @@ def test_a_search_by_id_says_all_that_a_tile_needs(served):
     )
 
 
+def test_the_short_way_is_as_the_long_one(served):
+    """Searches by GET are answered before FastAPI looks at its routes: by the same rules."""
+    assert served.nobody.get("/api/search?id=2").status_code == 401
+    assert served.nobody.get("/api/search?id=2", headers={"Cookie": f"annlab_key={served.keys['anna']}"}).is_success
+    assert served.nobody.get("/api/search?id=2", headers={"Authorization": f"bearer {served.keys['ben']}"}).is_success
+    assert served.nobody.get("/api/search?id=2", headers={"Authorization": f"Basic {served.keys['ben']}"}
+                             ).status_code == 401  # fmt: skip
+    for method in ("HEAD", "PUT", "DELETE"):
+        refused = served.anna.request(method, "/api/search?id=2")
+        assert refused.status_code == 405 and "GET" in refused.headers["allow"]
+    answer = served.anna.get("/api/search?id=2&k=3")
+    assert answer.headers["content-type"] == "application/json" and answer.headers["cache-control"] == "no-store"
+    answers.SearchAnswer.model_validate(answer.json(), strict=False)
+    assert served.anna.get("/api/search?id=2&surely=not").status_code == 422
+    assert 'route="/api/search",status="200"' in served.root.get("/metrics").text
+
+
 def test_pages_follow_each_other_without_repeating(served):
     asked = {"id": served.ids[1], "k": 5, "cutoff": 0}
     seen, cursor = [], None
