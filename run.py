@@ -35,7 +35,7 @@ EXTRAS = {
     "docs": ("docs", "serve"),
     "notebooks": ("docs", "bench", "encoders", "visual"),
     "lab": ("lab", "docs", "bench", "encoders", "visual"),
-    "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres", "docs"),
+    "test": ("dev", "bench", "encoders", "onnx", "visual", "serve", "postgres", "docs", "ray"),
 }
 JOBS = ("demo", "serve", "notebooks", "lab", "docs", "test")
 SITE = ROOT / "out" / "site"

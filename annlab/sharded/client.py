@@ -8,7 +8,6 @@ Writes go to the one replica that the manifest names. Each carries an op_id, so 
 acknowledged or the time is over, and done once. Where the writer does not answer, another one is elected.
 """
 
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +34,7 @@ class Client:
     def __init__(self, world: World, manifests: Manifests, *, hedge_after: float = 0.05) -> None:
         self.world, self.manifests, self.hedge_after = world, manifests, hedge_after
         self.token: dict[str, int] = {}
+        self._turn = 0  # of the replica that is asked first
         self._manifest: Manifest | None = None
 
     def manifest(self, anew: bool = False) -> Manifest:
@@ -50,7 +50,8 @@ class Client:
     async def read(self, entry: Entry, method: str, arguments: tuple[Any, ...], at_least: int, seconds: float) -> Any:
         """The answer of a replica of a shard."""
         until, complaints = self.world.now() + seconds, {name: "no answer" for name in entry.replicas}
-        first = zlib.crc32(f"{method} {at_least}".encode()) % len(entry.replicas)  # spread, and the same every time
+        self._turn += 1
+        first = self._turn % len(entry.replicas)
         order = [*entry.replicas[first:], *entry.replicas[:first]]
         while True:
             asked: list[Pending] = []
@@ -121,11 +122,12 @@ class Client:
                 raise UnacknowledgedError(f"shard {shard}: not acknowledged within {seconds:g} s ({complaint}){what}")
             if isinstance(call.error, NotWriterError) and failures > 1:
                 lead = self.world.call(entry.writer, "lead")  # it may not know yet
-                await self.world.wait([lead], lambda lead=lead: lead.done, _TRY_SECONDS)  # type: ignore[misc]
+                left = min(until - self.world.now(), _TRY_SECONDS)
+                await self.world.wait([lead], lambda lead=lead: lead.done, left)  # type: ignore[misc]
                 if lead.succeeded and lead.value:
                     continue
             if failures > 1 and not isinstance(call.error, UnacknowledgedError):
-                await elect(self.world, self.manifests, shard)
+                await elect(self.world, self.manifests, shard, min(max(until - self.world.now(), 0.05), 1.0))
             await self.world.sleep(_PAUSE)
 
 

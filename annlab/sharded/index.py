@@ -260,7 +260,7 @@ class ShardedIndex(Asking):
         async def all_of_them() -> list[Any]:
             world = self._engine.world
             calls = [world.spawn(self._client.write(shard, change, ack, seconds)) for shard, change in changes.items()]
-            await world.wait(calls, lambda: all(call.done for call in calls), seconds + 3.0)
+            await world.wait(calls, lambda: all(call.done for call in calls), 1.05 * seconds)
             return calls
 
         calls = self._engine.run(all_of_them())

@@ -1,0 +1,71 @@
+"""The same index as actors of Ray: the same answers, through a kill and after the end of whoever made them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annlab import ExactIndex
+
+ROOT = Path(__file__).parents[2]
+
+DRIVER = """
+import sys
+import numpy as np
+import ray
+from annlab import ExactIndex
+from annlab.sharded import ShardedIndex
+ray.init(address=sys.argv[2], namespace="annlab", log_to_driver=False)
+index = ShardedIndex(ExactIndex(dim=8), 1, 2, engine="ray", path=sys.argv[1], timeout=60)
+index.fit(np.random.default_rng(0).random((500, 8), dtype=np.float32))
+index.add(np.ones((2, 8), np.float32), [1000, 1001], op_id="first")
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="kills a process by its number")
+def test_actors_answer_as_one_index_outlive_their_driver_and_come_back_after_a_kill(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from annlab.sharded import ShardedIndex
+
+    one = ExactIndex(dim=8).fit(np.random.default_rng(0).random((500, 8), dtype=np.float32))
+    one.add(np.ones((2, 8), np.float32), [1000, 1001])
+    queries = np.random.default_rng(1).random((20, 8), dtype=np.float32)
+    context = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False,
+                       namespace="annlab")  # fmt: skip
+    try:
+        command = [sys.executable, "-c", DRIVER, str(tmp_path / "index"), context.address_info["address"]]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
+            assert driver.stdout.readline() == b"written\n"
+            driver.send_signal(signal.SIGKILL)
+        with ShardedIndex(None, engine="ray", path=tmp_path / "index", timeout=60) as index:
+            assert (index.search(queries, 5).ids == one.search(queries, 5).ids).all()
+            assert (index.search(queries, 5).distances == one.search(queries, 5).distances).all()
+            pids = index._engine.pids(index._manifest)
+            assert set(pids) == {"0-0", "0-1"}
+            os.kill(pids["0-0"], signal.SIGKILL)
+            assert (index.search(queries, 5).ids == one.search(queries, 5).ids).all(), "the other one answers"
+            index.add(np.ones((2, 8), np.float32), [1000, 1001], op_id="first")  # a retry, of before the kill
+            index.add(np.zeros((30, 8), np.float32), np.arange(2000, 2030), op_id="second", ack="all")
+            assert len(index) == 532
+            with pytest.raises(ValueError, match="id 2000 is already in the index"):
+                index.add(np.zeros((1, 8), np.float32), [2000])
+            index.verify()
+            deadline = time.monotonic() + 60
+            while len(index._engine.pids(index._manifest)) < 2 and time.monotonic() < deadline:
+                time.sleep(0.2)
+            again = index._engine.pids(index._manifest)
+            assert again["0-0"] != pids["0-0"] and again["0-1"] == pids["0-1"]
+            index.verify()
+            index._engine.remove(index._manifest)
+    finally:
+        ray.shutdown()
