@@ -70,14 +70,15 @@ class Asking:
             No replica of a shard answered in time, and `partial` is not set.
         """
         k = validation.as_integer("k", k, 1, 2**31 - 1)
-        known = self._known()
+        until = self._engine.world.now() + self._seconds(timeout)
+        known = self._known(partial=partial, timeout=timeout, at_least=at_least)
         array, single = self._queries(queries, known)
         selection = self._selection(allowed, excluded, where, len(array))
         if len(array) == 0:
             parts, missing = dict[str, Any](), dict[str, str]()
         else:
             arguments = (array, k, selection, threads, self._params(params), known.columns)
-            parts, missing = self._answers("search", arguments, partial, timeout, at_least)
+            parts, missing = self._answers("search", arguments, partial, self._left(until), at_least)
         answers = list(parts.values())
         distances, ids = merging.nearest([(part.distances, part.ids) for part in answers], len(array), k)
         distances = merging.rounded(distances, array.dtype)
@@ -95,12 +96,13 @@ class Asking:
                       at_least: Mapping[str, int] | None = None, **params: Any) -> RadiusNeighbors:  # fmt: skip
         """All vectors within a distance of every query, as `Index.search_radius` finds them; more as for `search`."""
         limit = None if limit is None else validation.as_integer("limit", limit, 1)
-        known = self._known()
+        until = self._engine.world.now() + self._seconds(timeout)
+        known = self._known(timeout=timeout, at_least=at_least)
         array, _ = self._queries(queries, known)
         radii = validation.as_radii("radius", radius, len(array), self.metric)
         selection = self._selection(allowed, excluded, where, len(array))
         arguments = (array, radii, limit, selection, threads, self._params(params), known.columns)
-        answers = list(self._answers("search_radius", arguments, False, timeout, at_least)[0].values())
+        answers = list(self._answers("search_radius", arguments, False, self._left(until), at_least)[0].values())
         merging.report(stats, answers, len(array))
         lims, distances, ids = merging.within(answers, len(array), limit)
         return RadiusNeighbors(lims, merging.rounded(distances, array.dtype), ids)
@@ -257,17 +259,26 @@ class Asking:
 
     def _answers(self, method: str, arguments: Any, partial: bool = False, timeout: float | None = None,
                  at_least: Mapping[str, int] | None = None) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
-        seconds = self.timeout if timeout is None else validation.as_number("timeout", timeout, 0.0)
+        seconds = self._seconds(timeout)
         found: tuple[dict[str, Any], dict[str, str]]
         found = self._engine.run(self._client.read_all(method, arguments, seconds, at_least))
         if found[1] and not partial:
             raise MissingShardError("; ".join(found[1].values()))
         return found
 
-    def _known(self, anew: bool = False) -> Known:
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else validation.as_number("timeout", timeout, 0.0)
+
+    def _left(self, until: float) -> float:
+        """Of the seconds that a search may take."""
+        return max(until - self._engine.world.now(), 0.0)
+
+    def _known(self, anew: bool = False, partial: bool = False, timeout: float | None = None,
+               at_least: Mapping[str, int] | None = None) -> Known:  # fmt: skip
         """What is known of the content; asked for again after a write of this object."""
         if self._facts is None or anew:
-            parts = list(self._answers("facts", ())[0].values())
+            answers, missing = self._answers("facts", (), partial, timeout, at_least)
+            parts = list(answers.values())
             columns: dict[str, Attribute] = {}
             memory: dict[str, int] = {}
             for part in parts:
@@ -280,6 +291,9 @@ class Asking:
             if len(dims) > 1:
                 raise ShardedError(f"shards hold vectors of {sorted(dims)} dimensions: restore a copy")
             dtype = next((part.dtype for part in parts if part.dtype is not None), None)
-            self._facts = Known(sum(part.n for part in parts), next(iter(dims), None), dtype,
+            found = Known(sum(part.n for part in parts), next(iter(dims), None), dtype,
                                 max((part.largest_id for part in parts), default=-1), columns, memory)  # fmt: skip
+            if missing:
+                return found
+            self._facts = found
         return self._facts

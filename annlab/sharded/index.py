@@ -254,7 +254,7 @@ class ShardedIndex(Asking):
 
     def _write(self, changes: Mapping[str, Change], ack: str, timeout: float | None) -> int:
         """Write to several shards at once; the sum of the results."""
-        seconds = self.timeout if timeout is None else validation.as_number("timeout", timeout, 0.0)
+        seconds = self._seconds(timeout)
         validation.as_choice("ack", ack, ACKS)
 
         async def all_of_them() -> list[Any]:
