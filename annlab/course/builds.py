@@ -120,7 +120,7 @@ def wrong_solutions(course: Path, assignment: str) -> list[tuple[str, str, str]]
     """The name of each mistake, the solution with it, and words of what the check says.
 
     `course/mistakes/NAME.txt` has them as blocks, divided by empty lines: `# name: words of the message`, then text of
-    the solution that is there once, then `-> ` and what stands in its place.
+    the solution that is there once, then `-> ` and what stands in its place (`\\n` begins a line).
     """
     solution = (course / "solutions" / f"{assignment}.py").read_text(encoding="utf-8")
     found = []
@@ -129,7 +129,7 @@ def wrong_solutions(course: Path, assignment: str) -> list[tuple[str, str, str]]
         name, _, words = head.removeprefix("# ").partition(": ")
         if solution.count(right) != 1 or not wrong.startswith("-> "):
             raise ValueError(f"{assignment}, {name}: {solution.count(right)} places in the solution read {right!r}")
-        found.append((name, solution.replace(right, wrong[3:]), words))
+        found.append((name, solution.replace(right, wrong[3:].replace("\\n", "\n")), words))
     return found
 
 

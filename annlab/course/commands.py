@@ -30,8 +30,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--student", metavar="OUT", help="a new folder for handouts and stubs")
     kind.add_argument("--instructor", metavar="OUT", help="a new folder for these, hidden tests and solutions")
     build.add_argument("--source", metavar="FOLDER", help="the folder course/ of annlab's repository; default: "
-                                                          "beside the "
-                       "package")  # fmt: skip
+                       "beside the package")  # fmt: skip
     check = _command(commands, "check", "marks for programs, and their mistakes by name", _check)
     check.add_argument("files", metavar="FILE", nargs="+", help="a stub that was filled in")
     check.add_argument("--assignment", metavar="NAME", help="default: what the line ASSIGNMENT of the file says")

@@ -127,8 +127,7 @@ def _diagnose(case: Case) -> None:
     for raw in case.unranked:
         first = set(raw[raw != own].tolist()[:k] if own is not None else raw.tolist()[:k])
         expect(set(rows.tolist()) != first or first == set(right[1].tolist()), "The candidates were not re-ranked: "
-                                                                               "compute "
-               "their distances, and return the nearest of them.")  # fmt: skip
+               "compute their distances, and return the nearest of them.")  # fmt: skip
     _expect_order(distances, rows, right)
     _expect_length(rows, len(right[1]), k)
     expect(_close(distances, np.sort(distances)), "The answer is not sorted: the nearest comes first.")

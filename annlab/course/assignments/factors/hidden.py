@@ -55,14 +55,13 @@ def projection_keys(code: Program) -> None:
     right = np.floor((line + shifts) / 3.0)
     expect_close(keys, right, "Not floor((v . direction + shift) / width).", [
         (np.trunc((line + shifts) / 3.0), "Negative numbers were rounded towards 0, as int() and astype(int) do: "
-                                          "then the "
-         "cell around 0 is twice as wide. Take np.floor."),
+         "then the cell around 0 is twice as wide. Take np.floor."),
         (np.floor(line / 3.0), "The shift is missing: without it all lines have a border at 0."),
         (np.floor(line + shifts), "The width is missing."),
         (np.floor(line / 3.0 + shifts), "The shift was added after the division: it is inside, from 0 to width."),
         (np.floor((line - shifts) / 3.0), "The shift was taken off."),
-        (np.round((line + shifts) / 3.0), "These were rounded to the nearest; cells begin at their lower border: "
-                                          "np.floor."),
+        (np.round((line + shifts) / 3.0),
+         "These were rounded to the nearest; cells begin at their lower border: np.floor."),
         (np.sign(line) > 0, "These are signs, not cells."),
         ((line + shifts) / 3.0, "The floor is missing: keys are whole numbers."),
     ])  # fmt: skip
@@ -102,8 +101,7 @@ def probed_corners(code: Program) -> None:
         )
         apart = [(one ^ corner).bit_count() for one in given]
         expect(apart == sorted(apart), f"Corner {given[-1]} is not in its place: sort by the number of bits that "
-                                       "differ "
-               "from the own corner, not by the difference of the numbers.")  # fmt: skip
+               "differ from the own corner, not by the difference of the numbers.")  # fmt: skip
         order = [(bits, one) for bits, one in zip(apart, given, strict=True)]
         expect(order == sorted(order), "Among corners that differ in equally many bits the smaller number comes first.")
         farther = [one for one in range(1 << n_bits) if one not in given]
@@ -146,8 +144,7 @@ def update_centres(code: Program) -> None:
     means = np.array([data[assigned == one].mean(axis=0) if one != 2 else centres[2] for one in range(5)])
     expect(moved.shape == (5, 3), f"Five centres of three numbers are asked for: (5, 3), not {moved.shape}.")
     expect(not np.isnan(moved[2]).any(), "The centre of an empty cluster became NaN, a mean of nothing: a centre "
-                                         "without "
-           "rows stays where it is.")  # fmt: skip
+           "without rows stays where it is.")  # fmt: skip
     expect(
         (moved[2] != 0).any(), "The centre of an empty cluster was moved to 0: a centre without rows stays where it is."
     )
@@ -181,8 +178,8 @@ def ivf_search(code: Program) -> None:
             (rows_of(order[:1]), "n_probes is ignored: only the nearest cell was looked at."),
             (np.arange(len(data)), "n_probes is ignored: the rows of all cells were compared."),
             (rows_of(order[: n_probes + 1]), "One cell too many was looked at: n_probes counts the nearest one, too."),
-            (rows_of(order[: max(n_probes - 1, 1)]), "One cell too few was looked at: n_probes counts the nearest "
-                                                     "one, too."),
+            (rows_of(order[: max(n_probes - 1, 1)]),
+             "One cell too few was looked at: n_probes counts the nearest one, too."),
             (rows_of(order[1 : n_probes + 1]), "The nearest cell was left out."),
             (rows_of(order[-n_probes:]), "The farthest cells were looked at, not the nearest."),
             (rows_of(np.arange(n_probes)), "The first cells were looked at, not the nearest to the query."),

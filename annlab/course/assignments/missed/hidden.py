@@ -56,8 +56,7 @@ def leaf_ranges(code: Program) -> None:
         )
         expect(len(starts) and starts[0] == 0, "starts begins with 0.")
         expect(starts[-1] == n, f"starts ends with {starts[-1]}, and the last leaf ends at {n}: there is one more "
-                                "start "
-               "than there are leaves.")  # fmt: skip
+               "start than there are leaves.")  # fmt: skip
         sizes = np.diff(starts)
         expect((sizes > 0).all(), "A leaf is empty, or starts does not ascend.")
         expect(sizes.max() <= leaf_size, f"A leaf holds {sizes.max()} rows, and {leaf_size} are allowed.")
@@ -68,8 +67,7 @@ def leaf_ranges(code: Program) -> None:
             for two in range(one):
                 apart = (leaf.min(axis=0) >= leaves[two].max(axis=0)) | (leaf.max(axis=0) <= leaves[two].min(axis=0))
                 expect(apart.any(), f"Leaves {two} and {one} overlap on all axes: sort the rows of a node along the "
-                                    "axis "
-                       "that is split, and only these.")  # fmt: skip
+                       "axis that is split, and only these.")  # fmt: skip
     data = rng.normal(size=(64, 2)) * [1, 9]
     order, starts = code.leaf_ranges(data, 32)
     halves = data[np.asarray(order)[: starts[1]], 1], data[np.asarray(order)[starts[1] :], 1]
@@ -110,14 +108,12 @@ def visit_order(code: Program) -> None:
         right = _visits(query)
         beyond = np.maximum(np.maximum(low - query, query - high), 0)
         expect_close(given, right, "Not the order of the distances of the boxes (0 inside of one), the smaller "
-                                   "number first "
-                     "among equals.", [
+                     "number first among equals.", [
             (right[::-1], "The order is reversed: the nearest box comes first."),
             (np.argsort(l2((low + high) / 2, query), kind="stable"), "The order is that of the centres of the "
-                                                                     "boxes; the "
-             "nearest point of a box counts."),
-            (np.argsort(l2(low, query), kind="stable"), "The order is that of the low corners; the nearest point "
-                                                        "counts."),
+             "boxes; the nearest point of a box counts."),
+            (np.argsort(l2(low, query), kind="stable"),
+             "The order is that of the low corners; the nearest point counts."),
             (np.argsort(beyond.sum(axis=1), kind="stable"), "The order is that of L1 distances; the Euclidean counts."),
         ])  # fmt: skip
 
@@ -137,8 +133,7 @@ def search(code: Program) -> None:
         among = rows_of(visits[:n_leaves])
         cases.append(Case(answer, data, query, 6, among=among, unranked=[among], also=[
             (rows_of(visits[:n_leaves], -1), "Off by one: the last row of each leaf is left out. A slice ends "
-                                             "before its "
-             "second number."),
+             "before its second number."),
             (rows_of(visits[:n_leaves], 1), "Off by one: each leaf takes the first row of the next."),
             (rows_of(visits[:1]), "n_leaves is ignored: only the first leaf was visited."),
             (rows_of(visits), "n_leaves is ignored: all leaves were visited."),
@@ -166,8 +161,7 @@ def missed(code: Program) -> None:
         something |= bool(right)
         answer = code.missed(true_rows, found, order, starts, visits)
         expect(isinstance(answer, list) and all(np.shape(one) == (2,) for one in answer), "Return a list of pairs "
-                                                                                          "(row, "
-               "n_leaves), an empty one where nothing was missed.")  # fmt: skip
+               "(row, n_leaves), an empty one where nothing was missed.")  # fmt: skip
         given = [(int(row), int(count)) for row, count in answer]
         rows, wanted = [row for row, _ in given], [row for row, _ in right]
         expect(
@@ -176,11 +170,9 @@ def missed(code: Program) -> None:
         expect(sorted(rows) != sorted(wanted) or rows == wanted, "The rows are in the order of true_rows.")
         expect(rows == wanted, f"{len(wanted)} of the true neighbours were missed, and {len(rows)} were returned.")
         expect(given != [(row, count - 1) for row, count in right] or not right, "Off by one: n_leaves is 1 for a "
-                                                                                 "row of "
-               "the first leaf, not 0.")  # fmt: skip
+               "row of the first leaf, not 0.")  # fmt: skip
         expect(given != [(row, int(leaf_of[row])) for row in wanted] or not right, "That is the number of the leaf; "
-                                                                                   "its "
-               "place in visits is asked for.")  # fmt: skip
+               "its place in visits is asked for.")  # fmt: skip
         wrong = [one for one, other in zip(given, right, strict=True) if one != other]
         at_border = [row for row, _ in wrong if np.flatnonzero(order == row)[0] in starts]
         expect(not wrong or len(at_border) < len(wrong), "The first row of a leaf was counted to the leaf before it: "
@@ -202,14 +194,13 @@ def average_precision(code: Program) -> None:
     expect_close(given, right, "Not the sum of the precisions at the ranks of the hits, over the number of relevant "
                                "rows.", [
         (at_hits.mean(), "Divided by the number of hits: then a search that finds one row of a thousand, first, is "
-                         "perfect. "
-         "Divide by the number of relevant rows, found or not."),
+         "perfect. Divide by the number of relevant rows, found or not."),
         (at_hits.sum() / 5, "Divided by the number of rows that were returned; divide by the number of relevant rows."),
         (at_hits.sum(), "The sum is not divided by the number of relevant rows."),
-        ((np.cumsum(hits) / np.arange(1, 6)).mean(), "Precision was averaged over all ranks; only those of hits "
-                                                     "count."),
-        ((np.cumsum(hits) / np.arange(1, 6)).sum() / 4, "Precision was added up over all ranks; only those of hits "
-                                                        "count."),
+        ((np.cumsum(hits) / np.arange(1, 6)).mean(),
+         "Precision was averaged over all ranks; only those of hits count."),
+        ((np.cumsum(hits) / np.arange(1, 6)).sum() / 4,
+         "Precision was added up over all ranks; only those of hits count."),
         (3 / 5, "That is the precision, which does not see the order."),
         (3 / 4, "That is the recall, which does not see the order."),
         ((1 / 2 + 2 / 3 + 3 / 5) / 4, "Ranks are counted from 1: the first row has the rank 1, not 2."),

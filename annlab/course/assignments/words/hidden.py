@@ -47,17 +47,15 @@ def normalise(code: Program) -> None:
     lengths = np.linalg.norm(data, axis=1, keepdims=True)
     expect_close(np.asarray(code.normalise(data), float), data / lengths, "Not every row divided by its length.", [
         (data / np.linalg.norm(data, axis=0), "The wrong axis: columns were divided by their lengths. A vector is a "
-                                              "row: "
-         "axis=1, keepdims=True."),
+         "row: axis=1, keepdims=True."),
         (data / np.linalg.norm(data), "Everything was divided by one number, the length of the whole matrix."),
         (data / lengths**2, "Divided by the squared length: the root is missing."),
         (data / abs(data).sum(axis=1, keepdims=True), "Divided by the sum of absolute values; the Euclidean length is "
          "asked for."),
-        (data / abs(data).max(axis=1, keepdims=True), "Divided by the largest value; the Euclidean length is asked "
-                                                      "for."),
+        (data / abs(data).max(axis=1, keepdims=True),
+         "Divided by the largest value; the Euclidean length is asked for."),
         ((data - data.mean(axis=1, keepdims=True)) / data.std(axis=1, keepdims=True), "Rows were standardised, not "
-                                                                                      "divided "
-         "by their lengths."),
+         "divided by their lengths."),
     ])  # fmt: skip
     data[3] = 0
     given = np.asarray(code.normalise(data), float)
@@ -92,8 +90,7 @@ def kmeans(code: Program) -> None:
     ])  # fmt: skip
     expect_close(assigned, textbook.assign(data, history[6]), "Not the nearest of the centres that were returned.", [
         (textbook.assign(data, history[5]), "The rows are still assigned to the centres of before the last step: "
-                                            "assign "
-         "them once more."),
+         "assign them once more."),
     ])  # fmt: skip
 
 
@@ -107,11 +104,10 @@ def train_codebooks(code: Program) -> None:
     strided = [residuals[:, part::3] for part in range(3)]
     expect_close(books, right, "Not the centres of kmeans(part, part[:n_centres], 10) for each part.", [
         (np.stack([right[0]] * 3), "All parts have the codebook of the first: each has its own."),
-        (np.array([part[:5] for part in parts]), "The first rows themselves were returned; kmeans only starts from "
-                                                 "them."),
+        (np.array([part[:5] for part in parts]),
+         "The first rows themselves were returned; kmeans only starts from them."),
         (np.array([textbook.kmeans(part, 5, 10, initial=part[:5])[0] for part in strided]), "The parts are made of "
-                                                                                            "columns "
-         "that lie side by side, not of every third."),
+         "columns that lie side by side, not of every third."),
     ])  # fmt: skip
 
 
@@ -124,13 +120,13 @@ def encode(code: Program) -> None:
     parts = np.split(residuals, 3, axis=1)
     apart = [np.array([l2(book, row) for row in part]) for part, book in zip(parts, books, strict=True)]
     first = [np.array([l2(books[0], row) for row in part]) for part in parts]
-    expect_close(codes, np.stack([one.argmin(axis=1) for one in apart], axis=1), "Not the nearest centre of each "
-                                                                                 "part.", [
-        (np.stack([one.argmax(axis=1) for one in apart], axis=1), "These are the farthest centres: argmin, not "
-                                                                  "argmax."),
-        (np.stack([one.argmin(axis=1) for one in first], axis=1), "All parts were compared with the codebook of the "
-                                                                  "first."),
-        (np.stack([one.argmin(axis=1) for one in apart], axis=1) + 1, "Centres are counted from 0."),
+    right = np.stack([one.argmin(axis=1) for one in apart], axis=1)
+    expect_close(codes, right, "Not the nearest centre of each part.", [
+        (np.stack([one.argmax(axis=1) for one in apart], axis=1),
+         "These are the farthest centres: argmin, not argmax."),
+        (np.stack([one.argmin(axis=1) for one in first], axis=1),
+         "All parts were compared with the codebook of the first."),
+        (right + 1, "Centres are counted from 0."),
     ])  # fmt: skip
     expect(codes.dtype == np.uint8, f"Codes are bytes, uint8, which is what saves the memory; these are {codes.dtype}.")
 
@@ -148,8 +144,7 @@ def distance_tables(code: Program) -> None:
                          "whole."),
         (first, "The first part of the query was used for all codebooks."),
         (np.array([book @ part for book, part in zip(books, np.split(residual, 3), strict=True)]), "These are "
-                                                                                                   "products, not "
-         "squared distances."),
+         "products, not squared distances."),
     ])  # fmt: skip
 
 
@@ -172,23 +167,19 @@ def search(code: Program) -> None:
         cases.append(Case(answer, vectors, query, 6, among=best(cells, rerank), unranked=[best(cells, 6)], also=[
             (best(order[:1], rerank), "n_probes is ignored: only the nearest cell was searched."),
             (best(order, rerank), "n_probes is ignored: all cells were searched."),
-            (best(order[: n_probes + 1], rerank), "One cell too many was searched: n_probes counts the nearest one, "
-                                                  "too."),
-            (best(order[: n_probes - 1], rerank), "One cell too few was searched: n_probes counts the nearest one, "
-                                                  "too."),
+            (best(order[: n_probes + 1], rerank),
+             "One cell too many was searched: n_probes counts the nearest one, too."),
+            (best(order[: n_probes - 1], rerank),
+             "One cell too few was searched: n_probes counts the nearest one, too."),
             (best(cells, rerank, query), "The tables are those of the query itself; the codes are those of "
-                                         "residuals, so "
-             "the residual of the query in each cell is needed: query - centres[cell]."),
+             "residuals, so the residual of the query in each cell is needed: query - centres[cell]."),
             (best(cells, rerank, query - centres[order[0]]), "One table was used for all cells; in each cell the "
-                                                             "query has "
-             "another residual."),
+             "query has another residual."),
             (best(cells, rerank, farthest=True), "The rows with the largest sums were re-ranked, not the smallest."),
             (np.concatenate([best(order[one : one + 1], rerank) for one in range(n_probes)]), "rerank rows of every "
-                                                                                              "cell "
-             "were compared by their vectors; it counts the best of all cells together."),
+             "cell were compared by their vectors; it counts the best of all cells together."),
             (np.flatnonzero(np.isin(assigned, cells)), "All rows of the cells were compared by their vectors: the "
-                                                       "codes are "
-             "not used, and rerank is ignored."),
+             "codes are not used, and rerank is ignored."),
         ]))  # fmt: skip
     expect_searches(cases)
 
