@@ -149,7 +149,7 @@ def main(arguments: Sequence[str]) -> int:
         return commands[arguments[0]](arguments[1:])
     if arguments and arguments[0] == "figures":
         return figures.main()
-    if arguments and arguments[0] in ("durable", "feedback", "indexing", "pinterest", "serve"):  # need extras
+    if arguments and arguments[0] in ("durable", "feedback", "indexing", "pinterest", "serve", "taught"):  # need extras
         suite: int = importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return suite
     options = parser().parse_args(arguments)
