@@ -7,15 +7,18 @@ benchmarks/README.md, notebooks/) are taken in where they are, and their links h
 """
 
 import importlib.util
+import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref, pending_xref_condition
+from sphinx.addnodes import download_reference, pending_xref, pending_xref_condition
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
+READY_MADE = [path.relative_to(DOCS.parent) for path in DOCS.rglob("*.html")]  # explorables, a report
 sys.path.insert(0, str(DOCS.parent))
 
 import annlab  # noqa: E402
@@ -30,8 +33,8 @@ include_patterns = [
     "docs/**", "notebooks/*.ipynb", "notebooks/README.md", "benchmarks/README.md", "CONTRIBUTING.md", "CHANGELOG.md",
 ]  # fmt: skip
 exclude_patterns = [
-    ".*", "annlab", "tests", "out", "build", "dist", "**/__pycache__", "benchmarks/results", "docs/generated",
-    "docs/explore", "docs/static", "jupyter_execute", "**/.ipynb_checkpoints",
+    ".*", "annlab", "tests", "out", "build", "dist", "**/__pycache__", "benchmarks/results",
+    "docs/explore", "docs/static", "docs/tables", "jupyter_execute", "**/.ipynb_checkpoints",
 ]  # fmt: skip
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
 
@@ -52,8 +55,8 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 maximum_signature_line_length = 90
 python_use_unqualified_type_names = True
-if importlib.util.find_spec("torch") is None:
-    autodoc_mock_imports = ["torch"]
+# Extras that are not worth installing for their names alone.
+autodoc_mock_imports = [name for name in ("torch", "langchain_core") if importlib.util.find_spec(name) is None]
 modindex_common_prefix = ["annlab."]
 
 # ---- how it looks
@@ -80,11 +83,33 @@ FRONT = """<!doctype html><meta charset="utf-8"><title>annlab</title>
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
-    """Put the explorables beside the pages, as they are, and lead from the root of the site to its first page."""
+    """Put pages that are HTML already where they lie, and lead from the root of the site to its first page."""
     if error is None and app.builder.format == "html":
         (Path(app.outdir) / "index.html").write_text(FRONT)
-        if (DOCS / "explore").is_dir():
-            shutil.copytree(DOCS / "explore", Path(app.outdir) / "docs" / "explore", dirs_exist_ok=True)
+        for page in READY_MADE:
+            (Path(app.outdir) / page).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(DOCS.parent / page, Path(app.outdir) / page)
+
+
+def open_ready_made(app: Sphinx, doctree: nodes.document) -> None:
+    """A link to a page that is HTML already opens it; Sphinx would offer it as a download."""
+    for node in list(doctree.findall(download_reference)):
+        _, path = app.env.relfn2path(node["reftarget"], app.env.current_document.docname)
+        place = Path(path).resolve()
+        if place.suffix == ".html":
+            here = (DOCS.parent / app.env.current_document.docname).parent
+            address = os.path.relpath(place, here).replace(os.sep, "/")
+            node.replace_self(nodes.reference("", "", *node.children, refuri=address))
+
+
+def list_the_unlisted(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Pages of docs/ that no table of contents names come last in the contents of the site."""
+    if docname == root_doc:
+        named = "\n".join(path.read_text() for path in DOCS.rglob("*.md"))
+        tables = "\n".join(re.findall(r"```{toctree}(.*?)```", named, re.DOTALL))
+        listed = {Path(line).name for line in tables.split()} | {"index"}
+        if more := sorted({path.stem for path in DOCS.glob("*.md")} - listed):
+            source[0] += "\n".join(["\n```{toctree}", ":hidden:", ":caption: More", "", *more, "```\n"])
 
 
 def only_our_names(app: Sphinx, doctree: nodes.document) -> None:
@@ -105,5 +130,7 @@ def only_our_names(app: Sphinx, doctree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    app.connect("source-read", list_the_unlisted)
+    app.connect("doctree-read", open_ready_made)
     app.connect("doctree-read", only_our_names)
     app.connect("build-finished", finish)

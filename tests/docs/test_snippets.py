@@ -21,6 +21,12 @@ ELSEWHERE = {
     "docs/service.md": "tests/visual/service/test_document.py",  # needs a service
     "docs/write-an-index.md": "tests/contract/test_toy_page.py",  # is the toy index, which the contract suite tests
 }
+NEEDS = {
+    "docs/recipes/durable.md": ["sqlalchemy"],
+    "docs/recipes/photos.md": ["onnxruntime"],
+    "docs/recipes/langchain.md": ["langchain_core"],
+    "docs/explain.md": ["matplotlib"],
+}
 SLOW = {"docs/choose.md", "docs/recipes/photos.md"}
 LANGUAGES = {"python", "shell", "text", "toml", "json", "html", ""}  # without a name: what a terminal shows
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -31,10 +37,8 @@ PYTHON_PAGES = [page for page in PAGES if any(block.language == "python" for blo
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PYTHON_PAGES
                                   if page not in ELSEWHERE])  # fmt: skip
 def test_python_runs(page, tmp_path, monkeypatch, capsys):
-    if page == "docs/recipes/durable.md":
-        pytest.importorskip("sqlalchemy")
-    if page == "docs/recipes/photos.md":
-        pytest.importorskip("onnxruntime")
+    for module in NEEDS.get(page, ()):
+        pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     space = {"__name__": "page"}
     for block in blocks(page):
