@@ -88,6 +88,18 @@ show(figure, "Only the shaded leaves were visited: those that the circle through
      "met on the way down. Small leaves where points are dense: a tree fits itself to the data.")  # fmt: skip
 
 # %% [markdown]
+# The same query in the real index, as it explains itself. Its nodes have sixteen children, so that sixteen bounds are
+# computed at once:
+
+# %%
+told = annlab.KDTreeIndex(metric="l2").fit(points).explain(query, k=5)
+print(told)
+show(
+    told.plot(),
+    "Left: boxes that fit the points, so they leave out empty space. Right: nearly all of the work is over when the first leaves have been read, and the rest is left out by its bound.",
+)
+
+# %% [markdown]
 # ## Until it does not
 #
 # In `d` dimensions a leaf has $2^d$ corners' worth of neighbouring leaves, and the circle is a ball that touches more

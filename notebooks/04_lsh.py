@@ -210,7 +210,12 @@ for title, how in (
     )
 table(("index", "share of the ten nearest found", "buckets visited", "bytes read, of a full scan's"), rows)
 hard = np.argmin([np.isin(*pair).mean() for pair in zip(exact, index.search(queries, k=10, n_probes=16).ids)])
-print(index.explain(queries[hard], n_probes=16))
+told = index.explain(queries[hard], n_probes=16)
+print(told)
+show(
+    told.plot(what="work"),
+    "Bucket after bucket: for this query the nearest lie in none of the first sixteen. A key is a few signs, and one of them is on the wrong side.",
+)
 
 # %% [markdown]
 # ## Where it fails

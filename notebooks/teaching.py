@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
+from PIL import Image
 
 # The colours of Okabe and Ito, which people with any kind of colour blindness tell apart; with them always a marker,
 # a line style or a word, so that nothing is said by colour alone.
@@ -33,9 +34,10 @@ plt.rcParams.update({
 
 def show(figure: Any, caption: str) -> None:
     """Show a figure as a picture, and below it what to conclude from it."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
+    drawn, content = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", bbox_inches="tight")
     plt.close(figure)
+    Image.open(drawn).convert("RGB").quantize(256).save(content, format="png", optimize=True)  # a third of the bytes
     display({"image/png": content.getvalue(), "text/plain": f"[figure: {caption}]"}, raw=True)
     display(Markdown(f"**Conclude.** {caption}"))
 

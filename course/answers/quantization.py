@@ -25,5 +25,9 @@ MISTAKES = [
     ("06-certificate", lambda: lambda estimates, error, k: candidates(estimates, error, k, 3), "cannot be among"),
     ("06-certificate", lambda: lambda estimates, error, k: candidates(estimates, error, k, 1.5), "left out that could"),
     ("06-certificate", lambda: lambda estimates, error, k: np.ones(len(estimates), bool), "All rows could be"),
-    ("06-certificate", lambda: lambda estimates, error, k: np.flatnonzero(estimates < 1), "True and False"),
+    (
+        "06-certificate",
+        lambda: lambda estimates, error, k: np.flatnonzero(estimates < 1),
+        "are asked for, and these are",
+    ),
 ]
