@@ -59,7 +59,16 @@ function refused(error) {
   if (error.status === 401) return ask();
   if (error.status === undefined) console.error(error);
   news(error.message);
+  if (state.view === "judge") $("judging").replaceChildren();
+  if (error.status === 404) nothing();
   if ($("grid").children.length === 0) $("count").textContent = "Nothing to show";
+}
+
+/** What was asked for is not there: nothing of the question before it stays. */
+function nothing() {
+  for (const id of ["query", "filters", "notes", "more", "weaker", "shuffle"]) $(id).hidden = true;
+  $("grid").replaceChildren();
+  $("times").textContent = "";
 }
 
 // ---- searching
@@ -98,7 +107,7 @@ const hasImage = () => state.id !== undefined;
 
 function showCount(found, took) {
   const more = found.notes.some((note) => note.includes("there may be more")) ? "+" : "";
-  $("count").textContent = found.results.length ? `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}` : "Nothing is similar enough";
+  $("count").textContent = found.results.length ? `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}` : emptiness(found);
   const inside = found.timings.total ?? Object.values(found.timings).reduce((sum, each) => sum + each, 0);
   $("times").textContent = `${Math.round(took)} ms, of which the search ${inside.toFixed(1)} ms`;
   $("times").title = `${Object.entries(found.timings).map(([stage, ms]) => `${stage} ${ms.toFixed(2)} ms`).join(", ")}. ${found.plan}`;
@@ -112,6 +121,12 @@ function showCount(found, took) {
   $("weaker").hidden = Boolean(found.cursor) || found.cutoff <= 0 || !found.weaker;
   $("weaker").textContent = found.weaker ? `Show ${plural(found.weaker, "weaker one")}` : "";
   $("shuffle").hidden = true;
+}
+
+/** Why there is no result, in words. */
+function emptiness(found) {
+  if (found.weaker && found.cutoff > 0) return "Nothing is similar enough";
+  return state.tag || state.owner || state.after || state.before ? "Nothing passes these filters" : "Nothing was found";
 }
 
 async function nextPage() {
@@ -142,9 +157,15 @@ async function begin(signal) {
   shown = { cursor: null, count: found.images.length, list: null, query: null };
   grid.show(found.images, { href: (item) => write(asking(state, { id: String(item.id) })), chosen, why: explain, like: null });
   $("query").hidden = true;
-  $("count").textContent = found.images.length ? "Choose a picture to begin with" : "There are no pictures yet";
+  const filtered = Boolean(state.tag || state.owner);
+  $("filters").hidden = found.images.length === 0 && !filtered;
+  $("count").textContent = found.images.length ? "Choose a picture to begin with" : filtered ? "Nothing passes these filters" : "There are no pictures yet";
   $("times").textContent = "";
   for (const id of ["notes", "more", "weaker"]) $(id).hidden = true;
+  if (found.images.length === 0 && !filtered) {
+    $("notes").hidden = false;
+    $("notes").textContent = "Put a folder of pictures in with: annlab index FOLDER --into the catalog that is served here.";
+  }
   $("shuffle").hidden = found.images.length === 0;
   document.title = "annlab: search by picture";
 }
@@ -164,6 +185,7 @@ function showQuery(found) {
   part.draw(part.fromText(state.box));
   part.marking(false);
   const name = state.text ?? (image.kind === "query" ? "Your picture" : described(image));
+  $("query-name").classList.toggle("words", Boolean(state.text));
   $("query-name").textContent = state.text ? `“${name}”` : state.box ? `A part of: ${name}` : name;
   document.title = `${name}: annlab`;
   $("text").value = state.text ?? "";

@@ -275,3 +275,55 @@ def test_what_goes_wrong_is_said(page, photos):
     drop(page, b"this is no picture")
     page.get_by_role("alert").get_by_text("not a readable image").wait_for()
     page.went_wrong = [each for each in page.went_wrong if "404" not in each and "415" not in each]
+
+
+def test_long_names_and_pictures_of_any_shape_fit_on_a_phone(phone, photos):
+    id, others = photos.ids[1], photos.ids[3]
+    before = photos.catalog.image(id).tags
+    photos.catalog.change_image(
+        id, tags=("x" * 60, "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk", "words " * 9)
+    )
+    try:
+        phone.goto(f"/?id={id}&cutoff=0")
+        assert results(phone)
+        phone.goto(f"/?id={others}&cutoff=0")
+        phone.locator(f"#grid > li[data-id='{id}'] .deeds button").last.click()
+        for element in ("html", "dialog"):
+            width, inside = phone.locator(element).evaluate("e => [e.clientWidth, e.scrollWidth]")
+            assert inside <= width + 1, element
+        shapes = phone.locator("#grid .look").evaluate_all("all => all.map(e => e.offsetWidth - e.offsetHeight)")
+        assert max(map(abs, shapes)) <= 1  # squares, whatever the pictures are
+    finally:
+        photos.catalog.change_image(id, tags=before)
+
+
+def test_what_is_not_there_leaves_nothing_of_the_question_before(page, photos):
+    page.goto(f"/?id={photos.ids[1]}&cutoff=0")
+    assert results(page)
+    page.evaluate("history.pushState({}, '', '/?id=987654'); dispatchEvent(new PopStateEvent('popstate'))")
+    until(page, "!document.querySelector('#news').hidden")
+    assert "987654" in page.locator("#news").inner_text()
+    assert (
+        not page.locator("#query, #filters").locator("visible=true").count() and not page.locator("#grid > li").count()
+    )
+    page.went_wrong.clear()  # the browser tells of the 404
+    page.goto("/?text=nowheretobefound")
+    until(page, "document.querySelector('#count').textContent === 'Nothing was found'")
+    page.goto("/?text=odd&after=2031-01-01")
+    until(page, "document.querySelector('#count').textContent === 'Nothing passes these filters'")
+
+
+def test_an_empty_catalog_says_what_to_do(browser, tmp_path):
+    served = Served(tmp_path, keys=False)
+    served.catalog.mark_deleted(served.ids)
+    with serving(served.app) as address:
+        for page in opened(browser, address):
+            page.goto("/")
+            until(page, "document.querySelector('#count').textContent === 'There are no pictures yet'")
+            assert "annlab index FOLDER" in page.locator("#notes").inner_text()
+            assert not page.locator("#filters").is_visible()
+            page.goto("/?view=judge")
+            until(page, "!document.querySelector('#news').hidden")
+            assert page.locator("#judging").inner_text() == ""
+            page.went_wrong.clear()
+    served.close()
