@@ -1,10 +1,11 @@
 """Queries with a filter that goes with the lists: each goes its own way, which `filtered.py` explains."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from annlab.core.structure import Request, Scored
+from annlab.inverted.calibration import Calibrations, Searched
 from annlab.inverted.filtered import Allowed
 
 
@@ -15,7 +16,31 @@ class Effort(NamedTuple):
     keep: int
 
 
-def of_one(structure: Any, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
+class Filtered(Searched, Protocol):
+    """What is searched: an `IVFStructure`."""
+
+    calibrations: Calibrations
+
+    def rows_of_probes(self, n_probes: int) -> int:
+        """Rows that so many probes look at."""
+
+    def search_one(self, query: np.ndarray, k: int, effort: Effort, request: Request,
+                   half_norms: np.ndarray | None) -> Scored | None:  # fmt: skip
+        """One query (1, dim) in one call of a kernel; None if too few rows were found."""
+
+    def block(self, queries: np.ndarray, effort: Effort, request: Request, some: slice,
+              half_norms: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """The best rows (q, keep) of the lists that some queries probe, and how many they are (q,)."""
+
+    def replaced(self, rows: np.ndarray, few: np.ndarray, queries: np.ndarray, k: int, request: Request,
+                 some: slice) -> np.ndarray:  # fmt: skip
+        """Candidates rows (q, m), those of the queries `few` replaced by those of an exact scan."""
+
+    def scan_all(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
+        """Exact candidates among all rows."""
+
+
+def of_one(structure: Filtered, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
            request: Request) -> np.ndarray | Scored:  # fmt: skip
     """One query with a filter that goes with the lists, in one call of a kernel once its way is known."""
     nearest = structure.probes(structure.lists.conversion.queries(query), structure.n_lists)[0]
@@ -28,7 +53,7 @@ def of_one(structure: Any, query: np.ndarray, k: int, effort: Effort, allowed: A
     return structure.scan_all(query, k, request)
 
 
-def of_each(structure: Any, queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
+def of_each(structure: Filtered, queries: np.ndarray, k: int, effort: Effort, allowed: Allowed, request: Request,
             some: slice) -> np.ndarray:  # fmt: skip
     """Queries with a filter that goes with the lists: each probes as many as what is allowed around it asks for."""
     y, counters = structure.lists.conversion.queries(queries), request.counters[some]

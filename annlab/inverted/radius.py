@@ -6,19 +6,30 @@ to as many lists as so many neighbours ask for, until they ask for no more. What
 counts too: it takes its place within the radius like everything else.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from annlab.common import pool
 from annlab.common.statistics import N_COUNTERS
 from annlab.core.structure import Request
+from annlab.inverted.calibration import Searched
 from annlab.scan.scanner import Scanner
 
 _UNSEEN = 1.25  # times as many rows as were found may be there: the rest is what further lists are asked for
 
 
-def search_radius(structure: Any, queries: np.ndarray, radius: float,
+class Probed(Searched, Protocol):
+    """What is searched: an `IVFStructure`."""
+
+    def n_probes(self, params: dict[str, Any], k: float = 10) -> int:
+        """Lists that a search for k neighbours probes."""
+
+    def count(self, probes: np.ndarray, counters: np.ndarray) -> None:
+        """Add what probing lists costs to the counters."""
+
+
+def search_radius(structure: Probed, queries: np.ndarray, radius: float,
                   request: Request) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Limits (q + 1,) and rows, as in `Structure.search_radius`."""
     found = []
@@ -34,7 +45,7 @@ def search_radius(structure: Any, queries: np.ndarray, radius: float,
     return limits, np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def _within(structure: Any, query: np.ndarray, radius: float, request: Request,
+def _within(structure: Probed, query: np.ndarray, radius: float, request: Request,
             counters: np.ndarray) -> np.ndarray:  # fmt: skip
     """Rows of the probed lists that may lie within the radius of one query (1, dim), ascending."""
     converted = structure.lists.conversion.queries(query)
@@ -49,7 +60,7 @@ def _within(structure: Any, query: np.ndarray, radius: float, request: Request,
     return np.sort(np.concatenate(found))
 
 
-def _within_lists(structure: Any, query: np.ndarray, radius: float, labels: np.ndarray) -> np.ndarray:
+def _within_lists(structure: Probed, query: np.ndarray, radius: float, labels: np.ndarray) -> np.ndarray:
     ranges = [np.arange(structure.offsets[label], structure.offsets[label + 1]) for label in labels]
     rows = np.concatenate(ranges)
     if not len(rows):
