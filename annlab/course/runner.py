@@ -124,8 +124,10 @@ class _Child:
         self._process.stdin.write(json.dumps(task) + "\n")
         self._process.stdin.close()
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
-        for read, pipe in ((self._read_results, self._process.stdout), (self._read_output, self._process.stderr)):
-            threading.Thread(target=read, args=(pipe,), daemon=True).start()
+        reads = ((self._read_results, self._process.stdout), (self._read_output, self._process.stderr))
+        self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in reads]
+        for reader in self._readers:
+            reader.start()
 
     def _read_results(self, pipe: IO[str]) -> None:
         for line in pipe:
@@ -201,7 +203,7 @@ class _Child:
         return f"It crashed Python ({name}): was memory overwritten, or was there too little of it?"
 
     def end(self) -> None:
-        """End the process and whatever it started."""
+        """End the process and whatever it started, and read the rest of what it printed."""
         if os.name != "nt":
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -210,4 +212,6 @@ class _Child:
         else:
             self._process.kill()
         self._process.wait()
+        for reader in self._readers:  # what was printed is in the pipe still
+            reader.join(timeout=10)
         self._folder.cleanup()
