@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      "(default: up to 20, with --full 80; a kill takes about a second)")  # fmt: skip
     parser.addoption("--histories", type=int, metavar="N", help="how many simulated histories of a sharded index are "
                      "played (default: 300; 10,000 take some five minutes)")  # fmt: skip
+    parser.addoption("--misses", type=int, default=60, metavar="N", help="how many misses of each index are explained "
+                     "with --full (default: 60; 1000 take some minutes)")  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def full(pytestconfig: pytest.Config) -> bool:
     """Whether this is the long run, for tests that do more of the same in it."""
     return bool(pytestconfig.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def misses(pytestconfig: pytest.Config) -> int:
+    """How many misses of each index are to be explained."""
+    return int(pytestconfig.getoption("--misses"))
 
 
 @pytest.fixture(scope="session")

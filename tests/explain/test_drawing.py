@@ -1,6 +1,7 @@
 """Pictures of every kind, in two dimensions and in more, on light and on dark, into one's own axes or a new figure."""
 
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 import annlab
 from annlab.common import style
 from annlab.datasets.synthetic import synthetic
-from annlab.explain import explain, marks, partitions, work
+from annlab.explain import examples, explain, marks, partitions, work
 from annlab.explain.explanation import Cause
 from tests.explain.kinds import KINDS, fitted
 
@@ -134,3 +135,23 @@ def test_the_kth_so_far_falls_and_missed_rows_stand_where_they_would_be_found():
     stats = annlab.SearchStats()
     index.search(told.query, 10, stats=stats, **told.missed[0].needs)
     assert work._work_to_find(told, told.missed[0].needs) == stats.distances[0] > told.stats.distances[0]
+
+
+def test_the_documentation_shows_every_example_and_says_what_is_printed():
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "explain.md").read_text("utf-8")
+    made = examples.examples()
+    for example in made:
+        assert f"](explain/{example.name}.png)" in text
+        assert 10_000 < (docs / "explain" / f"{example.name}.png").stat().st_size < 100_000
+    assert {path.stem for path in (docs / "explain").iterdir()} == {example.name for example in made}
+    ivf = next(example for example in made if example.name == "ivf-flat")
+    for line in str(examples.told(ivf)).splitlines()[:6]:
+        assert line in text
+    assert len(examples.told(ivf).missed) == 4
+
+
+def test_pictures_are_written_by_one_command(tmp_path, capsys):
+    assert examples.main([str(tmp_path), "--only", "exact", "--dark"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "exact.png")
+    assert (tmp_path / "exact.png").read_bytes()[:4] == b"\x89PNG"

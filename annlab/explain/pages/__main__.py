@@ -1,0 +1,17 @@
+"""Write the explorables: python -m annlab.explain.pages FOLDER."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from annlab.explain.pages import pages, rendered
+
+parser = argparse.ArgumentParser(prog="python -m annlab.explain.pages", description="Write the explorables.")
+parser.add_argument("folder", type=Path, help="where NAME.html goes")
+folder = parser.parse_args().folder
+folder.mkdir(parents=True, exist_ok=True)
+for page in pages():
+    path = folder / f"{page.name}.html"
+    path.write_text(rendered(page), "utf-8")
+    print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
+sys.exit(0)
