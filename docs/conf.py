@@ -40,6 +40,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"
 
 # ---- pages: Markdown and notebooks; what notebooks show was computed when their own test executed them
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # what notebooks show has tables
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["toc.not_included"]  # tests/docs/test_site.py asks that every page can be reached
