@@ -53,28 +53,46 @@ class Client:
         self._turn += 1
         first = self._turn % len(entry.replicas)
         order = [*entry.replicas[first:], *entry.replicas[:first]]
+        asked: list[tuple[str, Pending]] = []  # and not answered: an answer that comes late is an answer
+        last, silence = dict.fromkeys(order, -1e9), _TRY_SECONDS
+
+        def answered() -> bool:
+            return any(call.succeeded or _is_users(call) for _, call in asked)
+
+        async def wait(seconds: float) -> Pending | None:
+            """The call that was answered meanwhile; those that failed are asked again."""
+            await self.world.wait(
+                [call for _, call in asked], answered, max(min(seconds, until - self.world.now()), 0.0)
+            )
+            for each, call in list(asked):
+                if call.succeeded or _is_users(call):
+                    return call
+                if call.error is not None:
+                    complaints[each] = str(call.error)
+                    asked.remove((each, call))
+            return None
+
         while True:
-            asked: list[Pending] = []
             for name in order:
-                asked.append(self.world.call(name, "read", method, arguments, at_least))
-                last = name == order[-1]
-                patience = min(until - self.world.now(), _TRY_SECONDS if last else self.hedge_after)
-
-                def answered(calls: list[Pending] = asked) -> bool:
-                    return any(call.succeeded or _is_users(call) for call in calls)
-
-                await self.world.wait(asked, answered, max(patience, 0.0))
-                for name, call in zip(order, asked):
-                    if call.succeeded or _is_users(call):
-                        return call.result()
-                    if call.error is not None:
-                        complaints[name] = str(call.error)
+                waiting = any(each == name for each, _ in asked)
+                if waiting and self.world.now() < last[name] + silence:
+                    continue  # it may be computing: to ask again would only add to that
+                last[name] = self.world.now()
+                asked.append((name, self.world.call(name, "read", method, arguments, at_least)))
+                call = await wait(silence if name == order[-1] else self.hedge_after)
+                if call is not None:
+                    return call.result()
             if self.world.now() + _PAUSE >= until:
                 raise MissingShardError(
                     f"shard {entry.name} ({', '.join(entry.replicas)}) did not answer within {seconds:g} s "
                     f"({'; '.join(complaints.values())}); partial=True returns what the others find"
                 )
             await self.world.sleep(_PAUSE)
+            if {each for each, _ in asked} == set(order):  # all are silent
+                call = await wait(silence)
+                if call is not None:
+                    return call.result()
+                silence *= 2
 
     async def read_all(self, method: str, arguments: tuple[Any, ...] | Mapping[str, tuple[Any, ...]], seconds: float,
                        at_least: Mapping[str, int] | None = None) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
@@ -111,7 +129,7 @@ class Client:
             if entry is None:
                 raise MissingShardError(f"there is no shard {shard} any more")
             call = self.world.call(entry.writer, method, *arguments)
-            patience = min(2 * _TRY_SECONDS, max(until - self.world.now(), 0.0))
+            patience = min(2 * _TRY_SECONDS * (1 + failures), max(until - self.world.now(), 0.0))
             await self.world.wait([call], lambda call=call: call.done, patience)  # type: ignore[misc]
             if call.succeeded or _is_users(call):
                 return call.result()

@@ -73,3 +73,17 @@ def test_a_shard_is_given_up_when_the_time_is_over(seconds):
         with pytest.raises(MissingShardError, match=f"shard 0 .*within {seconds:g} s"):
             world.reads(1, seconds)
         assert 0.9 * seconds <= world.time - began <= 1.1 * seconds
+
+
+def test_who_is_slow_is_not_asked_again_and_again_and_may_answer_late():
+    world, begun = Slow(), []
+    for replica in world.nodes.values():
+
+        async def later(*arguments, replica=replica, read=replica.read):
+            begun.append(world.time)
+            await replica.world.sleep(6.0)
+            return await read(*arguments)
+
+        replica.read = later
+    took = world.reads(1, 60.0)
+    assert 6.0 <= took[0] <= 6.5 and len(begun) <= 6, begun
