@@ -276,7 +276,7 @@ def _score_tail(state: State, queries: np.ndarray, found: np.ndarray, distances:
 def _score_rows(queries: np.ndarray, sealed: np.ndarray, tail: np.ndarray, keys: np.ndarray, metric: int,
                 candidates: np.ndarray, distances: np.ndarray, ids: np.ndarray) -> None:  # fmt: skip
     shared = not candidates.strides[0]  # the same rows for all queries
-    candidates = np.ascontiguousarray(candidates[:1] if shared else candidates)
+    candidates = np.array(candidates[:1]) if shared else np.ascontiguousarray(candidates)
     scratch = kernels.scratch(candidates)
     if len(queries) == 1:
         kernels.score(queries, sealed, tail, keys, candidates, metric, scratch, distances, ids)

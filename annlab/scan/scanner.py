@@ -309,7 +309,7 @@ def _every_row(q: int, n: int, numbers: np.ndarray | None, alive: np.ndarray | N
     """All rows, for every query; those whose bit is not set are left out."""
     rows = np.arange(n, dtype=np.int64) if numbers is None else numbers.astype(np.int64)
     if alive is None:
-        return np.broadcast_to(rows, (q, n))
+        return np.broadcast_to(rows, (q, n)) if q > 1 else np.tile(rows, (q, 1))
     return np.where(rowsets.unpack(alive, n), rows, -1)
 
 
