@@ -46,8 +46,10 @@ def test_of_few_vectors_exact_search_or_a_tree_is_recommended_with_reasons():
 
 def test_a_recall_of_one_asks_for_exact_kinds_only():
     answer = recommend(DATA.train, target_recall=1.0, seconds=1)
+    # Few leaves may be enough for the queries that were asked, and not for others.
+    assert not any("max_leaves" in one.parameters for one in (answer.best, *answer.others))
     kinds = {one.kind.__name__ for one in (answer.best, *answer.others)}
-    assert kinds == {"ExactIndex", "KDTreeIndex", "BallTreeIndex"}
+    assert "ExactIndex" in kinds and kinds <= {"ExactIndex", "KDTreeIndex", "BallTreeIndex"}
     assert found_share(answer.make().fit(DATA.train), DATA.test, 10) == 1
 
 

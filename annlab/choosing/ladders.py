@@ -39,8 +39,12 @@ def variants(kind: type[Index], metric: str, n: int, dim: int) -> list[dict[str,
     return [{}]
 
 
-def ladders(index: Index, k: int) -> dict[str, list[Any]]:
-    """For each search parameter of a filled index its values from cheap to thorough; empty where there is no choice."""
+def ladders(index: Index, k: int, *, exactly: bool = False) -> dict[str, list[Any]]:
+    """For each search parameter of a filled index its values from cheap to thorough; empty where there is no choice.
+
+    `exactly`: all answers must be right, so of what can be exact nothing is left out, whatever some queries would do
+    without.
+    """
     n = len(index)
     if isinstance(index, IVFIndex):
         widths = [1.0] if index.get_params()["storage"] == "flat" else [float(2**i) for i in range(9) if 2**i * k <= n]
@@ -53,7 +57,7 @@ def ladders(index: Index, k: int) -> dict[str, list[Any]]:
     if isinstance(index, VamanaIndex):
         return {"reach": [1.0 + 0.025 * i**1.5 for i in range(12)] + [np.inf]}
     if isinstance(index, (KDTreeIndex, BallTreeIndex)):
-        return {"max_leaves": [*_ascending(2, max(2, n // 64)), None]}
+        return {} if exactly else {"max_leaves": [*_ascending(2, max(2, n // 64)), None]}
     return {}
 
 

@@ -111,7 +111,7 @@ def cheapest(index: Index, task: Task, target: float) -> list[dict[str, Any]]:
 
     "Reaches" as everywhere: with a mean less what chance may have added.
     """
-    steps = ladders(index, task.k)
+    steps = ladders(index, task.k, exactly=target >= 1)
     if not steps:
         return [{}]
     first, *others = steps
