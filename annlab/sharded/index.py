@@ -92,7 +92,8 @@ class ShardedIndex(Asking):
         except BaseException:
             self._engine.close()
             raise
-        for entry in manifest.shards:  # what was acknowledged before this process began, it reads too
+        # What was acknowledged before this process began, it reads too: a replica answers once it knows what that is.
+        for entry in manifest.shards:
             self._client.token[entry.name] = 0
 
     def close(self) -> None:

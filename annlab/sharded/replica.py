@@ -69,6 +69,7 @@ class Replica:
         self._ahead: deque[tuple[int, Index]] = deque()  # states after operations that are not acknowledged
         self._held: dict[str, int] = {}  # up to where the others' logs are known to be this one's
         self._told: dict[str, int] = {}  # up to where they were told that it is acknowledged
+        self._current = False  # after a start: whether it has heard from a writer how far the log is acknowledged
         self.damage: str | None = None  # what was found that cannot be
         self._others: tuple[str, ...] = ()
         self._enough = 1
@@ -231,7 +232,7 @@ class Replica:
         logs = sorted([self.journal.seq, *(self._held.get(name, -1) for name in self._others)], reverse=True)
         seq = logs[self._enough - 1]
         if self.leading is not None and seq >= self._first_of_term and seq > self.acknowledged:
-            self.acknowledged = seq
+            self.acknowledged, self._current = seq, True
             while self._ahead and self._ahead[0][0] <= seq:
                 self.applied, self.visible = self._ahead.popleft()
             self._snapshot_if_due()
@@ -279,6 +280,7 @@ class Replica:
             self.journal.append(new)
         holds = operations[-1].seq if operations else place
         self._apply(min(acknowledged, holds))
+        self._current |= self.applied >= acknowledged
         return "holds", holds
 
     def _is_fenced(self, term: int) -> bool:
@@ -325,7 +327,7 @@ class Replica:
 
     async def read(self, method: str, arguments: tuple[Any, ...], at_least: int) -> Any:
         """What the index answers, once it holds what the reader knows of."""
-        if self.applied < at_least:
+        if self.applied < at_least or not self._current:
             self._ask_writer()
             raise BehindError(f"{self.name} has applied {self.applied} operations, the token asks for {at_least}")
         return await self.world.work(reading.READS[method], self.visible, *arguments)

@@ -94,6 +94,20 @@ def test_a_replica_that_lost_its_disk_is_brought_up_from_the_snapshot(tmp_path):
         assert lost.journal.answered("write 0") is not None
 
 
+def test_a_replica_that_begins_again_answers_nothing_until_it_knows_what_is_acknowledged(tmp_path):
+    path = tmp_path / "index"
+    with ShardedIndex(ExactIndex(dim=DIM), 1, 2, path=path) as index:
+        index.add(rows_of(5), np.arange(5))
+    with ShardedIndex(None, path=path, timeout=0.3) as index:
+        nodes(index)["0-1"]._current = False
+        writer = nodes(index).pop("0-0")
+        with pytest.raises(MissingShardError):
+            index.search(rows_of(1), 1, at_least={})
+        nodes(index)["0-0"] = writer
+        for _ in range(4):
+            assert len(index) == 5
+
+
 def test_a_damaged_log_is_named(tmp_path):
     import sqlite3
 
