@@ -26,6 +26,17 @@ def check(index, query, params, **chosen):
     return told
 
 
+def rounds(near: list[float]) -> list[list[float]]:
+    """The parts of a search that began again with more probes: each begins with all that the one before had."""
+    parts = [near]
+    for at in [i for i in range(1, len(near)) if near[i] < near[i - 1]]:
+        last = parts.pop()
+        cut = at - (len(near) - len(last))
+        assert last[cut : 2 * cut] == last[:cut], "what looks like another round is none"
+        parts += [last[:cut], last[cut:]]
+    return parts
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_the_steps_compare_and_visit_as_much_as_the_search_counted(name, full):
     for metric in ("l2", "cosine", "ip") if full else ("l2",):
@@ -36,7 +47,7 @@ def test_the_steps_compare_and_visit_as_much_as_the_search_counted(name, full):
             for query in queries if full else queries[:4]:
                 told = check(index, query, params)
                 near = [step.near for step in told.trace.steps if step.what in ("cell", "bucket")]
-                assert near == sorted(near) or np.isnan(near).all()
+                assert np.isnan(near).all() or all(part == sorted(part) for part in rounds(near))
 
 
 @pytest.mark.parametrize("name", KINDS)
