@@ -38,6 +38,7 @@ from annlab.kinds import INDEX_CLASSES
 __all__ = ["Facts", "Measured", "Recall", "Recommendation", "recommend", "tune"]
 _SAMPLE = 50_000  # vectors that `recommend` measures with
 _WORTH = 0.97  # of the time: what saves less, saves nothing
+_MISSES = 1.1  # times as fast must be what can miss a neighbour, to come before what cannot
 _ROWS = 200  # vectors that are asked for their neighbours, to compare queries with them
 
 
@@ -199,8 +200,7 @@ def recommend(data: Any, queries: Any = None, *, target_recall: float = 0.95, k:
             one = trying.scaled(one, winners[kind], asked, growth, seed)
             written = trying.write_microseconds(winners[kind], asked) if updates else 0.0
             measured.append(replace(one, write_microseconds=written))
-    fitting = sorted((one for one in measured if memory is None or one.bytes <= memory),
-                     key=lambda one: one.microseconds + updates * one.write_microseconds)  # fmt: skip
+    fitting = _by_cost([one for one in measured if memory is None or one.bytes <= memory], updates)
     if not fitting:
         least = min(measured, key=lambda one: one.bytes)
         raise ValueError(f"no index of {n:,} vectors fits into {memory:,} bytes: {least} takes {least.bytes:,}")
@@ -223,12 +223,23 @@ def _facts(asked: Question, sample: np.ndarray, n: int, given: bool, rng: np.ran
     return Facts.of(asked.held_out, k, rows, n, copies, rng)
 
 
+def _by_cost(measured: list[Measured], updates: float) -> list[Measured]:
+    """The cheapest first; what is approximate must be cheaper by a tenth than what is exact, or comes after it."""
+
+    def cost(one: Measured) -> float:
+        return (one.microseconds + updates * one.write_microseconds) * (1 if one.kind.__name__ in EXACT else _MISSES)
+
+    return sorted(measured, key=cost)
+
+
 def _comparison(fitting: list[Measured], measured: list[Measured], updates: float, memory: int | None) -> list[str]:
     """How the best stands against an exact scan, and against what takes more memory."""
     best, said = fitting[0], []
     exact = next((one for one in measured if one.kind.__name__ == "ExactIndex"), best)
     if best is exact:
-        said.append("exact search is the fastest here, and needs no parameters")
+        faster_than = "is the fastest here" if exact.microseconds <= min(one.microseconds for one in fitting) else (
+            f"takes less than {_MISSES:g} times as long as the fastest here")  # fmt: skip
+        said.append(f"exact search {faster_than}, and needs no parameters")
     else:
         times = exact.microseconds / best.microseconds
         said.append(f"an exact scan takes {exact.microseconds:.1f} us a query, {times:.1f} times as long")
