@@ -203,8 +203,9 @@ class Catalog(Encoders):
 
     def change_image(self, id: int, *, connection: Connection | None = None, **values: Any) -> None:
         """Give an image new values in some columns, as when its file has moved; KeyError if there is none."""
+        row = schema.columns_of(values, images) or {"id": id}  # nothing to change: only whether it is there
         with self.writing(connection) as active:
-            done = active.execute(update(images).where(images.c.id == id).values(schema.columns_of(values, images)))
+            done = active.execute(update(images).where(images.c.id == id).values(row))
             _require(done.rowcount, [id])
 
     def change_images(self, changes: Mapping[int, Mapping[str, Any]], *, connection: Connection | None = None) -> None:
