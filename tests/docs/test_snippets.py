@@ -1,12 +1,15 @@
 """Every example of the documentation does what it says: Python runs, commands are understood.
 
-The Python blocks of a page run one after the other, in one namespace and in an empty folder. A block that cannot run
-has a comment above it that says why: ``<!-- not run: downloads a model -->``.
+The Python blocks of a page run one after the other, in a process and an empty folder of its own. A block that cannot
+run has a comment above it that says why: ``<!-- not run: downloads a model -->``.
 """
 
 import inspect
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -36,16 +39,19 @@ PYTHON_PAGES = [page for page in PAGES if any(block.language == "python" for blo
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PYTHON_PAGES
                                   if page not in ELSEWHERE])  # fmt: skip
-def test_python_runs(page, tmp_path, monkeypatch, capsys):
+def test_python_runs(page, tmp_path):
+    """In a process and a folder of their own, as a reader would run them, one block after the other."""
     for module in NEEDS.get(page, ()):
         pytest.importorskip(module)
-    monkeypatch.chdir(tmp_path)
-    space = {"__name__": "page"}
+    lines: list[str] = []
     for block in blocks(page):
         if block.language == "python" and not block.not_run:
-            # Blank lines before it, so that a traceback names the line of the page.
-            code = compile("\n" * (block.line - 1) + block.code, str(ROOT / page), "exec")
-            exec(code, space)  # noqa: S102
+            lines += [""] * (block.line - 1 - len(lines))  # so that a traceback names the line of the page
+            lines += block.code.split("\n")
+    (tmp_path / "page.py").write_text("\n".join(lines) + "\n")
+    ran = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                         capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
+    assert ran.returncode == 0, f"{page}:\n{ran.stderr[-3000:]}"
 
 
 @pytest.mark.parametrize("page", PAGES)
