@@ -42,6 +42,8 @@ TITLES = {
     "feedback": "Feedback: what clicks teach, and what experiments promise (simulated users)",
     "graphs": "Graphs: SIFT, GloVe, embeddings, and queries from elsewhere",
     "graphs-avx2": "Graphs: AVX2 beside AVX-512",
+    "graphs-elsewhere": "Graphs: Fashion-MNIST, and queries from elsewhere",
+    "graphs-sift": "Graphs: SIFT",
     "graphs-promises": "Graphs: what is promised, and kept",
     "graphs-threads": "Graphs: building on two threads",
     "indexing": "Images into a catalog: speed by stage, and memory",
