@@ -9,7 +9,8 @@ budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about o
 names.
 
 ``python -m benchmarks run`` chooses for itself and takes any data (`field/`); ``python -m benchmarks report FOLDER``
-writes its page anew; ``python -m benchmarks compare OLD NEW`` holds two commits against each other (`regression.py`).
+writes its page anew; ``python -m benchmarks compare OLD NEW`` holds two commits against each other (`regression.py`);
+``python -m benchmarks claims`` measures what is said of trees, hashing and clustering (`claims.py`).
 
 ``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`); so
 does ``python -m benchmarks figures`` with the figures and tables of the documentation (`figures.py`, `choice.py`).
@@ -26,6 +27,7 @@ from types import ModuleType
 
 from annlab.datasets import Dataset
 from benchmarks import (
+    claims,
     environment,
     exact,
     figures,
@@ -144,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parent and child share the command line."""
     if arguments and arguments[0] == "measured":
         return measured.main()
-    commands = {"run": running.main, "report": page.main, "compare": regression.main}
+    commands = {"run": running.main, "report": page.main, "compare": regression.main, "claims": claims.main}
     if arguments and arguments[0] in commands:
         return commands[arguments[0]](arguments[1:])
     if arguments and arguments[0] == "figures":
