@@ -55,8 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     n, times = (5_000, 30) if options.quick else (100_000, 500)
     records: list[dict[str, Any]] = []
-    about = {"cpu": environment.cpu_model(), "cpu_count": os.cpu_count(), "commit": environment.commit(),
-             "load_average": round(os.getloadavg()[0], 2), "versions": environment.versions()}  # fmt: skip
+    about = environment.about()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for measure in (adds, starts):
             for record in measure(Path(folder), n, times):

@@ -199,6 +199,17 @@ def cpu_model() -> str:
     return f"{name} ({llvm.get_host_cpu_name()})"
 
 
+def about() -> dict[str, Any]:
+    """The block of a result file of suites without peers: machine, load, commit and versions."""
+    return {
+        "cpu": cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "commit": commit(),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "versions": versions(),
+    }
+
+
 def describe(rates: Mapping[str, float]) -> dict[str, Any]:
     """The environment block of a result file. `rates`: matrix-product rate of each peer that uses BLAS, GFLOP/s."""
     setup, untouched = settings(), untouched_rate()
@@ -206,12 +217,8 @@ def describe(rates: Mapping[str, float]) -> dict[str, Any]:
     return {
         "publishable": not reasons,
         "problems": reasons,
-        "commit": commit(),
-        "cpu": cpu_model(),
-        "cpu_count": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        **about(),
         "platform": platform.platform(),
-        "versions": versions(),
         "matrix_product_gflops": {name: round(rate, 1) for name, rate in rates.items()},
         "matrix_product_gflops_untouched": round(untouched, 1),
         "limits": {} if reasons else hardware.measure(),

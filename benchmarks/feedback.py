@@ -13,7 +13,6 @@
 
 import argparse
 import datetime
-import os
 import random
 import tempfile
 from collections.abc import Sequence
@@ -49,8 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         for record in records:
             print("   ", record)
     if options.out:
-        about = {"cpu": environment.cpu_model(), "cpu_count": os.cpu_count(), "commit": environment.commit(),
-                 "load_average": round(os.getloadavg()[0], 2), "versions": environment.versions()}  # fmt: skip
+        about = environment.about()
         report.write_named_records(options.out, about, parts)
     return 0
 

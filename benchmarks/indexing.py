@@ -59,8 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     sizes = {"speed": 1_000, "memory": 3_000} if options.quick else {"speed": 5_000, "memory": 100_000}
     if options.child:
         return {"speed": speed, "memory": memory}[options.child](options.folder, sizes[options.child])
-    about = {"cpu": environment.cpu_model(), "cpu_count": os.cpu_count(), "commit": environment.commit(),
-             "load_average": round(os.getloadavg()[0], 2), "versions": environment.versions()}  # fmt: skip
+    about = environment.about()
     records: dict[str, list[dict[str, Any]]] = {}
     for name in sizes:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:

@@ -17,7 +17,6 @@ Y. Jing, D. Liu, D. Kislyuk, A. Zhai, J. Xu, J. Donahue and S. Tavel, Visual Sea
 """
 
 import argparse
-import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -70,8 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         for record in records:
             print("   ", record)
     if options.out:
-        about = {"cpu": environment.cpu_model(), "cpu_count": os.cpu_count(), "commit": environment.commit(),
-                 "load_average": round(os.getloadavg()[0], 2), "versions": environment.versions()}  # fmt: skip
+        about = environment.about()
         report.write_named_records(options.out, about, parts)
     return 0
 

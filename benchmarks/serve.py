@@ -72,8 +72,7 @@ def main(arguments: Sequence[str]) -> int:
                 print(", ".join(f"{name} {value}" for name, value in records[-1].items()), flush=True)
         print(f"memory {before / 2**20:.0f} MB after the start, {records[-1]['memory_mb']:.0f} MB at the end")
     if options.out:
-        about = {"cpu": environment.cpu_model(), "cpu_count": os.cpu_count(), "commit": environment.commit(),
-                 "load_average": round(os.getloadavg()[0], 2), "versions": environment.versions()}  # fmt: skip
+        about = environment.about()
         report.write_records(options.out, about, records)
     return 0
 

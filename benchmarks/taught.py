@@ -10,7 +10,6 @@ them pictures beside themselves, half pairs, each with a negative. Intervals red
 """
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,8 +56,7 @@ def main(arguments: Sequence[str]) -> int:
                         "CPU minutes": (time.process_time() - began) / 60})  # fmt: skip
         print(records[-1], flush=True)
         if options.out:
-            about = {"cpu": environment.cpu_model(), "cpu_count": os.cpu_count(), "commit": environment.commit(),
-                     "load_average": round(os.getloadavg()[0], 2), "versions": environment.versions()}  # fmt: skip
+            about = environment.about()
             report.write_records(options.out, about, records)
     return 0
 

@@ -30,9 +30,6 @@ LIGHT = Palette("#ffffff", "#1a1a1a", "#c4c4c4", "#b3b3b3", "#4d4d4d", "#0072b2"
                 "#e69f00")  # fmt: skip
 DARK = Palette("#16181c", "#ececec", "#4a4d52", "#6b6e73", "#b8bbc0", "#56b4e9", "#ff8a3d", "#ffffff", "#2f7fb5",
                "#f0e442")  # fmt: skip
-CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Lines of one plot, on light paper."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def palette(dark: bool | None) -> Palette:
@@ -77,10 +74,3 @@ def legend(axes: Any, colours: Palette, **where: Any) -> None:
     if handles:
         axes.legend(handles, labels, fontsize="small", frameon=True, framealpha=0.85, facecolor=colours.paper,
                     edgecolor=colours.faint, labelcolor=colours.ink, **where)  # fmt: skip
-
-
-def cycle(axes: Any) -> None:
-    """Lines of the axes in the colours and markers above."""
-    from cycler import cycler  # comes with matplotlib
-
-    axes.set_prop_cycle(cycler(color=CYCLE, marker=MARKERS))
