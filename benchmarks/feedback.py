@@ -43,13 +43,9 @@ def main(arguments: Sequence[str]) -> int:
         "false alarms": alarms(100 if options.quick else 1000),
         "the packaged catalog": packaged(60 if options.quick else LISTS, options.report),
     }
-    for name, records in parts.items():
-        print(f"\n{name}")
-        for record in records:
-            print("   ", record)
+    report.show_named_records(parts)
     if options.out:
-        about = environment.about()
-        report.write_named_records(options.out, about, parts)
+        report.write_named_records(options.out, environment.about(), parts)
     return 0
 
 

@@ -64,13 +64,9 @@ def main(arguments: Sequence[str]) -> int:
         parts["category gate"].append(gate(data, queries, ranked))
         if len(np.unique(data.drawings)) < len(data.drawings):
             parts["duplicates"] += duplicates(data, queries, ranked["float"])
-    for name, records in parts.items():
-        print(f"\n{name}")
-        for record in records:
-            print("   ", record)
+    report.show_named_records(parts)
     if options.out:
-        about = environment.about()
-        report.write_named_records(options.out, about, parts)
+        report.write_named_records(options.out, environment.about(), parts)
     return 0
 
 

@@ -47,6 +47,14 @@ def write_named_records(path: Path, environment: dict[str, Any],
     path.write_text("{" + ",\n".join(parts) + "}\n")
 
 
+def show_named_records(records: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+    """Print such results, a line each under the name of their kind."""
+    for name, some in records.items():
+        print(f"\n{name}")
+        for record in some:
+            print("   ", record)
+
+
 def read(path: Path) -> tuple[dict[str, Any], list[Run]]:
     """The environment and the runs of a result file."""
     content = json.loads(path.read_text())

@@ -157,7 +157,7 @@ def test_a_report_replaces_nothing_without_being_asked(
 # ---------------------------------------------------------------- encode
 
 
-def test_encode_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_encode_embeds_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for extra in ("onnx", "onnxruntime", "PIL"):
         pytest.importorskip(extra)
     from PIL import Image
@@ -214,7 +214,7 @@ def test_encode_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.encoders
-def test_train_encode_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_encode_and_evaluate_read_each_others_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for extra in ("onnx", "onnxruntime", "onnxscript", "PIL"):
         pytest.importorskip(extra)
     from annlab.datasets import fashion_mnist

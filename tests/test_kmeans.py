@@ -123,7 +123,7 @@ def test_data_far_from_the_origin() -> None:
         np.testing.assert_allclose(model.inertia_, KMeans(2).fit(near).inertia_, rtol=0.01)
 
 
-def test_spherical() -> None:
+def test_spherical_centres_have_length_one() -> None:
     rng = np.random.default_rng(0)
     directions = np.eye(4)[rng.integers(4, size=400)] + 0.05 * rng.normal(size=(400, 4))
     vectors = directions * rng.uniform(0.1, 50, size=(400, 1))
@@ -151,7 +151,7 @@ def test_errors_name_the_numbers() -> None:
         KMeans(2).set_params(n_cluster=3)
 
 
-def test_scikit_learn_face() -> None:
+def test_kmeans_works_in_pipelines_of_scikit_learn() -> None:
     from sklearn.base import clone
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -167,7 +167,7 @@ def test_scikit_learn_face() -> None:
     assert model.score(vectors) == pytest.approx(-model.inertia_)
 
 
-def test_scikit_learn_checks() -> None:
+def test_kmeans_passes_the_checks_of_scikit_learn() -> None:
     from sklearn.utils.estimator_checks import check_estimator
 
     wording = "the error is there, and says it in annlab's words"
@@ -207,7 +207,7 @@ def test_centers_of_float64_are_means_in_float64(metric):
 
 
 @pytest.mark.parametrize("power", [-310, -170, 140])
-def test_magnitudes(power):
+def test_magnitudes_of_any_power_are_clustered(power):
     ordinary = np.random.default_rng(1).normal(size=(200, 3))
     vectors = ordinary * 10.0**power
     model = KMeans(n_clusters=4).fit(vectors)

@@ -45,7 +45,7 @@ def test_product_codewords_are_good() -> None:
     assert error < 0.15  # 16 codewords for a 2-d normal distribution leave 0.11 or so; 16 random ones about 0.2
 
 
-def test_errors() -> None:
+def test_what_cannot_be_quantized_is_refused() -> None:
     for make in (ScalarQuantizer, ProductQuantizer):
         with pytest.raises(ValueError, match=r"reach 1e\+20.*scale the data"):
             make().fit(np.full((20, 3), 1e20))
@@ -69,5 +69,5 @@ def test_many_dimensions_have_few_groups() -> None:
     assert all(-(-dim // sub_dim_for(dim)) <= 2048 for dim in range(1, 70_000, 37))
 
 
-def test_blocks_of_lists() -> None:
+def test_blocks_of_lists_begin_where_the_list_before_ends() -> None:
     assert block_offsets(np.array([0, 0, 1, 17, 34])).tolist() == [0, 0, 1, 2, 4]

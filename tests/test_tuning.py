@@ -27,7 +27,7 @@ def test_what_was_tuned_reaches_its_target_on_queries_that_it_has_not_seen(kind)
     assert found_share(index, DATA.test, 5) >= 0.88
 
 
-def test_fixed_parameters_stay():
+def test_fixed_parameters_stay_as_given():
     found = tune(annlab.IVFIndex, DATA.train, storage="flat", n_lists=50, seconds=0)
     assert found.parameters["storage"] == "flat" and found.parameters["n_lists"] == 50
     assert str(found).startswith("IVFIndex(metric='l2', storage='flat', n_lists=50")

@@ -22,7 +22,6 @@ missing, and says so by an AttributeError.
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 from typing import Any
@@ -34,6 +33,13 @@ from annlab import index as annlab_index
 from annlab import kinds
 from annlab.common import validation
 from annlab.compat import faiss_files
+from annlab.compat.faiss_selectors import Ids, taken
+from annlab.compat.faiss_selectors import IDSelector as IDSelector
+from annlab.compat.faiss_selectors import IDSelectorBatch as IDSelectorBatch
+from annlab.compat.faiss_selectors import IDSelectorNot as IDSelectorNot
+from annlab.compat.faiss_selectors import IDSelectorRange as IDSelectorRange
+from annlab.compat.faiss_selectors import SearchParameters as SearchParameters
+from annlab.compat.faiss_selectors import SearchParametersIVF as SearchParametersIVF
 from annlab.exact import ExactIndex
 from annlab.ivf import IVFIndex
 from annlab.kmeans import KMeans as _KMeans
@@ -46,60 +52,6 @@ _ALL_LISTS = 2**31 - 1
 _AT_ONCE = 2**22  # vector components gathered at once
 
 Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
-
-
-class IDSelector:
-    """Which ids a search may return: ``SearchParameters(sel=IDSelectorBatch([1, 5]))``."""
-
-    def among(self, ids: Ids) -> Ids:
-        """Those of some ids (n,) that are selected."""
-        raise NotImplementedError
-
-
-class IDSelectorBatch(IDSelector):
-    """Some ids."""
-
-    def __init__(self, ids: ArrayLike) -> None:
-        self.ids = np.unique(_as_ids(ids))
-
-    def among(self, ids: Ids) -> Ids:
-        return ids[np.isin(ids, self.ids)]
-
-
-class IDSelectorRange(IDSelector):
-    """The ids imin..imax - 1."""
-
-    def __init__(self, imin: int, imax: int) -> None:
-        self.imin, self.imax = operator.index(imin), operator.index(imax)
-
-    def among(self, ids: Ids) -> Ids:
-        return ids[(ids >= self.imin) & (ids < self.imax)]
-
-
-class IDSelectorNot(IDSelector):
-    """All ids but those of another selector."""
-
-    def __init__(self, sel: IDSelector) -> None:
-        self.sel = sel
-
-    def among(self, ids: Ids) -> Ids:
-        return ids[~np.isin(ids, self.sel.among(ids))]
-
-
-class SearchParameters:
-    """What one search does otherwise than the index: `sel`, a selector of ids."""
-
-    def __init__(self, sel: IDSelector | None = None) -> None:
-        self.sel = sel
-
-
-class SearchParametersIVF(SearchParameters):
-    """Also `nprobe`, the lists that are read."""
-
-    def __init__(self, sel: IDSelector | None = None, nprobe: int | None = None) -> None:
-        super().__init__(sel)
-        self.nprobe = nprobe
 
 
 class Index:
@@ -430,16 +382,8 @@ def _converted(held: faiss_files.FaissFile) -> Index:
             index.add(held.vectors)
         else:
             index.renumbers = False
-            index.inner.add(held.vectors, _as_ids(held.ids))
+            index.inner.add(held.vectors, taken(held.ids))
     return index
-
-
-def _as_ids(ids: ArrayLike) -> Ids:
-    """Ids, of which none is changed on the way; negative ones, which select nothing, are left out."""
-    array = np.asarray(ids)
-    if array.dtype.kind == "i":
-        array = array[array >= 0]
-    return validation.as_ids(array)
 
 
 def normalize_L2(x: NDArray[np.float32]) -> None:

@@ -219,7 +219,7 @@ def test_entrants_take_turns(recorder: type[Recorder]) -> None:
     assert recorder.turns == ["a", "b", *"ab", *"ba", *"ab"]  # warm-up, then rounds that begin in turn
 
 
-def test_speedup_is_right(recorder: type[Recorder]) -> None:
+def test_a_peer_that_does_more_work_is_said_to_be_slower(recorder: type[Recorder]) -> None:
     """A peer that does its work and much more is slower; the same peer twice is as fast as itself."""
     sweeps = [
         Sweep(lambda: recorder("fast", 2_000)),

@@ -42,7 +42,7 @@ def test_the_fingerprint_follows_the_numbers():
     assert figures.fingerprint([Panel("t", "recall", (line,))]) != figures.fingerprint([Panel("t", "recall", (other,))])
 
 
-def test_the_command_draws(tmp_path, monkeypatch, capsys):
+def test_the_command_draws_figures_and_fills_tables(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     readme = tmp_path / "README.md"
     readme.write_text(figures.README.read_text())

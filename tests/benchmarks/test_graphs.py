@@ -101,7 +101,7 @@ def test_peers_find_the_neighbours(name: str, metric: str, tmp_path: Path) -> No
                 assert oracle.recall(ids, 10) > 0.9, built.peer.name
 
 
-def test_promises_are_tried() -> None:
+def test_promises_of_the_graph_are_tried_and_kept() -> None:
     data = synthetic(3000, 12, 6, 50, clusters=10, seed=0)
     found = list(graph_promises.sizes(data))
     assert all(record["kept"] for record in found if "rows" in record["trial"])

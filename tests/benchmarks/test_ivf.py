@@ -106,7 +106,7 @@ print(big.nbytes / 2 <= memory.bytes < big.nbytes * 4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-def test_memory_is_watched() -> None:
+def test_the_peak_of_memory_is_watched() -> None:
     """In a process of its own: what others free meanwhile would hide what this one takes."""
     done = subprocess.run([sys.executable, "-c", WATCHED], cwd=Path(__file__).parents[2], capture_output=True,
                           text=True, timeout=120)  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from annlab.common import pool
 
 
-def test_split():
+def test_parts_of_a_range_cover_it_once():
     for start, stop, parts, multiple in [
         (0, 10, 3, 1),
         (0, 10, 20, 1),

@@ -58,14 +58,14 @@ def test_the_first_bad_row_is_named():
         as_vectors(bad, name="queries")
 
 
-def test_ids():
+def test_ids_are_taken_or_refused_by_name():
     assert as_ids(3).tolist() == [3] and as_ids([]).dtype == np.int64
     assert as_ids(np.array([7, 2**63 - 1], np.uint64)).tolist() == [7, 2**63 - 1]
     assert validation.first_duplicate(np.array([3, 1, 3, 1])) in (1, 3)
     assert validation.first_duplicate(np.array([3, 1])) is None
 
 
-def test_numbers():
+def test_numbers_are_taken_or_refused_by_name():
     assert as_integer("k", np.int8(3), 1, 5) == 3 and type(as_integer("k", np.int8(3), 1)) is int
     with pytest.raises(ValueError, match="k must be between 1 and 5, but is 6"):
         as_integer("k", 6, 1, 5)
@@ -77,7 +77,7 @@ def test_numbers():
         as_number("r", -1, 0)
 
 
-def test_suggestions():
+def test_a_misspelt_name_gets_a_suggestion():
     with pytest.raises(ValueError, match="not 'cosin'; did you mean 'cosine'"):
         as_choice("metric", "cosin", ("l2", "cosine"))
     with pytest.raises(

@@ -196,7 +196,7 @@ def test_clusters_are_as_good():
 
 
 @pytest.mark.parametrize("name", ["Flat", "IVF8,Flat"])
-def test_files_are_annlabs(name, tmp_path):
+def test_written_files_are_files_of_annlab(name, tmp_path):
     index = own.index_factory(3, name)
     index.train(whole(200, 3))
     index.add(whole(200, 3))

@@ -10,7 +10,7 @@ from tests.contract.checks import check_neighbors, check_valid, recall, same
 
 
 @pytest.mark.parametrize("name", data.VECTORS)
-def test_nearest(entry, metric, name):
+def test_the_nearest_are_those_of_brute_force(entry, metric, name):
     vectors, queries = data.make(name)
     n = len(vectors)
     index = entry.make(metric).fit(vectors)
@@ -24,7 +24,7 @@ def test_nearest(entry, metric, name):
 
 
 @pytest.mark.parametrize("name", ["ordinary", "integer grid", "all zero", "far from the origin", "denormal", "huge"])
-def test_within_a_radius(entry, metric, name):
+def test_within_a_radius_are_those_of_brute_force(entry, metric, name):
     vectors, queries = data.make(name)
     index = entry.make(metric).fit(vectors)
     everything = annlab.pairwise(queries, vectors, metric)
@@ -155,7 +155,7 @@ def test_a_row_is_at_distance_zero_from_itself(entry):
         assert (distances == 0).all(), name
 
 
-def test_an_empty_index(entry, metric):
+def test_an_empty_index_answers_with_pads(entry, metric):
     index = entry.make(metric, dim=4)
     assert len(index) == 0 and index.dim == 4 and 3 not in index and index.ids.tolist() == []
     distances, ids = index.search(np.ones((2, 4)), 3)
@@ -169,13 +169,13 @@ def test_an_empty_index(entry, metric):
     assert (index.search(np.ones((1, 4)), 2).ids == -1).all()
 
 
-def test_no_queries(entry):
+def test_no_queries_get_no_answers(entry):
     index = entry.make().fit(np.eye(5))
     assert index.search(np.empty((0, 5)), 3).ids.shape == (0, 3)
     assert index.search_radius(np.empty((0, 5)), 3.0).lims.tolist() == [0]
 
 
-def test_statistics(entry):
+def test_statistics_count_what_each_query_cost(entry):
     vectors, queries = data.make("ordinary")
     index = entry.make().fit(vectors)
     stats = annlab.SearchStats()
@@ -194,7 +194,7 @@ def test_statistics(entry):
     assert str(len(queries)) in str(stats)
 
 
-def test_neighbours_of_all(entry):
+def test_neighbours_of_all_rows_leave_out_the_row_itself(entry):
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.standard_normal((50, 6)), 1 + np.arange(50) % 3, axis=0)  # some twice, some three times
     ids = rng.permutation(1000)[: len(vectors)]

@@ -39,7 +39,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_vectors(entry, name):
+def test_bad_vectors_are_refused_and_change_nothing(entry, name):
     bad, error, message = VECTORS[name]
     with pytest.raises(error, match=message):
         entry.make().fit(bad)
@@ -125,7 +125,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_calls(entry, name):
+def test_bad_calls_are_refused_and_change_nothing(entry, name):
     call, error, message = CALLS[name]
     index = entry.make().fit(GOOD, attributes={"owner": np.arange(10)})
     with pytest.raises(error, match=message):
@@ -133,7 +133,7 @@ def test_calls(entry, name):
     assert index.ids.tolist() == list(range(10))
 
 
-def test_construction(entry):
+def test_bad_construction_is_refused_by_name(entry):
     with pytest.raises(ValueError, match="one of 'l2', 'cosine', 'ip', not 'cosin'; did you mean 'cosine'"):
         entry.make("cosin")
     with pytest.raises(TypeError, match="metrc"):
@@ -170,7 +170,7 @@ def test_membership_is_exact(entry):
     assert 7.5 not in index and "a" not in index
 
 
-def test_unwriteable_places(entry, tmp_path):
+def test_saving_where_nothing_can_be_written_says_so(entry, tmp_path):
     index = entry.make().fit(GOOD)
     with pytest.raises(FileNotFoundError):
         index.save(tmp_path / "missing" / "index.annlab")
@@ -181,7 +181,7 @@ def test_unwriteable_places(entry, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_thread_setting():
+def test_a_bad_thread_setting_is_refused_by_name():
     code = "import annlab, numpy; annlab.ExactIndex().fit(numpy.eye(3)).search(numpy.eye(3), 1)"
     environment = {**os.environ, "ANNLAB_THREADS": "many"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

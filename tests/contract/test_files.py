@@ -23,7 +23,7 @@ LOADS = [{}, {"mmap": True}, {"mmap": True, "verify": True}, {"verify": True}]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_round_trips(entry, metric, dtype, tmp_path):
+def test_a_saved_index_comes_back_with_the_same_answers(entry, metric, dtype, tmp_path):
     rng = np.random.default_rng(0)
     vectors = rng.integers(-2, 3, size=(500, 7)).astype(dtype)
     index = entry.make(metric).fit(vectors[:400], rng.permutation(1000)[:400], attributes={"a": np.arange(400) % 5})
@@ -49,7 +49,7 @@ def test_round_trips(entry, metric, dtype, tmp_path):
     assert path.read_bytes() == before, "a mapped file is never written to"
 
 
-def test_empty_and_single(entry, tmp_path):
+def test_empty_indexes_and_single_rows_come_back_from_files(entry, tmp_path):
     for index in (entry.make(dim=3), entry.make().fit(np.ones((1, 3)), [7])):
         index.add(np.empty((0, 3)))
         index.save(tmp_path / "index")

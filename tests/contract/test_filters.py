@@ -67,7 +67,7 @@ def test_every_kind_of_filter(entry, metric, content, share):
     check_neighbors(found, queries, ids, vectors, metric, k, entry.judged_exactly, both)
 
 
-def test_conditions_on_attributes(entry, metric, content):
+def test_conditions_on_attributes_choose_the_rows_of_a_mask(entry, metric, content):
     vectors, ids, attributes = content
     index, col = _index(entry, metric, content), annlab.col
     owner, price, private = attributes["owner"], attributes["price"], attributes["private"]

@@ -17,7 +17,7 @@ TYPES = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "ui
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_element_types(entry, dtype):
+def test_every_element_type_is_taken(entry, dtype):
     vectors = ROWS.astype(dtype)
     index = entry.make().fit(vectors)
     kept = np.float64 if vectors.dtype.kind == "f" and vectors.dtype.itemsize == 8 else np.float32
@@ -64,7 +64,7 @@ LAYOUTS = {
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_memory_layouts(entry, layout, tmp_path):
+def test_every_memory_layout_gives_the_same_answers(entry, layout, tmp_path):
     plain = np.random.default_rng(1).standard_normal((90, 7))
     plain = plain if layout in ("lists", "tuples") else plain.astype(np.float32)  # lists hold Python's float64
     expected = entry.make().fit(plain).search(plain[:20], 5)

@@ -56,7 +56,7 @@ def clusters(rng, n, dim=16, n_clusters=30, spread=0.6):
     return (centers[labels] + spread * rng.standard_normal((n, dim))).astype(np.float32), labels
 
 
-def test_ordinary__clusters(searched):
+def test_recall_on_ordinary_clusters_meets_the_target(searched):
     rng = np.random.default_rng(0)
     vectors, _ = clusters(rng, 3400)
     for metric in searched.metrics:

@@ -27,7 +27,7 @@ OTHERS = [name for name in HAVE if name not in ("avx512", PATH_NAME)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("simd", OTHERS if "avx512" in HAVE else [*OTHERS, "wide"])
-def test_contract_on_path(simd, tmp_path):
+def test_the_contract_holds_on_every_simd_path(simd, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_CPU", "ANNLAB_SIMD"))}
     environment |= CPUS.get(simd, {}) | {"ANNLAB_SIMD": simd, "NUMBA_CACHE_DIR": str(tmp_path)}
     contract = [f"tests/contract/{name}.py" for name in MODULES]

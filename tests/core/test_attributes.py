@@ -51,7 +51,7 @@ def test_numbers_are_compared_exactly(kind, value):
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=20), st.text(max_size=3))
-def test_strings(values, value):
+def test_columns_of_strings_compare_as_python_does(values, value):
     attribute = as_attribute("a", values, len(values))
     again = Attribute.from_arrays("a", attribute.arrays(), len(values))
     for some in (attribute, again, attribute[::-1][::-1], attribute.trimmed()):

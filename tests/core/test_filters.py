@@ -21,7 +21,7 @@ def test_conditions_say_what_they_are():
     assert (col("a") == np.int8(3)).key == (col("a") == 3).key
 
 
-def test_mistakes_with_conditions():
+def test_mistakes_with_conditions_are_explained():
     col = annlab.col
     with pytest.raises(TypeError, match=r"& \| ~"):
         bool(col("a") == 1 and col("b") == 2)
@@ -55,7 +55,7 @@ def test_a_compiled_filter_holds_no_old_state(index):
     assert np.flatnonzero(compiled.mask(index._state) & index._state.alive.array).tolist() == [4]
 
 
-def test_bitsets():
+def test_bitsets_pack_and_unpack_masks():
     rng = np.random.default_rng(0)
     for n in (0, 1, 63, 64, 65, 200):
         for shape in ((n,), (3, n)):

@@ -54,7 +54,7 @@ def test_many_single_additions_make_few_runs():
     assert (ids.find(by_row, np.ones(3000, bool)) == np.arange(3000)).all()
 
 
-def test_large_ids():
+def test_the_largest_ids_are_found():
     largest = np.iinfo(np.int64).max
     ids = IdMap(np.array([largest, 0, largest - 1]))
     assert ids.find(np.array([largest - 1, largest, 1]), np.ones(3, bool)).tolist() == [2, 0, -1]

@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_round_trip(path, mmap):
+def test_what_was_written_is_read(path, mmap):
     manifest, arrays = storage.read(path, mmap, None)
     assert manifest == {"kind": "x", "n": 3} == {k: v for k, v in storage.read_manifest(path).items() if k != "arrays"}
     assert list(arrays) == list(ARRAYS)
@@ -89,7 +89,7 @@ FORGERIES = {
 
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("name", FORGERIES)
-def test_forged_manifests(path, name, mmap):
+def test_forged_manifests_are_refused(path, name, mmap):
     forge, message = FORGERIES[name]
     manifest, arrays = take_apart(path.read_bytes())
     path.write_bytes(put_together(manifest, arrays))
@@ -100,7 +100,7 @@ def test_forged_manifests(path, name, mmap):
         storage.read(path, mmap, None)
 
 
-def test_deep_json(path):
+def test_deeply_nested_json_is_refused(path):
     text = b"[" * 100_000
     path.write_bytes(HEADER.pack(storage.MAGIC, 1, 0, len(text), hashlib.sha256(text).digest()) + text)
     with pytest.raises(CorruptIndexError, match="no JSON"):

@@ -85,7 +85,7 @@ def test_seals_open_for_the_number_and_for_no_other():
     assert not answers.opens(sealed, "99-y", 0.73, 2), "the name is the salt"
 
 
-def test_the_door():
+def test_answers_of_the_wrong_form_are_refused_at_the_door():
     refused = {
         "divided by 0": lambda: answers.number(np.inf),
         "from 0 to 1": lambda: answers.number(2, 0, 1),

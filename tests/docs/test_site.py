@@ -12,6 +12,7 @@ import pytest
 import annlab
 from annlab import evaluation
 from annlab.visual.search import __all__ as VISUAL
+from tests.browser import chromium
 from tests.docs.pages import PAGES, ROOT, blocks
 
 pytest.importorskip("sphinx")
@@ -97,21 +98,13 @@ def test_every_public_name_is_in_the_reference(site):
 @pytest.mark.xdist_group("site")
 def test_it_is_searched_from_the_disk(site):
     """In a browser, without a server."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    import shutil
-
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         page.goto((site[0] / "search.html").as_uri() + "?q=inverted")
         # Results come one after the other: this one must be among them.
         page.wait_for_selector('#search-results li a[href*="indexes/ivf.html"]', timeout=60_000)
         page.goto((site[0] / "docs" / "choose.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 390  # wide tables scroll by themselves
-        browser.close()
 
 
 def test_every_picture_is_small_and_has_a_caption_that_says_what_to_conclude():

@@ -39,7 +39,7 @@ PYTHON_PAGES = [page for page in PAGES if any(block.language == "python" for blo
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PYTHON_PAGES
                                   if page not in ELSEWHERE])  # fmt: skip
-def test_python_runs(page, tmp_path):
+def test_the_python_of_a_page_runs(page, tmp_path):
     """In a process and a folder of their own, as a reader would run them, one block after the other."""
     for module in NEEDS.get(page, ()):
         pytest.importorskip(module)
@@ -67,7 +67,7 @@ def test_pages_that_are_tested_elsewhere_are():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_are_understood(page, capsys):
+def test_the_commands_of_a_page_are_understood(page, capsys):
     for block in blocks(page):
         if block.language in ("shell", ""):
             for line in block.code.replace("\\\n", " ").splitlines():

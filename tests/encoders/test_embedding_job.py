@@ -289,7 +289,7 @@ def test_an_image_outside_the_domain_stops_the_job_and_is_named(folder: Path, tm
     assert not list(tmp_path.glob("f.npy*"))
 
 
-def test_nothing_to_embed(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
+def test_a_place_without_images_says_what_was_looked_for(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"there is no image in .*empty or its sub-folders: looked for \.png"):
         open_images(tmp_path / "empty")

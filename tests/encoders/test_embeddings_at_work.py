@@ -32,7 +32,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return load_encoder("fashion-mnist").encode(images[:N]), pixels, labels[:N]
 
 
-def test_knn_classification(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_embeddings_classify_better_than_pixels(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     embeddings, pixels, labels = data
     accuracy = {}
     for name, vectors in (("embeddings", embeddings), ("pixels", pixels)):
@@ -42,7 +42,7 @@ def test_knn_classification(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> 
     assert accuracy["embeddings"] > accuracy["pixels"] + 0.08
 
 
-def test_kmeans_clustering(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_embeddings_cluster_better_than_pixels(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     embeddings, pixels, labels = data
     agreement = {}
     for name, vectors in (("embeddings", embeddings), ("pixels", pixels)):

@@ -361,7 +361,7 @@ def test_missing_files_folders_and_other_objects(tmp_path: Path) -> None:
         (np.zeros(4, np.uint8), "must have shape"),
     ],
 )
-def test_bad_arrays(array: np.ndarray, reason: str) -> None:
+def test_arrays_that_are_no_image_are_refused(array: np.ndarray, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         decode_image(array)
 

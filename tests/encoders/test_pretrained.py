@@ -24,7 +24,7 @@ STEPS = [ColorMode("grayscale"), Resize(12, 12), ScaleToUnit()]
 ANYTHING = Domain("anything")
 
 
-def test_names_and_folders(tmp_path: Path) -> None:
+def test_an_encoder_is_loaded_by_name_or_folder(tmp_path: Path) -> None:
     encoder, _ = linear_encoder()
     encoder.save(tmp_path)
     assert pretrained.load_encoder(tmp_path, threads=2).fingerprint == encoder.fingerprint

@@ -103,7 +103,7 @@ def test_what_is_not_paired_is_refused(a, b, message):
         compare(a, b, "mrr")
 
 
-def test_other_errors():
+def test_comparing_what_was_not_computed_is_refused():
     a = from_rankings([[1]], [{1}], measures=["mrr"])
     with pytest.raises(KeyError, match="map was not computed"):
         compare(a, a, "map")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from annlab.evaluation import ann_recall, rounding_floor, true_distances
 
 
-def test_by_hand():
+def test_recall_by_distance_is_that_computed_by_hand():
     exact = [[1.0, 2.0, 3.0, 3.0, 5.0]]
     # 1, 2 and one at 3 are found, the fourth is at 4: 3 of 4
     assert ann_recall([[9, 8, 7, 6]], [[1.0, 2.0, 3.0, 4.0]], exact).tolist() == [0.75]

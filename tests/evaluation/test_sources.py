@@ -271,7 +271,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.84 <= covered / trials <= 0.955
 
 
-def test_measures_by_name():
+def test_measures_are_parsed_from_their_names():
     for name in ("mrr", "mrr@3", "map@10", "map_reachable@10", "ndcg_linear@7", "recall@1", "precision@100"):
         assert str(parse(name)) == name
 

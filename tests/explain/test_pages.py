@@ -1,17 +1,15 @@
 """The explorables: what they find is what annlab finds, they are up to date, and they can be used by everybody."""
 
 import contextlib
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from annlab.explain.pages import alike, data_of, pages, rendered
+from tests.browser import chromium
 
 FOLDER = Path(__file__).parents[2] / "docs" / "explore"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 NAMES = ["kdtree", "balltree", "lsh", "ivf", "quantization", "graph"]
 
 
@@ -22,13 +20,8 @@ def made():
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def test_the_text_names_steps_cells_ranks_and_bits():
 @pytest.mark.parametrize(
     ("number", "said"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (11, "11th"), (112, "112th"), (1023, "1,023rd")]
 )
-def test_ordinals(number, said):
+def test_ordinals_are_those_of_english(number, said):
     assert annlab.explain.trace.ordinal(number) == said
 
 

@@ -54,7 +54,7 @@ def test_a_plain_walk_finds_the_nearest(kind, least):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 17, 50, 120, 300])
-def test_few_rows(n):
+def test_a_graph_of_few_rows_finds_them_all(n):
     x = np.random.default_rng(n).normal(size=(n, 5))
     graph, vectors = build(x)
     assert (graph.links >= 0).sum(axis=1).min() >= min(n - 1, 1)
@@ -63,7 +63,7 @@ def test_few_rows(n):
 
 @pytest.mark.parametrize("x", [np.zeros((40, 3)), np.ones((3000, 2)), np.repeat(np.eye(3), 700, axis=0),
                                np.full((300, 2), 3e38), np.outer(np.arange(2000.0), [1e-30, 1e-30])])  # fmt: skip
-def test_data_without_shape(x):
+def test_data_without_shape_builds_a_sound_graph(x):
     build(x)
 
 

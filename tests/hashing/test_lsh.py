@@ -327,7 +327,7 @@ def test_picked_parameters_reach_the_target():
         ({"n_probs": 3}, "n_probes"),
     ],
 )
-def test_bad_parameters(given, message):
+def test_bad_parameters_are_refused_by_name(given, message):
     with pytest.raises((ValueError, TypeError), match=message):
         LSHIndex(**given)
 

@@ -28,7 +28,7 @@ def _within(share, expected, trials=TRIALS, errors=5):
 
 
 @pytest.mark.parametrize("degrees", [10, 30, 60, 90, 150])
-def test_independent_gaussian_hyperplanes(degrees):
+def test_collisions_of_hyperplanes_are_as_often_as_the_formula_says(degrees):
     rng, theta = np.random.default_rng(degrees), np.radians(degrees)
     agree = _agreements(rng.standard_normal((TRIALS, 12, 16)), theta)
     assert _within(agree[:, 0].mean(), collision_probability(theta, 1))
@@ -56,7 +56,7 @@ def test_more_bits_than_dimensions_are_a_tight_frame():
     np.testing.assert_allclose(normals.T @ normals, 3 * np.eye(32), atol=1e-5)
 
 
-def test_the_formula():
+def test_the_formula_of_hyperplanes_at_known_angles():
     assert collision_probability(0.0, 16, 4) == 1 and collision_probability(np.pi, 3, 5) == 0
     np.testing.assert_allclose(
         collision_probability([np.pi / 2, np.pi / 4], 2, 3), [1 - 0.75**3, 1 - (1 - 0.5625) ** 3]
@@ -104,7 +104,7 @@ def test_keys_of_pseudo_random_rotations_are_shared_as_often_as_random_ones(degr
     assert share > collision_probability(theta, n_bits) + 5 * error
 
 
-def test_the_polytope_formula():
+def test_the_formula_of_polytopes_at_known_angles():
     assert polytope_probability(0.0, 8) == 1 and polytope_probability(np.pi, 8) == 0
     falling = [polytope_probability(np.radians(degrees), 32) for degrees in (5, 20, 60, 120)]
     assert falling == sorted(falling, reverse=True)

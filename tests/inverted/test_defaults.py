@@ -101,7 +101,7 @@ def test_calibration_is_saved_and_survives_growth(storage: str, tmp_path: Path) 
     assert recall(index, data) >= 0.93
 
 
-def test_choice_of_probes() -> None:
+def test_the_fewest_probes_that_reach_the_target_are_chosen() -> None:
     ranks = np.array([[0, 1, 2], [0, 5, -1]])
     n_probes, recalls = choose_probes(ranks, 1.0, 9)
     assert n_probes == 6 and recalls.tolist() == [1.0, 1.0]

@@ -159,7 +159,7 @@ def test_imbalance_counts_what_a_probe_meets() -> None:
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_memory_is_estimated(storage: str, metric: str, dtype: str) -> None:
+def test_memory_is_estimated_within_a_tenth(storage: str, metric: str, dtype: str) -> None:
     for n, dim, n_lists in ((6000, 40, "auto"), (3000, 7, 20), (700, 130, 50)):
         vectors = np.random.default_rng(0).normal(size=(n, dim)).astype(dtype)
         index = IVFIndex(metric=metric, storage=storage, n_lists=n_lists, n_probes=1, rerank=1).fit(vectors)
@@ -229,7 +229,7 @@ def test_data_far_away_and_of_extreme_magnitude(storage: str) -> None:
         assert recall(IVFIndex(storage=storage).fit(other.train), other) >= 0.93
 
 
-def test_parameters_are_checked() -> None:
+def test_bad_parameters_are_refused_by_name() -> None:
     for wrong in ({"n_lists": 0}, {"storage": "pq8"}, {"target_recall": 0.0}, {"target_recall": 1.5}, {"rerank": 0.5}):
         with pytest.raises(ValueError):
             IVFIndex(**wrong)

@@ -131,13 +131,13 @@ def test_other_indexes_name_the_one_that_takes_blocks() -> None:
         annlab.ExactIndex().fit(vectors).search(cut(vectors, 2))
 
 
-def test_what_blocks_are() -> None:
+def test_blocks_are_told_from_matrices() -> None:
     matrix = np.eye(3)
     assert all(blocks.are_blocks(given) for given in (iter([matrix]), [matrix], (matrix, matrix), {1: 2}.values()))
     assert not any(blocks.are_blocks(given) for given in (matrix, [[1.0, 2.0]], [], [np.ones(2)], "text", 5, None, {}))
 
 
-def test_sizes_in_words() -> None:
+def test_sizes_are_read_from_words() -> None:
     assert [as_bytes("x", v) for v in (5, "5", "2KB", "1.5 GB", "3MiB", "1g")] == [
         5,
         5,
@@ -162,7 +162,7 @@ def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path: Path, monk
     assert len(index) == 0 and not list(tmp_path.iterdir())
 
 
-def test_joined_rows(tmp_path: Path) -> None:
+def test_joined_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     first, second, order = rng.random((50, 3)), rng.random((20, 3)), rng.permutation(70)
     for workspace in (Workspace(), Workspace.in_files(tmp_path)):

@@ -19,7 +19,7 @@ def in_general(index, query, k, **given):
 
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_the_same_answers(storage, metric):
+def test_the_shortcut_gives_the_answers_of_the_general_way(storage, metric):
     rng = np.random.default_rng(0)
     middles = rng.standard_normal((40, 20)) * 4
     groups = rng.integers(40, size=3000)

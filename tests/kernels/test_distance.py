@@ -58,7 +58,7 @@ def test_agrees_with_the_textbook(metric):
         ).all()
 
 
-def test_properties():
+def test_distances_are_symmetric_and_zero_to_themselves():
     rng = np.random.default_rng(2)
     vectors = rng.standard_normal((40, 19)).astype(np.float32)
     for metric in ("l2", "cosine"):

@@ -33,7 +33,7 @@ def _check_kth(array, k):
 
 
 @given(st.one_of(values(FEW), values(ANY)), st.floats(0, 1))
-def test_kth_smallest(array, share):
+def test_the_kth_smallest_is_that_of_a_sorted_array(array, share):
     _check_kth(array, 1 + round(share * (len(array) - 1)))
 
 
@@ -51,7 +51,7 @@ def _keep(array, rows, length, bound):
 
 
 @given(st.one_of(values(FEW), values(ANY)), st.one_of(FEW, ANY))
-def test_keep_at_most(array, bound):
+def test_what_is_at_most_the_bound_is_kept(array, bound):
     n = len(array)
     padded = np.concatenate([array, np.full(PADDING, -np.inf, np.float32)])
     rows = np.arange(n + PADDING, dtype=np.int32)
@@ -91,7 +91,7 @@ def _append(array, rows, length, block, row, mask):
     return topk.append(pointer(array), pointer(rows), length, from_block, row, mask)
 
 
-def test_append():
+def test_appended_lanes_are_those_of_the_mask():
     block = np.arange(LANES).astype(np.float32) / 2
     for mask in (0, 1, 0b1010, 2**LANES - 1):
         array, rows = np.full(3 * LANES, -1, np.float32), np.full(3 * LANES, -1, np.int32)

@@ -26,7 +26,7 @@ def built(vectors, metric, precision="int8", **more):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", DATA)
-def test_hostile_data(name, metric):
+def test_bytes_give_the_answers_of_floats_on_hostile_data(name, metric):
     vectors, queries = data(name)
     n = len(vectors)
     index, plain, by_judge = built(vectors, metric), built(vectors, metric, "float32"), None
@@ -44,7 +44,7 @@ def test_hostile_data(name, metric):
 
 @pytest.mark.parametrize("name", ["ordinary", "bytes", "outlier row", "half equal"])
 @pytest.mark.parametrize("metric", METRICS)
-def test_filters_and_tombstones(name, metric):
+def test_bytes_keep_to_filters_and_tombstones(name, metric):
     vectors, queries = data(name)
     rng, n = np.random.default_rng(5), len(vectors)
     ids = rng.permutation(2 * n)[:n]
@@ -73,7 +73,7 @@ def test_threads_and_sizes_of_batches(metric):
         same(index.search(queries[:size], 20, threads=1), (expected[0][:size], expected[1][:size]))
 
 
-def test_few_survive():
+def test_few_rows_survive_the_bytes():
     """The bound is good: otherwise everything is scanned again, and answers are right but late."""
     rng = np.random.default_rng(3)
     vectors = normal(rng, 20_000, 8).repeat(4, axis=1) + 0.1 * normal(rng, 20_000, 32)
@@ -90,7 +90,7 @@ def request(q, n):
     return Request(alive=None, keys=np.arange(n), threads=1, counters=np.zeros((q, 3), np.int64), params={})
 
 
-def test_auto(monkeypatch):
+def test_auto_takes_bytes_where_they_pay(monkeypatch):
     rng = np.random.default_rng(4)
     groups = normal(rng, 40, 32)[rng.integers(40, size=1500)] * 8 + normal(rng, 1500, 32)
     monkeypatch.setattr(int8, "PATH_NAME", "avx2")
@@ -117,7 +117,7 @@ def test_more_dimensions_than_sums_can_hold(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_vectors_on_disk(dtype, monkeypatch, tmp_path):
+def test_vectors_on_disk_give_the_same_answers(dtype, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     rng = np.random.default_rng(7)
     vectors, queries = normal(rng, 900, 40, dtype), normal(rng, 20, 40, dtype)
@@ -150,7 +150,7 @@ def test_the_copy_is_accounted_for_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [pytest.param(s, marks=[] if s == 15 else pytest.mark.slow) for s in range(60)])
-def test_random_mixtures(seed):
+def test_random_mixtures_of_everything_are_answered_exactly(seed):
     """Everything at once: scales, outliers, duplicates, rounding to grids, filters.
 
     Seed 15 is in the quick run: there a full buffer once wrote into that of the next query.

@@ -155,7 +155,7 @@ def test_bound_of_hostile_data(name, metric, together, monkeypatch):
     whole=st.booleans(),
     double=st.booleans(),
 )
-def test_bound_holds(seed, dim, metric, spread, offset, whole, double):
+def test_the_bound_holds_for_rows_of_any_spread(seed, dim, metric, spread, offset, whole, double):
     """Rows and queries whose coordinates spread over powers of ten; `whole`: rounded to integers."""
     rng = np.random.default_rng(seed)
 

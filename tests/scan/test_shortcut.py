@@ -41,7 +41,7 @@ def check(index, queries, ks):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", [name for name in DATA if "float64" not in name])
-def test_hostile_data(name, metric):
+def test_the_shortcut_is_exact_on_hostile_data(name, metric):
     vectors, queries = data(name)
     for precision in PRECISIONS:
         index = annlab.ExactIndex(metric=metric, precision=precision, auto_compact=False).fit(vectors)
@@ -60,7 +60,7 @@ def test_hostile_data(name, metric):
     kind=st.sampled_from(["real", "whole", "repeated", "shifted", "zeros", "spread"]),
     writes=st.integers(0, 3),
 )
-def test_brute_force(seed, n, dim, metric, precision, kind, writes):
+def test_the_shortcut_is_brute_force_to_the_last_bit(seed, n, dim, metric, precision, kind, writes):
     """Against the oracle: sealed rows, a tail, dead rows of both, k up to all of them and beyond."""
     rng = np.random.default_rng(seed)
 

@@ -29,7 +29,7 @@ def in_general(index, query, k):
     grid=st.booleans(),
     auto_compact=st.booleans(),
 )
-def test_brute_force(seed, kind, n, dim, metric, grid, auto_compact):
+def test_the_shortcut_is_brute_force_to_the_last_bit(seed, kind, n, dim, metric, grid, auto_compact):
     rng = np.random.default_rng(seed)
 
     def some(m):

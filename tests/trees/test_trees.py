@@ -120,7 +120,7 @@ def test_low_entropy_ends_and_is_no_slower_than_a_scan(tree, kind):
 
 
 @pytest.mark.parametrize("tree", TREES)
-def test_counters(tree):
+def test_counters_say_what_a_search_opened(tree):
     rng = np.random.default_rng(0)
     vectors = rng.random((50000, 2), dtype=np.float32)
     index, stats = tree().fit(vectors), SearchStats()
@@ -327,7 +327,7 @@ def test_magnitudes_beyond_float32_sums(tree, size):
 
 
 @pytest.mark.parametrize("tree", TREES)
-def test_parameters_are_checked(tree):
+def test_bad_parameters_are_refused_by_name(tree):
     for wrong in ({"epsilon": -0.1}, {"max_leaves": 0}, {"epsilon": float("nan")}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             tree(**wrong)

@@ -124,7 +124,7 @@ def test_interleaved_clicks_are_points_for_the_team(catalog):
     assert (found.liked.wins_a, found.liked.wins_b, found.liked.ties) == (0, 20, 0) and "prefer B" in found.verdict()
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command_starts_shows_and_ends_experiments(tmp_path, capsys):
     place = str(tmp_path / "c.db")
     assert main(["experiment", "status", place]) == 1 and "there is no catalog" in capsys.readouterr().err
     Catalog.open(place).close()

@@ -31,7 +31,7 @@ def split(keys):
 
 
 @pytest.mark.parametrize("dim", [1, 3, 64, 65, 130])
-def test_whole_numbers(dim):
+def test_rows_become_whole_numbers_with_their_norms(dim):
     x = np.random.default_rng(dim).normal(size=(200, dim)).astype(np.float32) * 3 + 7
     rows = whole_numbers(x, 2)
     y = oracle.whole_of(rows)
@@ -89,7 +89,7 @@ def test_the_nearest_of_a_leaf_of_others():
     assert [split(keys)[i] for i in others] == [oracle.keys_of(whole, which[i], ids)[:5] for i in others]
 
 
-def test_groups():
+def test_members_are_grouped_by_cell():
     assigned = np.array([[0, 2], [2, 1], [0, 1], [2, 0]], np.int32)
     grouped = group(assigned, 4)
     assert grouped.members.tolist() == [0, 2, 3, 1, 2, 0, 1, 3] and grouped.offsets.tolist() == [0, 3, 5, 8, 8]
@@ -120,7 +120,7 @@ def test_pruning_is_the_textbook_rule(dim, alpha, values):
     assert [[v for v in row if v >= 0] for row in links.tolist()] == oracle.joined(whole, expected, degree, alpha)
 
 
-def test_reverse_links():
+def test_reversed_links_lead_back():
     own = np.full((4, 2), NONE, np.uint64)
     own[0, 0], own[2, 0], own[2, 1] = (5 << 32) | 1, (7 << 32) | 1, (9 << 32) | 3
     back, offsets = reversed_links(own)

@@ -39,7 +39,7 @@ SIZES = [1, 2, PANEL_ROWS - 1, PANEL_ROWS, PANEL_ROWS + 1, 3 * PANEL_ROWS + 5, 1
 
 @pytest.mark.parametrize("n_queries", [1, 3, 4, QUERIES_IN_TILE - 1, QUERIES_IN_TILE, QUERIES_IN_TILE + 1, 40])
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
-def test_every_size(metric, n_queries):
+def test_batches_of_every_size_find_the_nearest(metric, n_queries):
     rng = np.random.default_rng(n_queries)
     for n in SIZES:
         for dim in (1, 5, 16, 19, 40):
@@ -60,7 +60,7 @@ def test_every_size(metric, n_queries):
     filtered=st.sampled_from(["none", "shared", "each"]),
     seed=st.integers(0, 999),
 )
-def test_nothing_is_lost(metric, n, n_queries, dim, k, kind, filtered, seed):
+def test_no_neighbour_is_lost_on_any_kind_of_rows(metric, n, n_queries, dim, k, kind, filtered, seed):
     rng = np.random.default_rng(seed)
     vectors = {
         "grid": lambda: rng.integers(-1, 2, size=(n, dim)),
@@ -87,7 +87,7 @@ def test_ties_that_overflow_every_buffer(metric, n_queries):
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
-def test_ranges_of_rows(metric):
+def test_ranges_of_rows_together_find_what_one_scan_finds(metric):
     """Threads scan ranges of rows: together they find what one scan finds."""
     rng = np.random.default_rng(2)
     vectors = rng.integers(-2, 3, size=(700, 8)).astype(np.float32)

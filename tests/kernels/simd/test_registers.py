@@ -61,7 +61,7 @@ def _arithmetic(a, b, out):
 
 
 @pytest.mark.parametrize("dtype", ELEMENTS)
-def test_arithmetic_and_comparisons(dtype):
+def test_arithmetic_and_comparisons_are_those_of_numpy(dtype):
     n = _lanes(dtype)
     a, b = _pair(dtype, n)
     out = np.zeros((3, n), dtype)
@@ -75,7 +75,7 @@ def test_arithmetic_and_comparisons(dtype):
     assert max(less, less_or_equal, equal) < 2**n or n == 64, "no bits beyond the lanes"
 
 
-def test_nan_compares_false():
+def test_nan_compares_false_with_everything():
     a = np.full(LANES, np.nan, np.float32)
     out = np.zeros(3 * LANES, np.float32)
     assert _arithmetic(a, np.zeros_like(a), out[:LANES]) == _arithmetic(np.zeros_like(a), a, out[:LANES]) == (0, 0, 0)
@@ -89,7 +89,7 @@ def _logic(a, b, out):
     simd.store(p + 2 * len(a), x ^ y)
 
 
-def test_logic_of_integers():
+def test_logic_of_integers_is_that_of_numpy():
     a, b = np.random.default_rng(0).integers(-(2**31), 2**31, size=(2, LANES)).astype(np.int32)
     out = np.zeros((3, LANES), np.int32)
     _logic(a, b, out.reshape(-1))
@@ -104,7 +104,7 @@ def _first(values, length, out, eight):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_partial_loads(dtype):
+def test_partial_loads_fill_up_with_zeros(dtype):
     n = _lanes(dtype)
     values = np.arange(1, 20).astype(dtype)
     for length in range(n + 3):
@@ -120,7 +120,7 @@ def _compress(values, mask, out):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_compressed_stores(dtype):
+def test_compressed_stores_keep_the_lanes_of_the_mask(dtype):
     values = np.arange(1, LANES + 1).astype(dtype)
     rng = np.random.default_rng(1)
     masks = [0, 1, 2**LANES - 1, 1 << (LANES - 1), *rng.integers(2**LANES, size=40).tolist()]

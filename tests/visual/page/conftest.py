@@ -2,17 +2,13 @@
 
 import contextlib
 import functools
-import shutil
 import threading
 import time
 
 import pytest
 
+from tests.browser import chromium
 from tests.visual.service.served import Served
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -39,13 +35,8 @@ def serving(app, header_seconds=10.0):
 @pytest.fixture(scope="session")
 def browser():
     """Chromium; tests are skipped where it is not installed."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

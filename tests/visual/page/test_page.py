@@ -210,7 +210,7 @@ def test_the_engine_room_moves_with_its_knob(page, photos):
     assert "n_probes" in page.url
 
 
-def test_on_a_phone(phone, photos):
+def test_the_page_works_on_a_phone(phone, photos):
     phone.goto("/")
     phone.wait_for_selector("#grid a.look")
     phone.locator("#grid a.look").nth(1).tap()

@@ -59,7 +59,7 @@ def test_pages_follow_each_other_without_repeating(served):
     assert served.root.get("/api/search", params={**asked, "cursor": "hostile"}).status_code == 400
 
 
-def test_filters_and_order(served):
+def test_filters_and_order_hold_over_http(served):
     asked = {"id": served.ids[1], "k": 50, "cutoff": 0}
     odd = served.root.get("/api/search", params={**asked, "tag": "odd"}).json()["results"]
     assert odd and all("odd" in each["tags"] for each in odd)
