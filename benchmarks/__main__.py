@@ -10,7 +10,8 @@ names.
 
 ``python -m benchmarks run`` chooses for itself and takes any data (`field/`); ``python -m benchmarks report FOLDER``
 writes its page anew; ``python -m benchmarks compare OLD NEW`` holds two commits against each other (`regression.py`);
-``python -m benchmarks claims`` measures what is said of trees, hashing and clustering (`claims.py`).
+``python -m benchmarks claims`` measures what is said of trees, hashing and clustering (`claims.py`), and ``python -m
+benchmarks recommend`` whether `annlab.recommend` finds the best choice (`recommending.py`).
 
 ``python -m benchmarks measured`` measures nothing: it writes the page of figures from the results (`measured.py`); so
 does ``python -m benchmarks figures`` with the figures and tables of the documentation (`figures.py`, `choice.py`).
@@ -37,6 +38,7 @@ from benchmarks import (
     ivf,
     lsh,
     measured,
+    recommending,
     regression,
     report,
     trees,
@@ -146,7 +148,8 @@ def main(arguments: Sequence[str]) -> int:
     """Parent and child share the command line."""
     if arguments and arguments[0] == "measured":
         return measured.main()
-    commands = {"run": running.main, "report": page.main, "compare": regression.main, "claims": claims.main}
+    commands = {"run": running.main, "report": page.main, "compare": regression.main, "claims": claims.main,
+                "recommend": recommending.main}  # fmt: skip
     if arguments and arguments[0] in commands:
         return commands[arguments[0]](arguments[1:])
     if arguments and arguments[0] == "figures":

@@ -75,14 +75,14 @@ def load(folder: Path | None, name: str) -> Dataset:
     return made
 
 
-def elsewhere(n: int, dim: int, name: str, n_queries: int = 1000) -> Dataset:
+def elsewhere(n: int, dim: int, name: str, n_queries: int = 1000, seed: int = 0) -> Dataset:
     """Rows and queries as an encoder of pictures and one of texts make them: unit vectors that are not mixed.
 
     Both show what 200 clusters in 24 dimensions hold, but a row and a query through maps that differ, and queries lie
     off to one side, by half their length. So the neighbours of a query are some 1.6 times as far away as those of a
     row (100,000 rows, 128 dimensions), and its tenth neighbour is hardly farther than its first. `gap` says how far.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     inner = min(24, dim)
     centers = rng.standard_normal((200, inner))
     of_rows, other = (rng.standard_normal((inner, dim)) / dim**0.5 for _ in range(2))

@@ -16,6 +16,7 @@ and `verify` says so: the command then refuses to publish. The best rate include
 alone picks the right kernel by itself), so an environment that slows everyone equally is caught too.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -81,9 +82,29 @@ def prepare(threads: int) -> None:
         pass
     else:
         faiss.cvar.distance_compute_blas_threshold = FAISS_BLAS_THRESHOLD
-    if hasattr(os, "sched_setaffinity"):  # Linux; elsewhere the scheduler decides
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, allowed[-threads:])  # the last ones: interrupts tend to arrive at the first
+    use_cpus(threads)
+
+
+_allowed: list[int] = []  # the CPUs that the process was given
+
+
+def use_cpus(n: int) -> None:
+    """Run on `n` of the CPUs that the process was given, with all its threads; may be called again.
+
+    Raises
+    ------
+    ValueError
+        When it was given fewer.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # Linux alone; elsewhere the scheduler decides
+        return
+    if not _allowed:
+        _allowed.extend(sorted(os.sched_getaffinity(0)))
+    if not 1 <= n <= len(_allowed):
+        raise ValueError(f"{n} threads are asked for; this process may use {len(_allowed)} CPUs")
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            os.sched_setaffinity(int(thread), _allowed[-n:])  # the last ones: interrupts tend to arrive at the first
 
 
 def choose_faiss_path(n_queries: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.peers import Annlab, Answer, Peer, normalised
+from benchmarks.peers import Annlab, Answer, Peer, normalised, use_faiss
 
 
 class Vamana(Annlab):
@@ -33,7 +33,7 @@ class Vamana(Annlab):
     def search(self, queries: np.ndarray, k: int, **parameters: Any) -> Answer:
         if len(queries) > 1:
             return super().search(queries, k, **parameters)
-        distances, ids = self.index.search(queries[0], k, threads=1, **parameters)
+        distances, ids = self.index.search(queries[0], k, threads=self.threads, **parameters)
         return distances[None], ids[None]
 
 
@@ -89,6 +89,7 @@ class Hnswlib(Graph):
 
     name = "hnswlib"
     package = "hnswlib"
+    scales = True
 
     def _open(self, m: int) -> None:
         import hnswlib
@@ -112,7 +113,7 @@ class Hnswlib(Graph):
 
     def search(self, queries: np.ndarray, k: int, ef: int = 10, **parameters: Any) -> Answer:
         self.index.set_ef(ef)
-        ids, distances = self.index.knn_query(queries, k, num_threads=1)
+        ids, distances = self.index.knn_query(queries, k, num_threads=self.threads)
         return distances, ids.astype(np.int64)
 
 
@@ -121,6 +122,11 @@ class FaissHNSW(Graph):
 
     name = "faiss HNSW"
     package = "faiss"
+    scales = True
+
+    def use(self, threads: int) -> None:
+        use_faiss(threads)
+        super().use(threads)
 
     def make(self, parameters: dict[str, Any]) -> None:
         import faiss
@@ -160,6 +166,7 @@ class Usearch(Graph):
 
     name = "usearch"
     package = "usearch"
+    scales = True
 
     def make(self, parameters: dict[str, Any]) -> None:
         from usearch.index import Index
@@ -191,7 +198,7 @@ class Usearch(Graph):
 
     def search(self, queries: np.ndarray, k: int, ef: int = 10, **parameters: Any) -> Answer:
         self.index.expansion_search = ef
-        found = self.index.search(queries, k, threads=1)
+        found = self.index.search(queries, k, threads=self.threads)
         return np.atleast_2d(found.distances), np.atleast_2d(found.keys).astype(np.int64)
 
 
@@ -200,6 +207,13 @@ class Glass(Graph):
 
     name = "Glass"
     package = "glass"
+    scales = True
+
+    def use(self, threads: int) -> None:
+        import glass
+
+        glass.set_num_threads(threads)
+        super().use(threads)
 
     def make(self, parameters: dict[str, Any]) -> None:
         import glass
@@ -231,7 +245,7 @@ class Glass(Graph):
         if len(queries) == 1:
             ids, distances = searcher.search(queries[0], k)
             return distances[None], ids[None]
-        ids, distances = searcher.batch_search(queries, k, 1)
+        ids, distances = searcher.batch_search(queries, k, self.threads)
         return distances, ids
 
 
@@ -240,6 +254,7 @@ class SymphonyQG(Graph):
 
     name = "SymphonyQG"
     package = "rabitqlib"
+    scales = True
 
     def prepare(self, queries: np.ndarray) -> np.ndarray:
         queries = super().prepare(queries)
@@ -266,7 +281,7 @@ class SymphonyQG(Graph):
         self._count(parameters)
 
     def search(self, queries: np.ndarray, k: int, ef: int = 10, **parameters: Any) -> Answer:
-        ids, distances = self.index.search(queries, k, ef, 1)
+        ids, distances = self.index.search(queries, k, ef, self.threads)
         return distances, ids.astype(np.int64)
 
 
@@ -275,7 +290,13 @@ class SVS(Graph):
 
     name = "SVS"
     package = "svs"
+    scales = True
     effort = "window"
+
+    def use(self, threads: int) -> None:
+        for index in self.indexes.values():
+            index.num_threads = threads
+        super().use(threads)
 
     def make(self, parameters: dict[str, Any]) -> None:
         import svs

@@ -111,6 +111,7 @@ class ScaNN(Peer):
 
     name = "ScaNN"
     package = "scann"
+    scales = True
     metrics = frozenset({"l2", "cosine"})
 
     def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
@@ -130,10 +131,15 @@ class ScaNN(Peer):
     def prepare(self, queries: np.ndarray) -> np.ndarray:
         return normalised(queries) if self.cosine else queries
 
+    def use(self, threads: int) -> None:
+        self.index.set_num_threads(threads)
+        super().use(threads)
+
     def search(self, queries: np.ndarray, k: int, n_probes: int = 1, rerank: float = 1, **parameters: Any) -> Answer:
         how = {"leaves_to_search": n_probes, "pre_reorder_num_neighbors": max(k, int(rerank * k))}
         if len(queries) > 1:
-            ids, distances = self.index.search_batched(queries, final_num_neighbors=k, **how)
+            batched = self.index.search_batched if self.threads == 1 else self.index.search_batched_parallel
+            ids, distances = batched(queries, final_num_neighbors=k, **how)
         else:
             one, far = self.index.search(queries[0], final_num_neighbors=k, **how)
             ids, distances = one[None], far[None]

@@ -29,7 +29,7 @@ from annlab.datasets import Dataset
 from benchmarks import plots, report
 from benchmarks.frontier import Point, seconds_at_recall
 from benchmarks.harness import MODES, Budget, Run, Sweep, measure
-from benchmarks.peers import Annlab, Answer, Faiss, Peer, normalised
+from benchmarks.peers import Annlab, Answer, Faiss, Peer, normalised, use_faiss
 
 SUBJECT = "annlab LSH scan"
 SETS = ("uniform:100000x64",)
@@ -45,6 +45,12 @@ class FaissLSH(Peer):
 
     name = "faiss IndexLSH+refine"
     package = "faiss"
+    scales = True
+
+    def use(self, threads: int) -> None:
+        use_faiss(threads)
+        super().use(threads)
+
     metrics = frozenset({"l2", "cosine"})
 
     def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:

@@ -34,6 +34,7 @@ call; "one query": each in a call of its own. Where a table has a column "recall
 fastest setting tried that reaches it, and an empty cell says that none did; the settings are in the result file.
 """
 TITLES = {
+    "claims": "What is said of trees, hashing and clustering: what the verdicts rest on",
     "durable": "Durable indexes: what an acknowledged write and a start cost",
     "exact-k10": "Exact search, the 10 nearest, AVX-512",
     "exact-k10-avx2": "Exact search, the 10 nearest, AVX2",

@@ -23,6 +23,7 @@ class Peer(ABC):
     name: str
     package: ClassVar[str]  # what must be installed
     threads: int = 1
+    scales: ClassVar[bool] = False  # whether `use` makes it answer batches on several threads
     metrics: ClassVar[frozenset[str]] = frozenset({"l2", "cosine", "ip"})
 
     @abstractmethod
@@ -41,6 +42,10 @@ class Peer(ABC):
     def memory(self) -> int:
         """Bytes that the built index holds."""
 
+    def use(self, threads: int) -> None:
+        """Answer batches on so many threads from now on; only asked of those that scale."""
+        self.threads = threads
+
     def facts(self, queries: np.ndarray, k: int) -> dict[str, Any]:
         """What there is to say of these searches beside their time; asked once, outside the timing."""
         return {}
@@ -48,6 +53,13 @@ class Peer(ABC):
     def matrix_product_rate(self) -> float | None:
         """GFLOP/s at which this library multiplies matrices, or None when it does not call BLAS."""
         return None
+
+
+def use_faiss(threads: int) -> None:
+    """All of faiss's indexes share their number of threads."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
@@ -60,6 +72,7 @@ class Annlab(Peer):
     """annlab's ExactIndex, or another of its indexes; build parameters go to its constructor."""
 
     package = "annlab"
+    scales = True
 
     def __init__(self, index: str = "ExactIndex", threads: int = 1) -> None:
         self.index_name, self.threads = index, threads
@@ -106,6 +119,11 @@ class Faiss(Peer):
 
     name = "faiss"
     package = "faiss"
+    scales = True
+
+    def use(self, threads: int) -> None:
+        use_faiss(threads)
+        super().use(threads)
 
     def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
         import faiss

@@ -17,7 +17,7 @@ def add_to(commands: shared.Commands) -> None:
     )
     bench.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="DATA ...",
-        help="files of vectors (.npy, .fvecs, .hdf5) and options; `annlab bench -- --help` lists them",
+        help="files of vectors (.npy, .fvecs, .parquet, .hdf5) and options; `annlab bench -- --help` lists them",
     )  # fmt: skip
 
 

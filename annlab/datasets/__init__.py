@@ -2,7 +2,7 @@
 
 - ``load(name)``: a set of ann-benchmarks, found in a local folder or downloaded; or ``"fashion-mnist-test"``, which is
   part of this package and needs no download.
-- ``load_hdf5``, ``load_fvecs``, ``load_bvecs``, ``load_ivecs``, ``load_npy``: files of your own.
+- ``load_hdf5``, ``load_fvecs``, ``load_bvecs``, ``load_ivecs``, ``load_npy``, ``load_parquet``: files of your own.
 - ``synthetic``, ``uniform_noise``: data whose intrinsic dimension is stated; ``intrinsic_dimension`` estimates that of
   any data.
 - ``fashion_mnist``, ``fashion_mnist_split``: packaged images, grey, with labels.
@@ -16,6 +16,7 @@ from annlab.datasets.dataset import Dataset
 from annlab.datasets.fashion import LabelledImages, fashion_mnist, fashion_mnist_split
 from annlab.datasets.formats import load_bvecs, load_fvecs, load_hdf5, load_ivecs, load_npy
 from annlab.datasets.noto import Emoji, emoji
+from annlab.datasets.parquet import load_parquet
 from annlab.datasets.registry import load
 from annlab.datasets.synthetic import intrinsic_dimension, synthetic, uniform_noise
 
@@ -33,6 +34,7 @@ __all__ = [
     "load_hdf5",
     "load_ivecs",
     "load_npy",
+    "load_parquet",
     "synthetic",
     "uniform_noise",
 ]

@@ -38,6 +38,11 @@ class Contestant:
     exact: bool = False
 
     @property
+    def scales(self) -> bool:
+        """Whether it answers batches on several threads."""
+        return bool(_kind(self).scales)
+
+    @property
     def ours(self) -> bool:
         """Whether it is one of annlab's."""
         return self.name.startswith("annlab")
@@ -64,8 +69,13 @@ def _can(one: Contestant, dataset: Dataset) -> bool:
 
 
 def _package(one: Contestant) -> str:
-    kind = one.make.func if isinstance(one.make, partial) else one.make
-    return str(kind.package)  # type: ignore[attr-defined]
+    return str(_kind(one).package)
+
+
+def _kind(one: Contestant) -> type[Peer]:
+    kind: Any = one.make.func if isinstance(one.make, partial) else one.make
+    found: type[Peer] = kind
+    return found
 
 
 def _all(dataset: Dataset) -> Iterator[Contestant]:

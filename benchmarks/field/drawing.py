@@ -60,7 +60,8 @@ def mark(look: Look, x: float, y: float, size: float = 4.0, extra: str = "", tit
     return f'<polygon points="{corners}" fill="{look.color}" {extra}>{tip}</polygon>'
 
 
-def chart(points: Mapping[str, Sequence[tuple[Point, str]]], style: Mapping[str, Look], label: str) -> str:
+def chart(points: Mapping[str, Sequence[tuple[Point, str]]], style: Mapping[str, Look], label: str,
+          clock: str = "cpu") -> str:  # fmt: skip
     """The plot of all contestants: of each its points with the words that hovering shows."""
     shown = [point for some in points.values() for point, _ in some if point.recall >= 0.5]
     if not shown:
@@ -75,7 +76,7 @@ def chart(points: Mapping[str, Sequence[tuple[Point, str]]], style: Mapping[str,
         return x, y
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">']
-    parts += _axes(low, high, bottom, top)
+    parts += _axes(low, high, bottom, top, {"cpu": "CPU", "wall": "wall"}[clock])
     for name, some in points.items():
         look = style[name]
         inside = [(point, words) for point, words in some if point.recall >= 0.5]
@@ -90,7 +91,7 @@ def chart(points: Mapping[str, Sequence[tuple[Point, str]]], style: Mapping[str,
     return "".join([*parts, "</svg>"])
 
 
-def _axes(low: float, high: float, bottom: float, top: float) -> list[str]:
+def _axes(low: float, high: float, bottom: float, top: float, clock: str) -> list[str]:
     """Grid, ticks and names of both axes."""
     parts, base = [], HEIGHT - BOTTOM
     for tick in (*TICKS, 1.0):
@@ -110,7 +111,7 @@ def _axes(low: float, high: float, bottom: float, top: float) -> list[str]:
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">recall: farther right is better</text>')
     parts.append(f'<text transform="translate(12 {(TOP + base) / 2}) rotate(-90)" text-anchor="middle">'
-                 "queries a second (CPU time): higher is better</text>")  # fmt: skip
+                 f"queries a second ({clock} time): higher is better</text>")  # fmt: skip
     return parts
 
 

@@ -27,9 +27,9 @@ class _OnTheSphere(Peer):
 
 
 class Voyager(_OnTheSphere):
-    """voyager, Spotify's HNSW; a batch is answered on one thread."""
+    """voyager, Spotify's HNSW."""
 
-    name, package = "voyager", "voyager"
+    name, package, scales = "voyager", "voyager", True
 
     def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
         import voyager
@@ -44,7 +44,7 @@ class Voyager(_OnTheSphere):
         if len(queries) == 1:
             ids, distances = self.index.query(queries[0], k, query_ef=max(ef, k))
             return distances[None], ids[None].astype(np.int64)
-        ids, distances = self.index.query(queries, k, num_threads=1, query_ef=max(ef, k))
+        ids, distances = self.index.query(queries, k, num_threads=self.threads, query_ef=max(ef, k))
         return distances, ids.astype(np.int64)
 
 

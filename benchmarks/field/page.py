@@ -93,7 +93,8 @@ def _head(run: Mapping[str, Any]) -> str:
 <li>Each index had {options["tuning"]:g} seconds of CPU for each k, after its first build, to choose what to build and
 search with, on queries that are not among those reported.</li>
 <li>What was chosen took turns in one process on one thread, {options["seconds"]:g} seconds for each plot and at least
-three rounds: times are medians of CPU time. Hover over a point for its parameters.</li>
+three rounds: times are medians of CPU time, of wall time on several threads. Hover over a point for its
+parameters.</li>
 <li>Recall is computed from the returned ids against brute force in float64; ties count, a missing result never does.
 Every exact search had to score 1.000.</li>
 <li>An interval is the middle 95 % of 200 draws of queries and rounds with replacement; "tied" means that it holds
@@ -118,7 +119,7 @@ def _places(both: Mapping[Path, Sequence[tuple[Measured, Mapping[str, Any]]]]) -
                 kind = "ahead" if names and names[0].startswith("annlab") else "behind"
                 tied = f" (tied: {', '.join(map(escape, names[1:]))})" if len(names) > 1 else ""
                 cells.append(f'<td class="{kind}">{escape(names[0]) if names else "nobody"}{tied}</td>')
-            rows.append(f"<tr><td>{escape(name)}, k={measured.k}, {_mode(measured.mode)}</td>{''.join(cells)}</tr>")
+            rows.append(f"<tr><td>{escape(name)}, k={measured.k}, {_mode(measured)}</td>{''.join(cells)}</tr>")
     heads = "".join(f"<th>recall {target:.2f}</th>" for target in TARGETS)
     return f"""<h2>Who is first</h2><p>annlab is first, or tied with the first, in {ours} of {all_} regimes.</p>
 <div class="wide"><table class="places"><tr><th>data</th>{heads}</tr>{"".join(rows)}</table></div>"""
@@ -129,8 +130,10 @@ def _facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _mode(mode: str) -> str:
-    return "batch" if mode == "batch" else "one query at a time"
+def _mode(measured: Measured) -> str:
+    if measured.threads > 1:
+        return f"batch on {measured.threads} threads, wall time"
+    return "batch" if measured.mode == "batch" else "one query at a time"
 
 
 def _one_set(path: Path, some: Sequence[tuple[Measured, Mapping[str, Any]]], style: Mapping[str, drawing.Look]) -> str:
@@ -141,9 +144,9 @@ def _one_set(path: Path, some: Sequence[tuple[Measured, Mapping[str, Any]]], sty
              f"that of a row; {facts['copies']:.1%} of the rows are copies of others.</p>",
              '<div class="plots">']  # fmt: skip
     for measured, _ in some:
-        title = f"k = {measured.k}, {_mode(measured.mode)}"
+        title = f"k = {measured.k}, {_mode(measured)}"
         points = {name: [_point(measured, i) for i in measured.of(name)] for name in measured.names}
-        picture = drawing.chart(points, style, f"{facts['name']}, {title}")
+        picture = drawing.chart(points, style, f"{facts['name']}, {title}", measured.clock)
         parts.append(f"<figure><figcaption>{title}</figcaption>{picture}</figure>")
     parts.append("</div>")
     for measured, found in some:
@@ -183,7 +186,7 @@ def _ratios(measured: Measured, found: dict[str, Any]) -> str:
         rows.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
     heads = "".join(f"<th>us at {target:.2f}</th><th>/ annlab's best</th>" for target in TARGETS)
     table = f'<div class="wide"><table><tr><th></th>{heads}</tr>{"".join(rows)}</table></div>'
-    return _details(f"Times at equal recall, k = {measured.k}, {_mode(measured.mode)}", [table])
+    return _details(f"Times at equal recall, k = {measured.k}, {_mode(measured)}", [table])
 
 
 def _builds(some: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Everything lies in one folder, and what is there is not measured again, so a run
     OUT/SET/set.json                 what the data is like: rows, dimension, copies, how far away the queries are
     OUT/SET/tuned-CONTESTANT.json    all that was tried of a contestant, and what was chosen
     OUT/SET/kK-MODE.json             the runs; the ids and times of every query are in kK-MODE.npz beside it
+    OUT/SET/kK-batch-N.json          batches on N threads, of those that can
     OUT/SET/filters.json, churn.json the further regimes (`filters.py`, `runbook.py`)
 
 Queries that are reported are never those that settings were chosen on. The latter are queries of the set beyond the
@@ -13,10 +14,11 @@ first thousand, where it has them; otherwise rows, which are taken out of the se
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m benchmarks run", description="every index of annlab and every installed peer, on your data"
     )
-    result.add_argument("data", nargs="*", help="HDF5 files of ann-benchmarks, .npy or .fvecs files of vectors, or "
+    result.add_argument("data", nargs="*", help="HDF5 files of ann-benchmarks, vectors in .npy, .fvecs or .parquet, or "
                         f"made sets such as {MADE[0]}; without any: the files in $ANNLAB_DATA, and four made sets",
     )  # fmt: skip
     result.add_argument("--out", type=Path, default=Path("benchmark-run"), help="folder; a stopped run goes on there")
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--k", nargs="+", type=int, default=[10], help="numbers of neighbours")
     result.add_argument("--tuning", type=float, default=60.0, help="seconds for each index and k to be tuned in")
     result.add_argument("--seconds", type=float, default=20.0, help="of interleaved rounds, for each k and mode")
+    result.add_argument("--threads", type=int, default=1, help="batches on so many threads too, in wall time")
     result.add_argument("--regimes", nargs="*", choices=REGIMES, default=list(REGIMES), help="beside plain searches")
     result.add_argument("--runbook", type=Path, help="YAML of big-ann-benchmarks: what is added, removed and searched")
     result.add_argument("--quick", action="store_true", help="one small made set, a second for everything")
@@ -90,6 +93,8 @@ def measure(options: argparse.Namespace) -> int:
     except environment.StrawmanError as error:
         print(f"\n{error}", file=sys.stderr)
         return 3
+    environment.use_cpus(options.threads)  # refused here, and not after hours
+    environment.use_cpus(1)
     for dataset in sets(options):
         print(
             f"\n== {dataset.name}, {dataset.train.shape[0]:,} x {dataset.train.shape[1]}, {dataset.metric}", flush=True
@@ -129,7 +134,8 @@ def own(path: Path) -> Dataset:
 
     if path.suffix in (".hdf5", ".h5"):
         return bare(datasets.load_hdf5(path), path.stem)
-    readers = {".npy": datasets.load_npy, ".fvecs": datasets.load_fvecs, ".bvecs": datasets.load_bvecs}
+    readers = {".npy": datasets.load_npy, ".fvecs": datasets.load_fvecs, ".bvecs": datasets.load_bvecs,
+               ".parquet": datasets.load_parquet}  # fmt: skip
     if path.suffix not in readers:
         raise ValueError(f"{path}: a file ending in .hdf5, {', '.join(readers)} is asked for")
     rows = np.asarray(readers[path.suffix](path), np.float32)
@@ -163,12 +169,12 @@ def one_set(whole: Dataset, folder: Path, options: argparse.Namespace) -> None:
             taking_part.remove(one)
     _write(folder / "set.json", known)
     for k in options.k:
-        for mode in MODES:
-            target = folder / f"k{k}-{mode}.json"
+        for mode, threads in [*((mode, 1) for mode in MODES), *([("batch", options.threads)] * (options.threads > 1))]:
+            target = folder / (f"k{k}-{mode}.json" if threads == 1 else f"k{k}-{mode}-{threads}.json")
             if target.exists():
                 continue
             entrants = []
-            for one in taking_part:
+            for one in taking_part if threads == 1 else [one for one in taking_part if one.scales]:
                 for name, settings in tuned[one.name].settings(k).items():
                     if name not in built[one.name]:  # of an earlier run
                         parameters = next(trial.build for trial in tuned[one.name].chosen if str(trial.build) == name)
@@ -176,13 +182,29 @@ def one_set(whole: Dataset, folder: Path, options: argparse.Namespace) -> None:
                     entrants.append((built[one.name][name], settings))
             budget = Budget(options.seconds, len(dataset.test), len(dataset.test), ROUNDS)
             answers: list[np.ndarray] = []
-            runs = compare(dataset, entrants, k, mode, budget, oracle, answers)
+            with _using(threads, [built for built, _ in entrants]):
+                runs = compare(dataset, entrants, k, mode, budget, oracle, answers)
             _certify(runs, taking_part)
             _keep(target, runs, answers, oracle, k)
     for name in options.regimes:
         target = folder / f"{name}.json"
         if not target.exists():
             _write(target, REGIMES[name](dataset, taking_part, tuned, options))
+
+
+@contextlib.contextmanager
+def _using(threads: int, indexes: Sequence[Built]) -> Iterator[None]:
+    """So many CPUs for the process, and as many threads for every index; one afterwards."""
+    scaling = [built.peer for built in indexes if threads > 1]
+    environment.use_cpus(threads)
+    for peer in scaling:
+        peer.use(threads)
+    try:
+        yield
+    finally:
+        for peer in scaling:
+            peer.use(1)
+        environment.use_cpus(1)
 
 
 def apart(whole: Dataset) -> tuple[Dataset, np.ndarray]:

@@ -33,6 +33,7 @@ class Measured:
     runs: list[dict[str, Any]]  # as `harness.Run.record`, in the order of the arrays
     hits: np.ndarray  # (s, q): the recall of every query
     times: list[np.ndarray]  # of each setting (rounds, q) seconds of wall, or (rounds, 1) of CPU where it was a batch
+    threads: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -43,21 +44,26 @@ class Measured:
         """The places of one contestant's settings."""
         return [i for i, run in enumerate(self.runs) if run["peer"] == name]
 
+    @property
+    def clock(self) -> str:
+        """Single threads are compared by "cpu" time, several by "wall" time."""
+        return "cpu" if self.threads == 1 else "wall"
+
     def microseconds(self, i: int) -> float:
-        """CPU time of a query of setting i: the median over the rounds."""
-        return float(np.median(self.runs[i]["cpu"]) / self.runs[i]["queries"] * 1e6)
+        """Time of a query of setting i: the median over the rounds."""
+        return float(np.median(self.runs[i][self.clock]) / self.runs[i]["queries"] * 1e6)
 
 
 def read(folder: Path) -> list[Measured]:
     """All k and modes that were measured in the folder of a data set."""
     found = []
     for path in sorted(folder.glob("k*-*.json")):
-        k, mode = path.stem[1:].split("-")
+        k, mode, *threads = path.stem[1:].split("-")
         runs = json.loads(path.read_text())
         with np.load(path.with_suffix(".npz")) as raw:
             times = [raw[f"times-{i}"] if f"times-{i}" in raw else np.zeros((0, 0)) for i in range(len(runs))]
             hits = raw["hits"]
-        found.append(Measured(int(k), mode, runs, hits, times))
+        found.append(Measured(int(k), mode, runs, hits, times, *map(int, threads)))
     return found
 
 
@@ -67,11 +73,11 @@ def curves(measured: Measured, draws: int = DRAWS) -> dict[str, np.ndarray]:
     inf where the recall is not reached.
     """
     rng = np.random.default_rng(0)
-    n_queries, n_rounds = measured.hits.shape[1], len(measured.runs[0]["cpu"])
+    n_queries, n_rounds = measured.hits.shape[1], len(measured.runs[0][measured.clock])
     weights = rng.multinomial(n_queries, np.full(n_queries, 1 / n_queries), size=draws) / n_queries
     recalls = np.concatenate([measured.hits.mean(axis=1)[:, None], measured.hits @ weights.T], axis=1)  # (s, 1 + draws)
     rounds = rng.integers(n_rounds, size=(draws, n_rounds))
-    spent = np.array([run["cpu"] for run in measured.runs]) / n_queries * 1e6  # (s, rounds)
+    spent = np.array([run[measured.clock] for run in measured.runs]) / n_queries * 1e6  # (s, rounds)
     times = np.concatenate([np.median(spent, axis=1)[:, None], np.median(spent[:, rounds], axis=2)], axis=1)
     found = {}
     for name in measured.names:

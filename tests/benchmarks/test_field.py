@@ -10,6 +10,7 @@ import pytest
 
 from annlab.cli import main as annlab
 from annlab.datasets import Dataset
+from benchmarks import environment
 from benchmarks.data import load
 from benchmarks.field import filters, page, runbook, running
 from benchmarks.field.contestants import Contestant, contestants
@@ -175,11 +176,13 @@ def test_a_runbook_of_the_field_is_read_and_nonsense_is_refused(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path, small: Dataset, monkeypatch) -> None:
-    """With two indexes of ours, in this process: everything but the fair child."""
-    monkeypatch.setattr(
-        running, "contestants", lambda dataset, only: contestants(dataset, ["annlab Exact", "annlab KD"])
-    )
-    options = running.parser().parse_args(["--out", str(tmp_path), "--tuning", "0.2", "--seconds", "0.2", "--k", "5"])
+    """With an index of ours and another that scales not, in this process: everything but the fair child."""
+    other = Contestant("sampled", Sampled, {"seed": [1]}, {"share": SHARES}, "share")
+    monkeypatch.setattr(running, "contestants", lambda dataset, only: [*contestants(dataset, ["annlab Exact"]), other])
+    used: list[int] = []  # CPUs
+    monkeypatch.setattr(running.environment, "use_cpus", used.append)
+    options = running.parser().parse_args(["--out", str(tmp_path), "--tuning", "0.2", "--seconds", "0.2", "--k", "5",
+                                           "--threads", "2"])  # fmt: skip
     folder = tmp_path / "small"
     folder.mkdir()
     setting = {"versions": {}, "variables": {}, "matrix_product_gflops": {}, "thread_pools": [], "publishable": True,
@@ -190,8 +193,13 @@ def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path,
     (folder / "k5-one.json").unlink()
     running.one_set(small, folder, options)
     assert (folder / "k5-batch.npz").read_bytes() == first["k5-batch.npz"]
+    assert 2 in used and used[-1] == 1
+    on_two = json.loads((folder / "k5-batch-2.json").read_text())
+    assert {(run["peer"], run["threads"]) for run in on_two} == {("annlab ExactIndex", 2)}
+    assert {run["threads"] for run in json.loads((folder / "k5-one.json").read_text())} == {1}
     text = page.write(tmp_path).read_text()
-    assert "a &lt;CPU&gt;" in text and "annlab KDTreeIndex" in text and "With a filter" in text
+    assert "a &lt;CPU&gt;" in text and "sampled" in text and "With a filter" in text
+    assert "k = 5, batch on 2 threads, wall time" in text and "queries a second (wall time)" in text
     assert "http://" not in text and "https://" not in text and "<script src" not in text
 
 
@@ -201,6 +209,20 @@ def test_an_exact_search_that_misses_stops_everything() -> None:
 
     with pytest.raises(running.WrongTruthError, match=r"finds 0\.9900"):
         running._certify([Run()], [Contestant("annlab ExactIndex", Sampled, exact=True)])  # type: ignore[list-item]
+
+
+def test_more_threads_than_cpus_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(environment, "_allowed", [0])
+    with pytest.raises(ValueError, match="2 threads are asked for; this process may use 1 CPUs"):
+        environment.use_cpus(2)
+
+
+def test_vectors_of_ones_own_are_read_from_parquet(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = np.random.default_rng(0).random((200, 3), dtype="f4")
+    parquet.write_table(pa.table({"vector": rows.tolist()}), tmp_path / "own.parquet")
+    found = running.own(tmp_path / "own.parquet")
+    assert (found.name, len(found.train), len(found.test)) == ("own", 180, 20)
 
 
 def test_the_command_line_passes_everything_on(monkeypatch) -> None:

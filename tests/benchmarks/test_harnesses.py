@@ -69,7 +69,7 @@ def test_vibe_takes_every_setting(tmp_path: Path, monkeypatch, data) -> None:
     code = module("vibe", tmp_path, monkeypatch)
     for entry in yaml.safe_load((BENCHMARKS / "vibe/annlab/config.yml").read_text())["float"]["any"]:
         group = entry["run_groups"]["base"]
-        index = getattr(code, entry["constructor"])("euclidean", **{k: v[0] for k, v in group["args"].items()})
+        index = getattr(code, entry["constructor"])("euclidean", *(values[0] for values in group["args"].values()))
         index.fit(data[0])
-        index.set_query_arguments(**{k: v[-1] for k, v in group["query_args"].items()})
+        index.set_query_arguments(*(values[-1] for values in group["query_args"].values()))  # as the runner does
         assert recall(index, data) > 0.95 and "annlab" in str(index)

@@ -1,4 +1,7 @@
-"""annlab's indexes for VIBE: build parameters go to the constructor, one search parameter is swept."""
+"""annlab's indexes for VIBE: build parameters go to the constructor, one search parameter is swept.
+
+The runner gives values without their names, in the order of config.yml.
+"""
 
 import numpy as np
 
@@ -14,7 +17,7 @@ class _Annlab(BaseANN):
 
     kind = ""
 
-    def __init__(self, metric, **parameters):
+    def __init__(self, metric, parameters):
         self.parameters = parameters
         self.index = getattr(annlab, self.kind)(metric=METRICS[metric], **parameters)
         self.search = {}
@@ -23,9 +26,6 @@ class _Annlab(BaseANN):
         X = np.ascontiguousarray(X, np.float32)
         self.index.fit(X, threads=1)
         self.query(X[0], 10)  # what is compiled for one query is compiled now
-
-    def set_query_arguments(self, **search):
-        self.search = search
 
     def query(self, v, n):
         ids = self.index.search(np.ascontiguousarray(v, np.float32), n, threads=1, **self.search).ids
@@ -44,8 +44,11 @@ class AnnlabVamana(_Annlab):
 
     kind = "VamanaIndex"
 
+    def __init__(self, metric, degree):
+        super().__init__(metric, {"degree": degree})
+
     def set_query_arguments(self, reach):
-        super().set_query_arguments(reach=reach)
+        self.search = {"reach": reach}
 
 
 class AnnlabIVF(_Annlab):
@@ -53,5 +56,8 @@ class AnnlabIVF(_Annlab):
 
     kind = "IVFIndex"
 
+    def __init__(self, metric, storage):
+        super().__init__(metric, {"storage": storage})
+
     def set_query_arguments(self, n_probes, rerank):
-        super().set_query_arguments(n_probes=n_probes, rerank=rerank)
+        self.search = {"n_probes": n_probes, "rerank": rerank}
