@@ -32,11 +32,12 @@ So a walk goes on while there is something to be opened that is not much farther
 within `reach` times its distance. That is the one knob between speed and recall. "auto" is measured when the index is
 fitted, on rows that were held out, for every k; `index.calibration` says what was found.
 
-The build, in five steps (`graphs/build.py`). 1. *Leaves*: rows are put into overlapping groups of a thousand or two, by
+The build, in six steps (`graphs/build.py`). 1. *Leaves*: rows are put into overlapping groups of a thousand or two, by
 the nearest of some leaders, means of a sample. 2. *Lists*: within each group all are compared with all; a row keeps the
-nearest of all its groups. 3. *Pruning* by the rule above. 4. *Reverse links*: whoever is linked to links
-back, pruned again. 5. *Repair*: what cannot be reached from the entries is linked to its nearest. Whole numbers take
-the place of floats, so that the graph is the same, bit by bit, for any number of threads.
+nearest of all its groups. 3. *Pruning* by the rule above. 4. *Reverse links*: whoever is linked to links back, pruned
+again. 5. *Overview*: every 32nd node gets links to others of these, so that a walk finds from one island of rows to
+another. 6. *Repair*: what cannot be reached from the entries is linked to its nearest. Whole numbers take the place of
+floats, so that the graph is the same, bit by bit, for any number of threads.
 
 The cost. A query: some hundred to some thousand comparisons, growing with log n. Building: a few thousand comparisons
 for every vector. Memory: the vectors, 8 degree bytes of links and a byte for each coordinate (padded to 64): see

@@ -2,7 +2,8 @@
 
 The new rows find their nearest old ones by walking through the graph, and their nearest new ones in leaves,
 as in a build; a list is made of both. Then follow the steps of a build: new links are pruned, the nodes that they lead
-to choose anew among the links they had and those that lead back, and what cannot be reached is attached.
+to choose anew among the links they had and those that lead back, some get links that lead far, and what cannot be
+reached is attached.
 
 Where much of a graph would be new, it is built anew, which is then quicker. (After FreshDiskANN, A. Singh et al., arXiv
 2105.09613, whose removal is not here: to compact is to build.) The result depends on no number of threads.
@@ -12,10 +13,12 @@ import numpy as np
 
 from annlab.common import pool
 from annlab.common.progress import Progress
-from annlab.graphs.build import build_graph, list_length, own_lists, partition, share_nodes
+from annlab.graphs.build import build_graph, share_nodes
 from annlab.graphs.graph import Graph
 from annlab.graphs.links import join, pruned, relinked, reversed_links
+from annlab.graphs.lists import list_length, own_lists, partition
 from annlab.graphs.nodes import Nodes, identical
+from annlab.graphs.overview import lead_far
 from annlab.graphs.reach import find_entries, reach_all
 from annlab.graphs.whole import some_rows, whole_numbers
 from annlab.kernels.graphs import changes as kernels
@@ -65,7 +68,9 @@ def insert(graph: Graph, vectors: np.ndarray, more: np.ndarray, *, alpha: float,
     of_changed = np.append(offsets[changed], offsets[n_old])
     relinked(rows, changed, (back & LOW).astype(np.int32), of_changed, alpha, threads, links)
     progress("pruning", 1.0)
-    entries = reach_all(links, find_entries(rows, rng, threads), rows)
+    entries = find_entries(rows, rng, threads)
+    lead_far(links, entries, rows, alpha, rng, threads)
+    entries = reach_all(links, entries, rows)
     return Graph(links, entries, None if nodes.all_single else nodes.offsets), nodes.order
 
 

@@ -16,7 +16,7 @@ from annlab.kernels.graphs import reach as kernels
 from annlab.kernels.graphs.compare import LOW
 from annlab.kernels.graphs.whole import Rows
 
-_N_ENTRIES = 128
+_N_ENTRIES = 256
 _ROWS_PER_ENTRY = 4  # where there are few rows
 _PER_LEADER = 64  # rows of the sample that entries are found in
 
