@@ -11,6 +11,7 @@ its rows is alive.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,11 +28,19 @@ class _Run:
         """Whether an id between these two can be here."""
         return len(self.ids) > 0 and bool(self.ids[0] <= largest and smallest <= self.ids[-1])
 
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether a number between the first and the last is missing; not so where a database gave them."""
+        ids, n = self.ids, len(self.ids)
+        return int(ids[-1]) - int(ids[0]) != n - 1 or not bool((ids[1:] > ids[:-1]).all())
+
     def find(self, ids: np.ndarray) -> np.ndarray:
         smallest, largest, n = int(self.ids[0]), int(self.ids[-1]), len(self.ids)
-        if self.rows is None and largest - smallest == n - 1:  # no number is missing, as where a database gave them
+        if not self.has_gaps:
             there = (ids >= smallest) & (ids <= largest)
-            return np.where(there, ids + (self.first - smallest), -1)
+            if self.rows is None:
+                return np.where(there, ids + (self.first - smallest), -1)
+            return np.where(there, self.rows[np.where(there, ids - smallest, 0)], -1)
         place = np.searchsorted(self.ids, ids)
         place[place == n] = 0
         hit = self.ids[place] == ids

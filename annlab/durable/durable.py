@@ -284,7 +284,11 @@ class DurableIndex(Reads):
         return self._head.seq
 
     def state_hash(self) -> str:
-        """SHA-256 of the state: equal where snapshot and log are equal, on whatever machine they were applied."""
+        """SHA-256 of the state: equal where snapshot and log are equal, on whatever machine they were applied.
+
+        Only writes change it, and a rebuild in the background, which `close` waits for; nothing else is in it, no clock
+        and no order of threads.
+        """
         with self._writing():
             return self._index.content_hash()
 

@@ -59,8 +59,8 @@ def ann_recall(
         How much farther it may be in absolute numbers: room for the rounding of distances near 0, which are small
         differences of large numbers. :func:`rounding_floor` bounds it from the vectors. Without it, the magnitudes
         are guessed: 1 (that of cosine) in float64, and the query's largest distance in the coarser dtype of the two
-        arrays; 1 in that dtype, too, where the k-th distance is 0 or rounding has made it negative. Where all
-        distances of interest are below 1e-9, pass what fits.
+        arrays; 1 in that dtype, too, where the k-th distance is 0, or rounding has made it negative, or left of it
+        a few units in the last place of 1. Where all distances of interest are below 1e-9, pass what fits.
 
     Returns
     -------
@@ -189,7 +189,9 @@ def _largest(distances: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[np.fl
 
 def _guessed_floor(kth: NDArray[np.float64], largest: NDArray[np.float64], eps: float) -> NDArray[np.float64]:
     """The absolute tolerance (q,) where nobody says how large the vectors are: see `atol` of :func:`ann_recall`."""
-    at_zero = (kth <= 0) & (kth >= -_ULPS * eps)
+    small = np.abs(kth) <= _ULPS * eps
+    steps = 2 * kth / (eps or 1.0)  # what is left of numbers near 1 is a multiple of half a unit in their last place
+    at_zero = small & ((kth <= 0) | (steps == np.rint(steps)))
     magnitude = np.where(at_zero, np.maximum(largest, 1.0), largest)
     return np.asarray(_ULPS * (np.finfo(np.float64).eps * np.maximum(largest, 1.0) + eps * magnitude))
 

@@ -41,13 +41,13 @@ from annlab.common import pool
 from annlab.distances import Metric
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.hashing import signs
+from annlab.scan.points import ordinary
 
 MAX_BITS = 4096
 _SAMPLE = 16384  # rows from which the mean is taken
 _CHUNK = 65536
+_WIDE = 4  # times as many dimensions as normals: random ones are well conditioned
 _LEAST = np.finfo(np.float64).tiny  # instead of a length of zero
-_FAR = 64.0  # times as far from the middle as half of the rows: such rows are left out of what is learned
-_FOR_MEDIAN = 1024  # rows that tell where the middle of a sample is
 _FARTHEST = 2.0**50  # of a scaled row: squares of float32 stay finite
 
 
@@ -89,7 +89,7 @@ class Encoder:
         """
         dim = vectors.shape[1]
         sample = _normalised(vectors[:: max(1, len(vectors) // _SAMPLE)], metric)
-        near = sample[_ordinary(sample)]
+        near = sample[ordinary(sample)]
         middle = near.mean(axis=0) if center else np.zeros(dim)
         largest = 1.0 if metric.code == COSINE else float(max(vectors.max(), -vectors.min()))
         reaches = (largest + float(np.abs(middle).max())) * np.sqrt(dim)  # no row is longer, about the middle
@@ -196,7 +196,11 @@ def random_normals(n_bits: int, width: int, rng: np.random.Generator) -> np.ndar
     normals = np.zeros((-(-n_bits // 64) * 64, width), np.float32)
     for start in range(0, n_bits, width):
         stop = min(start + width, n_bits)
-        q, r = np.linalg.qr(rng.standard_normal((width, stop - start)))
+        drawn = rng.standard_normal((width, stop - start))
+        if _WIDE * (stop - start) <= width:  # nearly orthogonal already: Cholesky leads to the same in half the time
+            normals[start:stop] = np.linalg.solve(np.linalg.cholesky(drawn.T @ drawn), drawn.T)
+            continue
+        q, r = np.linalg.qr(drawn)
         normals[start:stop] = (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T  # the signs make it uniform (Haar)
     return normals
 
@@ -205,14 +209,6 @@ def _in_lengths(distances: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Distances in lengths of the queries: infinite where a query lies so near to the center that nothing is near."""
     with np.errstate(over="ignore"):
         return np.asarray(distances / np.maximum(lengths, _LEAST), np.float64)
-
-
-def _ordinary(sample: np.ndarray) -> np.ndarray:
-    """Which rows of a sample are not very far from all others, (n,) bool."""
-    middle = np.median(sample[:: max(1, len(sample) // _FOR_MEDIAN)], axis=0)
-    distances = np.linalg.norm(sample - middle, axis=1)
-    near = distances <= _FAR * np.median(distances)
-    return near if np.median(distances) > 0 else np.ones(len(sample), bool)
 
 
 def _power_below(spread: float) -> float:

@@ -10,6 +10,8 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT
 
 _LARGEST = np.finfo(np.float32).max
 _FAINT, _MAGNIFIED = 2.0**-450, 2.0**600
+_FAR = 64.0  # times as far from the middle as half of the rows: such rows are unlike all others
+_FOR_MEDIAN = 1024  # rows that tell where the middle of a sample is
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class Extent:
             max(self.largest_norm, more.largest_norm),
             min(self.smallest_norm, more.smallest_norm),
         )
+
+
+def ordinary(sample: np.ndarray) -> np.ndarray:
+    """Which rows of a sample (m, dim) float64 are not very far from all others, (m,) bool.
+
+    What is learned from these alone, a middle or a range, a few broken rows do not spoil: a single row of 1e6 among
+    normal numbers moves the mean of a thousand by a thousand, and makes ranges in which all others are equal.
+    """
+    middle = np.median(sample[:: max(1, len(sample) // _FOR_MEDIAN)], axis=0)
+    distances = np.linalg.norm(sample - middle, axis=1)
+    usual = np.median(distances)
+    return distances <= _FAR * usual if usual > 0 else np.ones(len(sample), bool)
 
 
 def _converted(vectors: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,9 @@ def test_ids_without_a_gap_are_found_as_others_are(first, n, dead):
         assert IdMap(there).find(asked).tolist() == [rows.get(int(id), -1) for id in asked]
         living = {id: row for id, row in rows.items() if alive[row]}
         assert IdMap(there).find(asked, alive).tolist() == [living.get(int(id), -1) for id in asked]
+        order = np.random.default_rng(n).permutation(n)  # as the rows of a tree
+        moved = {id: int(np.flatnonzero(order == row)[0]) for id, row in rows.items()}
+        assert IdMap.of_reordered(there, order).find(asked).tolist() == [moved.get(int(id), -1) for id in asked]
 
 
 def test_many_single_additions_make_few_runs():

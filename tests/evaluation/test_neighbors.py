@@ -128,6 +128,10 @@ def test_the_guessed_floor_is_that_of_float64_at_magnitude_1():
     assert ann_recall([[1]], [[0.0]], [[1e-16]]).tolist() == [1.0]  # nearer than possible, by rounding
     single = np.array([[-6e-8]], np.float32)  # 1 - cos of a copy, in float32
     assert ann_recall([[1], [1]], [[0.0], [1e-4]], np.repeat(single, 2, axis=0)).tolist() == [1.0, 0.0]
+    left = 1 - np.array([[1 - 2**-23], [1 - 2**-24]], np.float32)  # the same, on the other side of 0
+    assert ann_recall([[1], [2]], [[1e-6], [1e-4]], left).tolist() == [1.0, 0.0]
+    tiny = np.array([[1e-7]], np.float32)  # no multiple of a step of numbers near 1: a distance of small vectors
+    assert ann_recall([[1]], [[2e-7]], tiny).tolist() == [0.0]
     near_copies = np.array([[5e-6]], np.float32)  # rounded to float32 at the end only: told apart
     assert ann_recall([[1]], [[5.1e-6]], near_copies).tolist() == [0.0]
     assert ann_recall([[1], [1]], [[2e-12], [2e-12]], [[1e-12], [1e-12]], atol=[0, 1e-12]).tolist() == [0.0, 1.0]

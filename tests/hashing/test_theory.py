@@ -113,3 +113,12 @@ def test_the_formula_of_polytopes_at_known_angles():
         polytope_probability(4.0, 2)
     with pytest.raises(ValueError, match="n_directions"):
         polytope_probability(1.0, 0)
+
+
+def test_normals_of_wide_vectors_are_those_of_a_qr_decomposition():
+    width, n_bits = 800, 128
+    drawn = np.random.default_rng(2).standard_normal((width, n_bits))
+    q, r = np.linalg.qr(drawn)
+    normals = random_normals(n_bits, width, np.random.default_rng(2))
+    np.testing.assert_allclose(normals, (q * np.sign(np.diag(r))).T, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(normals.astype(np.float64) @ normals.T, np.eye(n_bits), atol=1e-6)

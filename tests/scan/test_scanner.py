@@ -6,6 +6,8 @@ from numba import types
 
 from annlab import ExactIndex
 from annlab.kernels import scoring
+from annlab.scan import scanner
+from tests import oracle
 
 
 @pytest.mark.parametrize("n", [3, 40, 64, 65])
@@ -32,3 +34,48 @@ def test_nothing_that_may_only_be_read_reaches_the_kernel():
         index.search(queries, 3)
     arrays = [each for one in scoring.score.compiled.signatures for each in one if isinstance(each, types.Array)]
     assert arrays and all(each.mutable and each.layout == "C" for each in arrays)
+
+
+@pytest.fixture
+def by_definition(monkeypatch):
+    """Which queries of every batch were measured row by row, because bounds do not hold for them."""
+    asked, measure = [], scanner.Scanner._by_definition
+
+    def noted(self, queries, open_queries, *rest):
+        asked.append(open_queries.tolist())
+        return measure(self, queries, open_queries, *rest)
+
+    monkeypatch.setattr(scanner.Scanner, "_by_definition", noted)
+    return asked
+
+
+@pytest.mark.parametrize(("metric", "rows", "queries", "which"), [
+    ("l2", 1.0, 1.0, []),
+    ("l2", 1.0, 1e16, [2]),  # a sum of squares would leave the range of float32
+    ("l2", 1e-25, 1.0, [0, 1, 2, 3, 4, 5]),  # rows so near each other that squares of differences vanish
+    ("ip", 1e-31, 1e-44, [2]),  # a product that is nothing in float32
+    ("ip", 1.0, 1e16, []),  # the length of a query changes no order
+])  # fmt: skip
+def test_where_bounds_do_not_hold_rows_are_measured(by_definition, metric, rows, queries, which):
+    rng = np.random.default_rng(2)
+    vectors, asked = rng.standard_normal((200, 24)), rng.standard_normal((6, 24))
+    vectors, asked = (rows * vectors).astype(np.float32), asked.astype(np.float32)
+    asked[2] *= np.float32(queries)
+    index = ExactIndex(metric=metric, precision="float32").fit(vectors)
+    _, ids = oracle.nearest(asked, np.arange(200), vectors, metric, 3)
+    np.testing.assert_array_equal(index.search(asked, 3, threads=1).ids, ids)
+    assert [place for batch in by_definition for place in batch] == which
+
+
+def test_sums_of_more_terms_than_their_error_is_bounded_for_are_no_bounds(by_definition, monkeypatch):
+    rng = np.random.default_rng(3)
+    vectors, rounding = rng.standard_normal((200, 24)).astype(np.float32), (1.1 * 24 + 16) * 2.0**-24
+    index = ExactIndex(precision="float32").fit(vectors)
+    monkeypatch.setattr(scanner, "_MOST_ROUNDING", rounding)
+    found = index.search(vectors[:5], 3, threads=1)
+    assert not by_definition
+    monkeypatch.setattr(scanner, "_MOST_ROUNDING", 0.99 * rounding)
+    again = index.search(vectors[:5], 3, threads=1)
+    assert by_definition == [[0, 1, 2, 3, 4]]
+    np.testing.assert_array_equal(again.ids, found.ids)
+    np.testing.assert_array_equal(again.distances, found.distances)
