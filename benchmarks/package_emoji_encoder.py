@@ -16,7 +16,8 @@ from annlab.encoders.captions import misspelt, nonsense
 from annlab.encoders.encoder import Domain, Encoder
 from annlab.encoders.export import compacted
 from annlab.evaluation import from_embeddings
-from annlab.visual.relevance import Relevance, learn_relevance, nonsense_pictures
+from annlab.visual.nonsense import nonsense_pictures
+from annlab.visual.relevance import Relevance, learn_relevance
 
 COMMAND = "annlab train emoji --positives captions --size 32 --epochs 180 --threads 1 --out TRAINED"
 DOMAIN = Domain("pictures such as emoji, drawn in colour on white, at 32 x 32 pixels")

@@ -5,7 +5,8 @@ python -m benchmarks.package_relevance
 
 from annlab.datasets.fashion import fashion_mnist
 from annlab.encoders.pretrained import MODELS, load_encoder
-from annlab.visual.relevance import learn_relevance, nonsense_pictures
+from annlab.visual.nonsense import nonsense_pictures
+from annlab.visual.relevance import learn_relevance
 
 NONSENSE = 400
 

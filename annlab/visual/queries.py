@@ -29,6 +29,7 @@ from annlab.visual.catalog import Catalog
 from annlab.visual.emptiness import what_is_missing
 from annlab.visual.facts import Facts
 from annlab.visual.paths import from_text
+from annlab.visual.sense import Sense
 from annlab.visual.viewers import NotFound, QueryError, whole_number
 
 MOST_IMAGES = 16  # in one query of several
@@ -119,7 +120,7 @@ Query: TypeAlias = ById | ByUpload | Crop | ByText | Several
 @dataclass(frozen=True)
 class Embedded:
     """A query as a vector (dim,); the images of the catalog that it names, which are no results of it; and, in words,
-    why it shows nothing, if it does not."""
+    why it shows nothing, or nothing that the catalog has the like of."""
 
     vector: np.ndarray
     named: tuple[int, ...]
@@ -129,8 +130,10 @@ class Embedded:
 class Embedding:
     """From queries to vectors, for one catalog, index and encoder."""
 
-    def __init__(self, catalog: Catalog, index: DurableIndex | Index, encoder: Encoder) -> None:
-        self.catalog, self.index, self.encoder = catalog, index, encoder
+    def __init__(self, catalog: Catalog, index: DurableIndex | Index, encoder: Encoder,
+                 sense: Sense | None = None) -> None:  # fmt: skip
+        """`sense` tells uploads that mean something from others; without it, all do but noise and flat colours."""
+        self.catalog, self.index, self.encoder, self.sense = catalog, index, encoder, sense
 
     @property
     def knows_text(self) -> bool:
@@ -156,8 +159,10 @@ class Embedding:
             named = tuple(part.id for part in (*query.like, *query.unlike) if isinstance(part, ById))
             return Embedded(combined(like, unlike), named)
         if isinstance(query, ByUpload | Crop):
-            pixels = self._pixels(query, visible, facts)
-            return Embedded(self._of_pixels(pixels), (), what_is_missing(pixels))
+            whole = self._pixels(query.of if isinstance(query, Crop) else query, visible, facts)
+            pixels = _part(whole, query.box) if isinstance(query, Crop) else whole
+            ours = isinstance(query, Crop) and isinstance(query.of, ById)
+            return Embedded(self._of_pixels(pixels), (), self._what_is_missing(pixels, whole, ours))
         return Embedded(self._one(query, visible, facts), (query.id,) if isinstance(query, ById) else ())
 
     def _one(self, query: ById | ByUpload | Crop | ByText, visible: np.ndarray, facts: Facts) -> np.ndarray:
@@ -184,19 +189,20 @@ class Embedding:
             raise QueryError(f"image {id} is not in the index yet: search again in a moment") from None
         return vector
 
-    def _pixels(self, query: ByUpload | Crop, visible: np.ndarray, facts: Facts) -> np.ndarray:
-        of = query.of if isinstance(query, Crop) else query
-        if isinstance(of, ById):
-            pixels = self._file(of.id, visible, facts)
-        else:
-            pixels = _answered(lambda: decode_image(of.data, "the upload"))
-        if not isinstance(query, Crop):
-            return pixels
-        height, width = pixels.shape[:2]
-        left, top, right, bottom = query.box
-        x, y = int(left * width), int(top * height)
-        return np.ascontiguousarray(pixels[y : max(y + 1, math.ceil(bottom * height)),
-                                           x : max(x + 1, math.ceil(right * width))])  # fmt: skip
+    def _what_is_missing(self, pixels: np.ndarray, whole: np.ndarray, ours: bool) -> str | None:
+        """Why a picture shows nothing, or nothing that the catalog has the like of; a part of one is judged by the
+        whole, too, and a part of an image of the catalog means something."""
+        empty = what_is_missing(pixels)
+        if empty is not None or ours or self.sense is None or self.sense.has(whole) or self.sense.has(pixels):
+            return empty
+        return "it looks unlike all pictures here, as a drawing, a pattern or a page of text does"
+
+    def _pixels(self, query: ById | ByUpload | Crop, visible: np.ndarray, facts: Facts) -> np.ndarray:
+        if isinstance(query, Crop):
+            return _part(self._pixels(query.of, visible, facts), query.box)
+        if isinstance(query, ById):
+            return self._file(query.id, visible, facts)
+        return _answered(lambda: decode_image(query.data, "the upload"))
 
     def _file(self, id: int, visible: np.ndarray, facts: Facts) -> np.ndarray:
         """The pixels of an image of the catalog."""
@@ -212,6 +218,14 @@ class Embedding:
             return _answered(lambda: decode_image(from_text(path), f"the file of image {id}"))
         except OSError as error:
             raise QueryError(f"the file of image {id} cannot be read ({error.strerror})") from None
+
+
+def _part(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = box
+    x, y = int(left * width), int(top * height)
+    return np.ascontiguousarray(pixels[y : max(y + 1, math.ceil(bottom * height)),
+                                       x : max(x + 1, math.ceil(right * width))])  # fmt: skip
 
 
 def combined(like: list[np.ndarray], unlike: list[np.ndarray]) -> np.ndarray:

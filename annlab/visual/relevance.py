@@ -196,7 +196,7 @@ def learn_relevance(vectors: np.ndarray, labels: np.ndarray, fingerprint: str, *
     fingerprint : str
         Of the encoder.
     nonsense : (m, dim), optional
-        Embeddings of pictures of nothing (`nonsense_pictures`): nothing is relevant to them.
+        Embeddings of pictures of nothing (`nonsense.py`): nothing is relevant to them.
     texts, text_labels : (t, dim) and (t,) or (t, n), optional
         Embeddings of texts in the same space, and which label each describes, or of which images it is true.
     text_nonsense : (m, dim), optional
@@ -255,30 +255,6 @@ def learn_from_vectors(vectors: np.ndarray, fingerprint: str, *, nonsense: np.nd
     image = _learned(directions[chosen], chosen, distances <= limit[:, None], nothing, directions, references,
                      expected=0.5)  # fmt: skip
     return Relevance(fingerprint, references, image, None, f"the neighbourhoods of {len(directions)} images")
-
-
-def nonsense_pictures(n: int, side: int = 64, seed: int = 0) -> list[np.ndarray]:
-    """n pictures of nothing, (side, side, 3) uint8: noise of several grains, flat colours, ramps; half of them grey,
-    half of them on black."""
-    rng = np.random.default_rng(seed)
-    pictures = []
-    for number in range(n):
-        grain = (1, 2, 4, 8, side)[number % 5]  # the last is one flat colour
-        cells = -(-side // grain)
-        values: np.ndarray = rng.integers(0, 256, (cells, cells, 3))
-        if number % 2:
-            values[:] = values[..., :1]
-        if number % 5 == 4 and number % 3 == 0:
-            values = np.linspace(0, rng.integers(100, 256), side)[:, None, None] * np.ones((side, side, 3))
-            grain = 1
-        picture = np.repeat(np.repeat(values, grain, 0), grain, 1)[:side, :side].astype(np.uint8)
-        if number // 5 % 2:
-            frame = max(1, side // int(rng.integers(7, 28)))
-            framed = np.zeros_like(picture)
-            framed[frame:-frame, frame:-frame] = picture[frame:-frame, frame:-frame]
-            picture = framed
-        pictures.append(picture)
-    return pictures
 
 
 def centres(directions: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -20,7 +20,8 @@ from annlab.encoders.pretrained import MODELS
 from annlab.index import Index
 from annlab.visual.catalog import Catalog
 from annlab.visual.facts import Facts
-from annlab.visual.relevance import AnotherEncoderError, Curve, Relevance, learn_from_vectors, nonsense_pictures
+from annlab.visual.nonsense import nonsense_pictures
+from annlab.visual.relevance import AnotherEncoderError, Curve, Relevance, learn_from_vectors
 from annlab.visual.schema import settings
 
 _ENOUGH = 50  # images to learn from

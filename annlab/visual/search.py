@@ -43,6 +43,7 @@ from annlab.visual.queries import ById, ByText, ByUpload, Crop, Embedding, Query
 from annlab.visual.relevance import Relevance
 from annlab.visual.reranking import About, Stage, rank, read_ranking
 from annlab.visual.scoring import Scoring, relevance_of
+from annlab.visual.sense import sense_of
 from annlab.visual.shown import Seen, rows_of, seen
 from annlab.visual.stages import ClickBoost
 from annlab.visual.viewers import Filters, NotFound, QueryError, TextUnavailable, Viewer
@@ -149,7 +150,7 @@ class VisualSearch:
         self._clicks: ClickRates | None = None
         self.refresh_clicks()
         self._facts = facts or CatalogFacts(catalog)
-        self._embedding = Embedding(catalog, index, encoder)
+        self._embedding = Embedding(catalog, index, encoder, sense_of(catalog, self._facts.now()))
         self.relevance = relevance or relevance_of(catalog, index, encoder, self._facts.now(), encoder_folder)
         self._closing = ExitStack()
         with catalog.database.reading() as connection:
@@ -363,7 +364,7 @@ class VisualSearch:
                      else by_index(view, embedded.vector, chosen, params, stats))  # fmt: skip
         by_text, empty = isinstance(query, ByText), embedded.empty
         scoring = Scoring.of(self.relevance, embedded.vector, by_text, view.metric, empty is None)
-        notes = [] if empty is None else [f"this picture shows nothing: {empty}; so nothing is like it"]
+        notes = [] if empty is None else [f"nothing is like this picture: {empty}"]
         return Source(fetch, scoring, embedded.named, chosen.allowed, embedded.vector.tobytes(), notes=notes)
 
 

@@ -9,10 +9,13 @@ from annlab.encoders.pretrained import load_encoder
 from annlab.visual.catalog import Catalog
 from annlab.visual.emptiness import what_is_missing
 from annlab.visual.facts import CatalogFacts
-from annlab.visual.relevance import FILE, Relevance, learn_from_vectors, learn_relevance, nonsense_pictures
+from annlab.visual.nonsense import nonsense_pictures
+from annlab.visual.relevance import FILE, Relevance, learn_from_vectors, learn_relevance
 from annlab.visual.scoring import Scoring, relevance_of
 from annlab.visual.search import ById, ByUpload, QueryError, VisualSearch
+from annlab.visual.sense import learn_sense
 from tests.encoders.helpers import linear_encoder
+from tests.visual.drawings import UNKNOWN, on_black
 from tests.visual.searching import Made, directions, png
 
 
@@ -172,6 +175,11 @@ def test_nonsense_finds_little_and_a_class_keeps_what_is_relevant(tmp_path):
                 except QueryError:
                     continue
                 assert answer.total < 0.05 * len(images)
+            search._embedding.sense = learn_sense(list(images[:100, ..., None]))
+            assert np.mean([search.search(ByUpload(png(image))).total > 0 for image in images[-30:]]) >= 0.85
+            rng = np.random.default_rng(4)
+            shares = [search.search(ByUpload(png(on_black(draw(rng))))).total / len(images) for draw in 2 * UNKNOWN]
+            assert np.mean(shares) < 0.02, "drawings of nothing, in grey on black as clothes are"
 
 
 def test_flat_colours_and_noise_are_recognised_by_their_pixels():
