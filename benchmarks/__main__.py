@@ -49,6 +49,7 @@ from benchmarks.harness import Budget, Run
 from benchmarks.peers import PEERS, Peer
 
 SUITES: dict[str, ModuleType] = {"exact": exact, "trees": trees, "lsh": lsh, "ivf": ivf, "graphs": graphs}
+WITH_EXTRAS = ("durable", "encoders", "feedback", "indexing", "pinterest", "serve", "taught")
 UNPUBLISHABLE = 3  # exit code
 
 
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         return commands[arguments[0]](arguments[1:])
     if arguments and arguments[0] == "figures":
         return figures.main()
-    if arguments and arguments[0] in ("durable", "feedback", "indexing", "pinterest", "serve", "taught"):  # need extras
+    if arguments and arguments[0] in WITH_EXTRAS:
         suite: int = importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
         return suite
     options = parser().parse_args(arguments)

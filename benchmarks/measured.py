@@ -36,6 +36,7 @@ fastest setting tried that reaches it, and an empty cell says that none did; the
 TITLES = {
     "claims": "What is said of trees, hashing and clustering: what the verdicts rest on",
     "durable": "Durable indexes: what an acknowledged write and a start cost",
+    "encoders": "Ready-made encoders: what each costs and finds on the packaged sets (docs/encoders.md)",
     "exact-k10": "Exact search, the 10 nearest, AVX-512",
     "exact-k10-avx2": "Exact search, the 10 nearest, AVX2",
     "exact-k100-sift": "Exact search, the 100 nearest",

@@ -14,8 +14,8 @@ import numpy as np
 
 from annlab.datasets import fashion_mnist, load
 from annlab.encoders.encoder import Encoder, learn_domain
+from annlab.encoders.encoder_training import encoder_of
 from annlab.encoders.preprocess import ColorMode, Resize
-from annlab.encoders.train_encoder import encoder_of
 from annlab.encoders.trained import Trained
 from annlab.evaluation import Evaluation, from_embeddings
 

@@ -40,7 +40,7 @@ RECIPES = {
     ("fashion-mnist", "self-supervised"): TrainConfig(epochs=6),
     ("fashion-mnist", "clicks"): TrainConfig(epochs=3, n_negatives=1, augment=Augment.strong(1)),
     ("fashion-mnist", "labels"): TrainConfig(epochs=12),
-    ("cifar-10", "self-supervised"): TrainConfig(epochs=24, patience=24),
+    ("cifar-10", "self-supervised"): TrainConfig(epochs=24, patience=10**6),
     ("cifar-10", "clicks"): TrainConfig(epochs=6, n_negatives=1, augment=Augment.strong(3)),
     ("cifar-10", "labels"): TrainConfig(
         epochs=12,

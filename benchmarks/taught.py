@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     records, plain = [], None
     for name, source in sources(labels[known], log).items():
         began = time.process_time()
-        config = TrainConfig(epochs=epochs, patience=epochs, n_negatives=int(source is not None),
+        config = TrainConfig(epochs=epochs, patience=10**6, n_negatives=int(source is not None),
                              augment=Augment.strong(1))  # fmt: skip
         vectors = train(images[known], source, config).embed(images[held])
         found = from_embeddings(vectors, labels[held], vectors, labels[held], exclude_self=True,

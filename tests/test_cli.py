@@ -214,7 +214,9 @@ def test_encode_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.encoders
-def test_train_encode_and_evaluate_read_each_others_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_encode_and_evaluate_read_each_others_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for extra in ("onnx", "onnxruntime", "onnxscript", "PIL"):
         pytest.importorskip(extra)
     from annlab.datasets import fashion_mnist
@@ -226,11 +228,22 @@ def test_train_encode_and_evaluate_read_each_others_files(tmp_path: Path, capsys
     np.save(tmp_path / "labels.npy", labels[chosen])
     paths = {name: str(tmp_path / name) for name in ("images.npy", "labels.npy", "encoder", "e.npy", "m.json")}
     train = ["train", paths["images.npy"], "--out", paths["encoder"], "--labels", paths["labels.npy"], "--threads", "1"]
-    train += ["--positives", "labels", "--epochs", "3"]
+    train += ["--positives", "labels", "--epochs", "5", "--batch-size", "81", "--patience", "999"]
+    monkeypatch.setattr("annlab.encoders.comparing.default_name", lambda: "fashion-mnist")
     assert main(train) == 0
-    assert "epoch 3: loss" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "epoch 5: steps 15, loss" in said.err and "a thin CNN learns from scratch" in said.err
+    for part in ("30 images that nothing was learned from", "pixels at 28x28", "fashion-mnist ", "this encoder "):
+        assert part in said.out
     card = (tmp_path / "encoder" / "MODEL_CARD.md").read_text()
-    for part in ("--positives labels --epochs 3 --seed 0", "300 images", "labels: used", "mean_average_precision"):
+    for part in (
+        "--positives labels --epochs 5 --batch-size 81 --patience 999 --seed 0",
+        "300 images",
+        "30 of them held out",
+        "labels: used",
+        "this encoder",
+        "mean_average_precision",
+    ):
         assert part in card
     assert str(tmp_path) not in (tmp_path / "encoder" / "encoder.json").read_text()
     assert Encoder.load(paths["encoder"]).domain.max_chroma == 3.0
@@ -243,6 +256,15 @@ def test_train_encode_and_evaluate_read_each_others_files(tmp_path: Path, capsys
     means = json.loads((tmp_path / "m.json").read_text())
     assert set(means) == {"queries", "mrr", "recall@10", "precision@10", "map", "ndcg@10"}
     assert means["queries"] == 300 and means["precision@10"] > 0.8
+    capsys.readouterr()
+    assert main(["evaluate", paths["e.npy"], "--labels", paths["labels.npy"], "--held-out", paths["encoder"]]) == 0
+    said = capsys.readouterr()
+    assert "30 queries" in said.out and "30 images that" in said.err
+    np.save(tmp_path / "light.npy", np.full((70, 28, 28), 250, np.uint8))  # unlike all that it learned from
+    encode = ["encode", str(tmp_path / "light.npy"), "--encoder", paths["encoder"], "--out", str(tmp_path / "l.npy")]
+    assert main(encode) == 1 and "none of the 70 images" in capsys.readouterr().err
+    assert main([*encode, "--no-domain-check"]) == 0
+    assert np.load(tmp_path / "l.npy").shape == (70, 128)
 
 
 @pytest.mark.encoders

@@ -1,6 +1,6 @@
 """The command `annlab`: from images to embeddings, to a catalog that is searched, and the numbers that say how good.
 
-    annlab train IMAGES --out my-encoder                learn an encoder from images
+    annlab train IMAGES --out my-encoder                learn an encoder from images, and say whether it is better
     annlab encode IMAGES --encoder my-encoder --out e.npy       images to embeddings, resumable
     annlab evaluate e.npy                               MRR, recall, precision, mAP and nDCG
     annlab index FOLDER --into photos.db                a catalog of images and the index of their vectors
@@ -39,6 +39,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from annlab import __version__
 from annlab.cli import (
     benchmarking,
     catalog,
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="annlab", description="Nearest-neighbour search and visual search.")
+    parser.add_argument("--version", action="version", version=f"annlab {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for group in GROUPS:
         group.add_to(commands)

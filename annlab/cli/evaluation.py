@@ -4,10 +4,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from annlab.cli import options as shared
 from annlab.cli.output import say
-from annlab.cli.reading import read_labels, stored_labels
+from annlab.cli.reading import read_labels, stored_items, stored_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _STDOUT = ""  # what `--json` alone stands for
 
@@ -16,6 +20,10 @@ def add_to(commands: shared.Commands) -> None:
     """Make this command known."""
     evaluate = shared.command(commands, "evaluate", "retrieval metrics of embeddings", _evaluate)
     evaluate.add_argument("embeddings", metavar="FILE.npy", help="embeddings, as annlab encode writes them")
+    evaluate.add_argument("--gallery", metavar="OTHER.npy", help="search among these embeddings, which have labels of "
+                          "their own beside them; default: among all the others of FILE.npy")  # fmt: skip
+    evaluate.add_argument("--held-out", metavar="ENCODER", help="judge by the images alone that the training of this "
+                          "encoder held out (its folder has a list of them)")  # fmt: skip
     evaluate.add_argument("--labels", metavar="FILE.npy", help="labels of the rows; default: those that encode found")
     evaluate.add_argument(
         "--measures",
@@ -30,29 +38,23 @@ def add_to(commands: shared.Commands) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     """Search every embedding among all the others, itself excluded; what has its label is relevant. Prints the mean of
-    each measure with a 95% bootstrap interval."""
+    each measure with a 95% bootstrap interval. Images that an encoder learned from flatter it: --held-out."""
     import numpy as np
 
-    from annlab.encoders.image_sets import read_array
     from annlab.evaluation import from_embeddings
 
     path = Path(options.embeddings)
     if options.json:
         _refuse_report(Path(options.json), [path, *([Path(options.labels)] if options.labels else [])], options)
-    embeddings = read_array(path)
-    if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
-        raise ValueError(f"{path} holds {embeddings.dtype} of shape {embeddings.shape}, not (n, dim) floats")
-    labels = read_labels(options.labels) if options.labels else stored_labels(path)
-    if len(labels) != len(embeddings):
-        raise ValueError(f"there are {len(embeddings)} embeddings but {len(labels)} labels")
-    labelled = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), dtype=np.bool_)
-    if not labelled.all():
-        say(f"left out: {np.count_nonzero(~labelled)} images without a label")
-        embeddings, labels = embeddings[labelled], labels[labelled]
-    if len(np.unique(labels)) < 2:
-        raise ValueError(f"all {len(labels)} labels are the same: there is nothing to tell apart")
+    embeddings, labels = _labelled(path, options.labels, options.held_out)
     measures = {"measures": options.measures} if options.measures else {}
-    result = from_embeddings(embeddings, labels, embeddings, labels, exclude_self=True, **measures)
+    if options.gallery:
+        gallery, its_labels = _labelled(Path(options.gallery), None, None)
+        result = from_embeddings(embeddings, labels, gallery, its_labels, **measures)
+    else:
+        if len(np.unique(labels)) < 2:
+            raise ValueError(f"all {len(labels)} labels are the same: there is nothing to tell apart")
+        result = from_embeddings(embeddings, labels, embeddings, labels, exclude_self=True, **measures)
     means = {"queries": len(result), **result.means()}
     print(json.dumps(means) if options.json == _STDOUT else result)
     if options.json:
@@ -61,6 +63,32 @@ def _evaluate(options: argparse.Namespace) -> int:
         Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(options.json), means, indent=2)
     return 0
+
+
+def _labelled(path: Path, of_labels: str | None, held_out: str | None) -> "tuple[NDArray[Any], NDArray[Any]]":
+    """Embeddings and their labels: of all rows that have one, and were held out where only those count."""
+    import numpy as np
+
+    from annlab.encoders.encoder_folder import held_out_of
+    from annlab.encoders.image_sets import read_array
+
+    embeddings = read_array(path)
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
+        raise ValueError(f"{path} holds {embeddings.dtype} of shape {embeddings.shape}, not (n, dim) floats")
+    labels = read_labels(of_labels) if of_labels else stored_labels(path)
+    if len(labels) != len(embeddings):
+        raise ValueError(f"there are {len(embeddings)} embeddings but {len(labels)} labels")
+    labelled = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), dtype=np.bool_)
+    if not labelled.all():
+        say(f"left out: {np.count_nonzero(~labelled)} images without a label")
+    if held_out is not None:
+        names = held_out_of(Path(held_out))
+        labelled &= np.array([item in names for item in stored_items(path, len(embeddings))], dtype=np.bool_)
+        if labelled.sum() < 2:
+            raise ValueError(f"{labelled.sum()} images of {path} are among the {len(names)} that {held_out} held out: "
+                             "embed the images that it was trained on")  # fmt: skip
+        say(f"{labelled.sum()} images that {held_out} did not learn from")
+    return embeddings[labelled], labels[labelled]
 
 
 def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Namespace) -> None:

@@ -33,3 +33,13 @@ def stored_labels(path: Path) -> "NDArray[Any]":
     if not numbers and not all(label is None or isinstance(label, str) for label in labels):
         raise ValueError(f"the labels in {beside} must be all integers, or all names: give --labels FILE.npy")
     return np.array(labels if numbers else ["" if label is None else label for label in labels])
+
+
+def stored_items(path: Path, n: int) -> list[str]:
+    """What the images of embeddings are called, as annlab encode wrote it beside them."""
+    beside = path.with_suffix(".json")
+    described = json.loads(beside.read_text()) if beside.is_file() else None
+    items = described.get("items") if isinstance(described, dict) else None
+    if not isinstance(items, list) or len(items) != n or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{beside} does not say which image each of the {n} rows is: embed them with annlab encode")
+    return items

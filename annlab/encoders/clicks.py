@@ -7,18 +7,19 @@ find it similar,
 
 `estimate_propensities` fits both factors to a log in which the same pair was shown at different positions;
 `aggregate_clicks` turns a log into one row per (query, displayed) pair; `simulate_clicks` makes logs with known truth,
-for tests and teaching. All work on columns of equal length, one row per impression; the cost is one sort of the pairs.
+for tests and teaching. All work on columns of equal length; what a row may be says `annlab.evaluation.showings`, and
+without users a row is a showing, or its impression or click where words say so. The cost is one sort of the pairs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from annlab.evaluation.checks import as_ids
+from annlab.evaluation.showings import showings
 
 __all__ = ["ClickSimulator", "ClickTable", "aggregate_clicks", "estimate_propensities"]
 
@@ -48,7 +49,7 @@ def estimate_propensities(
     query, displayed : arrays of int, shape (n_impressions,)
     position : array of int, shape (n_impressions,)
         1 is the first.
-    clicked : array of 0/1 or bool, shape (n_impressions,)
+    clicked : array of 0/1, bools, or words "impression" and "click", shape (n_impressions,)
     n_rounds : int
         Alternations; the estimate changes little after some dozens.
 
@@ -176,22 +177,10 @@ class ClickSimulator:
 def _columns(
     query: npt.ArrayLike, displayed: npt.ArrayLike, position: npt.ArrayLike, clicked: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Check the columns of a log of impressions and return them as int64."""
-    columns = []
-    for name, values in zip(
-        ("query", "displayed", "position", "clicked"), (query, displayed, position, clicked), strict=True
-    ):
-        column = np.asarray(values)
-        if column.ndim != 1 or column.dtype.kind not in "iub":
-            raise ValueError(f"{name} must be a 1-d integer array, got {column.dtype} of shape {column.shape}")
-        columns.append(column.astype(np.int64) if column.dtype.kind == "b" else as_ids(values, name, 1))
-    if len({len(column) for column in columns}) != 1 or not len(columns[0]):
-        raise ValueError(f"a log of clicks needs four columns of one length > 0, got {[len(c) for c in columns]}")
-    if columns[2].min() < 1:
-        raise ValueError(f"positions start at 1, got {columns[2].min()}")
-    if columns[3].min() < 0 or columns[3].max() > 1:
-        raise ValueError(f"clicked must be 0 or 1, got {columns[3].min()}..{columns[3].max()}")
-    return columns[0], columns[1], columns[2], columns[3]
+    """The columns of the showings that a log of interactions holds, as int64."""
+    seen = showings(query, displayed, clicked, positions=position)
+    positions = cast("npt.NDArray[np.int64]", seen.positions)
+    return seen.queries, seen.displayed, positions, seen.clicked.astype(np.int64)
 
 
 def _pair_numbers(

@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ import numpy.typing as npt
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.captions import CaptionSource, Tags, captions_from_tags, nonsense
+from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint
 from annlab.encoders.cnn import ThinCNN
 from annlab.encoders.losses import clip_loss
 from annlab.encoders.texts import N_BUCKETS, Texts, tokenize, tokens
@@ -60,7 +62,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, dim: int = 128, n_buckets: int = N_BUCKETS, width: int = 64) -> None:
         super().__init__()
-        self.n_buckets = n_buckets
+        self.n_buckets, self.width = n_buckets, width
         self.words = nn.EmbeddingBag(n_buckets, width, mode="mean")
         self.hidden = nn.Linear(width, 2 * dim)
         self.embedding = nn.Linear(2 * dim, dim)
@@ -138,6 +140,61 @@ class Clip:
         with torch.inference_mode():
             vectors: npt.NDArray[np.float32] = self.texts(texts).cpu().numpy()
         return vectors
+
+    def recall(self, images: npt.NDArray[np.uint8], texts: Sequence[str], k: int = 1) -> tuple[float, float]:
+        """How often an image's own text is among the k nearest texts, and its image among the k nearest to a text.
+
+        Parameters
+        ----------
+        images : uint8 array, shape (n, height, width[, channels])
+        texts : sequence of str, length n
+            Of equal texts each is right.
+        k : int
+
+        Returns
+        -------
+        (by image, by text) : floats in 0..1
+            Measure them on images that were not trained on: the others were taught their texts by heart.
+        """
+        if len(images) != len(texts):
+            raise ValueError(f"{len(images)} images need as many texts, got {len(texts)}")
+        if not 1 <= k <= len(texts):
+            raise ValueError(f"k={k} must be from 1 to the number of images, {len(texts)}")
+        near = self.embed_images(images) @ self.embed_texts(texts).T  # (n, n)
+        codes = np.unique(np.array(texts), return_inverse=True)[1]
+        right = codes[:, None] == codes  # (n, n)
+        found = [np.take_along_axis(right, np.argsort(-scores, axis=1, kind="stable")[:, :k], axis=1).any(1).mean()
+                 for scores in (near, near.T)]  # fmt: skip
+        return float(found[0]), float(found[1])
+
+    def save(self, path: str | Path) -> None:
+        """Write both networks to one .npz file without pickle."""
+        tensors = {f"images/{name}": tensor for name, tensor in self.images.state_dict().items()}
+        tensors |= {f"texts/{name}": tensor for name, tensor in self.texts.state_dict().items()}
+        of_texts = {"dim": self.images.dim, "n_buckets": self.texts.n_buckets, "width": self.texts.width}
+        manifest = {"kind": "clip", "images": self.images.settings(), "texts": of_texts}
+        save_checkpoint(path, tensors, {**manifest, "mean": self.mean, "std": self.std})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Clip:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, or holds something else.
+        """
+        tensors, manifest = load_checkpoint(path)
+        if manifest.get("kind") != "clip":
+            raise ValueError(f"{path} holds {manifest.get('kind')!r}, not a clip")
+        try:
+            images, texts = ThinCNN(**manifest["images"]), TextEncoder(**manifest["texts"])
+            for network, prefix in ((images, "images/"), (texts, "texts/")):
+                own = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
+                network.load_state_dict(own)
+            return cls(images, texts, tuple(manifest["mean"]), tuple(manifest["std"]))
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged: its weights do not fit its description: {error}") from error
 
     def classify(
         self, images: npt.NDArray[np.uint8], class_names: Sequence[str], templates: Sequence[str] = ("a photo of a {}",)

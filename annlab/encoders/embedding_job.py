@@ -13,7 +13,9 @@ was not. It goes on only for the same images (names, sizes and modification time
 is refused.
 
 An image outside the encoder's domain stops the job: it says that the encoder is the wrong one. A job that fails in
-this way would fail again, so it clears its folder away, and the corrected command finds nothing in its way.
+this way would fail again, so it clears its folder away, and the corrected command finds nothing in its way. The domain
+of an encoder that somebody trained is only as wide as their images were, so for it an image outside may be skipped and
+listed, or embedded all the same (`outside`).
 
 Memory: one block of preprocessed images. Cost: decoding and the encoder; the bookkeeping is one fsync per block.
 """
@@ -26,7 +28,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,7 @@ from annlab.encoders.outputs import publish, refuse_existing, write_json, write_
 __all__ = ["BLOCK", "FASHION_TEST", "FASHION_TRAIN", "ImageSet", "embed_images", "open_images", "outputs_of"]
 
 BLOCK = 64
+Outside = Literal["stop", "skip", "embed"]
 _ROWS, _STATE = "rows.f32", "state.json"
 _ESCAPED = {9: "\\t", 10: "\\n", 13: "\\r"}  # in names of files: the list has one line for each
 _STAGED = ("embeddings.json", "skipped.txt", "embeddings.npy")  # the embeddings last, so that what they need is there
@@ -55,6 +58,7 @@ def embed_images(
     out: str | os.PathLike[str],
     overwrite: bool = False,
     progress: Callable[[int, int, int], None] | None = None,
+    outside: Outside = "stop",
 ) -> int:
     """Embed images into a file; go on where an earlier, killed run stopped.
 
@@ -68,6 +72,9 @@ def embed_images(
         Replace finished files, and give up an unfinished one of another job.
     progress : callable, optional
         Called after each block with the numbers of images done, images in all, and images skipped.
+    outside : {"stop", "skip", "embed"}
+        What becomes of an image outside the encoder's domain: the job ends; it is skipped, with the reason in the list;
+        nobody asks.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def embed_images(
     FileExistsError
         One of the files exists, or an unfinished one of another job does.
     DomainError
-        An image is outside the encoder's domain; names it.
+        An image is outside the encoder's domain, and `outside` is "stop"; names it.
     ValueError
         No image at all could be read.
     """
@@ -91,7 +98,9 @@ def embed_images(
     for output in outputs_of(target):
         if output.exists() and os.path.exists(images.name) and output.samefile(images.name):
             raise FileExistsError(f"{output} holds the images themselves: name another file for the embeddings")
-    work = _Work(Path(f"{target}.partial"), _job_key(images, encoder), encoder.dim, overwrite)
+    if outside not in ("stop", "skip", "embed"):
+        raise ValueError(f'outside must be "stop", "skip" or "embed", not {outside!r}')
+    work = _Work(Path(f"{target}.partial"), _job_key(images, encoder, outside), encoder.dim, overwrite)
     if work.done < len(images):  # else only the last step is missing, and what it finds may be its own
         refuse_existing(outputs_of(target), overwrite)
     if progress is not None and work.done:
@@ -99,7 +108,7 @@ def embed_images(
     try:
         while work.done < len(images):
             stop = min(work.done + BLOCK, len(images))
-            work.append(*_embed_block(images, encoder, work.done, stop))
+            work.append(*_embed_block(images, encoder, work.done, stop, outside))
             if progress is not None:
                 progress(stop, len(images), len(work.skipped))
         if len(work.skipped) == len(images):
@@ -113,7 +122,7 @@ def embed_images(
 
 
 def _embed_block(
-    images: ImageSet, encoder: Encoder, start: int, stop: int
+    images: ImageSet, encoder: Encoder, start: int, stop: int, outside: Outside
 ) -> tuple[NDArray[np.float32], list[tuple[int, str]], int]:
     """Rows of the readable images start..stop, (number, reason) of the others, and stop."""
     prepared, skipped = [], []
@@ -124,10 +133,10 @@ def _embed_block(
         else:
             name = f"image {images.items[number]} of {images.name}"
         try:
-            prepared.append(encoder.prepare(image, name))
-        except DomainError:
-            raise
+            prepared.append(encoder.prepare(image, name, outside != "embed"))
         except (ValueError, OSError) as error:
+            if isinstance(error, DomainError) and outside == "stop":
+                raise
             skipped.append((number, str(error)))
     rows = encoder.run(np.concatenate(prepared), start) if prepared else np.empty((0, encoder.dim), np.float32)
     return rows, skipped, stop
@@ -260,5 +269,7 @@ def _labels(images: ImageSet, rows: list[int]) -> list[Any] | None:
     return [None if label == "" else label for label in images.labels[rows].tolist()]
 
 
-def _job_key(images: ImageSet, encoder: Encoder) -> str:
-    return hashlib.sha256(f"{encoder.fingerprint} {BLOCK} {len(images)} {images.identity}".encode()).hexdigest()
+def _job_key(images: ImageSet, encoder: Encoder, outside: Outside) -> str:
+    otherwise = "" if outside == "stop" else f" {outside}"
+    key = f"{encoder.fingerprint} {BLOCK} {len(images)} {images.identity}{otherwise}"
+    return hashlib.sha256(key.encode()).hexdigest()

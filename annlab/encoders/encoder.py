@@ -19,7 +19,8 @@ version, that
 whoever stores embeddings stores beside them and compares.
 
 *Domain.* A network answers any input, with nonsense outside what it was trained on. So each encoder states its domain,
-and `encode` checks what can be checked cheaply: how colourful an image is and how dark its outer frame of pixels is.
+and `encode` checks what can be checked cheaply, at the size that the network sees: how colourful an image is and how
+dark its outer frame of pixels is.
 That stops the common error, photographs given to an encoder of 28 x 28 clothing, and not every one: a gray picture
 on black passes, whatever it shows.
 
@@ -311,8 +312,19 @@ class Encoder:
         """Decode, check and preprocess one image: (1, channels, height, width). Errors call it `name`."""
         return self._prepared(decode_image(image, name)[np.newaxis], [name], check_domain)
 
+    def outside(self, decoded: NDArray[np.uint8]) -> tuple[int, str] | None:
+        """Row and reason of the first image outside the domain, of (n, height, width, 1 or 3) uint8; None if none is.
+
+        What is looked at is what the network sees, at its size, and in the image's own colours: the same pixels that
+        the domain was learned from.
+        """
+        if self.domain.max_chroma is None and self.domain.min_dark_frame is None:
+            return None
+        resize = self.steps[1]
+        return self.domain.first_outside(resize(decoded))
+
     def _prepared(self, decoded: NDArray[np.uint8], names: Sequence[str], check_domain: bool) -> NDArray[np.float32]:
-        outside = self.domain.first_outside(decoded) if check_domain else None
+        outside = self.outside(decoded) if check_domain else None
         if outside is not None:
             row, reason = outside
             raise DomainError(

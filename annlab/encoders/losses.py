@@ -44,8 +44,9 @@ def pair_distance(first: Tensor, second: Tensor) -> Tensor:
     -------
     Tensor, shape (n,)
     """
+    _check_pairs("second", first, second)
     squared = (first - second).square().sum(-1)  # (n,)
-    return (squared + 1e-12).sqrt()  # (n,)
+    return (squared + max(1e-12, torch.finfo(squared.dtype).tiny)).sqrt()  # (n,): 1e-12 is 0 in half precision
 
 
 def contrastive_loss(distance: Tensor, similar: Tensor, margin: float = 1.0) -> Tensor:
@@ -72,7 +73,11 @@ def contrastive_loss(distance: Tensor, similar: Tensor, margin: float = 1.0) -> 
     0.625
     """
     _check_positive("margin", margin)
+    _check_pairs("similar", distance, similar)
     similar = similar.to(distance.dtype)  # (n,)
+    if not bool(((similar >= 0) & (similar <= 1)).all()):
+        wrong = float(similar[(similar < 0) | (similar > 1) | similar.isnan()][0])
+        raise ValueError(f"similar holds {wrong:g}: 1 is similar, 0 dissimilar, shares lie between")
     pull = distance.square() / 2  # (n,)
     push = (margin - distance).clamp(min=0).square() / 2  # (n,)
     return (similar * pull + (1 - similar) * push).mean()
@@ -88,6 +93,7 @@ def triplet_loss(query: Tensor, positive: Tensor, negative: Tensor, margin: floa
         By how much the distance to the negative must exceed that to the positive.
     """
     _check_positive("margin", margin)
+    _check_pairs("positive", query, positive)
     gap = pair_distance(query, positive) - pair_distance(query, negative)  # (n,)
     return (gap + margin).clamp(min=0).mean()
 
@@ -113,6 +119,11 @@ def info_nce(query: Tensor, positive: Tensor, negatives: Tensor, temperature: fl
     1.386294
     """
     _check_positive("temperature", temperature)
+    _check_pairs("positive", query, positive)
+    if negatives.ndim != 3 or len(negatives) != len(query) or negatives.shape[1] < 1:
+        raise ValueError(
+            f"negatives must be ({len(query)}, at least 1, {query.shape[-1]}), got {tuple(negatives.shape)}"
+        )
     to_positive = (query * positive).sum(-1, keepdim=True)  # (batch, 1)
     to_negatives = torch.einsum("bd,bnd->bn", query, negatives)  # (batch, n - 1)
     logits = torch.cat([to_positive, to_negatives], 1) / temperature  # (batch, n)
@@ -141,6 +152,7 @@ def nt_xent(
         Hard negatives that only the query `first[i]` is compared with.
     """
     _check_positive("temperature", temperature)
+    _check_pairs("second", first, second)
     n = len(first)
     if n < 2:
         raise ValueError(f"nt_xent got a batch of {n}: it needs at least 2 pairs, the others are the negatives")
@@ -173,6 +185,8 @@ def supervised_contrastive(embeddings: Tensor, labels: Tensor, temperature: floa
     temperature : float
     """
     _check_positive("temperature", temperature)
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(f"{len(embeddings)} embeddings need as many labels, (n,), got shape {tuple(labels.shape)}")
     itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)  # (n, n)
     positives = (labels[:, None] == labels[None, :]) & ~itself  # (n, n)
     n_positives = positives.sum(1)  # (n,)
@@ -205,6 +219,7 @@ def clip_loss(
     distractors : Tensor, shape (m, dim), optional
         Further texts, which belong to no image.
     """
+    _check_pairs("texts", images, texts)
     logits = images @ texts.T * scale  # (n, n)
     target = torch.eye(len(images), device=images.device, dtype=images.dtype)  # (n, n)
     if same is not None:
@@ -213,6 +228,14 @@ def clip_loss(
     to_texts = -(target / target.sum(1, keepdim=True) * among.log_softmax(1)[:, : len(texts)]).sum(1)  # (n,)
     to_images = -(target / target.sum(0, keepdim=True) * logits.log_softmax(0)).sum(0)  # (n,)
     return (to_texts.mean() + to_images.mean()) / 2
+
+
+def _check_pairs(name: str, first: Tensor, second: Tensor) -> None:
+    """Raise unless both are of one shape, and hold something: other shapes would be broadcast to all pairs."""
+    if first.shape != second.shape:
+        raise ValueError(f"{name} must have the shape of its partner, {tuple(first.shape)}, got {tuple(second.shape)}")
+    if not len(first):
+        raise ValueError(f"the batch is empty: {name} has shape {tuple(second.shape)}, and a mean of nothing is NaN")
 
 
 def _check_positive(name: str, value: float) -> None:

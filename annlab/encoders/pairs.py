@@ -9,86 +9,23 @@ three sources of positives differ in what they cost and what they know:
                       case: two images are similar when they share a label.
 `MixedPairs`          draws each point from one of several sources with given weights.
 
-All of them answer ``sample(n, rng)`` with arrays and hold no images and no tensors. Negatives are drawn from all the
-images; a source that knows better ones (an impression without a click, a judgement of 0) puts those first, as hard
-negatives. Every source has `groups`: images of one group are known to be similar, so that the loss never takes them for
-negatives of each other.
+All of them answer ``sample(n, rng)`` with arrays and hold no images and no tensors; what they share, and where
+negatives come from, is in `pair_source.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from annlab.encoders.clicks import aggregate_clicks
-from annlab.evaluation.checks import as_ids
+from annlab.encoders.pair_source import PairSource, Points, Rows, checked_rows, renumbered
+from annlab.evaluation.checks import as_labels
+from annlab.evaluation.showings import Showings
 
 __all__ = ["AugmentationPairs", "ClickPairs", "JudgementPairs", "LabelPairs", "MixedPairs", "PairSource", "Points"]
-
-Rows = npt.NDArray[np.int64]
-
-
-class Points(NamedTuple):
-    """Training points as rows of the image array: query (n,), positive (n,), negatives (n, n_negatives)."""
-
-    query: Rows
-    positive: Rows
-    negatives: Rows
-
-
-class PairSource:
-    """What the sources share: the rows they may use, the groups, and random negatives.
-
-    Parameters
-    ----------
-    n_images : int
-        Number of images that rows refer to.
-    """
-
-    def __init__(self, n_images: int) -> None:
-        if n_images < 2:
-            raise ValueError(f"a source of pairs needs at least 2 images, got {n_images}")
-        self.rows: Rows = np.arange(n_images)
-        self.groups: Rows = np.arange(n_images)
-
-    @property
-    def n_images(self) -> int:
-        return len(self.groups)
-
-    def restricted(self, allowed: npt.NDArray[np.bool_]) -> PairSource:
-        """The same source without rows that are not `allowed` (bool, shape (n_images,)): the validation images."""
-        raise NotImplementedError
-
-    def sample(self, n: int, rng: np.random.Generator, n_negatives: int = 0) -> Points:
-        """Draw `n` training points with `n_negatives` negatives each."""
-        query, positive = self._pairs(n, rng)
-        negatives = self.rows[rng.integers(0, len(self.rows), (n, n_negatives))]  # (n, n_negatives)
-        hard = self._hard_negatives(query, rng) if n_negatives else np.full(n, -1)  # (n,), -1 where none is known
-        if n_negatives:
-            negatives[:, 0] = np.where(hard >= 0, hard, negatives[:, 0])
-        group = self.groups[negatives]
-        wrong = (group == self.groups[query][:, None]) | (group == self.groups[positive][:, None])  # (n, n_negatives)
-        for _ in range(20):  # a random negative that is in truth a positive is drawn again
-            if not wrong.any():
-                break
-            negatives[wrong] = self.rows[rng.integers(0, len(self.rows), int(wrong.sum()))]
-            group = self.groups[negatives]
-            wrong = (group == self.groups[query][:, None]) | (group == self.groups[positive][:, None])
-        return Points(query, positive, negatives)
-
-    def _pairs(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
-        raise NotImplementedError
-
-    def _hard_negatives(self, query: Rows, rng: np.random.Generator) -> Rows:
-        return np.full(len(query), -1)
-
-    def _shuffled(self, n: int, rng: np.random.Generator) -> Rows:
-        """`n` rows such that each is used once before any is used again."""
-        rounds = [rng.permutation(self.rows) for _ in range(-(-n // len(self.rows)))]
-        return np.concatenate(rounds)[:n]
 
 
 class AugmentationPairs(PairSource):
@@ -106,6 +43,9 @@ class AugmentationPairs(PairSource):
         source.rows = self.rows[allowed[self.rows]]
         return source
 
+    def taken(self, rows: Rows) -> AugmentationPairs:
+        return AugmentationPairs(len(rows))
+
     def _pairs(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
         query = self._shuffled(n, rng)
         return query, query.copy()
@@ -116,8 +56,8 @@ class LabelPairs(PairSource):
 
     Parameters
     ----------
-    labels : array of int, shape (n_images,)
-        A label of -1 means unknown: such an image is its own positive and everybody's negative.
+    labels : array of int or str, shape (n_images,)
+        A label of -1 or "" means unknown: such an image is its own positive and everybody's negative.
 
     Examples
     --------
@@ -128,15 +68,14 @@ class LabelPairs(PairSource):
     """
 
     def __init__(self, labels: npt.ArrayLike) -> None:
-        self.labels = np.asarray(labels)
-        if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"labels must be a 1-d integer array, got {self.labels.dtype} of shape {self.labels.shape}"
-            )
-        super().__init__(len(self.labels))
-        self.labels = as_ids(labels, "labels", 1)
-        n_labels = int(self.labels.max()) + 1
-        self.groups = np.where(self.labels >= 0, self.labels, n_labels + np.arange(self.n_images))
+        given = as_labels(labels, "labels")
+        if given.ndim != 1 or given.dtype.kind not in "iU":
+            raise ValueError(f"labels must be 1-d integers or names, got {given.dtype} of shape {given.shape}")
+        super().__init__(len(given))
+        self.labels = given
+        known = given != "" if given.dtype.kind == "U" else given >= 0
+        self.groups = np.arange(self.n_images) + self.n_images  # beyond the numbers of classes
+        self.groups[known] = np.unique(given[known], return_inverse=True)[1]
         self._prepare()
 
     def _prepare(self) -> None:
@@ -148,6 +87,9 @@ class LabelPairs(PairSource):
         source.rows = self.rows[allowed[self.rows]]
         source._prepare()
         return source
+
+    def taken(self, rows: Rows) -> LabelPairs:
+        return LabelPairs(self.labels[rows])
 
     def _pairs(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
         query = self._shuffled(n, rng)
@@ -175,8 +117,8 @@ class JudgementPairs(PairSource):
         self, query: npt.ArrayLike, candidate: npt.ArrayLike, similarity: npt.ArrayLike, n_images: int
     ) -> None:
         super().__init__(n_images)
-        self.query = _rows("query", query, n_images)
-        self.candidate = _rows("candidate", candidate, n_images)
+        self.query = checked_rows("query", query, n_images)
+        self.candidate = checked_rows("candidate", candidate, n_images)
         self.similarity = np.asarray(similarity, dtype=np.float64)
         if not len(self.query) == len(self.candidate) == len(self.similarity):
             raise ValueError(
@@ -192,6 +134,8 @@ class JudgementPairs(PairSource):
         if not (self.similarity > 0).any():
             raise ValueError(f"none of the {len(self.query)} pairs has a similarity above 0: there is no positive")
         self._pair_sum = np.cumsum(self.similarity)
+        positive = self.similarity > 0
+        self._similar = np.unique(self.query[positive] * self.n_images + self.candidate[positive])
         chosen = np.flatnonzero(is_negative)
         chosen = chosen[np.argsort(self.query[chosen], kind="stable")]
         self._negative_query, self._negative = self.query[chosen], self.candidate[chosen]
@@ -202,6 +146,13 @@ class JudgementPairs(PairSource):
         source = JudgementPairs(self.query[keep], self.candidate[keep], self.similarity[keep], self.n_images)
         source.rows = self.rows[allowed[self.rows]]
         return source
+
+    def taken(self, rows: Rows) -> JudgementPairs:
+        query, candidate, keep = renumbered(rows, self.n_images, self.query, self.candidate)
+        return JudgementPairs(query, candidate, self.similarity[keep], len(rows))
+
+    def _is_similar(self, query: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+        return np.isin(query * self.n_images + other, self._similar)
 
     def _pairs(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
         drawn = np.searchsorted(self._pair_sum, rng.random(n) * self._pair_sum[-1], side="right")
@@ -219,7 +170,7 @@ class JudgementPairs(PairSource):
 class ClickPairs(JudgementPairs):
     """Clicks as a proxy for similarity, corrected for the position at which an image was shown.
 
-    One row per impression. A user clicks what they looked at *and* found similar, and looks at the top of a list more
+    A user clicks what they looked at *and* found similar, and looks at the top of a list more
     than at its end; so a click at a position that is looked at with probability p counts 1 / p (inverse propensity
     weighting: Joachims, Swaminathan and Schnabel, 2017). The estimate of a pair's similarity is its clicks divided by
     the sum of its impressions' propensities, and it is capped at `max_weight`, since one lucky click at the bottom
@@ -228,8 +179,10 @@ class ClickPairs(JudgementPairs):
 
     Parameters
     ----------
-    query, displayed, position, clicked : arrays, shape (n_impressions,)
-        Rows of images, the position in the list (1 is the first), and 0 or 1.
+    query, displayed, position, clicked : arrays, shape (n_rows,)
+        Rows of images, the position in the list (1 is the first), and 0 or 1, bools, or the words "impression" and
+        "click"; with words a click and its impression are one showing (`annlab.evaluation.showings`). Of a log with
+        users or times, give what `showings_of` makes of it: ``ClickPairs.of(showings_of(table), n_images)``.
     n_images : int
     propensity : array of float, shape (max position,), or None
         Probability of a look at each position, up to a common factor; estimated from the impressions where None
@@ -248,8 +201,8 @@ class ClickPairs(JudgementPairs):
         propensity: npt.ArrayLike | None = None,
         max_weight: float = 2.0,
     ) -> None:
-        query = _rows("query", query, n_images)
-        displayed = _rows("displayed", displayed, n_images)
+        query = checked_rows("query", query, n_images)
+        displayed = checked_rows("displayed", displayed, n_images)
         table = aggregate_clicks(query, displayed, position, clicked, propensity)
         self.propensity = table.propensity
         weight = np.minimum(table.clicks / np.maximum(table.examined, 1e-12), max_weight)
@@ -257,12 +210,38 @@ class ClickPairs(JudgementPairs):
         super().__init__(table.query, table.displayed, weight, n_images)
         self._prepare(self._is_rejected(), self._looks)
 
+    @classmethod
+    def of(cls, seen: Showings, n_images: int, propensity: npt.ArrayLike | None = None) -> ClickPairs:
+        """From showings, which must have positions.
+
+        Examples
+        --------
+        >>> from annlab.evaluation import showings_of
+        >>> log = {"user": [7, 7, 7], "query": [0, 0, 0], "displayed": [1, 1, 2], "position": [1, 1, 2],
+        ...        "interaction": ["Impression", "Click", "Impression"]}
+        >>> ClickPairs.of(showings_of(log), n_images=3, propensity=[1.0, 0.5]).similarity.tolist()
+        [1.0, 0.0]
+        """
+        if seen.positions is None:
+            raise ValueError("the showings have no positions: without them clicks cannot be corrected; np.ones(n) says "
+                             "that all were looked at alike")  # fmt: skip
+        return cls(seen.queries, seen.displayed, seen.positions, seen.clicked, n_images, propensity)
+
     def restricted(self, allowed: npt.NDArray[np.bool_]) -> ClickPairs:
         keep = allowed[self.query] & allowed[self.candidate]
+        source = self._of_pairs(self.query[keep], self.candidate[keep], keep, self.n_images)
+        source.rows = self.rows[allowed[self.rows]]
+        return source
+
+    def taken(self, rows: Rows) -> ClickPairs:
+        query, candidate, keep = renumbered(rows, self.n_images, self.query, self.candidate)
+        return self._of_pairs(query, candidate, keep, len(rows))
+
+    def _of_pairs(self, query: Rows, candidate: Rows, keep: npt.NDArray[np.bool_], n_images: int) -> ClickPairs:
+        """The same for some of the pairs, under these numbers."""
         source = ClickPairs.__new__(ClickPairs)
         source.propensity, source._looks = self.propensity, self._looks[keep]
-        JudgementPairs.__init__(source, self.query[keep], self.candidate[keep], self.similarity[keep], self.n_images)
-        source.rows = self.rows[allowed[self.rows]]
+        JudgementPairs.__init__(source, query, candidate, self.similarity[keep], n_images)
         source._prepare(source._is_rejected(), source._looks)
         return source
 
@@ -307,17 +286,19 @@ class MixedPairs(PairSource):
     def restricted(self, allowed: npt.NDArray[np.bool_]) -> MixedPairs:
         return MixedPairs([source.restricted(allowed) for source in self.sources], self.weights.tolist())
 
+    def taken(self, rows: Rows) -> MixedPairs:
+        return MixedPairs([source.taken(rows) for source in self.sources], self.weights.tolist())
+
     def sample(self, n: int, rng: np.random.Generator, n_negatives: int = 0) -> Points:
         counts = rng.multinomial(n, self.weights)
-        parts = [s.sample(int(count), rng, n_negatives) for s, count in zip(self.sources, counts, strict=True) if count]
+        drawn = [(*s._pairs(int(count), rng), s, count) for s, count in zip(self.sources, counts, strict=True) if count]
+        hard = np.concatenate([source._hard_negatives(query, rng) for query, _, source, _ in drawn])
         order = rng.permutation(n)
-        return Points(*(np.concatenate(columns)[order] for columns in zip(*parts, strict=True)))
+        query, positive = (np.concatenate([part[side] for part in drawn])[order] for side in (0, 1))
+        return self._with_negatives(query, positive, hard[order], n_negatives, rng)
 
-
-def _rows(name: str, values: npt.ArrayLike, n_images: int) -> Rows:
-    rows = np.asarray(values)
-    if rows.ndim != 1 or (rows.dtype.kind not in "iu" and len(rows)):
-        raise ValueError(f"{name} must be a 1-d integer array of image rows, got {rows.dtype} of shape {rows.shape}")
-    if len(rows) and (rows.min() < 0 or rows.max() >= n_images):
-        raise ValueError(f"{name} holds rows {rows.min()}..{rows.max()}, but there are {n_images} images")
-    return rows.astype(np.int64)
+    def _is_similar(self, query: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+        similar = np.zeros(len(query), dtype=np.bool_)
+        for source in self.sources:
+            similar |= source._is_similar(query, other)
+        return similar

@@ -13,12 +13,14 @@ result.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from annlab.encoders._torch import nn, torch
+from annlab.encoders.encoder import Encoder
+from annlab.encoders.trained import Trained
 from annlab.evaluation.checks import as_numbers
 
 __all__ = ["Roc", "Siamese", "balanced_pairs", "equal_error_rate", "roc_curve", "verification_rates"]
@@ -29,8 +31,9 @@ class Siamese(nn.Module):
 
     Parameters
     ----------
-    encoder : torch.nn.Module
-        Maps images to rows of length 1, such as `ThinCNN`.
+    encoder : torch.nn.Module, Trained or Encoder
+        A module maps tensors of preprocessed images to rows of length 1, such as `ThinCNN`, and is called with two of
+        them. What training returned, or an encoder that was loaded, scores images as they are (`score`).
 
     Examples
     --------
@@ -39,21 +42,47 @@ class Siamese(nn.Module):
     >>> image = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     >>> round(network(image, image).item(), 4)
     1.0
+
+    >>> from annlab.encoders import load_encoder                                          # doctest: +SKIP
+    >>> Siamese(load_encoder("efficientnet-lite0")).score(["me.jpg"], ["you.jpg"])        # doctest: +SKIP
+    array([0.31], dtype=float32)
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module | Trained | Encoder) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder: Any = encoder.module if isinstance(encoder, Trained) else encoder
+        self.embed = encoder.embed if isinstance(encoder, Trained) else getattr(encoder, "encode", None)
+
+    def score(self, first: Any, second: Any) -> npt.NDArray[np.float32]:
+        """Similarity in [-1, 1] of each image of `first` to the same of `second`, (n,).
+
+        Parameters
+        ----------
+        first, second : what `Trained.embed` or `Encoder.encode` takes, of one length
+            Arrays of uint8 images; for an encoder also lists of paths, bytes and Pillow images.
+        """
+        if self.embed is None:
+            raise TypeError(
+                "images are scored by Siamese(trained) or Siamese(encoder): a bare network knows nothing of their "
+                "preprocessing; call it with two tensors"
+            )
+        if len(first) != len(second):
+            raise ValueError(f"pairs need as many first images as second ones, got {len(first)} and {len(second)}")
+        one, other = self.embed(first), self.embed(second)  # (n, dim) each
+        return np.asarray((one * other).sum(1))
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Similarity in [-1, 1] of each image of `first` to the same row of `second`; symmetric."""
+        if not isinstance(self.encoder, nn.Module):
+            raise TypeError("an encoder that was loaded takes images: call score(first, second)")
         if first.shape != second.shape:
             raise ValueError(
                 f"a pair needs two images of one shape, got {tuple(first.shape)} and {tuple(second.shape)}"
             )
         one = self.encoder(first)  # (batch, dim)
         other = self.encoder(second)  # (batch, dim), by the same weights
-        return (one * other).sum(1)  # (batch,)
+        similarity: torch.Tensor = (one * other).sum(1)  # (batch,)
+        return similarity
 
 
 class Roc(NamedTuple):

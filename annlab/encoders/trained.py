@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ import numpy.typing as npt
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint
 from annlab.encoders.cnn import ThinCNN
+
+if TYPE_CHECKING:
+    from annlab.encoders.encoder import Encoder
 
 __all__ = ["Trained", "as_nchw", "embed", "normalised", "pixel_statistics"]
 
@@ -41,8 +44,50 @@ class Trained:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def embed(self, images: npt.NDArray[np.uint8], batch_size: int = 500) -> npt.NDArray[np.float32]:
-        """Embeddings of uint8 images (n, height, width[, channels]): float32, shape (n, dim), rows of length 1."""
-        return embed(self.module, as_nchw(images), self.mean, self.std, batch_size)
+        """Embeddings of uint8 images (n, height, width[, channels]): float32, shape (n, dim), rows of length 1.
+
+        The images must have the size and the channels of those that it was trained on; another size would go through
+        the convolutions, and mean something else.
+        """
+        pixels = as_nchw(images)
+        if pixels.shape[1:] != (len(self.mean), *self.image_shape):
+            given, wanted = pixels.shape[2:] + pixels.shape[1:2], (*self.image_shape, len(self.mean))
+            raise ValueError(
+                f"images are {given}, but it was trained on {wanted} (height, width, channels): resize them"
+            )
+        return embed(self.module, pixels, self.mean, self.std, batch_size)
+
+    def to_encoder(self, name: str, description: str = "", compact: bool = False) -> Encoder:
+        """The same as an `Encoder`, which takes files, pictures of any size and arrays, and runs without torch.
+
+        Parameters
+        ----------
+        name : str
+        description : str
+            What it is for, in words; no image is outside its domain.
+        compact : bool
+            See `annlab.encoders.export.export_encoder`.
+
+        Examples
+        --------
+        >>> encoder = trained.to_encoder("mine")                              # doctest: +SKIP
+        >>> encoder.save("my-encoder")                                        # doctest: +SKIP
+        >>> load_encoder("my-encoder").encode(["one.jpg"]).shape              # doctest: +SKIP
+        (1, 128)
+        """
+        from annlab.encoders.encoder import Domain
+        from annlab.encoders.export import export_encoder
+        from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, Step, ZScore
+
+        mode: Literal["grayscale", "rgb"] = "grayscale" if len(self.mean) == 1 else "rgb"
+        steps: list[Step] = [
+            ColorMode(mode),
+            Resize(*self.image_shape, "crop"),
+            ScaleToUnit(),
+            ZScore(self.mean, self.std),
+        ]
+        words = description or f"{self.image_shape[0]}x{self.image_shape[1]} {mode} images"
+        return export_encoder(self.module, steps, name, Domain(words), compact=compact)
 
     def save(self, path: str | Path) -> None:
         """Write weights, preprocessing statistics, configuration and history to one .npz file without pickle."""

@@ -2,8 +2,9 @@
 
 One step takes a batch of training points (query, positive, and hard negatives where the source knows some), makes an
 augmented view of every image, embeds all of them in one pass, and lets the loss pull each query to its positive and
-push it from everything else. One epoch draws as many points as there are training images. After each epoch the
-validation images, which no training point may touch, are embedded and searched.
+push it from everything else. How many steps there are says `schedule.py`; an epoch is a pass over the training images,
+or some passes where these are few. After each epoch the validation images, which no training point may touch, are
+embedded and searched.
 
 Reproducible and resumable: all randomness of an epoch comes from (seed, epoch), so a run that was killed continues from
 its last checkpoint and ends with the same bits as one that was not (on the same machine, torch version and number of
@@ -29,6 +30,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
@@ -40,19 +42,13 @@ from annlab.encoders.checkpoints import (
     save_checkpoint,
 )
 from annlab.encoders.cnn import Projection, ThinCNN
-from annlab.encoders.losses import (
-    contrastive_loss,
-    info_nce,
-    nt_xent,
-    pair_distance,
-    supervised_contrastive,
-    triplet_loss,
-)
+from annlab.encoders.objective import batch_loss, learned, plateau_and_floor
 from annlab.encoders.pairs import AugmentationPairs, PairSource
+from annlab.encoders.schedule import fitting_batch
 from annlab.encoders.trained import Trained, as_nchw, embed, normalised, pixel_statistics
 from annlab.encoders.training_config import TrainConfig
 from annlab.encoders.validation import mean_cosine, retrieval_metrics, view_recall
-from annlab.evaluation.checks import as_ids
+from annlab.evaluation.checks import as_labels
 
 __all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
 
@@ -80,7 +76,7 @@ def train(
     source : PairSource, optional
         Where positives come from; None: `AugmentationPairs`, which needs nothing but the images.
     config : TrainConfig, optional
-    labels : array of int, shape (n,), optional
+    labels : array of int or str, shape (n,), optional
         For validation only: precision and mean average precision of the held-out images. Without labels a held-out
         image has to find its own second view.
     checkpoint : path, optional
@@ -149,7 +145,8 @@ class _Run:
         training[self.validation] = False
         self.source = source.restricted(training)
         self.n_training = n - len(self.validation)
-        self.steps_per_epoch = max(1, self.n_training // config.batch_size)
+        self.size, self.schedule = fitting_batch(self.n_training, config.batch_size), config.schedule(self.n_training)
+        self.reference = plateau_and_floor(self.source, self.size, config)
         self.mean, self.std = pixel_statistics(pixels[training])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
@@ -174,48 +171,47 @@ class _Run:
 
     @property
     def finished(self) -> bool:
-        scores = [row["score"] for row in self.history]
-        stale = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
-        return len(scores) >= self.config.epochs or stale >= self.config.patience
+        return self.schedule.is_over(self.history)
 
     def epoch(self) -> dict[str, float]:
-        """Train one epoch, validate, and return the row for the history."""
-        number = len(self.history)
-        started = time.process_time()
+        """Train one round of the schedule, validate, and return the row for the history."""
+        number, started, on_wall = len(self.history), time.process_time(), time.monotonic()
+        done, before = (int(self.history[-1]["steps"]), self.history[-1]["seconds"]) if self.history else (0, 0.0)
         seeds = np.random.SeedSequence([self.config.seed, number]).spawn(2)
         rng = np.random.default_rng(seeds[0])
         generator = torch.Generator().manual_seed(int(seeds[1].generate_state(1)[0]))
-        size = min(self.config.batch_size, self.n_training)
-        points = self.source.sample(self.steps_per_epoch * size, rng, self.config.n_negatives)
+        size, n_steps = self.size, self.schedule.steps_per_round
+        points = self.source.sample(n_steps * size, rng, self.config.n_negatives)
         self.model.train()
-        total = 0.0
-        for step in range(self.steps_per_epoch):
-            batch = slice(step * size, (step + 1) * size)
-            self._set_learning_rate(number * self.steps_per_epoch + step)
+        losses: list[float] = []
+        while len(losses) < n_steps:
+            step, seconds = done + len(losses), before + time.monotonic() - on_wall
+            if losses and not self.schedule.in_time(step, seconds):
+                break
+            batch = slice(len(losses) * size, (len(losses) + 1) * size)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * self.schedule.rate(step, seconds)
             loss = self._loss(points.query[batch], points.positive[batch], points.negatives[batch], generator)
-            value = float(loss.detach())
-            if not math.isfinite(value):
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
                 raise TrainingError(
-                    f"the loss is {value} at epoch {number + 1}, step {step + 1}: lower learning_rate (now "
+                    f"the loss is {losses[-1]} at epoch {number + 1}, step {len(losses)}: lower learning_rate (now "
                     f"{self.config.learning_rate:g}) or raise temperature (now {self.temperature:g})"
                 )
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            total += value
-        row = {"epoch": number + 1.0, "loss": total / self.steps_per_epoch, **self._validate()}
+        mean = sum(losses) / len(losses)
+        row = {"epoch": number + 1.0, "steps": float(done + len(losses)), "loss": mean}
+        share = learned(mean, self.reference)
+        row |= ({} if share is None else {"learned": share}) | self._validate(int(row["steps"]))
         row["cpu_seconds"] = time.process_time() - started
+        row["seconds"] = before + time.monotonic() - on_wall
+        row["progress"] = self.schedule.progress(int(row["steps"]), row["seconds"])
         if not self.history or row["score"] > max(previous["score"] for previous in self.history):
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.history.append(row)
         return row
-
-    def _set_learning_rate(self, step: int) -> None:
-        total = self.config.epochs * self.steps_per_epoch
-        warm_up = max(1, total // 10)
-        fall = 0.5 * (1 + math.cos(math.pi * max(0, step - warm_up) / max(1, total - warm_up)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * min((step + 1) / warm_up, 1.0) * fall
 
     def _loss(
         self,
@@ -225,42 +221,21 @@ class _Run:
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Views of all images of the batch, embedded in one pass, and the loss of their embeddings."""
-        config = self.config
-        n, n_negatives = negatives.shape
         rows = np.concatenate([query, positive, negatives.ravel()])  # (n * (2 + n_negatives),)
         pixels = torch.from_numpy(self.pixels[rows]).to(self.device)  # (rows, channels, height, width) uint8
         views = self.augment(pixels.float() / 255, generator)  # (rows, channels, height, width)
         views = normalised(views, self.mean, self.std)  # (rows, channels, height, width)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(config.bfloat16)):
-            if config.projection:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.config.bfloat16)):
+            if self.config.projection:
                 vectors = self.projection(self.network.features(views))  # (rows, dim)
             else:
                 vectors = self.network(views)  # (rows, dim)
         vectors = nn.functional.normalize(vectors.float(), dim=1)  # (rows, dim)
-        first, second = vectors[:n], vectors[n : 2 * n]  # (n, dim) each
-        drawn = vectors[2 * n :].view(n, n_negatives, vectors.shape[1])  # (n, n_negatives, dim)
-        ours = torch.from_numpy(self.source.groups[query]).to(self.device)  # (n,)
-        theirs = torch.from_numpy(self.source.groups[positive]).to(self.device)  # (n,)
-        if config.loss == "supervised_contrastive":
-            return supervised_contrastive(vectors[: 2 * n], torch.cat([ours, theirs]), self.temperature)
-        if config.loss == "info_nce":
-            return info_nce(first, second, drawn, self.temperature)
-        if config.loss == "triplet":
-            return triplet_loss(first, second, drawn[:, 0], config.margin)
-        same = (
-            (ours[:, None] == ours)
-            | (ours[:, None] == theirs)
-            | (theirs[:, None] == ours)
-            | (theirs[:, None] == theirs)
-        )
-        if config.loss == "contrastive":  # each query with its positive, and with its neighbour's where that differs
-            distance = torch.cat([pair_distance(first, second), pair_distance(first, second.roll(1, 0))])  # (2n,)
-            rolled = same.roll(1, 1).diagonal()  # (n,): is the neighbour's positive known to be similar?
-            return contrastive_loss(distance, torch.cat([torch.ones_like(rolled), rolled]), config.margin)
-        return nt_xent(first, second, self.temperature, same, drawn if n_negatives else None)
+        return batch_loss(vectors, query, positive, self.source.groups, negatives.shape[1], self.config)
 
-    def _validate(self) -> dict[str, float]:
-        """Search the validation images by their embeddings; `score` is what the best epoch is chosen by."""
+    def _validate(self, n_steps: int) -> dict[str, float]:
+        """Search the validation images by their embeddings; `score` is what the best epoch is chosen by. Before 50
+        steps the running statistics of the normalisations have not settled, and a collapse is none."""
         self.model.eval()
         if self.config.projection:
             self._fit_embedding()
@@ -269,12 +244,11 @@ class _Run:
         pixels = self.pixels[self.validation]
         vectors = embed(self.network, pixels, self.mean, self.std)
         alike = mean_cosine(vectors)
-        n_steps = (len(self.history) + 1) * self.steps_per_epoch
-        if alike > 0.995 and n_steps >= 50:  # before, the running statistics of the normalisations have not settled
+        if alike > 0.995 and n_steps >= 50:
             raise TrainingError(
                 f"the embeddings collapsed at epoch {len(self.history) + 1}: two different validation images have a "
                 f"mean cosine similarity of {alike:.4f}. Lower learning_rate (now {self.config.learning_rate:g}), take "
-                f"a larger batch_size (now {self.config.batch_size}: the other images of the batch are the negatives), "
+                f"a larger batch_size (now {self.size}: the other images of the batch are the negatives), "
                 f"or check that the images differ at all"
             )
         metrics = {"mean_cosine": alike}
@@ -292,7 +266,7 @@ class _Run:
         vectors = embed(self.network, self.pixels[rows], self.mean, self.std, part="features").astype(np.float64)
         centre = vectors.mean(0)  # (n_features,)
         covariance = np.cov(vectors - centre, rowvar=False)  # (n_features, n_features)
-        components = np.linalg.eigh(covariance)[1][:, -self.config.dim :].T  # (dim, n_features)
+        components = linalg.eigh(covariance, subset_by_index=[len(centre) - self.config.dim, len(centre) - 1])[1].T
         layer = self.network.embedding
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(components))
@@ -346,7 +320,7 @@ def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64] | None:
     if labels is None:
         return None
-    array = np.asarray(labels)
-    if array.shape != (n,) or array.dtype.kind not in "iu":
-        raise ValueError(f"labels must be {n} integers, one per image, got {array.dtype} of shape {array.shape}")
-    return as_ids(labels, "labels", 1)
+    array = as_labels(labels, "labels")
+    if array.shape != (n,):
+        raise ValueError(f"labels must be {n} integers or names, one per image, got {array.dtype} of {array.shape}")
+    return np.unique(array, return_inverse=True)[1].reshape(-1)

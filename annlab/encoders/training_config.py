@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from annlab.encoders._torch import torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.pairs import AugmentationPairs, LabelPairs, PairSource
+from annlab.encoders.schedule import Schedule, fitting_batch
 
 __all__ = ["TrainConfig", "has_bfloat16"]
 
@@ -20,9 +21,16 @@ class TrainConfig:
 
     Parameters
     ----------
-    epochs, batch_size : int
+    epochs : int, optional
+        Passes over the images.
+    batch_size : int, optional
+        None: 256, and less where that would be more than an eighth of the images.
+    steps : int, optional
+        Steps in all. None, and no `epochs` or `minutes` either: ten passes, at least 1,000 steps (see `schedule.py`).
+    minutes : float, optional
+        As many steps as there is time for. Two such runs end with different weights, for no two have the same speed.
     learning_rate : float
-        The peak; it rises over the first tenth of the steps and falls along a cosine to 0.
+        The peak; it rises over the first tenth of the way and falls along a cosine to 0.
     weight_decay : float
     loss : str, optional
         One of "nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive"; None: supervised_contrastive
@@ -42,15 +50,18 @@ class TrainConfig:
         grid None: 4 for grayscale images, 2 for colour.
     validation_size : int
         Images held out of training; never more than a tenth.
-    patience : int
-        Stop after this many epochs without a better validation result.
+    patience : int, optional
+        Stop after this many steps without a better validation result, those not counted in which the learning rate
+        rises or the loss still stands where it began; None: half of all steps.
     seed : int
     bfloat16 : bool, optional
         Compute convolutions in bfloat16; None: where the processor does it natively (it halves the time).
     """
 
-    epochs: int = 10
-    batch_size: int = 256
+    epochs: int | None = None
+    batch_size: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     loss: str | None = None
@@ -63,27 +74,33 @@ class TrainConfig:
     dim: int = 128
     grid: int | None = None
     validation_size: int = 5000
-    patience: int = 5
+    patience: int | None = None
     seed: int = 0
     bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("learning_rate", "temperature", "margin"):
+        for name in ("epochs", "batch_size", "steps", "patience", "dim"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        for name in ("learning_rate", "temperature", "margin", "minutes"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}={value} must be a positive number")
         if self.loss is not None and self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
-        if self.batch_size < 2:
+        if self.batch_size == 1:
             raise ValueError("batch_size=1 leaves a query without negatives; take at least 2, better hundreds")
         if self.loss in ("info_nce", "triplet") and self.n_negatives < 1:
             raise ValueError(f"loss={self.loss!r} compares with drawn negatives only: set n_negatives to at least 1")
 
+    def schedule(self, n_images: int) -> Schedule:
+        """How many steps this makes for so many training images, once `batch_size` is chosen."""
+        size = fitting_batch(n_images, self.batch_size)
+        return Schedule.of(n_images, size, self.epochs, self.steps, self.minutes, self.patience)
+
     def resolved(self, source: PairSource, channels: int) -> TrainConfig:
-        """The same settings with every None replaced by its choice."""
+        """The same settings with every None replaced by its choice; those of the budget stay, see `schedule`."""
         automatic = isinstance(source, AugmentationPairs)
         loss = self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent")
         return replace(

@@ -6,7 +6,8 @@ Three questions, three groups of files:
   average precision, nDCG), ``judgements.py`` (what is relevant), ``sources.py`` (from rankings, from embeddings and
   labels, from judged triples), ``report.py`` (:class:`Evaluation`: the scores of every query, means, intervals) and
   ``comparison.py`` (is B better than A?).
-- *Do people click it?*  ``clicks.py``: the click-through rate from logged interactions; ``positions.py``: what clicks
+- *Do people click it?*  ``showings.py``: what was shown, from logged interactions; ``clicks.py``: the click-through
+  rate; ``positions.py``: what clicks
   say once the position is taken out; ``experiments.py`` and ``interleaving.py``: which of two rankers they prefer.
 - *Does an approximate index return what an exact one would?*  ``neighbors.py``; and how hard is that for this data?
   ``difficulty.py`` (approximation factor, contrast, intrinsic dimension, hubs).
@@ -18,7 +19,7 @@ such as ``"ndcg@10"`` (:func:`parse_measure`).
 Conventions, the same in every function, and those of trec_eval unless noted:
 
 - *Relevant* means a grade above 0, or at least ``relevance_level`` where that is given. Unjudged items are not
-  relevant.
+  relevant, nor are those with a negative grade, which TREC's files know.
 - *A query without a relevant item* scores 0 and counts in the mean: no ranking could do better, so it lowers every
   system equally. :attr:`Evaluation.answerable` tells these queries apart, and the printed table says how many there
   are.
@@ -47,8 +48,19 @@ from annlab.evaluation.judgements import Judgements
 from annlab.evaluation.measures import Measure, parse_measure
 from annlab.evaluation.neighbors import ann_recall, rounding_floor, true_distances
 from annlab.evaluation.positions import clicks_over_expected, examination
-from annlab.evaluation.ranking import average_precision, dcg, ndcg, precision, recall, reciprocal_rank
+from annlab.evaluation.ranking import (
+    average_precision,
+    average_precision_at_r,
+    dcg,
+    hit,
+    ndcg,
+    precision,
+    r_precision,
+    recall,
+    reciprocal_rank,
+)
 from annlab.evaluation.report import Evaluation
+from annlab.evaluation.showings import Showings, showings, showings_of
 from annlab.evaluation.sources import from_embeddings, from_judgements, from_rankings
 
 __all__ = [
@@ -59,10 +71,12 @@ __all__ = [
     "Judgements",
     "Measure",
     "Rate",
+    "Showings",
     "ann_recall",
     "approximation_factor",
     "assign",
     "average_precision",
+    "average_precision_at_r",
     "click_through",
     "clicks_over_expected",
     "compare",
@@ -73,6 +87,7 @@ __all__ = [
     "from_embeddings",
     "from_judgements",
     "from_rankings",
+    "hit",
     "hubness",
     "local_intrinsic_dimension",
     "ndcg",
@@ -80,11 +95,14 @@ __all__ = [
     "permutation_test",
     "precision",
     "preference",
+    "r_precision",
     "recall",
     "reciprocal_rank",
     "relative_contrast",
     "rounding_floor",
     "sample_ratio",
+    "showings",
+    "showings_of",
     "team_draft",
     "true_distances",
 ]

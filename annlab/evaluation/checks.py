@@ -53,15 +53,12 @@ def as_doubles(values: ArrayLike, name: str, ndim: int) -> NDArray[np.float64]:
 
 
 def as_grades(values: ArrayLike, name: str, ndim: int) -> NDArray[Any]:
-    """Relevance grades: real, finite and not negative."""
+    """Relevance grades: real and finite. Negative ones, with which TREC's files mark junk, become 0: not relevant."""
     grades = as_numbers(values, name, ndim)
     if grades.dtype.kind in "iu":
         as_doubles(grades, name, ndim)
     if grades.dtype.kind in "if" and grades.size and grades.min() < 0:
-        first = tuple(int(i) for i in np.argwhere(grades < 0)[0])
-        raise ValueError(
-            f"{name} must not be negative, but {name}{list(first)} is {grades[first]}: use 0 for not relevant"
-        )
+        return np.maximum(grades, 0)
     return grades
 
 

@@ -2,18 +2,10 @@ r"""Click-through rate: of all that was shown, how much was clicked?
 
 .. math:: \mathrm{CTR} = \frac{\text{clicks}}{\text{impressions}} \; (\times 100 \text{ as a percentage})
 
-The log holds one row for each *interaction*: who (user), for which query image, which displayed image, at which
-position, was it an impression or a click, and when. Rows are not what the rate counts. It counts **showings**: one
-displayed image, shown once to one user for one query. A showing is
-
-- all rows of one (user, query, displayed, session), where the log names sessions; otherwise
-- a run of rows of one (user, query, displayed) without a pause of more than ``session_gap`` seconds (30 minutes,
-  the usual bound of a visit in web analytics); otherwise, in a log without times,
-- all rows of one (user, query, displayed).
-
-A showing is one impression, and one click if any of its rows is a click. So a click implies its impression, also
-where the impression's row was lost or never written; and a second click, or a repeated row, counts nothing.
-Position and day (UTC) of a showing are those of its earliest row, at equal times those of an impression.
+The log holds one row for each *interaction*, and rows are not what the rate counts. It counts **showings**: one
+displayed image, shown once to one user for one query (``showings.py`` says which rows belong to one). A showing is one
+impression, and one click if any of its rows is a click. Position and day (UTC) of a showing are those of its earliest
+row, at equal times those of an impression.
 
 Whether a user clicks depends on the user first: one who clicks everything is one opinion, not a hundred. The
 interval therefore redraws users, with all their showings, and not showings. Clicks also depend on the position,
@@ -26,13 +18,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from annlab.evaluation.checks import as_ids, as_labels, as_level, as_numbers
+from annlab.evaluation.checks import as_level
 from annlab.evaluation.resampling import bootstrap_counts, percentile_interval
+from annlab.evaluation.showings import showings
 
 _SECONDS_A_DAY = 86_400
 
@@ -153,7 +146,7 @@ def click_through(
     ----------
     users, queries, displayed : int arrays of shape (n,)
         Who saw which image as a result for which query image.
-    clicked : bool array, or strings "click" and "impression" (in any case)
+    clicked : bools, 0 and 1, or strings "click" and "impression" (in any case)
     positions : int array, optional
         The position in the displayed list, from 1.
     timestamps : array, optional
@@ -182,74 +175,19 @@ def click_through(
     {1: 1.0, 2: 0.5}
     """
     as_level(level)
-    if not session_gap >= 0:
-        raise ValueError(f"session_gap must be 0 seconds or more, got {session_gap!r}")
-    columns: dict[str, NDArray[Any]] = {
-        "users": as_ids(users, "users", 1),
-        "queries": as_ids(queries, "queries", 1),
-        "displayed": as_ids(displayed, "displayed", 1),
-        "clicked": _as_clicks(clicked),
-    }
-    if positions is not None:
-        columns["positions"] = as_ids(positions, "positions", 1)
-    if timestamps is not None:
-        columns["timestamps"] = as_numbers(timestamps, "timestamps", 1)
-    if sessions is not None:
-        columns["sessions"] = as_ids(sessions, "sessions", 1)
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"all columns must have one length, got {lengths}")
-    if lengths["users"] == 0:
-        raise ValueError("there are no interactions: the click-through rate of nothing is not defined")
-    if positions is not None and columns["positions"].min() < 1:
-        raise ValueError(f"positions count from 1, got {columns['positions'].min()}")
-    rows, first = _showings(columns, session_gap)
+    seen = showings(
+        queries, displayed, clicked, users=users, positions=positions, timestamps=timestamps, sessions=sessions,
+        session_gap=session_gap,
+    )  # fmt: skip
     days = None
-    if timestamps is not None:
-        days = np.floor_divide(rows["timestamps"][first], _SECONDS_A_DAY).astype(np.int64).astype("datetime64[D]")
+    if seen.timestamps is not None:
+        days = np.floor_divide(seen.timestamps, _SECONDS_A_DAY).astype(np.int64).astype("datetime64[D]")
     return ClickThrough(
-        users=rows["users"][first],
-        clicked=np.logical_or.reduceat(rows["clicked"], first),
-        positions=rows["positions"][first] if positions is not None else None,
+        users=cast("NDArray[np.int64]", seen.users),
+        clicked=seen.clicked,
+        positions=seen.positions,
         days=days,
         level=level,
         n_resamples=n_resamples,
         seed=seed,
     )
-
-
-def _showings(
-    columns: dict[str, NDArray[Any]], session_gap: float
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """The rows sorted such that those of one showing lie side by side, and which of them begin one.
-
-    Within a showing the earliest row comes first, at equal times the impression.
-    """
-    identity = [name for name in ("users", "queries", "displayed", "sessions") if name in columns]
-    within = ["timestamps"] if "timestamps" in columns else []
-    order = np.lexsort([columns[name] for name in ["clicked", *reversed([*identity, *within])]])
-    rows = {name: column[order] for name, column in columns.items()}
-    starts_here = np.ones(len(order), dtype=np.bool_)
-    starts_here[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in identity], axis=0)
-    if within and "sessions" not in columns:
-        starts_here[1:] |= np.diff(rows["timestamps"]) > session_gap
-    return rows, np.flatnonzero(starts_here)
-
-
-def _as_clicks(clicked: ArrayLike) -> NDArray[np.bool_]:
-    """True for a click, from bools or from the words of the log."""
-    values = np.asarray(clicked)
-    if values.dtype.kind in "OT" and values.size:  # a column of a table
-        values = as_labels(values, "clicked")
-    if values.ndim != 1:
-        raise ValueError(f"clicked must have 1 dimension, got shape {values.shape}")
-    if values.dtype.kind == "U":
-        words = np.char.lower(values)
-        unknown = ~np.isin(words, ["click", "impression"])
-        if unknown.any():
-            row = int(np.argmax(unknown))
-            raise ValueError(f"an interaction is a 'click' or an 'impression', but row {row} says {str(values[row])!r}")
-        return np.asarray(words == "click")
-    if values.dtype == np.bool_ or values.size == 0:
-        return values.astype(np.bool_)
-    raise TypeError(f"clicked must be bools or the words 'click' and 'impression', got dtype {values.dtype}")

@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annlab.evaluation.ranking import Scores, average_precision, ndcg, precision, recall, reciprocal_rank
+from annlab.evaluation.ranking import (
+    Scores,
+    average_precision,
+    average_precision_at_r,
+    hit,
+    ndcg,
+    precision,
+    r_precision,
+    recall,
+    reciprocal_rank,
+)
 
 DEFAULT_MEASURES = ("mrr", "recall@10", "precision@10", "map", "ndcg@10")
 
@@ -38,12 +48,16 @@ _FORMULAS: dict[str, Callable[[Ranked, Any], Scores]] = {
     "mrr": lambda r, k: reciprocal_rank(r.hits, k),
     "recall": lambda r, k: recall(r.hits, r.n_relevant, k),
     "precision": lambda r, k: precision(r.hits, k),
+    "hit": lambda r, k: hit(r.hits, k),
+    "r_precision": lambda r, k: r_precision(r.hits, r.n_relevant),
+    "map_r": lambda r, k: average_precision_at_r(r.hits, r.n_relevant),
     "map": lambda r, k: average_precision(r.hits, r.n_relevant, k),
     "map_reachable": lambda r, k: average_precision(r.hits, r.n_relevant, k, denominator="reachable"),
     "ndcg": lambda r, k: ndcg(r.grades, r.relevant_grades, k),
     "ndcg_linear": lambda r, k: ndcg(r.grades, r.relevant_grades, k, gain="linear"),
 }
-_NEEDS_CUTOFF = ("recall", "precision", "map_reachable")
+_NEEDS_CUTOFF = ("recall", "precision", "hit", "map_reachable")
+_NO_CUTOFF = ("r_precision", "map_r")  # the number of relevant items is their cut-off
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,8 @@ def parse_measure(name: str) -> Measure:
     """The measure of this name.
 
     Known are ``mrr``, ``map``, ``ndcg`` and ``ndcg_linear`` (over the whole ranking, or the first k as in
-    ``"map@10"``), and ``recall@k``, ``precision@k`` and ``map_reachable@k``.
+    ``"map@10"``), ``recall@k``, ``precision@k``, ``hit@k`` and ``map_reachable@k``, and ``r_precision`` and ``map_r``
+    (MAP@R), which look at as many results as there are relevant items.
 
     Raises
     ------
@@ -93,6 +108,8 @@ def parse_measure(name: str) -> Measure:
         if base in _NEEDS_CUTOFF:
             raise ValueError(f"measure {name!r} needs a cut-off, for example '{base}@10'")
         return Measure(base, None)
+    if base in _NO_CUTOFF:
+        raise ValueError(f"measure {name!r}: {base} has no cut-off of its own; it is called {base!r}")
     if not (cutoff.isascii() and cutoff.isdigit()) or int(cutoff) < 1:
         raise ValueError(f"measure {name!r}: the cut-off after '@' must be a positive integer, got {cutoff!r}")
     return Measure(base, int(cutoff))

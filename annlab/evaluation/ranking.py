@@ -11,6 +11,8 @@ Which to choose:
 reciprocal rank     one good answer is enough (is this the same product?)
 recall@k            nothing relevant may be missed, k results are looked at or re-ranked
 precision@k         a page of k results is looked at as a whole
+hit@k               a page of k results with one good answer is enough
+R-precision, MAP@R  classes differ in size, and all of a class should come before all others
 average precision   the whole ranking matters, relevance is yes or no
 nDCG@k              relevance has grades, and the first ranks matter most
 ==================  ====================================================================================================
@@ -113,6 +115,60 @@ def recall(relevance: ArrayLike, n_relevant: ArrayLike, k: int) -> Scores:
     """
     hits = _hits(relevance, as_cutoff(k))
     return _divide(np.count_nonzero(hits, axis=1).astype(np.float64), _totals(n_relevant, hits))
+
+
+def hit(relevance: ArrayLike, k: int) -> Scores:
+    r"""1 where at least one of the first k results is relevant, else 0. Its mean is the share of queries that are
+    answered on a page of k.
+
+    It is what papers on retrieval by embeddings often call "recall@k"; where classes have hundreds of images, the true
+    recall at 10 is tiny even if all ten results are right.
+
+    Examples
+    --------
+    >>> hit([[0, 0, 1, 0], [0, 0, 0, 1]], k=3).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray(_hits(relevance, as_cutoff(k)).any(axis=1), dtype=np.float64)
+
+
+def r_precision(relevance: ArrayLike, n_relevant: ArrayLike) -> Scores:
+    r"""Precision at R, the number of relevant items of the query: 1 where the first R results are exactly these.
+
+    Examples
+    --------
+    >>> r_precision([[1, 0, 1, 1]], n_relevant=[3]).round(4).tolist()
+    [0.6667]
+    """
+    hits = _hits(relevance, None)
+    totals = _totals(n_relevant, hits)
+    within = np.arange(hits.shape[1]) < totals[:, None]
+    return _divide(np.count_nonzero(hits & within, axis=1).astype(np.float64), totals)
+
+
+def average_precision_at_r(relevance: ArrayLike, n_relevant: ArrayLike) -> Scores:
+    r"""Average precision over the first R results, R being the number of relevant items. Its mean is MAP@R.
+
+    .. math:: \mathrm{AP@R} = \frac{1}{R} \sum_{i=1}^{R} \mathrm{rel}_i \cdot \mathrm{Precision}@i
+
+    R-precision that also asks where among the first R the relevant ones are.
+
+    References
+    ----------
+    Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020.
+
+    Examples
+    --------
+    Relevant at ranks 1 and 3, the third one at rank 4, beyond R: (1/1 + 2/3) / 3.
+
+    >>> average_precision_at_r([[1, 0, 1, 1]], n_relevant=[3]).round(4).tolist()
+    [0.5556]
+    """
+    hits = _hits(relevance, None)
+    totals = _totals(n_relevant, hits)
+    hits = hits & (np.arange(hits.shape[1]) < totals[:, None])
+    precision_at_rank = np.cumsum(hits, axis=1, dtype=np.float64) / np.arange(1, hits.shape[1] + 1)
+    return _divide(np.sum(precision_at_rank, axis=1, where=hits), totals)
 
 
 def precision(relevance: ArrayLike, k: int) -> Scores:

@@ -289,6 +289,21 @@ def test_an_image_outside_the_domain_stops_the_job_and_is_named(folder: Path, tm
     assert not list(tmp_path.glob("f.npy*"))
 
 
+def test_an_image_outside_is_skipped_and_listed_or_embedded_where_that_is_asked_for(
+    folder: Path, tmp_path: Path
+) -> None:
+    encoder = linear_encoder(domain=Domain("gray things", max_chroma=5))[0]
+    Image.new("RGB", (9, 9), "red").save(folder / "dog" / "red.png")
+    images = open_images(folder)
+    skipped = embed_images(images, encoder, tmp_path / "skip.npy", outside="skip")
+    listed = (tmp_path / "skip.skipped.txt").read_text().splitlines()
+    assert skipped == len(listed)
+    assert any(line.startswith("dog/red.png\t") and "is not for the encoder" in line for line in listed)
+    assert embed_images(images, encoder, tmp_path / "all.npy", outside="embed") == skipped - 1
+    with pytest.raises(ValueError, match="outside must be"):
+        embed_images(images, encoder, tmp_path / "x.npy", outside="no")  # type: ignore[arg-type]
+
+
 def test_a_place_without_images_says_what_was_looked_for(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"there is no image in .*empty or its sub-folders: looked for \.png"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from annlab.encoders import encoder as encoder_module
-from annlab.encoders.encoder import Domain, DomainError, Encoder
+from annlab.encoders.encoder import Domain, DomainError, Encoder, learn_domain
 from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, ZScore
 from tests.encoders.helpers import ANYTHING, STEPS, linear_encoder, linear_model, pictures
 
@@ -268,3 +268,17 @@ def test_nothing_else_imports_the_runtime() -> None:
         path for path in package.rglob("*.py") if re.search(r"^\s*(import|from) onnxruntime", path.read_text(), re.M)
     ]
     assert importing == [Path(encoder_module.__file__)]
+
+
+def test_an_encoder_takes_the_images_that_its_domain_was_learned_from() -> None:
+    """The domain is looked at in the size that the network sees: a large picture has another frame than a small one."""
+    large = np.zeros((1, 64, 64, 1), dtype=np.uint8)
+    large[:, 2:62, 2:62] = 200  # a thin dark frame, which is gone at 4 x 4
+    small = Resize(4, 4)(large)
+    domain = learn_domain(np.concatenate([small, np.zeros_like(small)]), "squares")
+    assert linear_encoder(domain=domain)[0].encode(large).shape == (1, 5)
+    dark = Domain("on black", min_dark_frame=0.5)
+    assert dark.first_outside(large) is None and dark.first_outside(small) is not None
+    with pytest.raises(DomainError, match=r"image 0 \(64 x 64\) is not for"):
+        linear_encoder(domain=dark)[0].encode(large)
+    assert linear_encoder(domain=dark)[0].encode(large, check_domain=False).shape == (1, 5)

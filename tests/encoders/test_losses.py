@@ -181,3 +181,30 @@ def test_bad_settings_name_the_number():
         losses.triplet_loss(rows, rows, rows, -1)
     with pytest.raises(ValueError, match="batch of 1"):
         losses.nt_xent(rows[:1], rows[:1])
+
+
+def test_half_precision_at_distance_zero_has_a_gradient():
+    first = torch.zeros(3, 4, dtype=torch.float16, requires_grad=True)
+    losses.pair_distance(first, torch.zeros(3, 4, dtype=torch.float16)).sum().backward()
+    assert torch.isfinite(first.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda rows: losses.contrastive_loss(rows[:, 0], torch.ones(4, 1)), r"\(4,\), got \(4, 1\)"),
+        (lambda rows: losses.contrastive_loss(rows[:, 0], torch.full((4,), 2)), "similar holds 2: 1 is similar"),
+        (lambda rows: losses.contrastive_loss(rows[:0, 0], torch.ones(0)), "the batch is empty"),
+        (lambda rows: losses.pair_distance(rows, rows[:1]), r"\(4, 3\), got \(1, 3\)"),
+        (lambda rows: losses.pair_distance(rows[:0], rows[:0]), "the batch is empty"),
+        (lambda rows: losses.triplet_loss(rows, rows[:1], rows), r"positive must have the shape .* got \(1, 3\)"),
+        (lambda rows: losses.info_nce(rows[:0], rows[:0], rows[:0, None]), "the batch is empty"),
+        (lambda rows: losses.info_nce(rows, rows, rows[:, :0, None]), r"negatives must be .*got"),
+        (lambda rows: losses.nt_xent(rows, rows[:1]), r"\(4, 3\), got \(1, 3\)"),
+        (lambda rows: losses.supervised_contrastive(rows, torch.zeros(3)), "4 embeddings need as many labels"),
+        (lambda rows: losses.clip_loss(rows, rows[:3], 1.0), r"texts must have .* got \(3, 3\)"),
+    ],
+)
+def test_what_would_be_broadcast_or_gives_nan_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(unit_rows(4, 3))

@@ -5,6 +5,7 @@ import pytest
 
 from annlab.encoders.clicks import ClickSimulator, aggregate_clicks, estimate_propensities
 from annlab.encoders.pairs import AugmentationPairs, ClickPairs, JudgementPairs, LabelPairs, MixedPairs
+from annlab.evaluation import showings, showings_of
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 7, -1, -1])
 
@@ -149,6 +150,71 @@ def test_a_click_table_counts_each_pair_once():
     assert rows == {(4, 1): (2, 1.5), (4, 2): (0, 1.0), (9, 1): (1, 1.0)}
 
 
+def test_negatives_come_from_the_complement_also_where_one_class_dominates():
+    labels = np.where(np.arange(1000) < 990, 0, 1 + np.arange(1000) % 5)
+    points = LabelPairs(labels).sample(2000, rng(), n_negatives=3)
+    assert (labels[points.negatives] != labels[points.query][:, None]).all()
+    of_most = points.negatives[labels[points.query] == 0]
+    assert np.bincount(of_most.ravel() - 990).min() > 0.8 * of_most.size / 10, "all of the complement, equally likely"
+
+
+def test_what_was_judged_similar_is_no_negative_of_the_query_from_any_source():
+    judged = JudgementPairs(np.zeros(18, int), np.arange(1, 19), np.ones(18), n_images=20)
+    points = judged.sample(300, rng(), n_negatives=2)
+    assert set(points.negatives.ravel()) == {19}, "of twenty images one is left"
+    mixed = MixedPairs([AugmentationPairs(20), judged], [1, 1]).sample(2000, rng(), n_negatives=1)
+    of_first = mixed.negatives[mixed.query == 0]
+    assert set(of_first.ravel()) == {19} and len(of_first) > 900
+    with pytest.raises(ValueError, match="every image is known to be similar to image 0: there are no negatives"):
+        JudgementPairs(np.zeros(19, int), np.arange(1, 20), np.ones(19), n_images=20).sample(5, rng(), 1)
+
+
+def test_labels_may_be_names_and_without_one_an_image_is_alone():
+    named = LabelPairs(np.array(["cat", "dog", "", "cat", ""]))
+    numbered = LabelPairs([0, 1, -1, 0, -1])
+    for source in (named, numbered):
+        assert source.groups[0] == source.groups[3] and len(np.unique(source.groups)) == 4
+    for ours, theirs in zip(named.sample(50, rng(), 2), numbered.sample(50, rng(), 2), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", ["augmentation", "labels", "judgements", "clicks", "mixture"])
+def test_a_source_of_some_images_numbers_them_anew(kind):
+    judged = JudgementPairs([0, 3, 5], [3, 5, 8], [1.0, 2.0, 0.0], 10)
+    clicked = ClickPairs([0, 3, 5], [3, 5, 8], [1, 1, 1], [1, 1, 0], 10, propensity=[1.0])
+    labelled = LabelPairs([0, 1, 2, 0, 1, 0, 2, 1, 0, 1])
+    whole = {
+        "augmentation": AugmentationPairs(10), "labels": labelled, "judgements": judged, "clicks": clicked,
+        "mixture": MixedPairs([labelled, judged], [1, 1]),
+    }[kind]  # fmt: skip
+    rows = np.array([8, 5, 3, 1, 2])
+    some = whole.taken(rows)
+    assert some.n_images == 5
+    points = some.sample(200, rng(), 1)
+    if kind == "judgements":
+        assert set(zip(rows[points.query], rows[points.positive], strict=True)) == {(3, 5)}
+    if kind == "clicks":
+        assert set(zip(rows[points.query], rows[points.positive], strict=True)) == {(3, 5)}
+    if kind == "labels":
+        assert (labelled.labels[rows[points.query]] == labelled.labels[rows[points.positive]]).all()
+
+
+@pytest.mark.parametrize("as_rows", [False, True], ids=["frame", "rows"])
+def test_a_pair_that_is_always_clicked_has_similarity_one(as_rows):
+    """An impression and its click are one showing, whether or not the log knows who it was."""
+    table = {"query": [0, 0, 0, 0, 0], "displayed": [1, 1, 1, 1, 2], "position": [1, 1, 1, 1, 2],
+             "interaction": ["Impression", "Click", "impression", "click", "impression"]}  # fmt: skip
+    columns = (table["query"], table["displayed"], table["position"], table["interaction"])
+    pairs = ClickPairs(*columns, n_images=9, propensity=np.ones(2))
+    assert dict(zip(pairs.candidate.tolist(), pairs.similarity.tolist(), strict=True)) == {1: 1.0, 2: 0.0}
+    table["user"] = [5, 5, 6, 6, 6]
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)] if as_rows else table
+    again = ClickPairs.of(showings_of(rows), 9, np.ones(2))
+    assert again.similarity.tolist() == pairs.similarity.tolist()
+    with pytest.raises(ValueError, match="have no positions"):
+        ClickPairs.of(showings([0], [1], [True]), 9)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -161,7 +227,8 @@ def test_a_click_table_counts_each_pair_once():
         (lambda: ClickPairs([0], [1], [1], [0], 10, propensity=[1.0]), "no positive"),
         (lambda: JudgementPairs([0], [1, 2], [1.0], 10), "1, 2 and 1 rows"),
         (lambda: JudgementPairs([0], [1], [-1.0], 10), "not negative"),
-        (lambda: LabelPairs([0.5, 1.0]), "1-d integer"),
+        (lambda: LabelPairs([[0, 1]]), r"1-d integers or names, got int64 of shape \(1, 2\)"),
+        (lambda: LabelPairs([1, 1, 1]).sample(4, rng(), 1), "every image is known to be similar to image"),
         (lambda: AugmentationPairs(1), "at least 2 images, got 1"),
         (lambda: MixedPairs([AugmentationPairs(5), AugmentationPairs(6)], [1, 1]), r"\[5, 6\]"),
         (lambda: MixedPairs([AugmentationPairs(5)], [0]), "not all 0"),

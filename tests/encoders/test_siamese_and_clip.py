@@ -21,8 +21,9 @@ from annlab.encoders.clip import (  # noqa: E402
 from annlab.encoders.cnn import ThinCNN  # noqa: E402
 from annlab.encoders.pairs import LabelPairs  # noqa: E402
 from annlab.encoders.siamese import Siamese, balanced_pairs, equal_error_rate, roc_curve, verification_rates  # noqa: E402
-from annlab.encoders.trained import as_nchw, normalised  # noqa: E402
+from annlab.encoders.trained import Trained, as_nchw, normalised  # noqa: E402
 from annlab.encoders.training import TrainConfig, TrainingError, train  # noqa: E402
+from tests.encoders.helpers import linear_encoder  # noqa: E402
 from tests.encoders.toy_images import NAMES, toy_images  # noqa: E402
 
 TEMPLATES = ["a photo of a {}", "this is a {}", "one {} on a dark background", "a small picture of the {}"]
@@ -45,6 +46,22 @@ def test_the_twins_share_weights_and_the_score_is_symmetric():
     torch.testing.assert_close(network(first, first), torch.ones(4))
     with pytest.raises(ValueError, match="one shape"):
         network(first, second[:3])
+
+
+def test_the_twins_take_images_and_say_what_else_they_need():
+    trained = Trained(ThinCNN(1, (8, 12, 16), dim=16).eval(), (0.5,), (0.25,), (28, 28), {})
+    images, _ = toy_images(6)
+    vectors = trained.embed(images)
+    np.testing.assert_allclose(Siamese(trained).score(images[:3], images[3:]), (vectors[:3] * vectors[3:]).sum(1))
+    encoder, _ = linear_encoder()
+    pictures = np.random.default_rng(0).integers(1, 256, (4, 9, 9), dtype=np.uint8)
+    np.testing.assert_allclose(Siamese(encoder).score(list(pictures), pictures), np.ones(4), atol=1e-6)
+    with pytest.raises(ValueError, match="got 3 and 2"):
+        Siamese(encoder).score(pictures[:3], pictures[:2])
+    with pytest.raises(TypeError, match=r"call score\(first, second\)"):
+        Siamese(encoder)(torch.zeros(1), torch.zeros(1))
+    with pytest.raises(TypeError, match="a bare network knows nothing"):
+        Siamese(trained.module).score(images, images)
 
 
 def test_roc_by_hand_and_with_ties_against_scikit_learn():
@@ -162,6 +179,24 @@ def test_search_in_both_directions(trained_clip):
     found = np.argsort(-of_texts @ of_images.T, axis=1)[:, :10]  # text to image
     assert np.mean(labels[found] == np.arange(4)[:, None]) > 0.8
     assert np.mean((of_images @ of_texts.T).argmax(1) == labels) > 0.8  # image to text
+
+
+def test_a_clip_survives_its_file_and_says_how_much_it_recalls(trained_clip, tmp_path):
+    images, labels = toy_images(120, seed=1)
+    texts = [UNSEEN_TEMPLATES[0].format(NAMES[label]) for label in labels]
+    trained_clip.save(tmp_path / "clip.npz")
+    again = clip_module.Clip.load(tmp_path / "clip.npz")
+    assert again.embed_images(images).tobytes() == trained_clip.embed_images(images).tobytes()
+    assert again.embed_texts(texts).tobytes() == trained_clip.embed_texts(texts).tobytes()
+    by_image, by_text = again.recall(images, texts)
+    nearest = (again.embed_images(images) @ again.embed_texts(texts).T).argmax(1)
+    assert by_image == pytest.approx(np.mean(labels[nearest] == labels)) and by_image > 0.8 and by_text > 0.8
+    assert again.recall(images, texts, k=120) == (1.0, 1.0)
+    with pytest.raises(ValueError, match="k=0 must be from 1"):
+        again.recall(images, texts, k=0)
+    Trained(ThinCNN(1), (0.5,), (0.2,), (28, 28), {}).save(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match="'thin_cnn', not a clip"):
+        clip_module.Clip.load(tmp_path / "other.npz")
 
 
 def test_the_text_side_runs_without_torch_and_says_the_same(trained_clip):

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from annlab.encoders import training  # noqa: E402
+from annlab.encoders import objective, training  # noqa: E402
 from annlab.encoders.augment import Augment  # noqa: E402
 from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from annlab.encoders.cnn import ThinCNN  # noqa: E402
@@ -189,7 +189,8 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     for name, tensor in ours[0].items():  # weights of the last and the best epoch, optimizer moments
         assert tensor.numpy().tobytes() == theirs[0][name].numpy().tobytes(), name
     for row in (*ours[1]["history"], *theirs[1]["history"]):
-        del row["cpu_seconds"]
+        for clock in ("cpu_seconds", "seconds"):
+            del row[clock]
     assert ours[1] == theirs[1]
     assert not list(tmp_path.glob("*.tmp"))
 
@@ -236,13 +237,13 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(monkeypatch):
-    monkeypatch.setattr(training, "nt_xent", lambda first, *rest: first.sum() * float("nan"))
+    monkeypatch.setattr(objective, "nt_xent", lambda first, *rest: first.sum() * float("nan"))
     with pytest.raises(TrainingError, match=r"loss is nan at epoch 1, step 1: lower learning_rate \(now 0.003\)"):
         train(toy_images(60)[0], None, SMALL)
 
 
 def test_a_collapse_stops_with_advice(monkeypatch):
-    monkeypatch.setattr(training, "nt_xent", lambda first, *rest: -10 * (first @ first.T).mean())
+    monkeypatch.setattr(objective, "nt_xent", lambda first, *rest: -10 * (first @ first.T).mean())
     with pytest.raises(TrainingError, match=r"embeddings collapsed.*batch_size"):
         train(toy_images(300)[0], None, replace(SMALL, epochs=20, learning_rate=1e-2, projection=False))
 
@@ -258,7 +259,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(mo
         weights[row["score"]] = tensors["model/0.stem.0.weight"].numpy().tobytes()
 
     trained = train(
-        images, None, replace(SMALL, epochs=5, patience=2), labels=labels, checkpoint=path, progress=progress
+        images, None, replace(SMALL, epochs=5, patience=8), labels=labels, checkpoint=path, progress=progress
     )
     assert list(weights) == [0.5, 0.9, 0.6, 0.7]
     assert trained.module.stem[0].weight.detach().numpy().tobytes() == weights[0.9] != weights[0.7]
@@ -270,7 +271,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(mo
         (lambda images, labels: train(images.astype(np.float32)), "uint8"),
         (lambda images, labels: train(images[..., None].repeat(4, 3)), "1 or 3"),
         (lambda images, labels: train(images[:, :5, :5]), "at least 8 x 8"),
-        (lambda images, labels: train(images, labels=labels[:5]), "40 integers"),
+        (lambda images, labels: train(images, labels=labels[:5]), "40 integers or names"),
         (lambda images, labels: train(images, LabelPairs(labels[:30])), "30 images, but 40 were given"),
         (lambda images, labels: TrainConfig(epochs=0), "epochs=0"),
         (lambda images, labels: TrainConfig(batch_size=1), "batch_size=1"),
@@ -312,3 +313,41 @@ def test_the_z_score_uses_statistics_of_the_training_images_alone():
     np.testing.assert_allclose(trained.std, rest.std((0, 1, 2)), rtol=1e-6)
     batch = normalised(torch.from_numpy(as_nchw(images)).float() / 255, trained.mean, trained.std)
     np.testing.assert_allclose(batch.mean((0, 2, 3)).numpy(), 0, atol=0.05)
+
+
+def test_few_images_take_a_thousand_steps_and_say_how_much_was_learned():
+    """Forty steps of twelve hundred images taught nothing: the budget is in steps."""
+    images, labels = toy_images(160)
+    rows = []
+    config = replace(SMALL, epochs=None, batch_size=None, steps=120, learning_rate=1e-2)
+    trained = train(images, LabelPairs(labels), config, labels=labels, progress=rows.append)
+    assert [row["steps"] for row in rows] == [100.0, 120.0]
+    assert 0 < rows[0]["learned"] < rows[1]["learned"] <= 1
+    assert trained.config["steps"] == 120
+    assert replace(config, steps=None).schedule(160).steps == 1000
+
+
+def test_minutes_end_a_run_and_what_is_on_record_counts(tmp_path):
+    images, labels = toy_images(160)
+    config = replace(SMALL, epochs=None, minutes=1e-4)  # six milliseconds: one step
+    rows = []
+    train(images, LabelPairs(labels), config, labels=labels, checkpoint=tmp_path / "run.npz", progress=rows.append)
+    assert len(rows) == 1 and 1 <= rows[0]["steps"] < 100 and rows[0]["seconds"] >= 0.006
+    again = []
+    train(images, LabelPairs(labels), config, labels=labels, checkpoint=tmp_path / "run.npz", progress=again.append)
+    assert again == [], "its time is over, also after a kill"
+
+
+def test_images_of_another_size_are_refused_not_embedded():
+    trained = Trained(ThinCNN(1, (8, 12, 16), 16).eval(), (0.5,), (0.2,), (28, 28), {})
+    with pytest.raises(ValueError, match=r"images are \(20, 28, 1\), but training saw \(28, 28, 1\)"):
+        trained.embed(np.zeros((2, 20, 28), np.uint8))
+    with pytest.raises(ValueError, match=r"images are \(28, 28, 3\)"):
+        trained.embed(np.zeros((2, 28, 28, 3), np.uint8))
+
+
+def test_labels_may_be_names():
+    images, labels = toy_images(60)
+    names = np.array(["ab", "cd", "ef", "gh"])[labels]
+    first = train(images, LabelPairs(names), replace(SMALL, epochs=1), labels=names)
+    assert bits(first) == bits(train(images, LabelPairs(labels), replace(SMALL, epochs=1), labels=labels))

@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annlab.evaluation import average_precision, dcg, from_rankings, ndcg, precision, recall, reciprocal_rank
+from annlab.evaluation import (
+    average_precision,
+    average_precision_at_r,
+    dcg,
+    from_rankings,
+    hit,
+    ndcg,
+    parse_measure,
+    precision,
+    r_precision,
+    recall,
+    reciprocal_rank,
+)
 
 from . import textbook
 
@@ -140,7 +152,9 @@ def test_moving_the_better_result_up_never_hurts(grades, data):
         (lambda: precision([1, 0], 1), ValueError, r"2 dimension\(s\), got shape \(2,\)"),
         (lambda: precision([["a"]], 1), TypeError, "relevance must be real numbers"),
         (lambda: precision([[0.0, np.nan]], 1), ValueError, r"relevance\[0, 1\] is nan"),
-        (lambda: ndcg([[0, -2]], [[1]]), ValueError, r"relevance\[0, 1\] is -2: use 0 for not relevant"),
+        (lambda: r_precision([[1, 1]], [1]), ValueError, "has 2 relevant results, but"),
+        (lambda: parse_measure("map_r@5"), ValueError, "has no cut-off of its own; it is called 'map_r'"),
+        (lambda: parse_measure("hit"), ValueError, "'hit@10'"),
         (
             lambda: recall([[1, 1]], [1], 2),
             ValueError,
@@ -158,3 +172,22 @@ def test_moving_the_better_result_up_never_hurts(grades, data):
 def test_errors_name_the_numbers(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_hits_r_precision_and_map_at_r_term_by_term():
+    rng = np.random.default_rng(0)
+    relevance = rng.random((40, 12)) < 0.3
+    totals = relevance.sum(1) + rng.integers(0, 3, 40)
+    for row, (found, total) in enumerate(zip(relevance.tolist(), totals.tolist(), strict=True)):
+        first = found[:total]
+        at_r = sum(sum(first[: i + 1]) / (i + 1) for i in range(len(first)) if first[i]) / total if total else 0.0
+        assert average_precision_at_r(relevance, totals)[row] == pytest.approx(at_r)
+        assert r_precision(relevance, totals)[row] == pytest.approx(sum(first) / total if total else 0.0)
+        assert hit(relevance, 4)[row] == float(any(found[:4]))
+    perfect = np.arange(12) < totals[:, None]
+    assert (r_precision(perfect, np.minimum(totals, 12)) == average_precision_at_r(perfect, totals)).all()
+
+
+def test_negative_grades_of_trec_are_not_relevant():
+    assert precision([[2, -1, 1, -2]], k=4).tolist() == [0.5]
+    assert ndcg([[-2, 1]], [[1, -2]]).tolist() == ndcg([[0, 1]], [[1, 0]]).tolist()

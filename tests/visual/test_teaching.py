@@ -117,6 +117,7 @@ def test_the_command_trains_by_what_was_judged(place, capsys):
             judge(catalog, query, query + 1, 3 * (query % 2), "me")
     out = place.parent / "encoder"
     asked = ["train", "--from-judgements", str(place), "--out", str(out), "--size", "16", "--epochs", "1", "--json"]
+    asked.append("--from-scratch")
     assert main(asked) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["dim"] == 128 and "29 images" in printed.err and "from judgements" in printed.err

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.encoders
 from PIL import Image  # noqa: E402
 
 from annlab.datasets import fashion_mnist  # noqa: E402
-from annlab.encoders import train_encoder as module  # noqa: E402
+from annlab.encoders import encoder_training as module  # noqa: E402
+from annlab.encoders import lessons  # noqa: E402
 from annlab.encoders.encoder import Domain, Encoder, learn_domain  # noqa: E402
 from annlab.encoders.image_sets import ImageSet, open_images, with_captions  # noqa: E402
 from annlab.encoders.preprocess import ColorMode, Resize, preprocess  # noqa: E402
@@ -93,7 +94,12 @@ def run(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "encoder_of", exported)
-    module.train_encoder(images, out, "labels", images.labels, epochs=epochs, threads=1, say=say, **options)
+    from annlab.encoders.training_config import TrainConfig
+
+    config = TrainConfig(epochs=epochs)
+    module.train_encoder(
+        images, out, "labels", images.labels, config=config, start="scratch", threads=1, say=say, **options
+    )
     return weights
 
 
@@ -182,10 +188,18 @@ def test_a_failed_training_leaves_nothing_that_blocks_the_corrected_one(
     assert not out.exists()
     run(images, out, monkeypatch, epochs=1)
     assert (out / "encoder.json").is_file()
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"without onnx, onnxscript, onnxruntime: pip install"):
         run(images, tmp_path / "other", monkeypatch)
     assert not (tmp_path / "other").exists()
+
+
+def sorted_out(labels: list[str], said: list[str], positives: str = "labels") -> lessons.Lesson:
+    """The lesson of so many blank images with these labels."""
+    n = len(labels)
+    images = ImageSet("x", np.zeros((n, 8, 8), np.uint8), [str(row) for row in range(n)], np.array(labels), "x")
+    pixels = np.zeros((n, 8, 8, 1), np.uint8)
+    return lessons.lesson_of(images, pixels, np.arange(n), positives, images.labels, None, 0, said.append)
 
 
 def test_images_in_no_class_teach_no_labels(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,14 +207,13 @@ def test_images_in_no_class_teach_no_labels(folder: Path, tmp_path: Path, monkey
     pytest.importorskip("onnx")
     Image.new("L", (20, 20), 99).save(folder / "root.png")
     said: list[str] = []
-    pixels, codes = module._labelled(np.zeros((4, 8, 8, 1), np.uint8), np.array(["a", "", "b", "a"]), said.append)
-    assert (
-        len(pixels) == 3
-        and codes.tolist() == [0, 1, 0]
-        and said == ["left out: 1 images that lie in no class's folder"]
-    )
+    found = sorted_out(["a", "", "b", "a"], said)
+    assert found.rows.tolist() == [0, 2, 3] and found.codes.tolist() == [0, 1, 0] and not found.judges.any()
+    assert said[0] == "left out: 1 images that lie in no class's folder" and "no image is held out" in said[1]
     with pytest.raises(ValueError, match=r"of 1 class\(es\), a: labels teach"):
-        module._labelled(np.zeros((2, 8, 8, 1), np.uint8), np.array(["a", ""]), said.append)
+        sorted_out(["a", ""], said)
+    with pytest.raises(ValueError, match=r"each of the 2 images has a class of its own, as a: .*two images or more"):
+        sorted_out(["a", "b"], said)
     run(open_images(folder), tmp_path / "out", monkeypatch, epochs=1)
     assert "7 images from" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
 
@@ -251,8 +264,11 @@ def test_an_encoder_that_learns_from_captions_embeds_texts_too(
     monkeypatch.setattr(train_captions, "export_encoder", exported)
     images, said = captioned(folder, "many/2.png\tgrey\nmany/0.png\tred\nmany/bad.png\tbad"), []
     out = tmp_path / "out"
-    options: dict[str, Any] = {"positives": "captions", "size": 16, "epochs": 1, "threads": 1, "say": said.append}
-    encoder = module.train_encoder(images, out, command="annlab train pics", **options)
+    from annlab.encoders.training_config import TrainConfig
+
+    options: dict[str, Any] = {"positives": "captions", "size": 16, "threads": 1, "say": said.append}
+    options["config"] = TrainConfig(epochs=1)
+    encoder = module.train_encoder(images, out, command="annlab train pics", **options).encoder
     assert encoder.texts is not None and encoder.texts.encode(["red"]).shape == (1, encoder.dim)
     assert "left out: 5 images of which nothing is said" in said
     assert {path.name for path in out.iterdir()} == {"encoder.json", "model.onnx", "texts.npz", "MODEL_CARD.md"}
