@@ -289,6 +289,8 @@ class Encoder:
         ValueError
             The encoder is of another version or dimension, or damaged.
         """
+        if not isinstance(threads, int) or threads < 1:  # said of the caller, not of the encoder
+            raise ValueError(f"threads must be an integer of at least 1, not {threads!r}")
         path = Path(folder)
         manifest = read_manifest(path)
         if expected_dim is not None and manifest["dim"] != expected_dim:

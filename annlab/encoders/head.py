@@ -35,7 +35,7 @@ from annlab.encoders.validation import retrieval_metrics
 __all__ = ["Head", "attach", "train_head"]
 
 DROPPED = 0.1  # the share of an embedding's numbers that a view lacks
-LEARNING_RATE = 0.01  # of a step, as a share of a typical number of the matrix at the beginning
+LEARNING_RATE = 0.03  # of a step, as a share of a typical number of the matrix at the beginning
 
 
 @dataclass

@@ -147,6 +147,10 @@ def with_captions(images: ImageSet, path: str | os.PathLike[str]) -> ImageSet:
 
 def read_array(path: str | os.PathLike[str], mapped: bool = False) -> NDArray[Any]:
     """The array in a .npy file; a ValueError says what else the file is. No pickle is loaded."""
+    with open(path, "rb") as file:
+        begins = file.read(6)
+    if begins not in (b"\x93NUMPY", b"") and begins[:2] != b"PK":
+        raise ValueError(f"{path} holds no array that can be read: it begins with {begins!r}, which no .npy file does")
     try:
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (EOFError, ValueError) as error:

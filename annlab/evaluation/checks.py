@@ -102,6 +102,12 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
         # NumPy makes floats of integers that need 64 bits without a sign beside those that need one.
         return np.asarray(values, dtype=object) if kinds == {"integers"} and array.dtype.kind == "f" else array
     except (ValueError, OverflowError) as error:
+        lengths = sorted({len(row) for row in values if hasattr(row, "__len__")}) if kinds else []
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{name} has rows of {lengths[0]} to {lengths[-1]} entries: make them equally long (rankings: pad with "
+                "-1, grades with 0)"
+            ) from None
         raise ValueError(f"{name} cannot be made an array: {error}") from None
 
 

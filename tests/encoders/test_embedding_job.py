@@ -16,6 +16,7 @@ import pytest
 from annlab.encoders import embedding_job
 from annlab.encoders.embedding_job import BLOCK, ImageSet, embed_images, open_images
 from annlab.encoders.encoder import Domain, DomainError, Encoder
+from annlab.encoders.image_sets import read_array
 from tests.encoders.helpers import linear_encoder, pictures
 
 for extra in ("onnx", "onnxruntime"):
@@ -336,3 +337,12 @@ def test_arrays_and_the_packaged_data_set(encoder: Encoder, tmp_path: Path) -> N
 
 def test_images_directly_in_the_folder_have_no_labels(folder: Path) -> None:
     assert open_images(folder / "cat").labels is None
+
+
+def test_a_file_that_is_no_array_is_not_said_to_be_pickled(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match=r"begins with b'\[1, 2\]', which no \.npy file does"):
+        read_array(tmp_path / "labels.json")
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="holds no array that can be read"):
+        read_array(tmp_path / "pickled.npy")

@@ -282,3 +282,9 @@ def test_an_encoder_takes_the_images_that_its_domain_was_learned_from() -> None:
     with pytest.raises(DomainError, match=r"image 0 \(64 x 64\) is not for"):
         linear_encoder(domain=dark)[0].encode(large)
     assert linear_encoder(domain=dark)[0].encode(large, check_domain=False).shape == (1, 5)
+
+
+def test_a_wrong_number_of_threads_is_not_called_a_damaged_encoder(tmp_path: Path) -> None:
+    linear_encoder()[0].save(tmp_path)
+    with pytest.raises(ValueError, match=r"^threads must be an integer of at least 1, not 0"):
+        Encoder.load(tmp_path, threads=0)

@@ -32,7 +32,7 @@ def clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors in 40 dimensions: the first four tell four classes apart, the others are louder and say nothing."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 4
-    rows = rng.normal(0, 1, (n, 40))
+    rows = rng.normal(0, 0.5, (n, 40))
     rows[:, :4] = 0.8 * np.eye(4)[labels] + 0.1 * rng.normal(size=(n, 4))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows.astype(np.float32), labels

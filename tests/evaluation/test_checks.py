@@ -112,3 +112,8 @@ def test_a_log_from_a_table_is_read_and_a_missing_word_named():
     assert click_through([1, 1], [1, 1], [1, 2], words).overall.clicks == 1
     with pytest.raises(TypeError, match="clicked must be of one kind, but one entry is None"):
         click_through([1, 1], [1, 1], [1, 2], np.array(["Click", None], object))
+
+
+def test_rows_of_different_lengths_are_said_to_be_that():
+    with pytest.raises(ValueError, match=r"ranked_ids has rows of 1 to 3 entries: .*pad with -1"):
+        from_rankings([[1, 2, 3], [4], [5, 6]], [{1}, {4}, {5}])
