@@ -175,10 +175,10 @@ def test_a_failed_training_leaves_nothing_that_blocks_the_corrected_one(
 
     validate = training._Run._validate
 
-    def failing(self: Any) -> Any:
+    def failing(self: Any, n_steps: int) -> Any:
         if len(self.history) == 1:
             raise training.TrainingError("collapsed")
-        return validate(self)
+        return validate(self, n_steps)
 
     images, out = open_images(folder), tmp_path / "out"
     with monkeypatch.context() as patched:
