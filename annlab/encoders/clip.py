@@ -192,6 +192,7 @@ class Clip:
             for network, prefix in ((images, "images/"), (texts, "texts/")):
                 own = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
                 network.load_state_dict(own)
+            images = images.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return cls(images, texts, tuple(manifest["mean"]), tuple(manifest["std"]))
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path} is damaged: its weights do not fit its description: {error}") from error

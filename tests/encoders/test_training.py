@@ -341,7 +341,7 @@ def test_minutes_end_a_run_and_what_is_on_record_counts(tmp_path):
 
 def test_images_of_another_size_are_refused_not_embedded():
     trained = Trained(ThinCNN(1, (8, 12, 16), 16).eval(), (0.5,), (0.2,), (28, 28), {})
-    with pytest.raises(ValueError, match=r"images are \(20, 28, 1\), but training saw \(28, 28, 1\)"):
+    with pytest.raises(ValueError, match=r"images are \(20, 28, 1\), but it was trained on \(28, 28, 1\)"):
         trained.embed(np.zeros((2, 20, 28), np.uint8))
     with pytest.raises(ValueError, match=r"images are \(28, 28, 3\)"):
         trained.embed(np.zeros((2, 28, 28, 3), np.uint8))
