@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,8 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
         # NumPy makes floats of integers that need 64 bits without a sign beside those that need one.
         return np.asarray(values, dtype=object) if kinds == {"integers"} and array.dtype.kind == "f" else array
     except (ValueError, OverflowError) as error:
-        lengths = sorted({len(row) for row in values if hasattr(row, "__len__")}) if kinds else []
+        rows = values if isinstance(values, list | tuple) else []
+        lengths = sorted({len(row) for row in rows if isinstance(row, Sized)})
         if len(lengths) > 1:
             raise ValueError(
                 f"{name} has rows of {lengths[0]} to {lengths[-1]} entries: make them equally long (rankings: pad with "
