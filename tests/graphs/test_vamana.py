@@ -37,6 +37,12 @@ def test_one_query_and_a_batch_find_the_same(data, index):
     for query, distances, ids in zip(data[1], *together, strict=True):
         alone = index.search(query, 10, threads=1)
         assert alone.ids.tolist() == ids.tolist() and alone.distances.tolist() == distances.tolist()
+    given = index.search(data[1], 10, reach=1.0)
+    for query, ids in zip(data[1], given.ids, strict=True):
+        assert index.search(query, 10, reach=1.0).ids.tolist() == ids.tolist()
+    for _ in range(2):  # True is as good as 1.0 to a dictionary of what was asked before
+        with pytest.raises(TypeError, match="reach"):
+            index.search(data[1][0], 10, reach=True)
 
 
 def test_a_larger_reach_opens_more_and_infinity_is_exact(data, index):
