@@ -95,8 +95,10 @@ def _encode(options: argparse.Namespace) -> int:
     lines = [f"{options.out}: {len(images) - skipped} x {encoder.dim} float32, encoder {encoder.fingerprint}"]
     if unread:
         listed = outputs_of(options.out)[1]
-        lines.append(f"{unread} of {of_all} images were skipped; {listed} lists them with the reasons")
-        if "is not for the encoder" in listed.read_text("utf-8", "replace"):
+        unlike = "is not for the encoder" in listed.read_text("utf-8", "replace")
+        what = "were skipped" if unlike else "could not be read"
+        lines.append(f"{unread} of {of_all} images {what}; {listed} lists them with the reasons")
+        if unlike:
             say("WARNING: some are unlike all that the encoder learned from; --no-domain-check embeds them, too")
     answer(options, result, lines)
     return 0
