@@ -14,6 +14,7 @@
     annlab report photos.db --out report.html           how it is doing, on one page
     annlab start                                        the same for packaged pictures, or --photos FOLDER, at once
     annlab course check patches.py                      exercises and assignments, with marks
+    annlab shard create folder vectors.npy              one index over several processes or machines
     annlab bench vectors.npy                            every index on these vectors: recall against latency
 
 What is named the same everywhere (`options.py`): CATALOG is a SQLite file or an address postgresql://..., the first
@@ -51,6 +52,7 @@ from annlab.cli import (
     reporting,
     searching,
     serving,
+    sharding,
     starting,
 )
 from annlab.cli.output import show_warning
@@ -66,6 +68,7 @@ GROUPS = (
     reporting,
     starting,
     course,
+    sharding,
     benchmarking,
 )
 """In the order in which the help shows their commands."""

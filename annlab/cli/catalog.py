@@ -29,6 +29,11 @@ def add_to(commands: shared.Commands) -> None:
     shared.add_encoder(index, "that of the catalog; for a new one as annlab encode chooses")
     index.add_argument("--index", default="auto", metavar="KIND", help="for a new catalog: auto, exact, ivf, lsh, ...")
     shared.add_index_folder(index)
+    index.add_argument("--shards", type=int, metavar="N", help="for a new catalog: spread its vectors over so many "
+                       "shards, which annlab shard looks after")  # fmt: skip
+    index.add_argument("--replicas", type=int, default=1, metavar="N", help="of each shard (default: %(default)s)")
+    index.add_argument("--engine", choices=("inline", "ray"), default="inline", help="where they run: in the process "
+                       "that has the catalog open, or as actors of Ray (default: %(default)s)")  # fmt: skip
     index.add_argument("--watch", action="store_true", help="go on: look again every few seconds until Ctrl-C; files "
                        "that are still being written wait; with --json one line for every change")  # fmt: skip
     index.add_argument("--forget-missing", action="store_true", help="even if not one known image is there any more")
@@ -62,7 +67,8 @@ def _index(options: argparse.Namespace) -> int:
         return _watch(options)
     result = index_folder(
         options.folder, options.into, encoder=options.encoder, kind=options.index, index_folder=options.index_folder,
-        forget_missing=options.forget_missing, threads=options.threads, progress=ProgressLine(), say=say,
+        forget_missing=options.forget_missing, threads=options.threads, sharding=_sharding(options),
+        progress=ProgressLine(), say=say,
     )  # fmt: skip
     answer(options, result, _indexed(result, options.into))
     return 0
@@ -79,11 +85,18 @@ def _watch(options: argparse.Namespace) -> int:
     say(f"watching {options.folder}; Ctrl-C ends it")
     try:
         watch_folder(options.folder, options.into, encoder=options.encoder, kind=options.index,
-                     index_folder=options.index_folder, threads=options.threads, told=told, progress=ProgressLine(),
-                     say=say)  # fmt: skip
+                     index_folder=options.index_folder, threads=options.threads, sharding=_sharding(options),
+                     told=told, progress=ProgressLine(), say=say)  # fmt: skip
     except KeyboardInterrupt:
         say("no longer watching")
     return 0
+
+
+def _sharding(options: argparse.Namespace) -> dict[str, Any] | None:
+    """As `Catalog.spread` takes it; None where nothing is said."""
+    if options.shards is None:
+        return None
+    return {"n_shards": options.shards, "n_replicas": options.replicas, "engine": options.engine}
 
 
 def _indexed(result: dict[str, Any], catalog: str) -> Iterator[str]:

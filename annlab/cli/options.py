@@ -50,3 +50,19 @@ def add_threads(parser: argparse.ArgumentParser, default: int = 1) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`, for machines."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else, on stdout")
+
+
+def parameters(given: list[str]) -> dict[str, Any]:
+    """Values given as NAME=VALUE, numbers as numbers."""
+    import ast
+
+    found: dict[str, Any] = {}
+    for each in given:
+        name, sign, value = each.partition("=")
+        if not sign:
+            raise ValueError(f"--parameter is NAME=VALUE, such as n_probes=8, not {each!r}")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found

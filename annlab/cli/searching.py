@@ -57,7 +57,7 @@ def _search(options: argparse.Namespace) -> int:
     with VisualSearch.open(options.catalog, index_folder=options.index_folder, encoder=options.encoder,
                            ranking=ranking, threads=options.threads, alone=False) as search:  # fmt: skip
         found = search.search(query, k=options.k, viewer=viewer, filters=filters, order=options.order,
-                              cutoff=options.cutoff, cursor=options.cursor, search=_parameters(options.parameter),
+                              cutoff=options.cutoff, cursor=options.cursor, search=shared.parameters(options.parameter),
                               exact=options.exact, explain=options.explain)  # fmt: skip
         rows = search.catalog.find(ids=[result.id for result in found.results])
     paths = {image.id: image.path for image in rows}
@@ -132,19 +132,3 @@ def _moment(option: str, text: str | None) -> datetime.datetime | None:
     except ValueError:
         raise ValueError(f"{option} is a date such as 2026-03-01 or 2026-03-01T12:00, not {text!r}") from None
     return moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment
-
-
-def _parameters(given: list[str]) -> dict[str, Any]:
-    """Parameters of the index, numbers as numbers."""
-    import ast
-
-    found: dict[str, Any] = {}
-    for each in given:
-        name, sign, value = each.partition("=")
-        if not sign:
-            raise ValueError(f"--parameter is NAME=VALUE, such as n_probes=8, not {each!r}")
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found

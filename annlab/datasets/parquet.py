@@ -56,7 +56,7 @@ def load_parquet(path: str | os.PathLike[str], column: str | None = None) -> np.
             name = _column(file.schema_arrow, column, pyarrow)
             for batch in file.iter_batches(columns=[name]):
                 known = parts[0].shape[1] if parts else None
-                parts.append(_rows(batch.column(0), sum(map(len, parts)), known, name, pyarrow))
+                parts.append(matrix_of(batch.column(0), sum(map(len, parts)), known, name, pyarrow))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except (pyarrow.ArrowException, OSError, OverflowError, MemoryError) as error:
@@ -83,7 +83,7 @@ def _column(schema: Any, wanted: str | None, pyarrow: Any) -> str:
                      f"(all columns: {', '.join(schema.names)})")  # fmt: skip
 
 
-def _rows(column: Any, start: int, known: int | None, name: str, pyarrow: Any) -> np.ndarray:
+def matrix_of(column: Any, start: int, known: int | None, name: str, pyarrow: Any) -> np.ndarray:
     """One block (m, dim), whose first row is row `start` of the file, and whose dimension must be the `known` one."""
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])

@@ -13,6 +13,9 @@ numbers by which one index ranks: an exact index gives the same bits in any numb
 
     placement.py  where a row belongs             merging.py   answers become one
     index.py      ShardedIndex: writes, files     asking.py    its reading half
+    maintaining.py   what keeps it in order
+    moving.py     shards are divided into more, while others read and write
+    dividing.py   what a replica does for that; origins.py: what the new shards begin from
     client.py     asks the right replicas, in time, and again where that is harmless
     replica.py    keeps the log, applies what is acknowledged; one of them writes
     electing.py   another writer, where one does not answer
@@ -28,6 +31,7 @@ from annlab.sharded.asking import PartialNeighbors
 from annlab.sharded.errors import (
     ConflictError,
     MissingShardError,
+    MovedError,
     ReplicasDisagreeError,
     ShardedError,
     UnacknowledgedError,
@@ -35,5 +39,5 @@ from annlab.sharded.errors import (
 )
 from annlab.sharded.index import ShardedIndex
 
-__all__ = ["ConflictError", "MissingShardError", "PartialNeighbors", "ReplicasDisagreeError", "ShardedError",
-           "ShardedIndex", "UnacknowledgedError", "UnreachableError"]  # fmt: skip
+__all__ = ["ConflictError", "MissingShardError", "MovedError", "PartialNeighbors", "ReplicasDisagreeError",
+           "ShardedError", "ShardedIndex", "UnacknowledgedError", "UnreachableError"]  # fmt: skip

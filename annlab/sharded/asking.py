@@ -16,8 +16,7 @@ from annlab.sharded.client import Client
 from annlab.sharded.engines import Engine
 from annlab.sharded.errors import MissingShardError, ShardedError
 from annlab.sharded.manifest import Manifest
-from annlab.sharded.placement import ByHash, split_by
-from annlab.sharded.reading import Chosen
+from annlab.sharded.reading import Chosen, Query
 
 
 class PartialNeighbors(NamedTuple):
@@ -77,8 +76,8 @@ class Asking:
         if len(array) == 0:
             parts, missing = dict[str, Any](), dict[str, str]()
         else:
-            arguments = (array, k, selection, threads, self._params(params), known.columns)
-            parts, missing = self._answers("search", arguments, partial, self._left(until), at_least)
+            query = Query(array, selection, threads, self._params(params), known.columns)
+            parts, missing = self._answers("search", (query, k), partial, self._left(until), at_least)
         answers = list(parts.values())
         distances, ids = merging.nearest([(part.distances, part.ids) for part in answers], len(array), k)
         distances = merging.rounded(distances, array.dtype)
@@ -101,8 +100,9 @@ class Asking:
         array, _ = self._queries(queries, known)
         radii = validation.as_radii("radius", radius, len(array), self.metric)
         selection = self._selection(allowed, excluded, where, len(array))
-        arguments = (array, radii, limit, selection, threads, self._params(params), known.columns)
-        answers = list(self._answers("search_radius", arguments, False, self._left(until), at_least)[0].values())
+        query = Query(array, selection, threads, self._params(params), known.columns)
+        found, _ = self._answers("search_radius", (query, radii, limit), False, self._left(until), at_least)
+        answers = list(found.values())
         merging.report(stats, answers, len(array))
         lims, distances, ids = merging.within(answers, len(array), limit)
         return RadiusNeighbors(lims, merging.rounded(distances, array.dtype), ids)
@@ -192,32 +192,45 @@ class Asking:
     def _asked(self, ids: Any) -> np.ndarray:
         return self.ids if ids is None else validation.as_ids(ids, ordered=True)
 
-    def _at_home(self, asked: np.ndarray, method: str) -> Iterator[tuple[np.ndarray, Any]]:
-        """Ask each shard for those ids that it has; the places of these in `asked`, and the answer."""
-        places = self._split(asked)
-        parts = self._answers(method, {name: (asked[place],) for name, place in places.items() if len(place)})[0]
-        for name, (there, _) in parts.items():
-            if not there.all():
-                absent = asked[places[name]][~there]
-                raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(asked)} are not)")
-        return ((places[name], answer) for name, answer in parts.items())
+    def _by_home(self, asked: np.ndarray, method: str) -> list[tuple[np.ndarray, Any]]:
+        """Ask each shard for those ids that belong to it; the places of these in `asked`, and the answer."""
+        places: dict[str, np.ndarray] = {}
 
-    def _split(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """The places of the ids of each shard."""
-        manifest = self._manifest
-        n = len(manifest.shards)
-        return {entry.name: place for entry, place in
-                zip(manifest.shards, split_by(ByHash(n).of(ids), n), strict=True)}  # fmt: skip
+        def by_shard(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
+            places.clear()
+            places.update((name, place) for name, place in manifest.split(asked).items() if len(place))
+            return {name: (asked[place],) for name, place in places.items()}
+
+        return [(places[name], answer) for name, answer in self._answers(method, by_shard)[0].items()]
+
+    def _at_home(self, asked: np.ndarray, method: str) -> list[tuple[np.ndarray, Any]]:
+        """The same of ids that have to be there."""
+        found = self._by_home(asked, method)
+        for place, (there, _) in found:
+            if not there.all():
+                absent = asked[place][~there]
+                raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(asked)} are not)")
+        return found
 
     def __len__(self) -> int:
         return self._known(anew=True).n
 
+    def present(self, ids: Any) -> np.ndarray:
+        """(n,) bool: which of some ids are there."""
+        asked, found = validation.as_ids(ids, ordered=True), np.zeros(np.shape(ids), bool)
+        for place, there in self._by_home(asked, "present"):
+            found[place] = there
+        return found
+
     def __contains__(self, id: object) -> bool:
         if not isinstance(id, (int, np.integer)) or not 0 <= id < 2**63:
             return False
-        asked = np.array([id], np.int64)
-        name = next(name for name, place in self._split(asked).items() if len(place))
-        return bool(self._answers("present", {name: (asked,)})[0][name][0])
+        return bool(self.present(np.array([id], np.int64))[0])
+
+    @property
+    def rebuild_due(self) -> bool:
+        """Whether a shard should be built anew, by `compact`, since many of its rows were added or removed."""
+        return any(part.rebuild_due for part in self._answers("facts", ())[0].values())
 
     @property
     def dim(self) -> int:
@@ -241,6 +254,11 @@ class Asking:
     def parameters(self) -> dict[str, Any]:
         """What each shard was made with."""
         return self._empty.parameters
+
+    @property
+    def search_parameters(self) -> Mapping[str, Any]:
+        """Names of the parameters that a search takes, each with a function that checks a value."""
+        return self._empty.search_parameters
 
     @property
     def n_shards(self) -> int:

@@ -6,15 +6,18 @@ the shard is *missing*.
 
 Writes go to the one replica that the manifest names. Each carries an op_id, so they are repeated until they are
 acknowledged or the time is over, and done once. Where the writer does not answer, another one is elected.
+
+Where a shard was divided meanwhile (moving.py), the whole read or write is done again, by the manifest of now.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from annlab.sharded.electing import elect
 from annlab.sharded.errors import (
     BehindError,
     MissingShardError,
+    MovedError,
     NotWriterError,
     ShardedError,
     UnacknowledgedError,
@@ -23,6 +26,10 @@ from annlab.sharded.errors import (
 from annlab.sharded.manifest import Entry, Manifest, Manifests
 from annlab.sharded.replica import Change
 from annlab.sharded.world import Pending, World
+
+T = TypeVar("T")
+ByShard = Callable[[Manifest], Mapping[str, T]]
+"""What goes to which shard, by the manifest."""
 
 _PAUSE = 0.02  # seconds between two tries
 _TRY_SECONDS = 1.0  # that a writer may take before it is asked again, or replaced
@@ -48,7 +55,11 @@ class Client:
     # ---- reading
 
     async def read(self, entry: Entry, method: str, arguments: tuple[Any, ...], at_least: int, seconds: float) -> Any:
-        """The answer of a replica of a shard."""
+        """What the index of a shard answers, in one of its replicas."""
+        return await self.ask(entry, "read", (method, arguments, max(at_least, entry.since)), seconds)
+
+    async def ask(self, entry: Entry, method: str, arguments: tuple[Any, ...], seconds: float) -> Any:
+        """What a replica of a shard answers, whichever."""
         until, complaints = self.world.now() + seconds, {name: "no answer" for name in entry.replicas}
         self._turn += 1
         first = self._turn % len(entry.replicas)
@@ -67,6 +78,8 @@ class Client:
             for each, call in list(asked):
                 if call.succeeded or _is_users(call):
                     return call
+                if isinstance(call.error, MovedError):
+                    raise call.error
                 if call.error is not None:
                     complaints[each] = str(call.error)
                     asked.remove((each, call))
@@ -78,7 +91,7 @@ class Client:
                 if waiting and self.world.now() < last[name] + silence:
                     continue  # it may be computing: to ask again would only add to that
                 last[name] = self.world.now()
-                asked.append((name, self.world.call(name, "read", method, arguments, at_least)))
+                asked.append((name, self.world.call(name, method, *arguments)))
                 call = await wait(silence if name == order[-1] else self.hedge_after)
                 if call is not None:
                     return call.result()
@@ -88,38 +101,103 @@ class Client:
                     f"({'; '.join(complaints.values())}); partial=True returns what the others find"
                 )
             await self.world.sleep(_PAUSE)
+            if self.manifest(anew=True).find(entry.name) is None:
+                raise MovedError(f"there is no shard {entry.name} any more")
             if {each for each, _ in asked} == set(order):  # all are silent
                 call = await wait(silence)
                 if call is not None:
                     return call.result()
                 silence *= 2
 
-    async def read_all(self, method: str, arguments: tuple[Any, ...] | Mapping[str, tuple[Any, ...]], seconds: float,
+    async def read_all(self, method: str, arguments: tuple[Any, ...] | ByShard[tuple[Any, ...]], seconds: float,
                        at_least: Mapping[str, int] | None = None) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
         """The answers of all shards (or of those that `arguments` names), and of which there is none, and why."""
         token = self.token if at_least is None else at_least
-        asked = {}
-        for entry in self.manifest().shards:
-            own = arguments.get(entry.name) if isinstance(arguments, Mapping) else arguments
-            if own is not None:
-                read = self.read(entry, method, own, token.get(entry.name, 0), seconds)
-                asked[entry.name] = self.world.spawn(read)
-        await self.world.wait(list(asked.values()), lambda: all(each.done for each in asked.values()), seconds)
-        missing = {}
-        for name, each in asked.items():
-            if not each.done:
-                missing[name] = f"shard {name} did not answer within {seconds:g} s"
-            elif isinstance(each.error, MissingShardError):
-                missing[name] = str(each.error)
-        return {name: each.result() for name, each in asked.items() if name not in missing}, missing
+        if not all(self.manifest().knows(shard) for shard in token):
+            self.manifest(anew=True)  # somebody knows a later one
+
+        async def by(manifest: Manifest, seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+            asked, chosen = {}, arguments(manifest) if callable(arguments) else None
+            for entry in manifest.shards:
+                own = arguments if chosen is None else chosen.get(entry.name)
+                if own is not None:
+                    read = self.read(entry, method, own, token.get(entry.name, 0), seconds)  # type: ignore[arg-type]
+                    asked[entry.name] = self.world.spawn(read)
+            await self.world.wait(list(asked.values()), lambda: all(each.done for each in asked.values()), seconds)
+            _raise_if_moved(asked.values())
+            missing = {}
+            for name, each in asked.items():
+                if not each.done:
+                    missing[name] = f"shard {name} did not answer within {seconds:g} s"
+                elif isinstance(each.error, MissingShardError):
+                    missing[name] = str(each.error)
+            return {name: each.result() for name, each in asked.items() if name not in missing}, missing
+
+        return await self._by_manifest(by, seconds, MissingShardError)
+
+    async def _by_manifest(self, do: Callable[[Manifest, float], Awaitable[Any]], seconds: float,
+                           late: type[ShardedError]) -> Any:  # fmt: skip
+        """Do something by the manifest; where shards are divided meanwhile, again by the next one."""
+        until, left = self.world.now() + seconds, seconds
+        while True:
+            try:
+                return await do(self.manifest(), left)
+            except MovedError as error:
+                self.manifest(anew=True)
+                if self.world.now() + _PAUSE >= until:
+                    raise late(f"{error}: nothing else was found within {seconds:g} s") from None
+                await self.world.sleep(_PAUSE)
+                left = max(until - self.world.now(), 0.0)
 
     # ---- writing
 
-    async def write(self, shard: str, change: Change, ack: str, seconds: float) -> int:
-        """Do a write to a shard; its result."""
+    async def write_all(self, changes: ByShard[Change], ack: str, seconds: float) -> int:
+        """Do a write to all shards that it concerns; the sum of its results. Repeated under the same op_id it is done
+        once, also where shards were divided in between.
+
+        Raises
+        ------
+        UnacknowledgedError
+            Some shards have not acknowledged it; the message names them.
+        """
+
+        async def by(manifest: Manifest, seconds: float) -> int:
+            own = changes(manifest)
+            calls = {shard: self.world.spawn(self.write(shard, one, ack, seconds)) for shard, one in own.items()}
+            await self.world.wait(calls.values(), lambda: all(call.done for call in calls.values()), 1.05 * seconds)
+            _raise_if_moved(calls.values())
+            failed = {shard: call for shard, call in calls.items() if not call.succeeded}
+            for call in failed.values():
+                if call.error is not None and not isinstance(call.error, UnacknowledgedError):
+                    raise call.error
+            if failed:
+                why = "; ".join(str(call.error or f"shard {shard}: no answer") for shard, call in failed.items())
+                done = f"{len(calls) - len(failed)} of {len(calls)}"
+                raise UnacknowledgedError(f"{done} shards acknowledged the write: {why}")
+            results = {}  # what was done before a shard was divided is remembered by all its parts, and counts once
+            for shard, call in calls.items():
+                entry, (seq, result) = manifest.find(shard), call.value
+                results[(shard, seq) if entry is None else entry.place_of(seq)] = result
+            return sum(results.values())
+
+        result: int = await self._by_manifest(by, seconds, UnacknowledgedError)
+        return result
+
+    async def write(self, shard: str, change: Change, ack: str, seconds: float) -> tuple[int, int]:
+        """Do a write to a shard; its seq and result."""
         seq, result = await self.at_writer(shard, "write", (change, ack, min(seconds, _TRY_SECONDS)), seconds)
         self.token[shard] = max(seq, self.token.get(shard, 0))
-        return int(result)
+        return int(seq), int(result)
+
+    async def at_writers(self, method: str, arguments: ByShard[tuple[Any, ...]], seconds: float) -> dict[str, Any]:
+        """What the writers of the shards that `arguments` names answer."""
+
+        async def by(manifest: Manifest, seconds: float) -> dict[str, Any]:
+            return {shard: await self.at_writer(shard, method, own, seconds) for shard, own in
+                    arguments(manifest).items()}  # fmt: skip
+
+        found: dict[str, Any] = await self._by_manifest(by, seconds, UnacknowledgedError)
+        return found
 
     async def at_writer(self, shard: str, method: str, arguments: tuple[Any, ...], seconds: float) -> Any:
         """What the writer of a shard answers; it is found, or elected, meanwhile. The call must bear repetition."""
@@ -127,7 +205,7 @@ class Client:
         while True:
             entry = self.manifest(anew=failures > 0).find(shard)
             if entry is None:
-                raise MissingShardError(f"there is no shard {shard} any more")
+                raise MovedError(f"there is no shard {shard} any more")
             call = self.world.call(entry.writer, method, *arguments)
             patience = min(2 * _TRY_SECONDS * (1 + failures), max(until - self.world.now(), 0.0))
             await self.world.wait([call], lambda call=call: call.done, patience)  # type: ignore[misc]
@@ -144,14 +222,20 @@ class Client:
                 await self.world.wait([lead], lambda lead=lead: lead.done, left)  # type: ignore[misc]
                 if lead.succeeded and lead.value:
                     continue
-            if failures > 1 and not isinstance(call.error, UnacknowledgedError):
+            if failures > 1 and not isinstance(call.error, UnacknowledgedError | MovedError):
                 await elect(self.world, self.manifests, shard, min(max(until - self.world.now(), 0.05), 1.0))
             await self.world.sleep(_PAUSE)
 
 
 def _is_users(call: Pending) -> bool:
     """Whether a call failed by what was asked, and not by who was asked."""
-    harmless = (UnreachableError, BehindError, NotWriterError, UnacknowledgedError)
+    harmless = (UnreachableError, BehindError, MovedError, NotWriterError, UnacknowledgedError)
     return call.error is not None and not isinstance(call.error, harmless) and (
         isinstance(call.error, ValueError | TypeError | KeyError | ShardedError)
     )  # fmt: skip
+
+
+def _raise_if_moved(calls: Iterable[Pending]) -> None:
+    for call in calls:
+        if isinstance(call.error, MovedError):
+            raise call.error

@@ -1,15 +1,14 @@
 """Where nodes run: in this process ("inline"), or as actors of Ray ("ray", in ray_engine.py)."""
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from annlab.index import Index
-from annlab.sharded.journal import Journal, MemoryJournal, head_of, opened
+from annlab.sharded.journal import Journal, MemoryJournal, head_of
 from annlab.sharded.manifest import Manifest, Manifests
 from annlab.sharded.replica import SNAPSHOT_AFTER, Replica
-from annlab.sharded.store import Store, get_content
+from annlab.sharded.store import Store
 from annlab.sharded.world import InlineWorld, World, run_now
 
 
@@ -24,22 +23,13 @@ class Engine(Protocol):
         """The result of a coroutine."""
 
     def start(self, manifest: Manifest) -> None:
-        """See to it that all replicas of a manifest run."""
+        """See to it that all replicas of a manifest run, those of shards that are being made included."""
+
+    def stop(self, replicas: Iterable[str]) -> None:
+        """End some replicas. What they wrote stays where it is."""
 
     def close(self) -> None:
         """Let go; where nodes live on by themselves, they do."""
-
-
-def fetching(store: Store) -> Any:
-    """How a replica finds the file that an operation names."""
-
-    def fetch(key: str, content_hash: str) -> Index:
-        index = opened(get_content(store, key))
-        if index.content_hash() != content_hash:
-            raise ValueError(f"{key} is not the index that the log names: restore a copy")
-        return index
-
-    return fetch
 
 
 def new_journal(manifest: Manifest, name: str, folder: Path | None) -> Journal:
@@ -58,28 +48,30 @@ class InlineEngine:
     def __init__(self, store: Store, folder: Path | None, snapshot_after: int = SNAPSHOT_AFTER) -> None:
         self.store, self.folder, self.snapshot_after = store, folder, snapshot_after
         self.world = InlineWorld()
-        self._journals: list[Any] = []
+        self._journals: dict[str, Any] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return run_now(coroutine)
 
     def start(self, manifest: Manifest) -> None:
-        manifests, fetch = Manifests(self.store), fetching(self.store)
-        new = []
-        for entry in manifest.shards:
+        manifests, new = Manifests(self.store), []
+        for entry in (*manifest.shards, *manifest.moving):
             for name in entry.replicas:
                 if name not in self.world.nodes:
-                    journal = new_journal(manifest, name, self.folder)
-                    self._journals.append(journal)
-                    self.world.nodes[name] = Replica(name, entry.name, self.world, journal, manifests, fetch,
+                    self._journals[name] = journal = new_journal(manifest, name, self.folder)
+                    self.world.nodes[name] = Replica(name, entry.name, self.world, journal, manifests,
                                                      snapshot_after=self.snapshot_after)  # fmt: skip
                     new.append(name)
         for name in new:
             self.run(self.world.nodes[name].start())
 
-    def close(self) -> None:
-        for journal in self._journals:
+    def stop(self, replicas: Iterable[str]) -> None:
+        for name in replicas:
+            self.world.nodes.pop(name, None)
+            journal = self._journals.pop(name, None)
             if hasattr(journal, "close"):
                 journal.close()
-        self._journals.clear()
+
+    def close(self) -> None:
+        self.stop(list(self._journals))
         self.world.nodes.clear()

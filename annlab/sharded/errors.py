@@ -29,5 +29,13 @@ class BehindError(ShardedError):
     """This replica has not yet applied what the token of a read asks for."""
 
 
+class MovedError(ShardedError):
+    """This shard takes no writes any more, or is read no more: it is being divided. The manifest says who does."""
+
+
+class LogCutError(ShardedError):
+    """A log does not reach back so far any more: whoever follows it has to begin from a copy."""
+
+
 class ConflictError(ShardedError):
     """Somebody else changed the manifest first."""

@@ -16,17 +16,17 @@ from annlab.core.strings import Strings
 from annlab.durable.operations import request_digest
 from annlab.index import Index
 from annlab.sharded import saved
-from annlab.sharded.asking import Asking
-from annlab.sharded.client import Client
+from annlab.sharded.client import ByShard, Client
 from annlab.sharded.engines import Engine, InlineEngine
-from annlab.sharded.errors import MissingShardError, ReplicasDisagreeError, UnacknowledgedError
-from annlab.sharded.journal import empty_index, opened
+from annlab.sharded.journal import SEAL, empty_index, opened
+from annlab.sharded.maintaining import Maintaining
 from annlab.sharded.manifest import ACKS, Entry, Manifest, Manifests
+from annlab.sharded.origins import part_of
 from annlab.sharded.replica import SNAPSHOT_AFTER, Change
 from annlab.sharded.store import FolderStore, MemoryStore, Store, put_content
 
 
-class ShardedIndex(Asking):
+class ShardedIndex(Maintaining):
     """One index in several shards, each of them in several replicas.
 
     Parameters
@@ -100,6 +100,12 @@ class ShardedIndex(Asking):
         """Let go of it. Nothing needs to be written: everything acknowledged is on the disks already."""
         self._engine.close()
 
+    def stop(self) -> None:
+        """End all replicas, also those that would live on, and close this. What they wrote stays where it is."""
+        manifest = self._manifest
+        self._engine.stop(name for entry in (*manifest.shards, *manifest.moving) for name in entry.replicas)
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -120,12 +126,12 @@ class ShardedIndex(Asking):
         whole = empty_index(self.kind, self.parameters | {"dim": self._empty.parameters.get("dim")})
         whole.fit(vectors, ids, attributes=attributes, **how)
         with self._write_lock:
-            own = whole.ids
-            changes = {}
-            for name, place in self._split(own).items():
-                part = whole.part(own[place]) if len(place) else _emptied(whole)
-                part.rebuilds_itself = False
-                changes[name] = self._fit_to(part, part.to_bytes())
+            own, op_id = whole.ids, secrets.token_hex(16)
+
+            def changes(manifest: Manifest) -> dict[str, Change]:
+                places = manifest.split(own).items()
+                return {name: self._fit_to(part_of(whole, own[place]), op_id) for name, place in places}
+
             self._write(changes, ack, timeout)
         return self
 
@@ -197,13 +203,6 @@ class ShardedIndex(Asking):
             refuse = "absent" if missing == "raise" else None
             return self._change("remove", numbers, None, {}, {"missing": missing}, op_id, ack, timeout, refuse=refuse)
 
-    def compact(self, *, timeout: float | None = None) -> None:
-        """Build the structure of every shard anew over its living vectors. Writes of a shard wait meanwhile."""
-        with self._write_lock:
-            changes = {entry.name: Change("rebuild", None, None, {}, {}, secrets.token_hex(16), "rebuild")
-                       for entry in self._manifest.shards}  # fmt: skip
-            self._write(changes, "one", timeout)
-
     def _rows(self, vectors: Any) -> np.ndarray:
         known = self._known()
         dtype = None if known.dtype is None else np.dtype(known.dtype)
@@ -225,27 +224,39 @@ class ShardedIndex(Asking):
         validation.as_choice("ack", ack, ACKS)
         if op_id is not None and (not isinstance(op_id, str) or not 0 < len(op_id) <= 255 or "\0" in op_id):
             raise ValueError(f"op_id must be a string of 1 to 255 characters, not {op_id!r}")
+        if op_id == SEAL:
+            raise ValueError(f"op_id {op_id!r} is the name of an operation of annlab's own: give another one")
         digest = request_digest(kind, ids, rows, columns, options).hex()
         name = op_id or secrets.token_hex(16)
-        places = {shard: place for shard, place in self._split(ids).items() if len(place)}
-        if refuse is not None and (len(places) > 1 or kind != "add"):
-            self._refuse(refuse, ids, places, op_id)
-        changes = {}
-        for shard, place in places.items():
-            own = {column: values[place] for column, values in columns.items()}
-            own_rows = None if rows is None else rows[place]
-            changes[shard] = Change(kind, ids[place], own_rows, own, options, name, digest)
+        if refuse is not None and (self.n_shards > 1 or kind != "add"):
+            self._refuse(refuse, ids, op_id)
+
+        def changes(manifest: Manifest) -> dict[str, Change]:
+            own = {}
+            for shard, place in manifest.split(ids).items():
+                if len(place):
+                    values = {column: each[place] for column, each in columns.items()}
+                    own_rows = None if rows is None else rows[place]
+                    own[shard] = Change(kind, ids[place], own_rows, values, options, name, digest)
+            return own
+
         return self._write(changes, ack, timeout)
 
-    def _refuse(self, what: str, ids: np.ndarray, places: Mapping[str, np.ndarray], op_id: str | None) -> None:
+    def _refuse(self, what: str, ids: np.ndarray, op_id: str | None) -> None:
         """Raise if ids are present, or absent, before any shard has written; not for a retry."""
-        found, retried = np.zeros(len(ids), bool), False
-        for shard, place in places.items():
-            call = self._client.at_writer(shard, "known", (op_id, ids[place]), self.timeout)
-            done, found[place] = self._engine.run(call)
-            retried |= done
-        if retried:
+        places: dict[str, np.ndarray] = {}
+
+        def by_shard(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
+            places.clear()
+            places.update((shard, place) for shard, place in manifest.split(ids).items() if len(place))
+            return {shard: (op_id, ids[place]) for shard, place in places.items()}
+
+        answers = self._engine.run(self._client.at_writers("known", by_shard, self.timeout))
+        if any(done for done, _ in answers.values()):
             return
+        found = np.zeros(len(ids), bool)
+        for shard, (_, there) in answers.items():
+            found[places[shard]] = there
         wrong = ids[found if what == "present" else ~found]
         if len(wrong) and what == "present":
             raise ValueError(f"id {int(wrong[0])} is already in the index ({len(wrong)} of {len(ids)} are); "
@@ -253,57 +264,16 @@ class ShardedIndex(Asking):
         if len(wrong):
             raise KeyError(f"id {int(wrong[0])} is not in the index ({len(wrong)} of {len(ids)} are not)")
 
-    def _write(self, changes: Mapping[str, Change], ack: str, timeout: float | None) -> int:
+    def _write(self, changes: ByShard[Change], ack: str, timeout: float | None) -> int:
         """Write to several shards at once; the sum of the results."""
-        seconds = self._seconds(timeout)
         validation.as_choice("ack", ack, ACKS)
+        try:
+            result: int = self._engine.run(self._client.write_all(changes, ack, self._seconds(timeout)))
+        finally:
+            self._facts = None
+        return result
 
-        async def all_of_them() -> list[Any]:
-            world = self._engine.world
-            calls = [world.spawn(self._client.write(shard, change, ack, seconds)) for shard, change in changes.items()]
-            await world.wait(calls, lambda: all(call.done for call in calls), 1.05 * seconds)
-            return calls
-
-        calls = self._engine.run(all_of_them())
-        self._facts = None
-        failed = {shard: call for shard, call in zip(changes, calls, strict=True) if not call.succeeded}
-        for call in failed.values():
-            if call.error is not None and not isinstance(call.error, UnacknowledgedError):
-                raise call.error
-        if failed:
-            done = len(changes) - len(failed)
-            why = "; ".join(str(call.error or f"shard {shard}: no answer") for shard, call in failed.items())
-            raise UnacknowledgedError(f"{done} of {len(changes)} shards acknowledged the write: {why}")
-        return sum(call.result() for call in calls)
-
-    # ---- proofs and files
-
-    def verify(self) -> dict[str, str]:
-        """Compare all replicas: the hash of every shard. A replica that is still behind is not compared.
-
-        Raises
-        ------
-        ReplicasDisagreeError
-            Two replicas of a shard differ at one place of the log.
-        """
-        hashes = {}
-        for entry in self._manifest.shards:
-            proofs = self._engine.run(self._proofs(entry))
-            newest = max(proof[0] for proof in proofs.values())
-            found = {proof[1:]: name for name, proof in proofs.items() if proof[0] == newest}
-            if len(found) > 1:
-                raise ReplicasDisagreeError(f"shard {entry.name}: replicas {', '.join(found.values())} differ after "
-                                            f"operation {newest}: restore one from a copy")  # fmt: skip
-            hashes[entry.name] = next(iter(found))[1]
-        return hashes
-
-    async def _proofs(self, entry: Entry) -> dict[str, tuple[int, str, str]]:
-        calls = {name: self._engine.world.call(name, "proof") for name in entry.replicas}
-        await self._engine.world.wait(calls.values(), lambda: all(call.done for call in calls.values()), self.timeout)
-        found = {name: call.value for name, call in calls.items() if call.succeeded}
-        if not found:
-            raise MissingShardError(f"shard {entry.name}: no replica proves its state within {self.timeout:g} s")
-        return found
+    # ---- files
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the content into a new or empty folder: a file for each shard, named after its content, and then a
@@ -323,16 +293,16 @@ class ShardedIndex(Asking):
         """
         kind, parameters, parts = saved.read(path)
         index = cls(empty_index(kind, parameters), n_shards=len(parts), **how)
-        changes = {entry.name: index._fit_to(opened(part), part)
+        op_id = secrets.token_hex(16)
+        changes = {entry.name: index._fit_to(opened(part), op_id)
                    for entry, part in zip(index._manifest.shards, parts, strict=True)}  # fmt: skip
-        index._write(changes, "one", None)
+        index._write(lambda manifest: changes, "one", None)
         return index
 
-    def _fit_to(self, part: Index, content: bytes) -> Change:
+    def _fit_to(self, part: Index, op_id: str) -> Change:
         """The write that gives a shard other content, which is put into the store."""
-        options = {"key": put_content(self._store, content), "hash": part.content_hash()}
-        digest = request_digest("fit", None, None, {}, options).hex()
-        return Change("fit", None, None, {}, options, secrets.token_hex(16), digest)
+        options = {"key": put_content(self._store, part.to_bytes()), "hash": part.content_hash()}
+        return Change("fit", None, None, {}, options, op_id, "fit")
 
     def __repr__(self) -> str:
         shards = self._manifest.shards
@@ -360,14 +330,6 @@ def _check_agreement(given: Index | None, manifest: Manifest) -> None:
     for name in sorted(stored.keys() | asked.keys()):
         if stored.get(name) != asked.get(name):
             raise ValueError(f"shards have {name}={stored.get(name)!r}, not {asked.get(name)!r}: give that, or None")
-
-
-def _emptied(whole: Index) -> Index:
-    """An index like another one, with no vector left."""
-    part = whole.part(whole.ids[:1])
-    part.remove(whole.ids[:1])
-    part.compact()
-    return part
 
 
 def _one_value(kind: str) -> Attribute:

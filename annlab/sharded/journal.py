@@ -9,10 +9,11 @@ so two logs with the same chain at one place are the same up to there. Added to 
     term     a writer begins: options = term and writer. The term of an operation is that of the last such mark
     fit      other content: options = the key of a file in the store, and its hash
     rebuild  the structure is built anew
+    sealed   the last one of a shard that is divided: nothing is written after it but terms
     add, update, attributes, remove     as in annlab/durable, with what a retry is answered (digest, result) as options
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -21,8 +22,16 @@ from annlab.durable.log import Head
 from annlab.durable.operations import Operation
 from annlab.index import Index
 from annlab.kinds import load
+from annlab.sharded.store import Store, get_content
 
 __all__ = ["Answered", "CorruptIndexError", "Journal", "MemoryJournal", "Snapshot", "apply", "empty_index", "head_of"]
+
+
+SEALED, SEAL = "sealed", "annlab.sharded: the log ends here"
+"""The kind of the operation that ends a log, and its op_id, which nobody else may use."""
+
+
+AT_ONCE = 64  # operations in a message
 
 
 class Answered(NamedTuple):
@@ -77,6 +86,9 @@ class Journal(Protocol):
     def answered(self, op_id: str) -> Answered | None:
         """What is known of a write by its name."""
 
+    def answers(self, until: int) -> dict[str, Answered]:
+        """All writes up to an operation that are known by their names."""
+
     def promise(self, term: int) -> None:
         """Listen to no writer of an earlier term from now on."""
 
@@ -109,6 +121,18 @@ def opened(content: bytes) -> Index:
     return index
 
 
+def fetching(store: Store) -> Callable[[str, str], Index]:
+    """How a replica finds the file that an operation names."""
+
+    def fetch(key: str, content_hash: str) -> Index:
+        index = opened(get_content(store, key))
+        if index.content_hash() != content_hash:
+            raise ValueError(f"{key} is not the index that the log names: restore a copy")
+        return index
+
+    return fetch
+
+
 def head_of(kind: str, parameters: str) -> Head:
     """Where every log of an index of this kind begins."""
     return Head.first(kind, parameters)
@@ -117,7 +141,7 @@ def head_of(kind: str, parameters: str) -> Head:
 def apply(operation: Operation, index: Index, fetch: Any) -> Index:
     """The index after an operation; `index` itself may change. `fetch(key, hash)`: the index of a file in the store."""
     options = {k: v for k, v in operation.options.items() if k not in ("digest", "result")}
-    if operation.kind == "term":
+    if operation.kind in ("term", SEALED):
         return index
     if operation.kind == "fit":
         return fetch(options["key"], options["hash"])  # type: ignore[no-any-return]
@@ -187,6 +211,9 @@ class MemoryJournal:
     def answered(self, op_id: str) -> Answered | None:
         return self._answered.get(op_id)
 
+    def answers(self, until: int) -> dict[str, Answered]:
+        return {name: known for name, known in self._answered.items() if known.seq <= until}
+
     def promise(self, term: int) -> None:
         self.promised = term
 
@@ -195,9 +222,8 @@ class MemoryJournal:
 
     def snapshot(self, index: Index, seq: int) -> None:
         _, chain, term = self._entries[seq - self._base.seq - 1]
-        answered = {name: known for name, known in self._answered.items() if known.seq <= seq}
         kept = self._entries[seq - self._base.seq :]
-        self._base = Snapshot(seq, chain, term, index.to_bytes(), answered)
+        self._base = Snapshot(seq, chain, term, index.to_bytes(), self.answers(seq))
         self._entries = kept
 
     def whole(self) -> Snapshot:

@@ -4,15 +4,22 @@
 
 To change it is to put the next number, if it is absent: so of two who change it at once one succeeds, and the other one
 looks again (compare-and-swap). The term of a shard grows with every writer; replicas listen to no earlier one.
+
+`shards` are those that are read and written, in the order of their numbers in the placement. `moving` are those that
+shall take their place (moving.py); nobody but the mover knows them before.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from annlab.core.storage import CorruptIndexError
 from annlab.sharded.errors import ConflictError
+from annlab.sharded.placement import ByHash, split_by
 from annlab.sharded.store import Store
 
 ACKS = ("one", "majority", "all")
@@ -26,12 +33,23 @@ def needed_for(ack: str, n_replicas: int) -> int:
 
 @dataclass(frozen=True)
 class Entry:
-    """One shard: its replicas, and the one that writes, since `term`."""
+    """One shard: its replicas, and the one that writes, since `term`.
+
+    A shard that was divided off another one begins from a file in the store (`origin`), and is never read before its
+    own operation `since`. `lineage` says whose operations the early ones are: (shard, up to which seq), oldest first.
+    """
 
     name: str
     replicas: tuple[str, ...]
     writer: str
     term: int
+    origin: str = ""
+    since: int = 0
+    lineage: tuple[tuple[str, int], ...] = ()
+
+    def place_of(self, seq: int) -> tuple[str, int]:
+        """The shard that an operation of this log was written to, and its place there."""
+        return next(((shard, seq) for shard, last in self.lineage if seq <= last), (self.name, seq))
 
 
 @dataclass(frozen=True)
@@ -43,17 +61,42 @@ class Manifest:
     parameters: str
     ack: str
     shards: tuple[Entry, ...]
+    moving: tuple[Entry, ...] = ()
 
     def find(self, shard: str) -> Entry | None:
         """The entry of a shard, if it is there."""
-        return next((entry for entry in self.shards if entry.name == shard), None)
+        return next((entry for entry in (*self.shards, *self.moving) if entry.name == shard), None)
+
+    def serves(self, shard: str) -> bool:
+        """Whether a shard is read and written."""
+        return any(entry.name == shard for entry in self.shards)
+
+    def knows(self, shard: str) -> bool:
+        """Whether a shard is there, or was, before it was divided into those that are."""
+        return any(shard == entry.name or shard in dict(entry.lineage) for entry in self.shards)
+
+    def split(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """The places of those of the ids (n,) that belong to each shard; of all shards, in their order."""
+        n = len(self.shards)
+        places = split_by(ByHash(n).of(ids), n)
+        return {entry.name: place for entry, place in zip(self.shards, places, strict=True)}
 
     def with_writer(self, shard: str, writer: str, term: int) -> "Manifest":
         """The next version, in which another replica writes a shard."""
-        shards = tuple(
-            replace(entry, writer=writer, term=term) if entry.name == shard else entry for entry in self.shards
+        shards, moving = (
+            tuple(replace(entry, writer=writer, term=term) if entry.name == shard else entry for entry in entries)
+            for entries in (self.shards, self.moving)
         )
-        return replace(self, version=self.version + 1, shards=shards)
+        return replace(self, version=self.version + 1, shards=shards, moving=moving)
+
+    def with_moving(self, moving: tuple[Entry, ...]) -> "Manifest":
+        """The next version, in which these shards are being made."""
+        return replace(self, version=self.version + 1, moving=moving)
+
+    def moved(self, since: Mapping[str, int]) -> "Manifest":
+        """The next version, in which the new shards take the place of the old ones, from these operations on."""
+        shards = tuple(replace(entry, since=since[entry.name]) for entry in self.moving)
+        return replace(self, version=self.version + 1, shards=shards, moving=())
 
     def to_bytes(self) -> bytes:
         """As it is stored, with a checksum."""
@@ -69,9 +112,9 @@ class Manifest:
             if hashlib.sha256(body.encode()).hexdigest() != outer["sha256"]:
                 raise ValueError("it does not match its checksum")
             fields: dict[str, Any] = json.loads(body)
-            shards = tuple(Entry(one["name"], tuple(one["replicas"]), one["writer"], one["term"])
-                           for one in fields.pop("shards"))  # fmt: skip
-            return cls(**fields, shards=shards)
+            for name in ("shards", "moving"):
+                fields[name] = tuple(_entry(one) for one in fields.get(name, ()))
+            return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptIndexError(f"{where} is damaged ({error}): restore a copy") from None
 
@@ -102,6 +145,11 @@ class Manifests:
         """
         if not self.store.put_if_absent(_key(manifest.version), manifest.to_bytes()):
             raise ConflictError(f"version {manifest.version} of the manifest is there already")
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    lineage = tuple((str(shard), int(last)) for shard, last in fields.pop("lineage", ()))
+    return Entry(replicas=tuple(fields.pop("replicas")), lineage=lineage, **fields)
 
 
 def _key(version: int) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
-from annlab.sharded.engines import fetching, new_journal
+from annlab.sharded.engines import new_journal
 from annlab.sharded.errors import ShardedError, UnreachableError
 from annlab.sharded.manifest import Manifest, Manifests
 from annlab.sharded.replica import Replica
@@ -111,8 +111,7 @@ class Node:
         if manifest is None:
             raise FileNotFoundError(f"{path} holds no manifest")
         journal = new_journal(manifest, name, Path(path) / "replicas")
-        self._replica = Replica(name, shard, RayWorld(prefix), journal, manifests, fetching(store),
-                                snapshot_after=snapshot_after)  # fmt: skip
+        self._replica = Replica(name, shard, RayWorld(prefix), journal, manifests, snapshot_after=snapshot_after)
         self._started: asyncio.Task[None] | None = None
 
     async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
@@ -145,13 +144,13 @@ class RayEngine:
 
     def start(self, manifest: Manifest) -> None:
         ray = _ray()
-        actor = ray.remote(Node)
-        for entry in manifest.shards:
+        actor, entries = ray.remote(Node), (*manifest.shards, *manifest.moving)
+        for entry in entries:
             for name in entry.replicas:
                 actor.options(name=self.prefix + name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True,
                               max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=_READS_AT_ONCE,
                               ).remote(str(self.path), self.prefix, entry.name, name, self.snapshot_after)  # fmt: skip
-        self.run(self._all_there([name for entry in manifest.shards for name in entry.replicas]))
+        self.run(self._all_there([name for entry in entries for name in entry.replicas]))
 
     async def _all_there(self, names: list[str]) -> None:
         """Wait for the first answer of every actor: they take seconds to begin."""
@@ -174,13 +173,11 @@ class RayEngine:
         found: dict[str, int] = self.run(asked())
         return found
 
-    def remove(self, manifest: Manifest) -> None:
-        """End the actors. What they wrote stays where it is."""
+    def stop(self, replicas: Iterable[str]) -> None:
         ray = _ray()
-        for entry in manifest.shards:
-            for name in entry.replicas:
-                with contextlib.suppress(ValueError):  # not there
-                    ray.kill(ray.get_actor(self.prefix + name, namespace=_NAMESPACE))
+        for name in replicas:
+            with contextlib.suppress(ValueError):  # not there
+                ray.kill(ray.get_actor(self.prefix + name, namespace=_NAMESPACE))
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,5 +1,7 @@
 """What a replica answers to reads: functions of an index and of what was asked. What they return can be sent."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +13,9 @@ from annlab.core.filters import Filter
 from annlab.core.state import State
 from annlab.index import Index
 from annlab.sharded.merging import Ranked, RankedWithin
+from annlab.sharded.placement import ByHash
+
+_AT_ONCE = 2**14  # rows
 
 
 class Chosen(NamedTuple):
@@ -19,6 +24,17 @@ class Chosen(NamedTuple):
     allowed: np.ndarray | None
     excluded: np.ndarray | None
     where: Condition | None
+
+
+class Query(NamedTuple):
+    """What all searches say: vectors (q, dim); allowed, excluded, where; threads; parameters of the index; and the
+    attributes that any shard has, without rows."""
+
+    vectors: np.ndarray
+    selection: tuple[Any, Any, Any]
+    threads: int | None
+    params: dict[str, Any]
+    columns: dict[str, Attribute]
 
 
 class Facts(NamedTuple):
@@ -66,36 +82,39 @@ def _selection(index: Index, chosen: Any) -> Any:
     return [_selection(index, one) for one in chosen] if isinstance(chosen, list) else chosen
 
 
-def search(index: Index, queries: np.ndarray, k: int, selection: tuple[Any, Any, Any], threads: int | None,
-           params: dict[str, Any], columns: dict[str, Attribute]) -> Ranked:  # fmt: skip
-    """The k nearest of every query, in float64."""
-    if not len(index):
-        q = len(queries)
-        none = np.empty((q, 0))
-        return Ranked(none, none.astype(np.int64), np.zeros((q, 3), np.int64), np.zeros(q, bool), str(queries.dtype))
-    index = _with(index, columns)
-    allowed, excluded, where = selection
+def _prepared(index: Index, query: Query) -> Any:
+    """The search of an index that holds something."""
+    index = _with(index, query.columns)
+    allowed, excluded, where = query.selection
     chosen = _selection(index, allowed), _selection(index, excluded), where
-    prepared, _ = index._prepared(queries, chosen, threads, params)
+    return index._prepared(query.vectors, chosen, query.threads, query.params)[0]
+
+
+def search(index: Index, query: Query, k: int) -> Ranked:
+    """The k nearest of every query, in float64."""
+    q = len(query.vectors)
+    if not len(index):
+        none = np.empty((q, 0))
+        return Ranked(none, none.astype(np.int64), *_nothing(query))
+    prepared = _prepared(index, query)
     distances, ids = prepared.ranked(min(k, prepared.state.n_live))
     return Ranked(distances, ids, prepared.counters, prepared.scanned, prepared.queries.dtype.name)
 
 
-def search_radius(index: Index, queries: np.ndarray, radii: np.ndarray, limit: int | None,
-                  selection: tuple[Any, Any, Any], threads: int | None, params: dict[str, Any],
-                  columns: dict[str, Attribute]) -> RankedWithin:  # fmt: skip
+def search_radius(index: Index, query: Query, radii: np.ndarray, limit: int | None) -> RankedWithin:
     """All within a radius of every query, in float64."""
-    q = len(queries)
     if not len(index):
-        none, zeros = np.empty(0), np.zeros(q + 1, np.int64)
-        return RankedWithin(zeros, none, none.astype(np.int64), np.zeros((q, 3), np.int64), np.zeros(q, bool),
-                            str(queries.dtype))  # fmt: skip
-    index = _with(index, columns)
-    allowed, excluded, where = selection
-    chosen = _selection(index, allowed), _selection(index, excluded), where
-    prepared, _ = index._prepared(queries, chosen, threads, params)
+        none, zeros = np.empty(0), np.zeros(len(query.vectors) + 1, np.int64)
+        return RankedWithin(zeros, none, none.astype(np.int64), *_nothing(query))
+    prepared = _prepared(index, query)
     found = prepared.ranked_within(radii, limit)
     return RankedWithin(*found, prepared.counters, prepared.scanned, prepared.queries.dtype.name)
+
+
+def _nothing(query: Query) -> tuple[np.ndarray, np.ndarray, str]:
+    """What a search of nothing has counted."""
+    q = len(query.vectors)
+    return np.zeros((q, 3), np.int64), np.zeros(q, bool), str(query.vectors.dtype)
 
 
 def select(index: Index, where: Condition, columns: dict[str, Attribute]) -> np.ndarray:
@@ -133,7 +152,30 @@ def content(index: Index) -> bytes:
     return index.to_bytes()
 
 
+def digests(index: Index, n_shards: int, numbers: list[int]) -> list[str]:
+    """For shards of these numbers, of n_shards: a hash of the rows of this index that belong there, in the order of
+    their ids; the same for equal rows, however they lie in the index."""
+    found = []
+    homes = ByHash(n_shards).of(index.ids)
+    for number in numbers:
+        own, digest = index.ids[homes == number], hashlib.sha256()
+        for start in range(0, len(own), _AT_ONCE):
+            some = own[start : start + _AT_ONCE]
+            digest.update(some.tobytes())
+            digest.update(index.vectors(some).tobytes())
+            columns = {name: _plain(values) for name, values in sorted(index.attributes(some).items())}
+            digest.update(json.dumps({name: values for name, values in columns.items() if values}).encode())
+        found.append(digest.hexdigest())
+    return found
+
+
+def _plain(values: np.ndarray) -> list[tuple[int, str]]:
+    """The values of an attribute that are not missing, with their places; equal numbers are equal in any type."""
+    return [(place, value if isinstance(value, str) else repr(float(value)) if float(value) == value else repr(value))
+            for place, value in enumerate(values.tolist()) if value is not None and value == value]  # fmt: skip
+
+
 READS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (facts, search, search_radius, select, ids, present, vectors, columns, content)
+    for function in (facts, search, search_radius, select, ids, present, vectors, columns, content, digests)
 }

@@ -21,7 +21,7 @@ different hashes at one place of the log are an error and not a fact of life.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,18 +29,19 @@ import numpy as np
 from annlab.core.attributes import Attribute
 from annlab.durable.operations import LARGEST, Operation
 from annlab.index import Index
-from annlab.sharded import reading
+from annlab.sharded import origins, reading
+from annlab.sharded.dividing import Divisible
 from annlab.sharded.errors import (
     BehindError,
+    MovedError,
     NotWriterError,
     ReplicasDisagreeError,
     UnacknowledgedError,
 )
-from annlab.sharded.journal import Answered, Journal, Snapshot, apply
-from annlab.sharded.manifest import Manifests, needed_for
+from annlab.sharded.journal import AT_ONCE, Answered, Journal, Snapshot, apply, fetching
+from annlab.sharded.manifest import Entry, Manifests, needed_for
 from annlab.sharded.world import Pending, World
 
-_AT_ONCE = 64  # operations in a message
 SNAPSHOT_AFTER = 500  # operations
 
 
@@ -56,13 +57,16 @@ class Change(NamedTuple):
     digest: str
 
 
-class Replica:
+class Replica(Divisible):
     """A node. All that others call is a coroutine; between two waits nothing else happens."""
 
-    def __init__(self, name: str, shard: str, world: World, journal: Journal, manifests: Manifests,
-                 fetch: Callable[[str, str], Index], *, snapshot_after: int = SNAPSHOT_AFTER) -> None:  # fmt: skip
+    def __init__(self, name: str, shard: str, world: World, journal: Journal, manifests: Manifests, *,
+                 snapshot_after: int = SNAPSHOT_AFTER) -> None:  # fmt: skip
         self.name, self.shard, self.world, self.journal, self.manifests = name, shard, world, journal, manifests
-        self.fetch, self.snapshot_after = fetch, snapshot_after
+        self.fetch, self.snapshot_after = fetching(manifests.store), snapshot_after
+        entry = self._entry()
+        if entry is not None and entry.origin and journal.seq == 0:
+            journal.install(origins.get_origin(manifests.store, entry.origin))
         self.visible, self.applied = journal.load(), journal.snapshot_seq
         self.acknowledged = self.applied
         self.leading: int | None = None  # the term in which this replica writes
@@ -74,13 +78,17 @@ class Replica:
         self._others: tuple[str, ...] = ()
         self._enough = 1
         self._first_of_term = 0
+        self._know_the_seal()
+
+    def _entry(self) -> Entry | None:
+        manifest = self.manifests.current()
+        return None if manifest is None else manifest.find(self.shard)
 
     # ---- who writes
 
     async def start(self) -> None:
         """After the process began: write again, if the manifest says so."""
-        manifest = self.manifests.current()
-        entry = None if manifest is None else manifest.find(self.shard)
+        entry = self._entry()
         if entry is not None and entry.writer == self.name:
             await self.lead()
         else:
@@ -144,6 +152,8 @@ class Replica:
         return known.seq, known.result
 
     def _logged(self, change: Change) -> Answered:
+        if self._is_sealed():
+            raise MovedError(f"shard {self.shard} is being divided and takes no writes any more")
         trial = (self._ahead[-1][1] if self._ahead else self.visible).branch()
         before = len(trial)
         options = dict(change.options)
@@ -159,6 +169,7 @@ class Replica:
             options |= {"digest": known.digest, "result": known.result}
         self.journal.append([operation])  # durable: only now may anybody hear of it
         self._ahead.append((operation.seq, trial))
+        self._look_for_a_seal([operation])
         return known
 
     async def _wait_for(self, seq: int, n_logs: int, seconds: float) -> None:
@@ -198,7 +209,7 @@ class Replica:
             if place < self.journal.snapshot_seq or self.journal.chain_at(place) is None:
                 answer = await self._asked(name, "install", term, self.journal.whole(), self.acknowledged)
             else:
-                until = min(self.journal.seq, place + _AT_ONCE)
+                until = min(self.journal.seq, place + AT_ONCE)
                 answer = await self._asked(name, "append", term, place, self.journal.chain_at(place),
                                            self.journal.read(place, until), self.acknowledged)  # fmt: skip
             if self.leading != term or answer is None:
@@ -253,8 +264,7 @@ class Replica:
             await self._bring_up(name)
 
     def _ask_writer(self) -> None:
-        manifest = self.manifests.current()
-        entry = None if manifest is None else manifest.find(self.shard)
+        entry = self._entry()
         if entry is not None and entry.writer != self.name:
             self.world.call(entry.writer, "lacks", self.name)
 
@@ -278,6 +288,7 @@ class Replica:
                                                 "acknowledged otherwise; restore this replica")  # fmt: skip
                 self.journal.truncate(new[0].seq - 1)
             self.journal.append(new)
+            self._look_for_a_seal(new)
         holds = operations[-1].seq if operations else place
         self._apply(min(acknowledged, holds))
         self._current |= self.applied >= acknowledged
@@ -310,6 +321,7 @@ class Replica:
             self.journal.install(snapshot)
             self.visible, self.applied = self.journal.load(), snapshot.seq
             self.acknowledged = snapshot.seq
+            self._know_the_seal()
         return "holds", snapshot.seq
 
     def _apply(self, until: int) -> None:
@@ -320,7 +332,13 @@ class Replica:
             self._snapshot_if_due()
 
     def _snapshot_if_due(self) -> None:
-        if self.applied - self.journal.snapshot_seq >= self.snapshot_after:
+        due = self.applied - self.journal.snapshot_seq >= self.snapshot_after
+        if due and self.world.now() >= self._followed_until:
+            self.journal.snapshot(self.visible, self.applied)
+
+    async def cut(self) -> None:
+        """Keep the index as it is, and forget the log up to there."""
+        if self.applied > self.journal.snapshot_seq:
             self.journal.snapshot(self.visible, self.applied)
 
     # ---- reading
@@ -330,6 +348,7 @@ class Replica:
         if self.applied < at_least or not self._current:
             self._ask_writer()
             raise BehindError(f"{self.name} has applied {self.applied} operations, the token asks for {at_least}")
+        self._refuse_if_moved()
         return await self.world.work(reading.READS[method], self.visible, *arguments)
 
     async def known(self, op_id: str | None, ids: np.ndarray) -> tuple[bool, np.ndarray]:

@@ -93,9 +93,9 @@ class FolderStore:
         return sorted(path.name for path in self.path.iterdir() if path.name.startswith(prefix))
 
 
-def put_content(store: Store, content: bytes) -> str:
+def put_content(store: Store, content: bytes, kind: str = "index") -> str:
     """Put a file under the name that follows from its content; the key."""
-    key = f"index-{hashlib.sha256(content).hexdigest()}.annlab"
+    key = _key(content, kind)
     store.put_if_absent(key, content)
     return key
 
@@ -105,7 +105,11 @@ def get_content(store: Store, key: str) -> bytes:
     content = store.get(key)
     if content is None:
         raise CorruptIndexError(f"{key} is not in the store: bring the file back")
-    if key != f"index-{hashlib.sha256(content).hexdigest()}.annlab":
+    if key != _key(content, key.partition("-")[0]):
         raise CorruptIndexError(f"{key} is not the file that was put there: it is damaged, truncated or another one; "
                                 "restore a copy")  # fmt: skip
     return content
+
+
+def _key(content: bytes, kind: str) -> str:
+    return f"{kind}-{hashlib.sha256(content).hexdigest()}.annlab"

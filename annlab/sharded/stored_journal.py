@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, insert, select, update
 
@@ -133,7 +134,12 @@ class StoredJournal:
         known = (retried.c.name == _NAME) & (retried.c.op_id == op_id)
         with self._database.reading() as connection:
             row = connection.execute(select(retried).where(known)).first()
-        return None if row is None else Answered(int(row.seq), bytes(row.digest).decode(), int(row.result or 0))
+        return None if row is None else _answered(row)
+
+    def answers(self, until: int) -> dict[str, Answered]:
+        known = (retried.c.name == _NAME) & (retried.c.seq <= until)
+        with self._database.reading() as connection:
+            return {str(row.op_id): _answered(row) for row in connection.execute(select(retried).where(known))}
 
     def promise(self, term: int) -> None:
         with self._database.writing() as connection:
@@ -166,10 +172,7 @@ class StoredJournal:
     def whole(self) -> Snapshot:
         head = self._head
         content = b"" if head.snapshot_file is None else (self.folder / head.snapshot_file).read_bytes()
-        with self._database.reading() as connection:
-            rows = connection.execute(select(retried).where(retried.c.name == _NAME)).all()
-        answered = {str(row.op_id): Answered(int(row.seq), bytes(row.digest).decode(), int(row.result or 0))
-                    for row in rows if row.seq <= head.snapshot_seq}  # fmt: skip
+        answered = self.answers(head.snapshot_seq)
         return Snapshot(head.snapshot_seq, head.snapshot_chain, self._snapshot_term, content, answered)
 
     def install(self, snapshot: Snapshot) -> None:
@@ -187,3 +190,7 @@ class StoredJournal:
             self._log.move(connection, self._head, head)
         self._head, self._places, self._snapshot_term = head, [], snapshot.term
         snapshots.remove_others(self.folder, _NAME, file)
+
+
+def _answered(row: Any) -> Answered:
+    return Answered(int(row.seq), bytes(row.digest).decode(), int(row.result or 0))

@@ -25,12 +25,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, bindparam, case, exc, func, insert, inspect, or_, select, update
+from sqlalchemy import Connection, bindparam, case, exc, func, insert, or_, select, update
 
-from annlab.durable import Database, DurableIndex, Writes, log
-from annlab.index import Index
+from annlab.durable import Database, DurableIndex, Writes
 from annlab.visual import migrations, schema
-from annlab.visual.encoder_rows import FIRST_INDEX, CatalogError, Encoders
+from annlab.visual.encoder_rows import FIRST_INDEX, CatalogError
+from annlab.visual.index_rows import Indexes
 from annlab.visual.schema import DUPLICATE, FAILED, INDEXED, PENDING, images
 
 _AT_ONCE = 500  # ids in one statement
@@ -82,7 +82,7 @@ class Counts:
                 f"{self.failed} failed + {self.pending} pending")  # fmt: skip
 
 
-class Catalog(Encoders):
+class Catalog(Indexes):
     """The catalog in a database; safe from any number of threads and processes. Made by `open`.
 
     Attributes
@@ -130,19 +130,6 @@ class Catalog(Encoders):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def index(self, index: Index | None, folder: str | os.PathLike[str], *, name: str | None = None,
-              **options: Any) -> DurableIndex:  # fmt: skip
-        """A durable index whose log is in this catalog's database, so that rows and vectors commit together: that of
-        the current encoder, unless a name says otherwise."""
-        return DurableIndex(index, folder, database=self.database, name=name or self.index_name(), **options)
-
-    def index_names(self) -> list[str]:
-        """The names of all indexes whose logs are in this database."""
-        with self.database.reading() as connection:
-            if not inspect(connection).has_table(log.indexes.name):
-                return []
-            return list(connection.scalars(select(log.indexes.c.name).order_by(log.indexes.c.name)))
 
     @contextmanager
     def transaction(self, index: DurableIndex) -> Iterator[Writes]:

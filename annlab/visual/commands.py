@@ -25,11 +25,14 @@ KINDS = {cls.__name__.removesuffix("Index").lower(): cls for cls in INDEX_CLASSE
 _MANY_IMAGES = 50_000  # from here on an approximate index answers faster than a scan by more than it loses
 
 Say = Callable[[str], None]
+Sharding = dict[str, Any]
+"""As `Catalog.spread` takes it."""
 
 
 def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: str = "auto",
                  index_folder: str | None = None, forget_missing: bool = False, threads: int = 1,
-                 progress: Counted = uncounted, say: Say = lambda line: None) -> dict[str, Any]:  # fmt: skip
+                 sharding: Sharding | None = None, progress: Counted = uncounted,
+                 say: Say = lambda line: None) -> dict[str, Any]:  # fmt: skip
     """Bring a catalog and its index up to date with a folder of images.
 
     Raises
@@ -37,7 +40,7 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     ValueError, OSError, RuntimeError
         With what is wrong and what to do; whatever was written before stays.
     """
-    with opened_pair(folder, into, encoder, kind, index_folder, threads) as (catalog, index, model):
+    with opened_pair(folder, into, encoder, kind, index_folder, threads, sharding) as (catalog, index, model):
         say(f"catalog {into}; encoder {model.name}")
         found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
         say(str(found))
@@ -47,26 +50,29 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
 
 
 def watch_folder(folder: str, into: str, *, encoder: str | None = None, kind: str = "auto",
-                 index_folder: str | None = None, threads: int = 1, told: Callable[[dict[str, Any]], None],
+                 index_folder: str | None = None, threads: int = 1, sharding: Sharding | None = None,
+                 told: Callable[[dict[str, Any]], None],
                  progress: Counted = uncounted, say: Say = lambda line: None) -> None:  # fmt: skip
     """Keep a catalog and its index up to date with a folder, until somebody interrupts it."""
 
     def opened() -> Any:
         named = encoder if first else None  # another one may have been promoted
         first.clear()
-        return opened_pair(folder, into, named, kind, index_folder, threads)
+        return opened_pair(folder, into, named, kind, index_folder, threads, sharding)
 
     first = ["time"]
     watching.watch(folder, opened, told=told, say=say, progress=progress)
 
 
 @contextmanager
-def opened_pair(folder: str, into: str, encoder: str | None, kind: str, index_folder: str | None,
-            threads: int) -> Iterator[tuple[Catalog, DurableIndex, Encoder]]:  # fmt: skip
+def opened_pair(folder: str, into: str, encoder: str | None, kind: str, index_folder: str | None, threads: int,
+                sharding: Sharding | None = None) -> Iterator[tuple[Catalog, DurableIndex, Encoder]]:  # fmt: skip
     """A catalog with its index and encoder, made if they are not there."""
     if not Path(folder).is_dir():  # before anything is made
         raise NotADirectoryError(f"{folder} is no folder of images")
     with Catalog.open(into) as catalog:
+        if sharding is not None:
+            catalog.spread(**sharding)
         place = folder_of(catalog, into, index_folder)
         model = encoder_of(catalog, place, encoder, threads)
         there = catalog.index_name() in catalog.index_names()

@@ -188,6 +188,12 @@ class ImageFilter(Filter):
         self._pictures = np.append(facts.pictures(allowed), False)  # the last one for rows that are not known here
         self._seen: tuple[weakref.ref[State], np.ndarray] | None = None
 
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids that it allows."""
+        found: np.ndarray = self._facts.ids.by_row[self._facts.pictures(self.allowed)]
+        return found
+
     def mask(self, state: State) -> np.ndarray:
         """The mask (rows,) of this filter in a state."""
         seen = self._seen

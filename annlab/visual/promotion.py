@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, and_, delete, func, insert, literal, not_, or_, select, update
 
-from annlab import durable
 from annlab.common.progress import Counted, uncounted
 from annlab.durable import DurableIndex, Writes
 from annlab.durable.log import Log
@@ -102,7 +101,7 @@ def promote(catalog: Catalog, folder: Path, encoder: Encoder, *, kind: Index | N
     with catalog.index(empty, folder, name=name) as index:
         _follow(catalog, index, encoder, result, progress)
         old_encoder = pair.kept_encoder(folder, current)  # for queries that were uploaded
-        old = durable.read(folder, database=catalog.database, name=current["index_name"] or FIRST_INDEX)
+        old = catalog.read_index(folder, current["index_name"] or FIRST_INDEX)
         result.offline = compare_pairs(catalog, (old_encoder, old), (encoder, index))
         result.failed = _count_failed(catalog, encoder.fingerprint)
         del old
@@ -165,7 +164,7 @@ def _begin(catalog: Catalog, folder: Path, encoder: Encoder) -> tuple[dict[str, 
                                "give its name to finish it, or --restart to throw it away")  # fmt: skip
     name = f"{FIRST_INDEX}-{fingerprint[:16]}"
     if role != "building":
-        durable.remove(folder, catalog.database, name)  # what is left of an earlier promotion
+        catalog.remove_index(folder, name)  # what is left of an earlier promotion
         with catalog.writing() as connection:
             connection.execute(delete(embedded).where(embedded.c.encoder == fingerprint))
             values = {"role": "building", "index_name": name, "index_folder": current["index_folder"]}
@@ -360,5 +359,5 @@ def _delete_retired(catalog: Catalog, folder: Path) -> None:
         if row["role"] == "retired":
             name = row["index_name"] or FIRST_INDEX
             if name in names:
-                durable.remove(folder, catalog.database, name)
+                catalog.remove_index(folder, name)
             pair.drop_encoder(folder, row["fingerprint"])

@@ -176,7 +176,7 @@ class VisualSearch:
             Of one search.
         alone : bool
             Whether to open the index for writing too, which one process at a time may. False: read it as it is stored
-            at this moment, whoever has it.
+            at this moment, whoever has it; one in shards is opened for writing all the same.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class VisualSearch:
                 encoder = encoder_of(opened, place, encoder, threads)
                 folder = folder or _with_relevance(place, encoder)
             index: DurableIndex | Index
-            if alone:
+            if alone or opened.sharding() is not None:
                 index = stack.enter_context(opened.index(None, place))
             else:
                 index = stored.read(place, database=opened.database, name=opened.index_name())
@@ -377,10 +377,15 @@ def _with_relevance(place: Path, encoder: Encoder) -> Path | None:
 def _parameters(index: Index, given: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a search of the index, checked: they may come from anybody, and no others may."""
     try:
-        validation.unknown_names(given, index.search_parameters, "search of " + type(index).__name__)
+        validation.unknown_names(given, index.search_parameters, "search of " + _kind(index))
         return {name: index.search_parameters[name](value) for name, value in given.items()}
     except (ValueError, TypeError) as error:
         raise QueryError(str(error)) from None
+
+
+def _kind(index: Index) -> str:
+    """The name of its class; in shards, of the class that each of them is."""
+    return str(getattr(index, "kind", type(index).__name__))
 
 
 def _plan(view: Index, stats: SearchStats, request: Request, words: bool) -> str:
@@ -388,8 +393,8 @@ def _plan(view: Index, stats: SearchStats, request: Request, words: bool) -> str
     if words:
         return "the tags of all images"
     if request.exact:
-        return f"{type(view).__name__}, compared with every allowed vector"
+        return f"{_kind(view)}, compared with every allowed vector"
     if not len(stats.distances):
-        return f"{type(view).__name__}, empty"
+        return f"{_kind(view)}, empty"
     how = ", all allowed ones scanned" if bool(stats.exact_fallback[0]) else ""
-    return f"{type(view).__name__}: {stats.distances[0]} distances, {stats.visited[0]} cells, nodes or buckets{how}"
+    return f"{_kind(view)}: {stats.distances[0]} distances, {stats.visited[0]} cells, nodes or buckets{how}"

@@ -56,6 +56,7 @@ class Simulation:
         self.nodes: dict[str, Replica] = {}
         self.lives: dict[str, int] = {}  # how often a node has died
         self.cut: set[frozenset[str]] = set()
+        self.shards: dict[str, str] = {}  # of which shard a node is a replica, if not of the first
         self.errors: list[BaseException] = []
 
     def at(self, time: float, do: Callable[[], None]) -> None:
@@ -110,16 +111,22 @@ class Simulation:
 
     def crash(self, node: str) -> None:
         """Kill a node; it begins again after a while."""
-        replica = self.nodes.pop(node, None)
+        if self.nodes.pop(node, None) is not None:
+            self._die(node)
+
+    def _die(self, node: str) -> None:
         self.lives[node] = self.lives.get(node, 0) + 1
-        if replica is not None:
-            replica.journal.disk.crash(self.random)
-            self.at(self.time + self.random.uniform(0.01, 2.0), lambda: self.start(node))
+        self.disks[node].crash(self.random)
+        self.at(self.time + self.random.uniform(0.01, 2.0), lambda: self.start(node))
 
     def start(self, node: str) -> None:
-        journal = SimulatedJournal(self.disks[node], self)
-        world = SimulatedWorld(self, node)
-        replica = Replica(node, SHARD, world, journal, self.manifests, None, snapshot_after=self.snapshot_after)
+        journal = SimulatedJournal(self.disks.setdefault(node, Disk()), self)
+        world, shard = SimulatedWorld(self, node), self.shards.get(node, SHARD)
+        try:
+            replica = Replica(node, shard, world, journal, self.manifests, snapshot_after=self.snapshot_after)
+        except Crash:  # while it put down what its shard begins from
+            self._die(node)
+            return
         self.nodes[node] = replica
         self.begin(node, replica.start(), Pending())
 
@@ -272,7 +279,7 @@ class SimulatedJournal(MemoryJournal):
 # ---- a history
 
 
-def _change(kind: str, ids: list[int], value: float, op_id: str) -> Change:
+def change_of(kind: str, ids: list[int], value: float, op_id: str) -> Change:
     numbers = np.array(ids, np.int64)
     rows = np.full((len(ids), 1), value, np.float32) if kind == "add" else None
     options = {"on_duplicate": "replace"} if kind == "add" else {"missing": "ignore"}
@@ -288,7 +295,7 @@ async def _user(simulation: Simulation, name: str, n: int) -> None:
         await client.world.sleep(chance.uniform(0, 0.3))
         if chance.random() < 0.6:
             kind = "add" if chance.random() < 0.7 else "remove"
-            change = _change(kind, chance.sample(range(6), chance.randint(1, 3)), chance.random(), f"{name} {i}")
+            change = change_of(kind, chance.sample(range(6), chance.randint(1, 3)), chance.random(), f"{name} {i}")
             simulation.asked[change.op_id] = change
             for _ in range(chance.randint(1, 3)):
                 try:
@@ -306,7 +313,7 @@ async def _user(simulation: Simulation, name: str, n: int) -> None:
                 continue
 
 
-def _content_of(index: Any) -> dict[int, float]:
+def content_of(index: Any) -> dict[int, float]:
     return dict(zip(index.ids.tolist(), index.vectors()[:, 0].tolist())) if len(index) else {}
 
 
@@ -314,7 +321,7 @@ def history(seed: int, n_actions: int = 8) -> Simulation:
     """Play a seed; an AssertionError says what is wrong."""
     from annlab.sharded import reading
 
-    reading.READS["content_of"] = _content_of
+    reading.READS["content_of"] = content_of
     simulation = Simulation(seed)
     chance = simulation.random
     n, ack = chance.choice([(2, "majority"), (3, "majority"), (3, "majority"), (3, "all"), (2, "one"), (3, "one")])
@@ -368,7 +375,7 @@ def _rest(simulation: Simulation, names: tuple[str, ...]) -> None:
 
     async def last() -> None:
         await world.sleep(5.0)  # all nodes are back
-        change = _change("add", [0], 2.0, "last")
+        change = change_of("add", [0], 2.0, "last")
         simulation.asked["last"] = change
         await client.write(SHARD, change, "all", 60.0)
         simulation.acknowledged["last"] = client.token[SHARD]
@@ -380,18 +387,30 @@ def _rest(simulation: Simulation, names: tuple[str, ...]) -> None:
         raise AssertionError(f"no write is possible at rest: {end.error}") from end.error
 
 
-def _judge(simulation: Simulation, names: tuple[str, ...]) -> None:
+def equal_replicas(simulation: Simulation, names: Iterable[str]) -> list[Replica]:
+    """The replicas of a shard at rest."""
     replicas = [simulation.nodes[name] for name in names]
     proofs = {(r.applied, r.journal.chain_at(r.applied), r.visible.content_hash()) for r in replicas}
     assert len(proofs) == 1, f"replicas differ at rest: {[(r.name, r.applied) for r in replicas]}"
+    return replicas
+
+
+def log_of(simulation: Simulation, chain: bytes, first: bytes, after: int = 0) -> list[Operation]:
+    """All operations up to a chain, since the shard began with another chain and a seq."""
     log: list[Operation] = []
-    chain = replicas[0].journal.chain_at(replicas[0].applied)
-    while chain != FIRST:
+    while chain != first:
         assert chain in simulation.appended, "the log leads nowhere"
         operation, chain = simulation.appended[chain]
         log.insert(0, operation)
-    assert [operation.seq for operation in log] == list(range(1, len(log) + 1)), "places of the log are not in order"
-    states, state = [{}], {}
+    assert [each.seq for each in log] == list(range(after + 1, after + len(log) + 1)), (
+        "places of the log are not in order"
+    )
+    return log
+
+
+def states_of(log: Iterable[Operation], state: dict[int, float]) -> list[dict[int, float]]:
+    """What a dictionary says that a log leads to, step by step."""
+    states = [state]
     for operation in log:
         state = dict(state)
         if operation.kind == "add":
@@ -400,6 +419,13 @@ def _judge(simulation: Simulation, names: tuple[str, ...]) -> None:
             for id in operation.ids.tolist():
                 state.pop(id, None)
         states.append(state)
+    return states
+
+
+def _judge(simulation: Simulation, names: tuple[str, ...]) -> None:
+    replicas = equal_replicas(simulation, names)
+    log = log_of(simulation, replicas[0].journal.chain_at(replicas[0].applied), FIRST)
+    states = states_of(log, {})
     done = [operation.op_id for operation in log if operation.op_id is not None]
     for op_id in simulation.asked:
         times = done.count(op_id)
@@ -408,6 +434,6 @@ def _judge(simulation: Simulation, names: tuple[str, ...]) -> None:
             assert times == 1, f"the acknowledged write {op_id!r} is lost"
             place = simulation.acknowledged[op_id]
             assert log[place - 1].op_id == op_id or place >= done.index(op_id), f"the token of {op_id!r} is wrong"
-    assert _content_of(replicas[0].visible) == states[-1], "the state is not what the log leads to"
+    assert content_of(replicas[0].visible) == states[-1], "the state is not what the log leads to"
     for at_least, found in simulation.reads:
         assert found in states[at_least:], f"a read found what never was after its token {at_least}"

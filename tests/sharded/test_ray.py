@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -66,6 +67,36 @@ def test_actors_answer_as_one_index_outlive_their_driver_and_come_back_after_a_k
             again = index._engine.pids(index._manifest)
             assert again["0-0"] != pids["0-0"] and again["0-1"] == pids["0-1"]
             index.verify()
-            index._engine.remove(index._manifest)
+            _is_divided_while_another_searches(index, tmp_path / "index", queries, one)
+            index.stop()
     finally:
         ray.shutdown()
+
+
+def _is_divided_while_another_searches(index, path, queries, one):
+    from annlab.sharded import ShardedIndex
+
+    one.add(np.zeros((30, 8), np.float32), np.arange(2000, 2030))
+    expected, wrong, ends = one.search(queries, 5), [], threading.Event()
+    with ShardedIndex(None, engine="ray", path=path, timeout=60) as other:
+
+        def search():
+            while not ends.is_set():
+                found = other.search(queries, 5)
+                if (found.ids != expected.ids).any() or (found.distances != expected.distances).any():
+                    wrong.append(found)
+
+        thread = threading.Thread(target=search)
+        thread.start()
+        try:
+            index.reshard(2)
+            while other.n_shards == 1 and thread.is_alive():
+                time.sleep(0.05)
+        finally:
+            ends.set()
+            thread.join()
+        assert not wrong and other.n_shards == 2, "who has an old manifest finds the new one"
+        other.add(np.ones((2, 8), np.float32), [1000, 1001], op_id="first")  # a retry, of before the division
+        assert len(other) == len(index) == 532
+    assert len(index._engine.pids(index._manifest)) == 4
+    index.verify()

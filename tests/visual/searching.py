@@ -16,13 +16,16 @@ NOON = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
 class Made:
     """A catalog whose images are vectors; `with Made(folder) as made: made.add(...); made.search.search(...)`."""
 
-    def __init__(self, place, *, index=None, dim=5, **options):
+    def __init__(self, place, *, index=None, dim=5, sharding=None, **options):
+        self.sharding = sharding
         self.encoder, self.weights = linear_encoder(dim)
         self.clock = Clock(NOON)
         self._place, self._index, self._options = place, index, options
 
     def __enter__(self):
         self.catalog = Catalog.open(self._place / "made.db", clock=self.clock)
+        if self.sharding is not None:
+            self.catalog.spread(**self.sharding)
         self.catalog.add_encoder(self.encoder.fingerprint, self.encoder.name, self.encoder.dim)
         empty = ExactIndex(metric="cosine", dim=self.encoder.dim) if self._index is None else self._index
         self.index = self.catalog.index(empty, self._place / "made.index")

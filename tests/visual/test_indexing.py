@@ -37,14 +37,16 @@ def fill(folder, n, seed=0):
 class System:
     """A catalog with its index beside a folder of pictures."""
 
-    def __init__(self, place, days_later=0):
-        self.place, self.folder = place, place / "photos"
+    def __init__(self, place, days_later=0, sharding=None):
+        self.place, self.folder, self.sharding = place, place / "photos", sharding
         self.clock = lambda: datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days_later)
         self.folder.mkdir(exist_ok=True)
         self.encoder, _ = linear_encoder()
 
     def __enter__(self):
         self.catalog = Catalog.open(self.place / "photos.db", clock=self.clock)
+        if self.sharding is not None:
+            self.catalog.spread(**self.sharding)
         self.index = self.catalog.index(ExactIndex(metric="cosine", dim=5), self.place / "photos.index")
         return self
 
@@ -65,9 +67,9 @@ class System:
         return counts
 
 
-@pytest.fixture
-def system(tmp_path):
-    with System(tmp_path) as system:
+@pytest.fixture(params=[None, {"n_shards": 2, "n_replicas": 2}], ids=["one index", "in shards"])
+def system(request, tmp_path):
+    with System(tmp_path, sharding=request.param) as system:
         yield system
 
 

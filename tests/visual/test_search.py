@@ -24,10 +24,10 @@ from tests.visual.searching import NOON, Made, directions, png
 FOLD_NOTHING = '[[stage]]\nname = "hidden"\n[[stage]]\nname = "query"\n'
 
 
-@pytest.fixture
-def made(tmp_path):
+@pytest.fixture(params=[None, {"n_shards": 3}], ids=["one index", "in shards"])
+def made(request, tmp_path):
     (tmp_path / "ranking.toml").write_text(FOLD_NOTHING)
-    with Made(tmp_path, ranking=tmp_path / "ranking.toml") as made:
+    with Made(tmp_path, ranking=tmp_path / "ranking.toml", sharding=request.param) as made:
         yield made
 
 

@@ -1,0 +1,324 @@
+"""``python -m benchmarks sharded``: what a sharded index costs, and what it bears.
+
+    merge     answers of 1,000 made-up shards, k = 100, become one: milliseconds a query
+    rows      bytes and microseconds for each row and shard: in memory, in the log, on the disk, searched, added
+    ingest    a Parquet file becomes an index that is built out of core: the memory that takes, beside the index
+    move      2 shards become 4 in this process, while others search and write: the slowest searches
+    ray       on Ray, 4 shards x 2 replicas: an empty call; one replica slowed tenfold (stopped for nine tenths of the
+              time); SIGKILL to one replica after another under load, for --seconds
+
+Times of `merge`, `rows` are CPU time; all others are of the clock, and depend on what else the machine does: the load
+stands in the results. `docs/several-machines.md` says what follows for more machines than one.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annlab import ExactIndex, IVFIndex
+from annlab.sharded import ShardedError, ShardedIndex, merging
+from benchmarks import environment, report
+from benchmarks.out_of_core import Clusters, Memory
+
+DIM = 32
+Record = dict[str, Any]
+
+
+def merge(options: argparse.Namespace) -> Iterator[Record]:
+    """One query, all shards with k results each."""
+    rng, n_shards, k = np.random.default_rng(0), 1000, 100
+    parts = [(np.sort(rng.random((1, k)), axis=1), rng.integers(0, 2**40, (1, k))) for _ in range(n_shards)]
+    times = _times(lambda: merging.nearest(parts, 1, k), 50, time.process_time)
+    yield {"what": "merge", "shards": n_shards, "k": k, "median ms": _ms(times, 0.5), "p99 ms": _ms(times, 0.99)}
+
+
+def rows(options: argparse.Namespace) -> Iterator[Record]:
+    """One shard of n rows in this process, by kind."""
+    n, dim = options.rows, 128
+    rng = np.random.default_rng(0)
+    centers = rng.standard_normal((200, dim))
+    vectors = (centers[rng.integers(0, 200, n)] + 0.5 * rng.standard_normal((n, dim))).astype(np.float32)
+    queries = vectors[:200] + np.float32(0.01)
+    for name, make in (("exact", ExactIndex(dim=dim)), ("ivf flat", IVFIndex(dim=dim)),
+                       ("ivf pq4", IVFIndex(dim=dim, storage="pq4"))):  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder, ShardedIndex(make, 1, path=folder) as index:
+            built = _times(lambda index=index: index.fit(vectors[: n - 1000]), 1, time.process_time)
+            ids = iter(range(n - 1000, n, 100))
+
+            def add(index: ShardedIndex = index, ids: Iterator[int] = ids) -> None:
+                start = next(ids)
+                index.add(vectors[start : start + 100], np.arange(start, start + 100))
+
+            added = _times(add, 10, time.process_time)
+            turns = iter(np.concatenate([queries[:1], queries]))
+            searched = _times(lambda index=index, turns=turns: index.search(next(turns), 10, threads=1), 200,
+                              time.process_time)  # fmt: skip
+            disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+            yield {"what": f"a shard, {name}", "rows": n, "dim": dim, "memory bytes a row": index.memory()["total"] / n,
+                   "disk bytes a row": disk / n, "fit us a row": 1e6 * sum(built) / n,
+                   "add us a row": 1e3 * sum(added), "search us": 1e6 * float(np.mean(searched[1:]))}  # fmt: skip
+
+
+def ingest(options: argparse.Namespace) -> Iterator[Record]:
+    """From a Parquet file, block by block."""
+    import pyarrow
+    import pyarrow.parquet
+
+    from annlab.datasets import arrow_batches
+
+    n = options.ingest
+    with tempfile.TemporaryDirectory() as folder:
+        path, made = Path(folder) / "rows.parquet", Clusters(n, DIM)
+        layout = pyarrow.schema([("id", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), DIM))])
+        with pyarrow.parquet.ParquetWriter(path, layout) as writer:
+            start = 0
+            for block in made.blocks():
+                vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), DIM)
+                ids = pyarrow.array(np.arange(start, start + len(block)))
+                writer.write_table(pyarrow.table([ids, vectors], schema=layout), row_group_size=50_000)
+                start += len(block)
+        del block, vectors, ids
+        IVFIndex(storage="pq4").fit(made.some(20_000, 1))  # compiled before it is measured
+        began = time.perf_counter()
+        with Memory() as memory:
+            found = arrow_batches(path, ids="id")
+            index = IVFIndex(storage="pq4").fit(found.vectors, found.ids, max_memory=options.max_memory,
+                                                path=Path(folder) / "index.annlab")  # fmt: skip
+        parts = index.memory()
+        yield {"what": "ingest from Parquet, ivf pq4", "rows": n, "dim": DIM, "max_memory": options.max_memory,
+               "seconds": time.perf_counter() - began, "peak MB": memory.bytes / 1e6,
+               "index MB": parts["total"] / 1e6, "peak above the index MB": (memory.bytes - parts["total"]) / 1e6,
+               "mapped MB": parts.get("mapped", 0) / 1e6}  # fmt: skip
+
+
+def move(options: argparse.Namespace) -> Iterator[Record]:
+    """2 -> 4 while one thread searches and another one writes."""
+    vectors = np.random.default_rng(0).random((options.rows, DIM), dtype=np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        with ShardedIndex(ExactIndex(dim=DIM), 2, 2, path=Path(folder) / "index") as index:
+            index.fit(vectors)
+            index.search(vectors[:4], 1)
+            load = Load(lambda: index, vectors)
+            with load:
+                time.sleep(options.pause)
+                before, written = load.took(), len(load.writes)
+                began = time.perf_counter()
+                index.reshard(4)
+                seconds = time.perf_counter() - began
+                after = load.took()[len(before) :]
+            index.verify()
+            yield {"what": "2 shards become 4", "rows": len(vectors), "seconds": seconds, "searches": len(after),
+                   "p99 ms before": _ms(before, 0.99), "p99 ms meanwhile": _ms(after, 0.99),
+                   "writes meanwhile": len(load.writes) - written,
+                   "slowest write s": max(load.writes[written:], default=0.0), **load.outcome(index)}  # fmt: skip
+
+
+class Load:
+    """Searches and writes in two threads, and what came of them."""
+
+    def __init__(self, opened: Callable[[], ShardedIndex], vectors: np.ndarray) -> None:
+        self.opened, self.vectors, self.ends = opened, vectors, threading.Event()
+        self.errors: list[str] = []
+        self.searches: list[float] = []
+        self.writes: list[float] = []
+        self.acknowledged: set[int] = set()
+        self.threads = [threading.Thread(target=self._search), threading.Thread(target=self._write)]
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ends.set()
+        for thread in self.threads:
+            thread.join()
+
+    def took(self) -> list[float]:
+        """Seconds of all searches so far."""
+        return list(self.searches)
+
+    def outcome(self, index: ShardedIndex) -> Record:
+        """What went wrong."""
+        for error in self.errors:
+            print(error, file=sys.stderr)
+        lost = self.acknowledged - set(index.ids.tolist())
+        return {"errors": len(self.errors), "wrong answers": sum(error == _WRONG for error in self.errors),
+                "acknowledged rows": len(self.acknowledged), "lost rows": len(lost)}  # fmt: skip
+
+    def _search(self) -> None:
+        rng, index = np.random.default_rng(1), self.opened()
+        while not self.ends.is_set():
+            some, began = rng.integers(0, len(self.vectors), 4), time.perf_counter()
+            try:
+                if (index.search(self.vectors[some], 1).ids[:, 0] != some).any():
+                    self.errors.append(_WRONG)
+            except ShardedError as error:
+                self.errors.append(f"search: {error}")
+            self.searches.append(time.perf_counter() - began)
+            time.sleep(0.02)
+
+    def _write(self) -> None:
+        rng, id, index = np.random.default_rng(2), 1_000_000, self.opened()
+        while not self.ends.is_set():
+            ids, began = np.arange(id, id + 8), time.perf_counter()
+            try:
+                index.add(5 + rng.random((8, DIM), dtype=np.float32), ids, op_id=str(id), timeout=60)
+                self.acknowledged |= set(ids.tolist())
+            except ShardedError as error:
+                self.errors.append(f"write: {error}")
+            self.writes.append(time.perf_counter() - began)
+            id += 8
+            time.sleep(0.2)
+
+
+_WRONG = "a wrong answer"
+
+
+# ---- on Ray
+
+
+def on_ray(options: argparse.Namespace) -> Iterator[Record]:
+    """All that needs actors, of one index."""
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False,
+             namespace="annlab")  # fmt: skip
+    vectors = np.random.default_rng(0).random((20_000, DIM), dtype=np.float32)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "index"
+            index = ShardedIndex(ExactIndex(dim=DIM), 4, 2, engine="ray", path=path, timeout=120)
+            index.fit(vectors)
+            yield calls(index)
+            yield slowed(index, path, vectors, options.pause)
+            yield kills(index, path, vectors, options.seconds)
+            index.stop()
+    finally:
+        ray.shutdown()
+
+
+def calls(index: ShardedIndex) -> Record:
+    """What Ray itself takes: a read of every shard that computes nothing, and searches."""
+    many = np.random.default_rng(0).random((1000, DIM), dtype=np.float32)
+    nothing = np.empty(0, np.int64)
+    index.search(many, 10)
+    return {"what": "calls to 4 shards",
+            "empty ms": _ms(_times(lambda: index._answers("present", (nothing,)), 100), 0.5),
+            "one query ms": _ms(_times(lambda: index.search(many[0], 10), 100), 0.5),
+            "1,000 queries ms": _ms(_times(lambda: index.search(many, 10), 10), 0.5)}  # fmt: skip
+
+
+def slowed(index: ShardedIndex, path: Path, vectors: np.ndarray, seconds: float) -> Record:
+    """One replica runs for a tenth of the time."""
+    pids, ends = index._engine.pids(index._manifest), threading.Event()  # type: ignore[attr-defined]
+
+    def hold(pid: int) -> None:
+        while not ends.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.09)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+
+    with Load(lambda: _attached(path), vectors) as load:
+        time.sleep(seconds)
+        before = load.took()
+        thread = threading.Thread(target=hold, args=(pids["0-1"],))
+        thread.start()
+        time.sleep(seconds)
+        after = load.took()[len(before) :]
+        ends.set()
+        thread.join()
+    return {"what": "one replica of 8 slowed tenfold", "searches": len(after), "p99 ms before": _ms(before, 0.99),
+            "p99 ms meanwhile": _ms(after, 0.99), **load.outcome(index)}  # fmt: skip
+
+
+def kills(index: ShardedIndex, path: Path, vectors: np.ndarray, seconds: float) -> Record:
+    """SIGKILL to one replica after another, the next one when the last is back."""
+    chance, back = random.Random(0), []
+    names = [name for entry in index._manifest.shards for name in entry.replicas]
+    with Load(lambda: _attached(path), vectors) as load:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            name, pids = chance.choice(names), index._engine.pids(index._manifest)  # type: ignore[attr-defined]
+            if name in pids:
+                os.kill(pids[name], signal.SIGKILL)
+                began = time.monotonic()
+                while time.monotonic() - began < 60:
+                    now = index._engine.pids(index._manifest)  # type: ignore[attr-defined]
+                    if now.get(name, pids[name]) != pids[name]:
+                        back.append(time.monotonic() - began)
+                        break
+                    time.sleep(0.05)
+            time.sleep(1.0)
+    index.verify()
+    return {"what": "SIGKILL under load", "seconds": seconds, "kills": len(back), "searches": len(load.searches),
+            "writes": len(load.writes), **load.outcome(index),
+            "back s median": float(np.median(back)) if back else None, "back s max": max(back, default=None),
+            "search ms median": _ms(load.searches, 0.5),
+            "search ms p99": _ms(load.searches, 0.99), "write ms median": _ms(load.writes, 0.5),
+            "write ms p99": _ms(load.writes, 0.99)}  # fmt: skip
+
+
+def _attached(path: Path) -> ShardedIndex:
+    """As another user of the same actors."""
+    return ShardedIndex(None, engine="ray", path=path, timeout=30)
+
+
+def _times(do: Callable[[], Any], n: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    times = []
+    for _ in range(n):
+        began = clock()
+        do()
+        times.append(clock() - began)
+    return times
+
+
+def _ms(seconds: Sequence[float], quantile: float) -> float | None:
+    return 1e3 * float(np.quantile(seconds, quantile)) if len(seconds) else None
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
+    "merge": merge, "rows": rows, "ingest": ingest, "move": move, "ray": on_ray,
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print, and write the records if asked to; the status is 1 where an answer was wrong or a row is lost."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks sharded", description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=PARTS, action="append", help="one of them; may be given again (default: all)")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of kills (default: %(default)s)")
+    parser.add_argument(
+        "--pause", type=float, default=20.0, help="seconds of load for a comparison (default: %(default)s)"
+    )
+    parser.add_argument("--rows", type=int, default=40_000, help="of a shard, and to be moved (default: %(default)s)")
+    parser.add_argument(
+        "--ingest", type=int, default=10_000_000, help="rows of the Parquet file (default: %(default)s)"
+    )
+    parser.add_argument("--max-memory", default="1GB", help="that building may take (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    options = parser.parse_args(arguments)
+    about, records = environment.about(), list[Record]()
+    for part in options.part or PARTS:
+        for record in PARTS[part](options):
+            record = {name: round(value, 3) if isinstance(value, float) else value for name, value in record.items()}
+            records.append(record | {"load": round(os.getloadavg()[0], 1)})
+            print(", ".join(f"{name} {value}" for name, value in records[-1].items()), flush=True)
+            if options.out:  # what there is, whatever becomes of the rest
+                report.write_records(options.out, about, records)
+    return int(any(record.get("wrong answers") or record.get("lost rows") for record in records))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
