@@ -120,7 +120,7 @@ class DurableIndex(Reads):
         with self.database.reading() as connection:
             head = self._log.head(connection)
             if head is not None:
-                _check_agreement(given, head, self._log.where)
+                check_agreement(given, head, self._log.where)
                 index, head = self._stored(connection, head)
         if head is None:
             index, head = self._first(given)
@@ -143,7 +143,7 @@ class DurableIndex(Reads):
             raise CorruptLogError(f"{self._log.where}: the log knows nothing of this index, but its snapshot "
                                   f"{there[0]} is "
                                   "there: bring the database back, or move the file away to begin anew")  # fmt: skip
-        head = Head.first(type(given).__name__, _as_json(given.parameters))
+        head = Head.first(type(given).__name__, as_json(given.parameters))
         index = given.branch()
         index.rebuilds_itself = False
         if len(index):
@@ -362,7 +362,7 @@ class DurableIndex(Reads):
             )
 
 
-def _check_agreement(given: Index | None, head: Head, where: str) -> None:
+def check_agreement(given: Index | None, head: Head, where: str) -> None:
     """Raise a ValueError unless an index that was given to be opened is empty and like the stored one."""
     if given is None:
         return
@@ -371,14 +371,15 @@ def _check_agreement(given: Index | None, head: Head, where: str) -> None:
                          "empty one, or None, and use fit to replace the content")  # fmt: skip
     if type(given).__name__ != head.kind:
         raise ValueError(f"{where}: it is stored as {head.kind}, not {type(given).__name__}: give that, or None")
-    stored, asked = json.loads(head.parameters), json.loads(_as_json(given.parameters))
+    stored, asked = json.loads(head.parameters), json.loads(as_json(given.parameters))
     for name in sorted(stored.keys() | asked.keys()):
         old, new = stored.get(name), asked.get(name)
         if old != new and not (name == "dim" and None in (old, new)):
             raise ValueError(f"{where}: it is stored with {name}={old!r}, not {new!r}: give that, or None as the index")
 
 
-def _as_json(parameters: dict[str, Any]) -> str:
+def as_json(parameters: dict[str, Any]) -> str:
+    """Parameters of an index as the log holds them."""
     return json.dumps(parameters, sort_keys=True, allow_nan=False)
 
 

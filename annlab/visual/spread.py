@@ -29,7 +29,7 @@ import numpy as np
 from annlab.common import validation
 from annlab.core.filters import Filter
 from annlab.durable import Database, DurableIndex, Operation, StorageError, snapshots
-from annlab.durable.durable import _as_json, _check_agreement
+from annlab.durable.durable import as_json, check_agreement
 from annlab.durable.log import Head
 from annlab.index import Index
 from annlab.sharded import ShardedError, ShardedIndex
@@ -50,12 +50,12 @@ class SpreadIndex(DurableIndex):
         with self.database.reading() as connection:
             head = self._log.head(connection)
         if head is not None:
-            _check_agreement(given, head, self._log.where)
+            check_agreement(given, head, self._log.where)
         elif given is None:
             raise FileNotFoundError(f"{self._log.where}: there is no such index; to begin one, give an empty Index")
         elif len(given):
             raise ValueError(f"an index in shards begins empty, and the one given holds {len(given)} vectors: fit it")
-        begun = head or Head.first(type(given).__name__, _as_json(given.parameters if given is not None else {}))
+        begun = head or Head.first(type(given).__name__, as_json(given.parameters if given is not None else {}))
         empty = snapshots.empty(begun, self._log.where)
         self.sharded = ShardedIndex(empty, path=folder_of_shards(self.path, self.name), **self._sharding)
         if head is None:
