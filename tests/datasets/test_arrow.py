@@ -81,7 +81,7 @@ def test_a_large_batch_comes_in_parts():
     ({}, {"ids": "name"}, TypeError, "column 'name' holds string: ids are integers"),
     ({}, {"ids": "owner"}, ValueError, "column 'owner' has no id in row 0"),
     ({}, {"ids": "id", "attributes": ["id"]}, ValueError, "column 'id' is named twice"),
-    ({"vector": [[1.0, 2.0], [3.0]]}, {}, ValueError, "column 'vector' holds 2 numbers in its first row and 1 in row 1"),
+    ({"vector": [[1.0, 2.0], [3.0]]}, {}, ValueError, "holds 2 numbers in its first row and 1 in row 1"),
     ({"vector": [[1.0, 2.0], None]}, {}, ValueError, "column 'vector' has nothing in row 1"),
     ({"vector": [[1.0, 2.0], [3.0, None]]}, {}, ValueError, "lacks number 1 of row 1"),
 ])  # fmt: skip
