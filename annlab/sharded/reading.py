@@ -107,8 +107,8 @@ def search_radius(index: Index, query: Query, radii: np.ndarray, limit: int | No
         none, zeros = np.empty(0), np.zeros(len(query.vectors) + 1, np.int64)
         return RankedWithin(zeros, none, none.astype(np.int64), *_nothing(query))
     prepared = _prepared(index, query)
-    found = prepared.ranked_within(radii, limit)
-    return RankedWithin(*found, prepared.counters, prepared.scanned, prepared.queries.dtype.name)
+    lims, distances, ids = prepared.ranked_within(radii, limit)
+    return RankedWithin(lims, distances, ids, prepared.counters, prepared.scanned, prepared.queries.dtype.name)
 
 
 def _nothing(query: Query) -> tuple[np.ndarray, np.ndarray, str]:
