@@ -107,7 +107,7 @@ def _opened(source: Any, names: list[str]) -> tuple[Any, Iterator[Any]]:
                 file = pyarrow.parquet.ParquetFile(path)
                 schema = file.schema_arrow
                 there = [name for name in names if name in schema.names]
-                return schema, file.iter_batches(batch_size=2**14, columns=there, use_threads=False)
+                return schema, _groups(file, there)
             reader = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise ValueError(f"{path} cannot be read as a table of Parquet or Arrow: {error}") from error
@@ -118,6 +118,12 @@ def _opened(source: Any, names: list[str]) -> tuple[Any, Iterator[Any]]:
         )
     stream = pyarrow.RecordBatchReader.from_stream(source)
     return stream.schema, iter(stream)
+
+
+def _groups(file: Any, names: list[str]) -> Iterator[Any]:
+    """The batches of a Parquet file, group by group: asked for all of them, it keeps what it has read."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(2**14, row_groups=[group], columns=names, use_threads=False)
 
 
 def _matrix(column: Any, name: str, start: int, dim: int | None) -> np.ndarray:

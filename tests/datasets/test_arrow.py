@@ -21,7 +21,8 @@ def table(rows=ROWS, kind="fixed"):
     else:
         vectors = pyarrow.array([row.tolist() for row in rows], pyarrow.list_(pyarrow.float32()))
     return pyarrow.table({"other": np.zeros(len(rows)), "vector": vectors, "id": IDS[: len(rows)],
-                          "owner": OWNER[: len(rows)], "name": NAME[: len(rows)]})  # fmt: skip
+                          "owner": pyarrow.array(OWNER[: len(rows)], pyarrow.int64()),
+                          "name": pyarrow.array(NAME[: len(rows)], pyarrow.string())})  # fmt: skip
 
 
 def sources(folder):
