@@ -33,7 +33,6 @@ from annlab.durable.durable import as_json, check_agreement
 from annlab.durable.log import Head
 from annlab.index import Index
 from annlab.sharded import ShardedError, ShardedIndex
-from annlab.visual.facts import ImageFilter
 
 _LOOK_AFTER = 500  # operations, until it is asked whether shards should be built anew
 
@@ -252,9 +251,9 @@ class _Shards:
 
 
 def _sent(chosen: Any) -> Any:
-    """A filter in the form in which it can be sent."""
-    if isinstance(chosen, ImageFilter):
-        return chosen.ids
-    if isinstance(chosen, Filter):
+    """A filter in the form in which it can be sent: one of images (`facts.ImageFilter`) knows its ids."""
+    if not isinstance(chosen, Filter):
+        return chosen
+    if not hasattr(chosen, "ids"):
         raise TypeError("a filter of another index cannot be sent to shards: make it by the filter() of this one")
-    return chosen
+    return chosen.ids
