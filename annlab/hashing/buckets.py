@@ -146,6 +146,9 @@ class BucketTables:
         rows, estimates = np.empty((q, keep), np.int64), np.empty((q, keep), np.float32)
         done = np.empty((q, 3), np.int64)
         rows.fill(-1)
+        if q == 1:  # what follows would take longer than it
+            kernels.collect(probes, *codes, self._tables, words, keep, *self._space(), rows, estimates, done)
+            return Collected(rows, estimates, done)
         for first, last in pool.portions(0, q, 8.0 * self.n):
             own = slice(first, last)
             masks, some = words[own] if len(words) > 1 else words, (array[own] for array in codes)

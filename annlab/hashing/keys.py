@@ -11,6 +11,7 @@ Both give keys of rows, which fill the tables, and probes of queries, the bucket
 """
 
 import heapq
+import threading
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Protocol, Self
@@ -79,6 +80,7 @@ class CrossPolytopeKeys:
         self.n_tables, self.n_bits, self.signs, self.encoder = n_tables, n_bits, signs, encoder
         panels, directions = rotations.signs_of_groups(signs), 2 ** (n_bits // 2 - 1)
         self.hashes = rotations.Hashes(panels, 2 * n_tables, directions, encoder.width)
+        self._scratch = threading.local()
 
     @staticmethod
     def shape(n_tables: int, n_bits: int, width: int) -> tuple[int, int, int]:
@@ -115,11 +117,20 @@ class CrossPolytopeKeys:
         n_all = template.shape[1] * self.n_tables
         probes = np.empty((len(queries), min(n_probes, n_all)), np.int64)
         scaled, center, scale = self.encoder.for_queries(queries)
-        frame = self.encoder.frame._replace(center=center, scale=scale)
-        room = rotations.new_room(self.hashes)
-        ranking = probe_order.new_ranking(template, n_ranks, self.hashes.n_hashes)
+        frame = self.encoder.frame
+        if center is not frame.center:
+            frame = frame._replace(center=center, scale=scale)
+        room, ranking = self._space(template, n_ranks)
         probe_order.probe_polytopes(scaled, frame, self.hashes, room, ranking, probes)
         return probes
+
+    def _space(self, template: np.ndarray, n_ranks: int) -> tuple[rotations.Room, probe_order.Ranking]:
+        """Scratch of this thread for probes by a template: made anew for every query it would take as long as one."""
+        space: tuple[rotations.Room, probe_order.Ranking] | None = getattr(self._scratch, "space", None)
+        if space is None or space[1].template is not template:
+            ranking = probe_order.new_ranking(template, n_ranks, self.hashes.n_hashes)
+            self._scratch.space = space = rotations.new_room(self.hashes), ranking
+        return space
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"signs": self.signs}
