@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.frontier import pareto_front, points
+from annlab.common import curves, style
+from benchmarks.frontier import Point, pareto_front, points
 from benchmarks.harness import Run
 from benchmarks.measured import RESULTS
-from benchmarks.plots import TICKS, stretch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +25,12 @@ FOLDER, TABLES, README = DOCS / "figures", DOCS / "tables", DOCS.parent / "READM
 SIFT, GLOVE, CIFAR = "sift-clothing-128-euclidean-500k", "glove-6b-50-angular-200k", "cifar10-lite0-pca128-euclidean"
 ZEN3, ZEN4, XEON = "AMD EPYC (Zen 3, AVX2)", "AMD EPYC (Zen 4, AVX-512)", "Intel Xeon 2.8 GHz (AVX-512)"
 CPUS = {"znver3": ZEN3, "znver4": ZEN4, "icelake-server": XEON}
-OURS = ("#0b6e5f", "#c2410c", "#1d4ed8", "#7c3aed")  # annlab's lines; those of others are grey and dashed
+OURS = style.SERIES  # annlab's lines; those of others are grey and dashed
 OTHERS = ("#555555", "#8a8a8a", "#b0a080", "#7f95a8", "#c0c0c0")
+PICTURED = {"sift": "SIFT", "cifar10": "CNN embeddings", "glove": "GloVe, cosine", "clusters": "made clusters"}
+KINDS = ("IVFIndex", "LSHIndex", "VamanaIndex", "ExactIndex")
+STRONGEST = ("SymphonyQG", "ScaNN", "hnswlib", "faiss", "Glass")
+CROWDED = 6  # lines
 MARKS, DASHES = "os^Dv", ((4, 2), (1, 1.5), (6, 1, 1, 1), (2, 2), (8, 2))
 
 
@@ -76,17 +80,22 @@ def against(name: str, some: Sequence[Run], chosen: Callable[[Run], bool], place
 
 
 def overview() -> list[Panel]:
-    """One query, all indexes, as far as they were measured on one CPU."""
-    hashed, lists, graph = runs("lsh", SIFT, "one"), runs("ivf-sift", SIFT, "one"), runs("graphs", GLOVE, "one")
-    exact = [run for run in hashed if run.peer == "annlab"]
-    peers = [run for run in (*hashed, *lists) if not run.peer.startswith("annlab")]
-    left = (front("IVFIndex", lists, "annlab"), front("LSHIndex", hashed, "annlab LSH"),
-            front("ExactIndex", exact, "annlab"), front("ScaNN", peers, "ScaNN"), front("faiss", peers, "faiss"),
-            front("FALCONN", peers, "FALCONN"))  # fmt: skip
-    right = (front("VamanaIndex", graph, "annlab"), front("SymphonyQG", graph, "SymphonyQG"),
-             front("hnswlib", graph, "hnswlib"))  # fmt: skip
-    return [Panel(f"SIFT, 500,000 x 128, one query\n{cpu('lsh')}", "recall", left),
-            Panel(f"GloVe, 200,000 x 50, cosine, one query\n{cpu('graphs')}", "recall", right)]  # fmt: skip
+    """One query, all indexes and the strongest of their peers, from the run of the whole field."""
+    content = json.loads((RESULTS / "field.json").read_text())
+    sets = {one["name"]: one for one in content["sets"]}
+    chosen = [name for begins in PICTURED for name in sets if name.startswith(begins)][:2]
+    panels = []
+    for data in chosen:
+        asked = [one for one in content["settings"] if (one["data"], one["queries"], one["k"]) == (data, "one", 10)]
+        lines = []
+        for called, begins in (*((kind, f"annlab {kind}") for kind in KINDS), *((name, name) for name in STRONGEST)):
+            mine = [Point(called, one["recall"], one["us"] / 1e6) for one in asked if one["index"].startswith(begins)]
+            places = tuple((point.recall, point.seconds * 1e6) for point in pareto_front(mine))
+            lines += [Line(called, places, begins.startswith("annlab"))] if places else []
+        about = sets[data]
+        called = f"{PICTURED[next(begins for begins in PICTURED if data.startswith(begins))]}, {about['rows']:,}"
+        panels.append(Panel(f"{called} x {about['dimension']}, one query\n{cpu('field')}", "recall", tuple(lines)))
+    return panels
 
 
 def exact() -> list[Panel]:
@@ -173,8 +182,12 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "annlab", "font.size": 10, "axes.spines.top": False,
                                 "axes.spines.right": False}):  # fmt: skip
         figure = Figure(figsize=(4.6 * len(panels), 4.0), layout="constrained")
-        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        every = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(every, panels, strict=True):
             _panel(axes, panel)
+        if len(panels[0].lines) > CROWDED:  # one legend for all, below
+            handles, labels = max((axes.get_legend_handles_labels() for axes in every), key=lambda both: len(both[1]))
+            figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
         figure.savefig(path, metadata={"Date": None, "Description": fingerprint(panels)})
 
 
@@ -182,7 +195,7 @@ def _panel(axes: "Axes", panel: Panel) -> None:
     """The lines, ours in colour with full marks, and the axes."""
     recall, ours, others = panel.axis == "recall", 0, 0
     for line in panel.lines:
-        xs = [stretch(x) if recall else x for x, _ in line.places]
+        xs = [curves.stretch(x) if recall else x for x, _ in line.places]
         ys = [1e6 / y if recall else y for _, y in line.places]
         if line.ours:
             axes.plot(xs, ys, "-", marker=MARKS[ours], color=OURS[ours], lw=2, ms=5, label=line.name, zorder=3)
@@ -193,22 +206,22 @@ def _panel(axes: "Axes", panel: Panel) -> None:
             others += 1
     axes.set_yscale("log")
     axes.set_title(panel.title, fontsize=10)
-    axes.grid(alpha=0.25, which="major")
     if recall:
-        shown = [tick for tick in TICKS if tick >= 0.8]
-        axes.set_xlim(stretch(0.75), stretch(1) + 0.15)
-        axes.set_xticks([stretch(tick) for tick in (*shown, 1.0)], [f"{tick:g}" for tick in (*shown, 1.0)])
-        axes.set(xlabel="recall of the 10 nearest (up and to the right is better)", ylabel="queries a second")
+        axes.set_xlim(curves.stretch(0.75), curves.stretch(1) + 0.15)
+        curves.recall_axis(axes, (0.8, 0.9, 0.95, 0.99, 0.999))
     else:
+        axes.grid(alpha=0.25, which="major")
         axes.set(xlabel=panel.axis + " (down is better)", ylabel="microseconds a query")
         if panel.axis == "rows":
             axes.set_xscale("log")
-    axes.legend(fontsize=9, frameon=False)
+    if len(panel.lines) <= CROWDED:
+        axes.legend(fontsize=9, frameon=False)
 
 
 def main() -> int:
     """Write all figures and the tables."""
     from benchmarks import choice
+    from benchmarks.field import keeping
 
     for folder in (FOLDER, TABLES):
         folder.mkdir(exist_ok=True, parents=True)
@@ -216,6 +229,7 @@ def main() -> int:
         draw(panels(), FOLDER / f"{name}.svg")
     for name, text in choice.TABLES.items():
         (TABLES / f"{name}.md").write_text(text())
-    README.write_text(choice.with_headline(README.read_text()))
+    field = json.loads(keeping.FILE.read_text())
+    README.write_text(keeping.with_lost(choice.with_headline(README.read_text()), field))
     print(f"{FOLDER}: {len(FIGURES)} figures; {TABLES}: {len(choice.TABLES)} tables")
     return 0

@@ -41,6 +41,7 @@ TITLES = {
     "exact-k10-avx2": "Exact search, the 10 nearest, AVX2",
     "exact-k100-sift": "Exact search, the 100 nearest",
     "exact-sizes": "Exact search: cost against the number of rows",
+    "field": "The field: every index and every installed peer, tuned within the same seconds",
     "feedback": "Feedback: what clicks teach, and what experiments promise (simulated users)",
     "graphs": "Graphs: SIFT, GloVe, embeddings, and queries from elsewhere",
     "graphs-avx2": "Graphs: AVX2 beside AVX-512",
@@ -69,6 +70,7 @@ TITLES = {
     "trees-high": "Trees: sixteen and thirty-two dimensions",
     "trees-sections": "Trees: where they stop paying, and criteria",
 }
+SHOWN = {"field": ("sets", "first")}  # of these files some tables only: docs/field.html has the others
 
 
 def document(results: Path = RESULTS) -> str:
@@ -95,7 +97,7 @@ def _section(path: Path) -> str:
         for title, tables in _tables_of_runs(runs):
             lines += [f"**{title}**", "", *tables, ""]
     for name, value in plain.items():
-        if name in ("environment", "runs"):
+        if name in ("environment", "runs") or name not in SHOWN.get(path.stem, plain):
             continue
         if isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
             lines += [*([] if name == "records" else [f"**{name}**", ""]), *_table_of_records(value), ""]

@@ -109,7 +109,8 @@ def with_interval(shares: np.ndarray, k: int) -> Recall:
 def cheapest(index: Index, task: Task, target: float) -> list[dict[str, Any]]:
     """For every step of all ladders but the first, the lowest step of the first that reaches the target, if one does.
 
-    "Reaches" as everywhere: with a mean less what chance may have added.
+    "Reaches" as everywhere: with a mean less what chance may have added. Where the first ladder ends in None, which is
+    a search without a bound, this is among them too: to heed a bound can cost more than it saves.
     """
     steps = ladders(index, task.k, exactly=target >= 1)
     if not steps:
@@ -128,7 +129,8 @@ def cheapest(index: Index, task: Task, target: float) -> list[dict[str, Any]]:
             found.append({first: steps[first][at], **rest})
             if at == 0:
                 break  # more of the rest costs more and saves nothing
-    return found
+    unbounded = {first: None} | {name: steps[name][-1] for name in others}
+    return found if steps[first][-1] is not None or unbounded in found else [*found, unbounded]
 
 
 def lowest(values: list[Any], reaches: Callable[[Any], bool]) -> int | None:

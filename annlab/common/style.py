@@ -6,6 +6,7 @@ meaning has a shape, a line style or a number too, so that a picture survives a 
 matplotlib is the extra `plot`, and is imported when something is drawn.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 INSTALL = 'pictures need matplotlib: pip install "annlab[plot]"'
@@ -30,6 +31,31 @@ LIGHT = Palette("#ffffff", "#1a1a1a", "#c4c4c4", "#b3b3b3", "#4d4d4d", "#0072b2"
                 "#e69f00")  # fmt: skip
 DARK = Palette("#16181c", "#ececec", "#4a4d52", "#6b6e73", "#b8bbc0", "#56b4e9", "#ff8a3d", "#ffffff", "#2f7fb5",
                "#f0e442")  # fmt: skip
+
+
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#a6761d")
+"""Colours of lines that stand beside each other: Okabe and Ito's, and three more."""
+MARKS = "osD^Pv*X"
+
+
+class Look(NamedTuple):
+    """How a line is drawn."""
+
+    colour: str
+    mark: str
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """A colour and a mark for every name; no two have both in common.
+
+    Examples
+    --------
+    >>> some = looks([str(i) for i in range(72)])
+    >>> len(set(some.values())), len({look.colour for look in looks(["a", "b"]).values()})
+    (72, 2)
+    """
+    return {name: Look(SERIES[i % len(SERIES)], MARKS[(i % len(SERIES) + i // len(SERIES)) % len(MARKS)])
+            for i, name in enumerate(dict.fromkeys(names))}  # fmt: skip
 
 
 def palette(dark: bool | None) -> Palette:

@@ -180,7 +180,7 @@ def run(n_queries: int, out: Path) -> list[Row]:
         pictures.example_sheet(query_images[:8], query_labels[:8], images[found], labels[found], class_names,
                                out / "examples.png")  # fmt: skip
         say(f"   {out / 'recall-latency.png'}   recall against speed: up and to the right is better")
-        say(f"   {out / 'examples.png'}   queries, left, and their ten results; green: of the query's class")
+        say(f"   {out / 'examples.png'}   queries, left, and their ten results; dashed: of another class")
     else:
         say('   left out, they need matplotlib: pip install "annlab[bench]"')
     say(f"\nDone in {time.perf_counter() - started:.0f} s. To look at next: what an exact answer costs as data grow,")

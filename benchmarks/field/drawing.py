@@ -1,8 +1,9 @@
 """Recall against speed as SVG: for the report, where hovering over a point tells its parameters.
 
-The axes are those of `plots.py`: recall stretched towards one, queries a second logarithmic, up and to the right is
-better. Every contestant has a colour and a mark of its own, the same in all plots: annlab's are drawn thick, and where
-two colours may look alike (to some eyes, or in print) the marks differ. Settings that its front beats are faint.
+The axes and colours are those of `annlab.common.curves`: recall stretched towards one, queries a second logarithmic, up
+and to the right is better. Every contestant has a colour and a mark of its own, the same in all plots: annlab's are
+drawn thick, and where two colours may look alike (to some eyes, or in print) the marks differ. Settings that its front
+beats are faint.
 """
 
 import math
@@ -10,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from annlab.common import style
+from annlab.common.curves import TICKS, stretch
 from benchmarks.frontier import Point, pareto_front
-from benchmarks.plots import TICKS, stretch
 
-# Okabe and Ito's palette, which most colour-blind people tell apart, then the same darker and lighter.
-BASE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F", "#A6761D")
+BASE = style.SERIES  # then the same darker and lighter
 MARKS = ("circle", "square", "diamond", "triangle", "cross", "down")
 WIDTH, HEIGHT = 620, 400
 LEFT, RIGHT, TOP, BOTTOM = 82, 14, 16, 46

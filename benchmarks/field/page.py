@@ -48,12 +48,18 @@ for (const button of document.querySelectorAll('.legend button')) button.onclick
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``python -m benchmarks report FOLDER``."""
-    if len(arguments) != 1 or not (Path(arguments[0]) / "run.json").exists():
-        print("usage: python -m benchmarks report FOLDER, the folder that `python -m benchmarks run --out` names",
-              file=sys.stderr)  # fmt: skip
+    """``python -m benchmarks report FOLDER``, and with ``--keep`` what git holds of it."""
+    folders = [Path(one) for one in arguments if one != "--keep"]
+    if len(folders) != 1 or not (folders[0] / "run.json").exists():
+        print("usage: python -m benchmarks report FOLDER [--keep], the folder that `python -m benchmarks run --out` "
+              "names; --keep writes benchmarks/results/field.json and docs/field.html", file=sys.stderr)  # fmt: skip
         return 2
-    print(write(Path(arguments[0])))
+    if "--keep" in arguments:
+        from benchmarks.field.keeping import keep  # which uses this page
+
+        print(*keep(folders[0]), sep="\n")
+    else:
+        print(write(folders[0]))
     return 0
 
 
@@ -154,7 +160,7 @@ def _one_set(path: Path, some: Sequence[tuple[Measured, Mapping[str, Any]]], sty
     parts.append(_details("Latencies, hard and easy queries", [
         _table(f"k = {one.k}, one query at a time, at a recall of about 0.95", tails(one, facts["contrast"]))
         for one, _ in some if one.mode == "one"]))  # fmt: skip
-    parts.append(_details("Building and memory", [_table("", _builds([one for one, _ in some]))]))
+    parts.append(_details("Building and memory", [_table("", builds([one for one, _ in some]))]))
     for name, title in (("filters", "With a filter"), ("churn", "Rows that come and go")):
         file = path / f"{name}.json"
         if file.exists():
@@ -189,7 +195,8 @@ def _ratios(measured: Measured, found: dict[str, Any]) -> str:
     return _details(f"Times at equal recall, k = {measured.k}, {_mode(measured)}", [table])
 
 
-def _builds(some: Sequence[Measured]) -> list[dict[str, Any]]:
+def builds(some: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Of each index what building it cost, and the memory it takes."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
     for measured in some:
         for run in measured.runs:

@@ -12,7 +12,7 @@ from annlab.cli import main as annlab
 from annlab.datasets import Dataset
 from benchmarks import environment
 from benchmarks.data import load
-from benchmarks.field import filters, page, runbook, running
+from benchmarks.field import filters, keeping, page, runbook, running
 from benchmarks.field.contestants import Contestant, contestants
 from benchmarks.field.drawing import looks
 from benchmarks.field.tuning import Trial, Tuned, choose, tune
@@ -200,7 +200,41 @@ def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path,
     text = page.write(tmp_path).read_text()
     assert "a &lt;CPU&gt;" in text and "sampled" in text and "With a filter" in text
     assert "k = 5, batch on 2 threads, wall time" in text and "queries a second (wall time)" in text
+    monkeypatch.setattr(keeping, "FILE", tmp_path / "field.json")
+    monkeypatch.setattr(keeping, "PAGE", tmp_path / "field.html")
+    assert page.main([str(tmp_path), "--keep"]) == 0
+    kept = json.loads((tmp_path / "field.json").read_text())
+    assert (tmp_path / "field.html").read_text() == text and str(tmp_path) not in (tmp_path / "field.json").read_text()
+    assert [one["name"] for one in kept["sets"]] == ["small"]
+    assert {one["queries"] for one in kept["first"]} == {"one", "batch", "batch, 2 threads"}
+    assert {one["index"] for one in kept["times"]} == {"annlab ExactIndex", "sampled"}
+    assert len(kept["settings"]) == sum(len(json.loads(path.read_text())) for path in folder.glob("k5-*.json"))
+    assert all(kept[name] for name in ("builds", "tails", "filters", "churn"))
     assert "http://" not in text and "https://" not in text and "<script src" not in text
+
+
+def test_what_was_lost_is_neither_first_nor_tied() -> None:
+    base = {"data": "sift-128", "k": 10, "queries": "one", "us": 10.0, "annlab's best": "annlab a", "annlab's us": 20.0}
+    records = [base | {"recall": 0.9, "first": "annlab a", "tied": []},
+               base | {"recall": 0.95, "first": "peer", "tied": ["annlab a"]},
+               base | {"recall": 0.99, "first": "peer", "tied": ["other"]}]  # fmt: skip
+    assert [one["recall"] for one in keeping.lost(records)] == [0.99]
+    content = {
+        "first": records,
+        "sets": [{"name": "sift-128", "rows": 1000}],
+        "environment": {"cpu": "znver3", "load_average": 1.5},
+    }
+    said = keeping.table(content)
+    assert (
+        "Of 3 regimes" in said
+        and "in 2." in " ".join(said.split())
+        and "Zen 3, AVX2), load 1.5" in said
+        and "| SIFT, 1,000 | one | 0.99: peer 0.50x |" in said
+    )
+    content["first"] = records[:2]
+    assert "|" not in keeping.table(content)
+    unreached = keeping.table(content | {"first": [records[2] | {"annlab's us": None}]})
+    assert "0.99: peer alone" in unreached
 
 
 def test_an_exact_search_that_misses_stops_everything() -> None:

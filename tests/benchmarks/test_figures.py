@@ -1,10 +1,13 @@
 """The figures and tables of the documentation are what the result files give."""
 
+import html
+import json
 import re
 
 import pytest
 
 from benchmarks import choice, figures
+from benchmarks.field import keeping
 from benchmarks.figures import Line, Panel
 
 
@@ -27,6 +30,21 @@ def test_the_headline_is_not_stale():
     assert choice.with_headline(page) == page, "run `python -m benchmarks figures`"
     with pytest.raises(ValueError, match="marks"):
         choice.with_headline("a page")
+
+
+def test_what_was_lost_is_not_stale():
+    page, content = figures.README.read_text(), json.loads(keeping.FILE.read_text())
+    assert keeping.with_lost(page, content) == page, "run `python -m benchmarks figures`"
+    with pytest.raises(ValueError, match="marks"):
+        keeping.with_lost("a page", content)
+
+
+def test_the_page_of_the_field_is_of_its_results():
+    page, content = keeping.PAGE.read_text(), json.loads(keeping.FILE.read_text())
+    won = len(content["first"]) - len(keeping.lost(content["first"]))
+    assert f"annlab is first, or tied with the first, in {won} of {len(content['first'])} regimes" in page
+    assert all(f"<h2>{one['name']}</h2>" in page for one in content["sets"])
+    assert all(html.escape(one["first"]) in page for one in content["first"])
 
 
 def test_every_panel_names_one_cpu():

@@ -56,6 +56,12 @@ def test_the_cheapest_parameters_reach_and_the_step_below_does_not():
     assert recall(index, asked.task.choosing, asked.task, {"n_probes": below}).mean() < 0.93
 
 
+def test_a_search_without_a_bound_is_tried_beside_the_lowest_bound():
+    asked = trying.question(DATA.train, DATA.test, L2, 0.9, 10, 1000, 1, None, 0)
+    bounded, unbounded = cheapest(annlab.KDTreeIndex().fit(DATA.train), asked.task, 0.9)
+    assert bounded["max_leaves"] is not None and unbounded == {"max_leaves": None}
+
+
 def test_no_interval_is_surer_than_its_queries_allow():
     perfect = with_interval(np.ones(100), 1)
     assert perfect.mean == 1 and perfect.low < 0.99 and perfect.high == 1
