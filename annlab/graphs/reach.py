@@ -16,7 +16,8 @@ from annlab.kernels.graphs import reach as kernels
 from annlab.kernels.graphs.compare import LOW
 from annlab.kernels.graphs.whole import Rows
 
-_N_ENTRIES = 256
+_FEWEST, _MOST = 128, 256  # entries
+_ENTRY_BYTES = 2**16  # of the rows of all: each walk looks at them, so where rows are long there are fewer
 _ROWS_PER_ENTRY = 4  # where there are few rows
 _PER_LEADER = 64  # rows of the sample that entries are found in
 
@@ -24,7 +25,8 @@ _PER_LEADER = 64  # rows of the sample that entries are found in
 def find_entries(rows: Rows, rng: np.random.Generator, threads: int) -> np.ndarray:
     """Distinct rows near the means of groups of rows, ascending, int32."""
     n = len(rows.codes)
-    n_entries = max(1, min(_N_ENTRIES, n // _ROWS_PER_ENTRY))
+    most = max(_FEWEST, min(_MOST, _ENTRY_BYTES // rows.stride))
+    n_entries = max(1, min(most, n // _ROWS_PER_ENTRY))
     some = rng.choice(n, min(n, _PER_LEADER * n_entries), replace=False).astype(np.int32)
     some.sort()
     means = find_leaders(rows, some, n_entries, rng, threads)

@@ -7,7 +7,7 @@ from annlab.graphs import overview
 from annlab.graphs.build import build_graph
 from annlab.graphs.graph import check_graph
 from annlab.graphs.overview import lead_far
-from annlab.graphs.reach import reach_all
+from annlab.graphs.reach import find_entries, reach_all
 from annlab.graphs.whole import whole_numbers
 from tests.graphs import graph_oracle as oracle
 from tests.graphs.test_build import quiet
@@ -64,3 +64,10 @@ def test_far_links_come_first_and_none_comes_twice():
     far, links = np.array([[7, 3, -1], [5, 6, 8]]), np.array([[3, 1, 2, -1], [4, 1, 2, 3]])
     found = overview._in_front(far, links)
     np.testing.assert_array_equal(found, [[7, 3, 1, 2], [5, 6, 8, 4]])
+
+
+@pytest.mark.parametrize(("dim", "most"), [(16, 256), (300, 204), (784, 128)])
+def test_there_are_fewer_entries_where_rows_are_long(dim, most):
+    rng = np.random.default_rng(5)
+    rows = whole_numbers(rng.normal(size=(1100, dim)).astype(np.float32), 1)
+    assert 0.8 * most <= len(find_entries(rows, rng, 1)) <= most
