@@ -145,6 +145,9 @@ def best_of_variant(kind: type[Index], variant: dict[str, Any], asked: Question,
     if not timed:
         return None
     microseconds, at = min(timed)
+    lists = getattr(index, "n_lists", None)
+    if lists is not None and searches[at].get("n_probes") == lists:
+        made_with["n_lists"] = lists  # all lists of this index: one of all vectors would have a few more
     return Candidate(index, made_with, searches[at], built, microseconds)
 
 
@@ -178,6 +181,8 @@ def scaled(measured: Measured, candidate: Candidate, asked: Question, growth: fl
     if growth < _GROWN:
         return measured
     parameters = dict(measured.parameters)
+    if parameters.get("n_lists") == parameters.get("n_probes"):
+        parameters.pop("n_lists", None)  # all lists, of fewer vectors
     target = "target_recall" in measured.make().get_params()
     for name in _MEASURED_BY_INDEX:
         if name in parameters and target:

@@ -62,6 +62,16 @@ def test_a_search_without_a_bound_is_tried_beside_the_lowest_bound():
     assert bounded["max_leaves"] is not None and unbounded == {"max_leaves": None}
 
 
+def test_all_lists_stay_all_lists_when_the_held_out_vectors_are_back():
+    noise = np.random.default_rng(0).random((1500, 48), dtype="f4")
+    asked = trying.question(noise, None, L2, 0.999, 10, 1000, 1, None, 0)
+    one = trying.best_of_variant(annlab.IVFIndex, {"storage": "pq4"}, asked, 0)
+    assert one.search["n_probes"] == one.filled.n_lists  # nothing less reaches it on noise
+    index = annlab.IVFIndex(**one.made_with, **one.search).fit(noise)
+    exact = annlab.ExactIndex().fit(noise).search(noise[:50], 10)
+    np.testing.assert_array_equal(index.search(noise[:50], 10).ids, exact.ids)
+
+
 def test_no_interval_is_surer_than_its_queries_allow():
     perfect = with_interval(np.ones(100), 1)
     assert perfect.mean == 1 and perfect.low < 0.99 and perfect.high == 1
