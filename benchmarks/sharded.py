@@ -127,7 +127,8 @@ class Load:
     """Searches and writes in two threads, and what came of them."""
 
     def __init__(self, opened: Callable[[], ShardedIndex], vectors: np.ndarray) -> None:
-        self.opened, self.vectors, self.ends = opened, vectors, threading.Event()
+        self.vectors, self.ends = vectors, threading.Event()
+        self.reader, self.writer = opened(), opened()
         self.errors: list[str] = []
         self.searches: list[float] = []
         self.writes: list[float] = []
@@ -157,7 +158,7 @@ class Load:
                 "acknowledged rows": len(self.acknowledged), "lost rows": len(lost)}  # fmt: skip
 
     def _search(self) -> None:
-        rng, index = np.random.default_rng(1), self.opened()
+        rng, index = np.random.default_rng(1), self.reader
         while not self.ends.is_set():
             some, began = rng.integers(0, len(self.vectors), 4), time.perf_counter()
             try:
@@ -169,7 +170,7 @@ class Load:
             time.sleep(0.02)
 
     def _write(self) -> None:
-        rng, id, index = np.random.default_rng(2), 1_000_000, self.opened()
+        rng, id, index = np.random.default_rng(2), 1_000_000, self.writer
         while not self.ends.is_set():
             ids, began = np.arange(id, id + 8), time.perf_counter()
             try:

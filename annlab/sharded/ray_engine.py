@@ -12,7 +12,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from annlab.sharded.world import Pending
 
 _NAMESPACE = "annlab"
 _READS_AT_ONCE = 64
+_START_SECONDS, _JOIN_SECONDS = 120.0, 20.0  # to wait for all replicas, and for those of whose shard another is there
 
 
 def _ray() -> Any:
@@ -150,16 +151,28 @@ class RayEngine:
                 actor.options(name=self.prefix + name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True,
                               max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=_READS_AT_ONCE,
                               ).remote(str(self.path), self.prefix, entry.name, name, self.snapshot_after)  # fmt: skip
-        self.run(self._all_there([name for entry in entries for name in entry.replicas]))
+        self.run(self._there({entry.name: entry.replicas for entry in entries}))
 
-    async def _all_there(self, names: list[str]) -> None:
-        """Wait for the first answer of every actor: they take seconds to begin."""
-        calls = [self.world.call(name, "proof") for name in names]
-        await self.world.wait(calls, lambda: all(call.done for call in calls), 120.0)
-        absent = {name: call.error for name, call in zip(names, calls, strict=True) if not call.succeeded}
-        if absent:
-            name, error = next(iter(absent.items()))
-            raise ShardedError(f"{len(absent)} of {len(names)} replicas did not start: {name}: {error or 'no answer'}")
+    async def _there(self, shards: Mapping[str, Sequence[str]]) -> None:
+        """Wait for a first answer of every actor: they take seconds to begin. Whoever joins later may find some that
+        are just being restarted: then one of each shard is enough, after a while."""
+        names = [name for replicas in shards.values() for name in replicas]
+        began, calls = time.monotonic(), {name: self.world.call(name, "proof") for name in names}
+        while not all(call.succeeded for call in calls.values()):
+            await self.world.wait(calls.values(), lambda: all(call.succeeded for call in calls.values()), 1.0)
+            silent = [name for name, replicas in shards.items() if not any(calls[each].succeeded for each in replicas)]
+            waited = time.monotonic() - began
+            if waited > _START_SECONDS or (waited > _JOIN_SECONDS and not silent):
+                break
+            for name in names:
+                if calls[name].error is not None:
+                    calls[name] = self.world.call(name, "proof")
+            await self.world.sleep(0.1)
+        absent = [name for name in names if not calls[name].succeeded]
+        if absent and silent:
+            why = calls[absent[0]].error or "no answer"
+            raise ShardedError(f"{len(absent)} of {len(names)} replicas did not start, among them all of shard "
+                               f"{silent[0]}: {absent[0]}: {why}")  # fmt: skip
 
     def pids(self, manifest: Manifest) -> dict[str, int]:
         """The processes of the replicas, for those who look after them."""
