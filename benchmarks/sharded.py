@@ -12,6 +12,7 @@ stands in the results. `docs/several-machines.md` says what follows for more mac
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -27,7 +28,7 @@ import numpy as np
 
 from annlab import ExactIndex, IVFIndex
 from annlab.sharded import ShardedError, ShardedIndex, merging
-from benchmarks import environment, report
+from benchmarks import environment
 from benchmarks.out_of_core import Clusters, Memory
 
 DIM = 32
@@ -310,15 +311,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--max-memory", default="1GB", help="that building may take (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     options = parser.parse_args(arguments)
-    about, records = environment.about(), list[Record]()
+    found: dict[str, Any] = {"environment": environment.about()}
+    wrong = False
     for part in options.part or PARTS:
         for record in PARTS[part](options):
             record = {name: round(value, 3) if isinstance(value, float) else value for name, value in record.items()}
-            records.append(record | {"load": round(os.getloadavg()[0], 1)})
-            print(", ".join(f"{name} {value}" for name, value in records[-1].items()), flush=True)
+            record["load"] = round(os.getloadavg()[0], 1)
+            wrong |= bool(record.get("wrong answers") or record.get("lost rows"))
+            print(", ".join(f"{name} {value}" for name, value in record.items()), flush=True)
+            found.setdefault(part if part != "ray" else record["what"], []).append(record)
             if options.out:  # what there is, whatever becomes of the rest
-                report.write_records(options.out, about, records)
-    return int(any(record.get("wrong answers") or record.get("lost rows") for record in records))
+                options.out.write_text(json.dumps(found, indent=1) + "\n")
+    return int(wrong)
 
 
 if __name__ == "__main__":
