@@ -228,9 +228,14 @@ def _as_json(answer: Answer, person: Person, image: Image | Seen | None, number:
         "cursor": answer.cursor, "total": int(answer.total), "weaker": int(answer.weaker),
         "cutoff": float(answer.cutoff),
         "timings": {stage: round(float(ms), 3) for stage, ms in answer.timings.items()},
-        "plan": answer.plan, "notes": list(answer.notes), "list": number,
+        "plan": _plan(answer, person), "notes": list(answer.notes), "list": number,
         "query": as_json(image, person) if image is not None else None,
     }  # fmt: skip
+
+
+def _plan(answer: Answer, person: Person) -> str:
+    """How the index answered. Its counts depend on all images, so others than admins learn no more than its kind."""
+    return answer.plan if person.may("admin") else answer.plan.partition(":")[0]
 
 
 def _number(value: float | None) -> float | None:

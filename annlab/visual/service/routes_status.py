@@ -73,8 +73,11 @@ def status_routes(service: Service, door: Door) -> APIRouter:
         return JSONResponse({
             "images": counts, "vectors": vectors, "encoder": {"name": encoder.name, "dim": encoder.dim,
                                                               "fingerprint": encoder.fingerprint},
-            "index": {"kind": index.kind, "metric": index.metric, "parameters": _plain(index.parameters)},
-            "uptime": round(time.time() - service.started, 1), "memory": resident_bytes(),
+            # An index of more vectors has more lists, so parameters tell how many there are.
+            "index": {"kind": index.kind, "metric": index.metric,
+                      "parameters": _plain(index.parameters) if person.may("admin") else {}},
+            "uptime": round(time.time() - service.started, 1),
+            "memory": resident_bytes() if person.may("admin") else 0.0,
         })  # fmt: skip
 
     @routes.get("/health", response_model=answers.Health)

@@ -59,6 +59,69 @@ def test_a_copy_of_a_private_image_does_not_tell_of_it(fresh):
             {k: v for k, v in shown.json().items() if k != "date"})  # fmt: skip
 
 
+def test_how_a_search_was_answered_tells_nothing_of_private_images(fresh):
+    """Whatever another person asks is word for word the same after private images were added, but for times."""
+    served = fresh(per_second=1e4, burst=1e4)
+    paths = (
+        "/api/status",
+        "/api/search?id=2&k=9&log=false",
+        "/api/search?id=2&exact=true&log=false&cutoff=0",
+        "/api/search?id=2&order=time&log=false",
+        "/api/search?text=odd&log=false",
+        "/api/engines",
+        "/api/suggestions",
+        "/api/images?limit=200",
+        "/api/images/2",
+    )
+
+    def told(client):
+        answers = [client.get(path) for path in paths]
+        assert all(answer.status_code == 200 for answer in answers)
+        other = ("timings", "uptime", "cursor")  # every time others
+        texts = [
+            json.dumps({name: value for name, value in answer.json().items() if name not in other})
+            for answer in answers
+        ]
+        return [text for path, text in zip(paths, texts, strict=True) if path != "/api/engines"], texts[5]
+
+    before, engines = told(served.cleo)
+    for seed in range(3):
+        sent = served.ben.post("/api/images", **upload(png(new_drawing(700 + seed)), private="true", tags="odd"))
+        assert sent.status_code == 201
+    after, engines_after = told(served.cleo)
+    assert after == before
+    assert json.loads(engines_after)["vectors"] == json.loads(engines)["vectors"]
+    plan = lambda client: client.get("/api/search?id=2&log=false").json()["plan"]  # noqa: E731
+    assert plan(served.root).startswith("ExactIndex: ") and plan(served.cleo) == "ExactIndex"
+    assert served.cleo.get("/metrics").status_code == served.ben.get("/metrics").status_code == 403
+
+
+def test_what_others_ask_for_is_refused_as_what_is_not_there(fresh):
+    """Clicks in another person's list, cursors of another's search, copies and pictures that became private."""
+    served = fresh(per_second=1e4, burst=1e4)
+    mine = served.ben.get("/api/search?id=2&k=3&cutoff=0").json()
+    click = {"list": mine["list"], "image": mine["results"][0]["id"]}
+    theirs = served.anna.post("/api/clicks", json=click)
+    absent = served.anna.post("/api/clicks", json={**click, "list": 12345})
+    assert theirs.status_code == absent.status_code == 404
+    assert theirs.json()["detail"].replace(str(click["list"]), "12345") == absent.json()["detail"]
+    stolen = served.anna.get("/api/search", params={"id": 2, "k": 3, "cutoff": 0, "cursor": mine["cursor"]})
+    assert stolen.status_code == 400 and "another search" in stolen.json()["detail"]
+    public = next(i for i in served.ids if i not in served.private_of("ben") and
+                  served.catalog.image(i).owner_id == served.users["ben"])  # fmt: skip
+    seen = served.anna.get(f"/api/images/{public}/thumbnail")
+    assert seen.status_code == 200 and "private" in seen.headers["cache-control"]
+    assert served.ben.patch(f"/api/images/{public}", json={"private": True}).status_code == 200
+    known = {"If-None-Match": seen.headers["etag"]}
+    for path in (f"/api/images/{public}/thumbnail", f"/api/images/{public}/picture"):
+        refused, missing = served.anna.get(path, headers=known), served.anna.get(path.replace(str(public), "98765"))
+        assert refused.status_code == missing.status_code == 404 and "etag" not in refused.headers
+    for method, body in (("patch", {"json": {"tags": []}}), ("delete", {})):
+        assert getattr(served.anna, method)(f"/api/images/{public}", **body).status_code == 404
+    judged = served.anna.post("/api/judgements", json={"query": 2, "candidate": public, "grade": 3})
+    assert judged.status_code == 404
+
+
 def test_what_becomes_private_is_gone_from_counts_statuses_and_measurements(fresh):
     served = fresh(per_second=1e4, burst=1e4)
     total = lambda who: who.get("/api/engines").json()["vectors"]  # noqa: E731
