@@ -63,6 +63,7 @@ TITLES = {
     "lsh": "Hashing",
     "lsh-sizes": "Hashing: cost against the number of rows",
     "pinterest": "Pinterest in small: features, duplicates, depth, gate, with the lift in a simulated experiment",
+    "recommend": "annlab.recommend against the fastest choice, on twice ten made sets (a busy machine)",
     "serve": "The service under load: 100,000 images, an inverted file, two cores that the generator uses too",
     "sharded": "Several machines: what a sharded index costs and bears",
     "taught": "Encoders taught by clicks and judgements, on pictures that no training saw (simulated people)",
