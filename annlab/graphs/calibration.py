@@ -18,7 +18,7 @@ nothing was promised for these (`graphs/guard.py`).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -184,8 +184,7 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
         if found.visited.mean() > n:
             return _everything(target, k, q, float(found.visited.mean()))
         if reached:
-            logs = np.log(np.maximum(found.nearness[np.isfinite(found.nearness)], 1e-30))
-            nearness, spread = (float(logs.mean()), float(logs.std())) if len(logs) else (0.0, 0.0)
+            nearness, spread = _nearness(found)
             return Calibration(REACHES[place], factor, float(found.visited.mean()), nearness, spread, target=target,
                                recall=float(recalls.mean()), bound=lower_bound(recalls, groups), n_queries=q,
                                k=k)  # fmt: skip
@@ -196,6 +195,32 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
         "target_recall"
     )
     return _everything(target, k, q)
+
+
+def checked(structure: Searched, known: Calibrations, held_out: HeldOut, threads: int,
+            groups: np.ndarray) -> Calibrations | None:  # fmt: skip
+    """What is known, if searches for about ten neighbours still reach the target on every group (q,) of the queries.
+
+    None where they do not, or where neighbours are not as far away as they were: then all is to be measured again.
+    """
+    main = known.main
+    if main.reach == EVERYTHING or not main.n_queries:
+        return None
+    found = structure.tried(held_out, main.k, main.reach, main.rerank, threads)
+    recalls, (nearness, _) = held_out.recall(found.rows, main.k), _nearness(found)
+    missed = min(recalls[groups == group].mean() for group in np.unique(groups)) < main.target
+    elsewhere = abs(nearness - main.nearness) > max(main.spread, _LEAST_SPREAD)
+    if missed or elsewhere or found.visited.mean() > len(structure.vectors):
+        return None
+    now = replace(main, recall=float(recalls.mean()), bound=lower_bound(recalls, groups), n_queries=len(recalls),
+                  visited=float(found.visited.mean()))  # fmt: skip
+    return Calibrations(tuple(now if one is main else one for one in known.each))
+
+
+def _nearness(found: Found) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithm of the k-th squared distances."""
+    logs = np.log(np.maximum(found.nearness[np.isfinite(found.nearness)], 1e-30))
+    return (float(logs.mean()), float(logs.std())) if len(logs) else (0.0, 0.0)
 
 
 def _advice(structure: Searched) -> str:

@@ -14,8 +14,10 @@ from annlab.distances import Metric
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.graphs import walk_rows as kernels
 from annlab.scan.centroids import Conversion
+from annlab.scan.points import ordinary
 
 _LONGEST = 1e150  # norms beyond would have no square
+_FEW = 0.01  # share of rows that may be unlike all others: more of them are a part of the data
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Lifting:
         longest = max(float(_norms(vectors[some]).max()) for some in _blocks(vectors))
         bare = cls(metric, np.zeros(dim + 1), 1.0 / longest if 1.0 / _LONGEST < longest < _LONGEST else 1.0)
         some = vectors[:: max(1, len(vectors) // rows_at_once(dim))]
-        return cls(metric, bare.points(some).astype(np.float64).mean(axis=0), bare.scale) if centred else bare
+        return cls(metric, usual_rows(bare.points(some)).mean(axis=0), bare.scale) if centred else bare
 
     @property
     def dim(self) -> int:
@@ -93,6 +95,13 @@ class Lifting:
         """Whether the points are the vectors themselves."""
         plain = self.metric.code == L2 and self.scale == 1.0 and not self.center.any()
         return plain and vectors.dtype == np.float32
+
+
+def usual_rows(sample: np.ndarray) -> np.ndarray:
+    """A sample (m, dim) in float64, without a few rows that are unlike all others: they own no middle and no range."""
+    rows = sample.astype(np.float64)
+    usual = ordinary(rows)
+    return rows if usual.all() or usual.mean() < 1.0 - _FEW else rows[usual]
 
 
 def _norms(vectors: np.ndarray) -> np.ndarray:

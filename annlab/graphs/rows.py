@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from annlab.common.memory import rows_at_once
+from annlab.graphs.points import usual_rows
 from annlab.kernels.graphs.walk_rows import MIDDLE, ROW_BYTES
 from annlab.kernels.simd.memory import LINE, aligned
 
-_SAMPLE = 20_000  # rows from which the step is learned
+_SAMPLE, _COORDINATES, _FEWEST = 20_000, 2**24, 64  # rows from which the step is learned, fewer of long ones
 _USUAL = 0.9999  # quantile of the coordinates that bytes are made for: few larger ones are cut off
 _LEVELS = 127
 _MOST_CUT = 0.001  # share of coordinates that may be cut off before codes should be made anew
@@ -98,7 +99,8 @@ def _blur_of(rows: Rows, points: np.ndarray, first_rows: np.ndarray | None) -> f
 
 def step_for(points: np.ndarray) -> float:
     """The step of codes for points (n, dim)."""
-    some = np.abs(points[:: max(1, len(points) // _SAMPLE)])
+    n_some = max(_FEWEST, min(_SAMPLE, _COORDINATES // points.shape[1]))
+    some = np.abs(usual_rows(points[:: max(1, len(points) // n_some)])).astype(np.float32)
     usual, largest = float(np.quantile(some, _USUAL)), float(some.max())
     return max(usual, largest / 16, 1e-30) / _LEVELS
 

@@ -6,7 +6,8 @@ The page `vamana.py` explains the idea and the arrays. Here is what an index doe
                (graphs/calibration.py)
     search     a walk for each query (kernels/graphs/walk_search.py); what is cheaper by a scan is scanned
                (graphs/plans.py)
-    absorb     new rows are linked into the graph; reach is measured anew once there are a tenth more
+    absorb     new rows are linked into the graph; once there are a tenth more, reach is checked, and measured anew
+               where it is not enough
 
 A structure of few rows has no graph: all of them are scanned.
 """
@@ -273,14 +274,18 @@ class GraphStructure(Structure):
         return grown._brought_up_to_date(order >= len(self.vectors), building), order
 
     def _brought_up_to_date(self, is_new: np.ndarray, building: Building) -> Self:
-        """The same, measured anew if it has grown by much: on new rows (n,) and on others."""
+        """The same, checked on new rows (n,) and on others if it has grown by much; measured anew where it fails."""
         if len(self.vectors) < _GROWTH * self.age.n_measured:
             return self
         size = min(_CALIBRATED, len(is_new) // 10)
         chosen = np.concatenate([building.rng.permutation(np.flatnonzero(kind))[:size] for kind in (is_new, ~is_new)])
         held_out = self.held_out(building.rng.permutation(chosen), building.threads)
-        groups = is_new[held_out.chosen]
-        return self.calibrated(held_out, building.params["target_recall"], building.threads, groups)
+        groups, target = is_new[held_out.chosen], building.params["target_recall"]
+        known = calibration.checked(self, self.calibrations, held_out, building.threads, groups)
+        if known is None or known.main.target != target:
+            return self.calibrated(held_out, target, building.threads, groups)
+        age = self.age._replace(n_measured=len(self.vectors))
+        return type(self)(self.vectors, self.metric, self.walkable, known, age)
 
     # ---- files
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from annlab.common import pool
 from annlab.common.memory import rows_at_once
+from annlab.graphs.points import usual_rows
 from annlab.kernels.graphs import whole as kernels
 from annlab.kernels.graphs.whole import Rows
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
@@ -24,11 +25,14 @@ def largest_number(dim: int) -> int:
 
 
 def whole_numbers(vectors: np.ndarray, threads: int, more: np.ndarray | None = None) -> Rows:
-    """Vectors (n, dim) float32, finite, and `more` behind them, as whole numbers about the mean of a sample."""
+    """Vectors (n, dim) float32, finite, and `more` behind them, as whole numbers about the mean of a sample.
+
+    A few rows that are far from all others are cut off, so that the others keep their numbers.
+    """
     dim, sources = vectors.shape[1], [vectors] if more is None else [vectors, more]
     n, stride, largest = sum(map(len, sources)), -(-dim // _STRIDE) * _STRIDE, largest_number(dim)
     apart = max(1, n // max(_FEWEST, _SAMPLE // dim))
-    some = np.concatenate([source[::apart] for source in sources]).astype(np.float64)
+    some = usual_rows(np.concatenate([source[::apart] for source in sources]))
     center = some.mean(axis=0)
     step = _reached_by_most(some - center) / largest
     if not step > 0.0:  # all but a few coordinates are equal

@@ -8,7 +8,7 @@ import pytest
 from annlab import ExactIndex, RecallWarning, VamanaIndex
 from annlab.core.heldout import HeldOut
 from annlab.distances import get_metric
-from annlab.graphs.calibration import Found, measured
+from annlab.graphs.calibration import Calibration, Calibrations, Found, checked, measured
 from annlab.graphs.structure import GraphStructure
 
 
@@ -33,9 +33,9 @@ def assert_exact(index, vectors):
         np.testing.assert_array_equal(found.ids, ExactIndex().fit(vectors).search(queries, 10).ids)
 
 
-def test_codes_that_one_broken_row_made_useless_are_noticed_by_a_few_walks(trials, tmp_path):
-    vectors = np.random.default_rng(0).standard_normal((12_000, 16)).astype(np.float32)
-    vectors[7] = 1e6
+def test_codes_that_broken_rows_made_useless_are_noticed_by_a_few_walks(trials, tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((1500, 128)).astype(np.float32)
+    vectors[:9, 3], vectors[9:18, 3] = 1e6, -1e6  # more rows than are cut off as unlike all others
     with pytest.warns(RecallWarning, match=r'goes nearly everywhere.*far larger than all others; take storage="flat"'):
         index = VamanaIndex(storage="sq8", seed=0).fit(vectors)
     assert len(trials) == 1 and trials[0] <= 32 * 3 * len(vectors)
@@ -43,6 +43,24 @@ def test_codes_that_one_broken_row_made_useless_are_noticed_by_a_few_walks(trial
     assert_exact(index, vectors)
     index.save(tmp_path / "index")
     assert_exact(VamanaIndex.load(tmp_path / "index"), vectors)
+
+
+@pytest.mark.parametrize("storage", ["sq8", "flat"])
+@pytest.mark.parametrize(("metric", "far"), [("l2", 1e15), ("l2", 1e6), ("ip", 1e6)])
+def test_one_broken_row_owns_neither_the_graph_nor_the_codes(trials, storage, metric, far):
+    """A node for every row, a walk that looks at few of them, and no warning: as if the row were not there."""
+    rng = np.random.default_rng(1)
+    vectors, queries = (rng.standard_normal((n, 16)).astype(np.float32) for n in (1500, 100))
+    vectors[7] = far
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecallWarning)
+        index = VamanaIndex(metric=metric, storage=storage, seed=0).fit(vectors)
+    structure = index._state.structure
+    assert structure.walkable.graph.n_nodes == len(vectors)
+    assert sum(trials) <= 40 * 150 * len(vectors) / 4, "calibration looks at a part of the rows for each query"
+    found, true = index.search(queries, 10), ExactIndex(metric=metric).fit(vectors).search(queries, 10)
+    assert np.mean([len(np.intersect1d(*rows)) for rows in zip(found.ids, true.ids, strict=True)]) >= 9.3
+    assert index.search(vectors[7], 1).ids[0] == 7
 
 
 class Walks:
@@ -85,3 +103,33 @@ def test_nobody_is_told_to_take_floats_who_has_them(gives_up, what):
         with pytest.warns(RecallWarning, match=f"{what}.*{advice}"):
             each = walks.measured().each
         assert {one.reach for one in each} == {np.inf} and (len(walks.reaches) == 1) == gives_up
+
+
+class SomeLost(Walks):
+    """Walks that do not find the neighbours of the first twenty queries."""
+
+    def tried(self, *args):
+        found = super().tried(*args)
+        found.rows[:20] = -1
+        return found
+
+
+@pytest.mark.parametrize(("walks", "reach", "nearness", "target", "holds"), [
+    (Walks(True, found_from=1.5), 1.5, 0.0, 0.95, True),
+    (Walks(True, found_from=1.5), 1.4, 0.0, 0.95, False),
+    (Walks(True, found_from=1.0, far_from=1.5), 1.5, 0.0, 0.95, False),  # a scan costs less
+    (Walks(True, found_from=1.0), 1.5, 2.0, 0.95, False),  # neighbours are as near as never before
+    (Walks(True, found_from=1.0), np.inf, 0.0, 0.95, False),  # there may be more to gain
+    (SomeLost(True, found_from=1.0), 1.5, 0.0, 0.7, False),  # all of the new ones
+])  # fmt: skip
+def test_what_still_holds_as_rows_come_is_not_measured_again(walks, reach, nearness, target, holds):
+    one, ten = (
+        Calibration(reach, 2.0, 9.0, nearness, 0.1, target=target, recall=1.0, bound=1.0, n_queries=7, k=k)
+        for k in (1, 10)
+    )
+    held_out = HeldOut.of_rows(walks.vectors, get_metric("l2"), np.arange(100), 100)
+    known = checked(walks, Calibrations((one, ten)), held_out, 1, np.arange(100) < 20)
+    assert walks.reaches == [] if np.isinf(reach) else walks.reaches == [reach]
+    assert (known is not None) == holds
+    if known is not None:
+        assert known.each[0] == one and known.main.n_queries == 100 and known.main.reach == reach
