@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from annlab import IVFIndex
 from annlab.visual import paging
+from annlab.visual import search as searching
+from annlab.visual.candidates import by_index
 from annlab.visual.cursors import Cursor, StaleCursor, seal, unseal
 from annlab.visual.search import ById, ByText, Filters, QueryError, Viewer
 from tests.visual.searching import NOON, Made, directions
@@ -122,6 +124,30 @@ def test_deep_pages_look_at_more(tmp_path, monkeypatch):
             assert sorted(walk(made, ById(ids[0]), k=3, order=order)) == ids[1:] if order == "relevance" else True
         first = made.search.search(ById(ids[0]), k=3)
         assert first.total < 150 and "more" in first.notes[0]
+
+
+@pytest.mark.parametrize("order", ["relevance", "time"])
+def test_page_twenty_asks_for_little_more_than_page_one_also_with_filters(tmp_path, monkeypatch, order):
+    """By the candidates that are fetched for a page, all its rounds together."""
+    asked = []
+
+    def counting(*given):
+        fetch = by_index(*given)
+        return lambda k: asked.append(k) or fetch(k)
+
+    monkeypatch.setattr(searching, "by_index", counting)
+    with Made(tmp_path) as made:
+        ids = made.add(directions(1500, seed=3), [{"tags": (f"tag{i % 3}",)} for i in range(1500)])
+        costs, seen, cursor = [], set(), None
+        for _ in range(20):
+            asked.clear()
+            answer = made.search.search(ById(ids[0]), k=20, cursor=cursor, order=order, cutoff=0.0,
+                                        filters=Filters(tags=("tag1",)))  # fmt: skip
+            costs.append(sum(asked))
+            seen.update(result.id for result in answer.results)
+            cursor = answer.cursor
+        assert len(seen) == 400 and seen <= set(ids[1::3])
+        assert max(costs) <= 3 * costs[0], costs
 
 
 def test_time_order_keeps_to_what_the_first_page_looked_at(tmp_path, monkeypatch):
