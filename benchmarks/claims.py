@@ -172,7 +172,7 @@ def page(points: Sequence[Point], setting: dict[str, Any]) -> str:
         'defaults but for the effort of a search. "Holds" and its opposite are what fixed rules say of the figures '
         f"(`benchmarks/claim_rules.py`). CPU: {setting.get('cpu', 'not recorded')}, load "
         f"{setting.get('load_average', 'not recorded')} at the start, so the machine may have been busy; CPU time, one "
-        f"thread, batches of {QUERIES} queries, the median of {REPEATS} times."
+        f"thread, batches of {QUERIES} queries, the median of {setting.get('repeats', REPEATS)} times."
     )
     return f"""# What is said of trees, hashing and clustering, measured
 
