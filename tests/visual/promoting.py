@@ -24,7 +24,6 @@ from annlab.visual.indexing import Indexer
 from tests.encoders.helpers import linear_encoder
 from tests.visual.drawings import drawing
 
-indexing.BLOCK = promotion.BLOCK = 4
 ENCODERS = {encoder.fingerprint: encoder for encoder in (linear_encoder(dim=4 + i, seed=i)[0] for i in range(3))}
 
 
@@ -91,6 +90,7 @@ def check(folder):
 
 
 def main(folder, kills, seed):
+    indexing.BLOCK = promotion.BLOCK = 4  # here, and not where this file is imported
     (folder / "photos").mkdir()
     for number in range(12):
         new_picture(folder, number)
