@@ -166,13 +166,18 @@ class Database:
         with self._translated():
             return ServerLock(self, name)
 
-    def shrink(self) -> None:
-        """Give back to the file system what deleted rows held, and empty SQLite's write-ahead log."""
+    def shrink(self, *, wait: bool) -> None:
+        """Give back to the file system what deleted rows held, and empty SQLite's write-ahead log. While somebody reads
+        it cannot be emptied: `wait` for that, or leave it to the next time."""
         if self.is_sqlite:
             with self._translated(), self.engine.connect() as connection:
                 driver: Any = connection.connection.driver_connection
                 driver.execute("PRAGMA incremental_vacuum").fetchall()
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                try:
+                    driver.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS * wait:.0f}")
+                    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    driver.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS:.0f}")
 
     def check(self) -> None:
         """Read all of it and raise a CorruptLogError if it is damaged. Only for SQLite: a server checks itself."""

@@ -274,7 +274,7 @@ class DurableIndex(Reads):
         """After the log was cut."""
         self._due = self.snapshot_after or 0
         snapshots.remove_others(self.path, self.name, self._head.snapshot_file)
-        self.database.shrink()
+        self.database.shrink(wait=False)
 
     # ---- what is inside
 

@@ -123,7 +123,7 @@ def forget(catalog: Catalog, user: int | str, indexes: Sequence[DurableIndex] = 
     else:
         with catalog.writing() as connection:
             own = _forget(catalog, id, connection)
-        catalog.database.shrink()
+    catalog.database.shrink(wait=True)  # whoever reads meanwhile would leave it in the write-ahead log
     return own
 
 

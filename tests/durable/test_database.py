@@ -27,7 +27,14 @@ def test_a_number_is_that_of_this_moment_and_keeps_nobody_waiting(tmp_path):
     with pytest.raises(StorageError):
         database.number(COUNT)
     assert database.number("SELECT 7") == 7
-    other.shrink()
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+        connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar()
+        with other.writing() as writing:
+            writing.execute(text("CREATE TABLE u (y INTEGER)"))
+        other.shrink(wait=False)  # somebody reads: it is left to the next time
+        assert os.path.getsize(f"{path}-wal") > 0
+    other.shrink(wait=True)
     assert os.path.getsize(f"{path}-wal") == 0  # no transaction of the kept connection is in the way
     database.close()
     other.close()
