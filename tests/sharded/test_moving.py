@@ -18,7 +18,7 @@ from annlab.sharded.journal import SEAL
 from annlab.sharded.moving import Move
 from tests.contract.checks import same
 from tests.sharded.moving_simulation import history
-from tests.sharded.test_simulation import FOUND
+from tests.sharded.test_simulation import goes_wrong
 
 DIM = 4
 
@@ -66,12 +66,7 @@ def names_of_writes_are_forgotten(patch):
 @pytest.mark.parametrize("safeguard", [no_seal, nothing_after_the_seal_is_asked_for, names_of_writes_are_forgotten])
 def test_a_safeguard_of_a_move_that_is_taken_away_is_missed(safeguard, monkeypatch):
     safeguard(monkeypatch)
-    for seed in range(300):
-        try:
-            history(seed)
-        except FOUND:
-            return
-    pytest.fail(f"three hundred histories do not miss it: {safeguard.__name__}")
+    assert goes_wrong(history, 300), f"three hundred histories do not miss it: {safeguard.__name__}"
 
 
 @pytest.fixture(params=["memory", "folder"])
