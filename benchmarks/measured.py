@@ -41,7 +41,7 @@ TITLES = {
     "exact-k10-avx2": "Exact search, the 10 nearest, AVX2",
     "exact-k100-sift": "Exact search, the 100 nearest",
     "exact-sizes": "Exact search: cost against the number of rows",
-    "field": "The field: every index and every installed peer, tuned within the same seconds",
+    "field": "The field: annlab and its peers, tuned within the same seconds",
     "feedback": "Feedback: what clicks teach, and what experiments promise (simulated users)",
     "graphs": "Graphs: SIFT, GloVe, embeddings, and queries from elsewhere",
     "graphs-avx2": "Graphs: AVX2 beside AVX-512",
