@@ -18,7 +18,8 @@ from sphinx.addnodes import download_reference, pending_xref, pending_xref_condi
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
-READY_MADE = [path.relative_to(DOCS.parent) for path in DOCS.rglob("*.html")]  # explorables, a report
+# Explorables with their script and style, and reports.
+READY_MADE = [path.relative_to(DOCS.parent) for path in (*DOCS.rglob("*.html"), *DOCS.glob("explore/explore.*"))]
 sys.path.insert(0, str(DOCS.parent))
 
 import annlab  # noqa: E402

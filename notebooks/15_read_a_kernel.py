@@ -34,8 +34,7 @@ vectors, queries = rng.random((6000, 256), dtype=np.float32), rng.random((240, 2
 
 
 # %%
-@numba.njit(nogil=True)
-def plain(queries, vectors, out):
+def products(queries, vectors, out):
     for i in range(len(queries)):
         for j in range(len(vectors)):
             total = np.float32(0)
@@ -44,14 +43,8 @@ def plain(queries, vectors, out):
             out[i, j] = total
 
 
-@numba.njit(nogil=True, fastmath=True)
-def reordered(queries, vectors, out):  # the same, and the compiler may add up in any order
-    for i in range(len(queries)):
-        for j in range(len(vectors)):
-            total = np.float32(0)
-            for d in range(queries.shape[1]):
-                total += queries[i, d] * vectors[j, d]
-            out[i, j] = total
+plain = numba.njit(nogil=True)(products)
+reordered = numba.njit(nogil=True, fastmath=True)(products)  # the same, and the compiler may add up in any order
 
 
 # %% [markdown]

@@ -83,7 +83,7 @@ def build_instructor(out: str | Path, source: str | Path | None = None) -> list[
     Returns
     -------
     list of Path
-        The files that were written.
+        The files that were written, of the student's build first.
 
     Raises
     ------

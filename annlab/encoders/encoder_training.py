@@ -19,7 +19,7 @@ import contextlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,20 +73,12 @@ class TrainedEncoder:
     warnings: list[str]
 
 
-def train_encoder(
-    images: ImageSet,
-    out: str | os.PathLike[str],
-    positives: str = "augmentation",
-    labels: NDArray[Any] | None = None,
-    size: int | None = None,
-    config: TrainConfig | None = None,
-    source: PairSource | Callable[[NDArray[np.int64]], PairSource] | None = None,
-    start: str | None = None,
-    threads: int = 2,
-    command: str = "",
-    say: Callable[[str], None] = lambda text: None,
-    overwrite: bool = False,
-) -> TrainedEncoder:
+def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str = "augmentation",
+                  labels: NDArray[Any] | None = None, size: int | None = None, config: TrainConfig | None = None,
+                  source: PairSource | Callable[[NDArray[np.int64]], PairSource] | None = None,
+                  start: str | None = None, threads: int = 2, command: str = "",
+                  say: Callable[[str], None] = lambda text: None,
+                  overwrite: bool = False) -> TrainedEncoder:  # fmt: skip
     """Learn an encoder from images; write its folder.
 
     Parameters
@@ -124,8 +116,7 @@ def train_encoder(
     FileExistsError
         The folder holds a finished encoder, or a file where a part of one belongs.
     ValueError
-        There are no labels to train with, no image could be read, or the folder holds an unfinished training of other
-        images or settings.
+        There are no labels to train with, no image could be read, or an unfinished training of others is in the folder.
     TrainingError
         The loss is not finite, or the embeddings collapse.
 
@@ -144,7 +135,6 @@ def train_encoder(
     _refuse_without_export()
     import torch  # the extra's absence is explained by the modules below
 
-    from annlab.encoders.augment import Augment
     from annlab.encoders.comparing import NEW, judge, known_encoders, plateau_warning
     from annlab.encoders.lessons import lesson_of
     from annlab.encoders.pretrained import load_encoder
@@ -161,23 +151,14 @@ def train_encoder(
     known = known_encoders(lesson, images, threads) if start is None or lesson.judges.any() else {}
     start = _chosen(start, known, pixels, say)
     say(f"learning from {np.count_nonzero(~lesson.judges)} images of {pixels.shape[1:]}, positives from {positives}")
-    if positives in ("clicks", "judgements"):  # few: views differ as much as without, and what was rejected counts
-        views = config.augment or Augment.strong(pixels.shape[3])
-        config = replace(config, n_negatives=max(1, config.n_negatives), augment=views)
-    vectors: dict[str, NDArray[np.float32]] = {}
-    if start == SCRATCH:
-        trained = _trained(folder, lesson, config, say, overwrite)
-        encoder = encoder_of(trained, geometry, folder.name, _domain(lesson.pixels, images))
-        history, settings = trained.history, trained.config
-    else:
-        base = known[start] if start in known else load_encoder(start, threads)
-        encoder, history, held = _with_head(folder, base, images, lesson, config, say, overwrite)
-        vectors = {start if start in known else base.name: held[0], NEW: held[1]}
-        settings = json.loads(json.dumps(asdict(config)))
+    config = _fit_for(positives, config, pixels.shape[3])
+    base = None if start == SCRATCH else known[start] if start in known else load_encoder(start, threads)
+    encoder, course, held = _learned(folder, base, images, lesson, geometry, config, say, overwrite)
+    vectors = {} if base is None else {start if start in known else base.name: held[0], NEW: held[1]}
     judgement = judge(lesson, images, known, encoder, vectors, say) if lesson.judges.any() else None
-    made = TrainedEncoder(encoder, judgement, [warning for warning in [plateau_warning(history)] if warning])
+    made = TrainedEncoder(encoder, judgement, [warning for warning in [plateau_warning(course[0])] if warning])
     said = [*made.warnings, *(judgement.lines if judgement else [])]
-    card = card_of(encoder, said, images, lesson, command, (positives, start), (history, settings))
+    card = card_of(encoder, said, images, lesson, command, (positives, start), course)
     names = [images.items[row] for row in lesson.rows[lesson.judges]]
     write_encoder(encoder, card, names, folder, overwrite)
     forget_unfinished(folder)
@@ -258,6 +239,37 @@ def _chosen(
     why = "the images are gray" if photographs else missing
     say(f"a thin CNN learns from scratch: {why}")
     return SCRATCH
+
+
+def _fit_for(positives: str, config: TrainConfig, n_channels: int) -> TrainConfig:
+    """The settings, fit for this kind of positives."""
+    if positives not in ("clicks", "judgements"):
+        return config
+    from annlab.encoders.augment import Augment
+
+    # They are few: views differ as much as without, and what was rejected counts.
+    views = config.augment or Augment.strong(n_channels)
+    return replace(config, n_negatives=max(1, config.n_negatives), augment=views)
+
+
+def _learned(
+    folder: Path,
+    base: Encoder | None,
+    images: ImageSet,
+    lesson: Lesson,
+    geometry: list[Step],
+    config: TrainConfig,
+    say: Callable[[str], None],
+    overwrite: bool,
+) -> tuple[Encoder, tuple[list[dict[str, float]], Any], Sequence[NDArray[np.float32]]]:
+    """An encoder with a head on `base`, or from scratch; the rows of its course with the settings; and as `_with_head`
+    the embeddings of what was held out, where there is a base."""
+    if base is not None:
+        encoder, history, held = _with_head(folder, base, images, lesson, config, say, overwrite)
+        return encoder, (history, json.loads(json.dumps(asdict(config)))), held
+    trained = _trained(folder, lesson, config, say, overwrite)
+    encoder = encoder_of(trained, geometry, folder.name, _domain(lesson.pixels, images))
+    return encoder, (trained.history, trained.config), ()
 
 
 def _with_head(

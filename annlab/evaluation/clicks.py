@@ -124,20 +124,10 @@ class ClickThrough:
         }
 
 
-def click_through(
-    users: ArrayLike,
-    queries: ArrayLike,
-    displayed: ArrayLike,
-    clicked: ArrayLike,
-    *,
-    positions: ArrayLike | None = None,
-    timestamps: ArrayLike | None = None,
-    sessions: ArrayLike | None = None,
-    session_gap: float = 1800.0,
-    level: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> ClickThrough:
+def click_through(users: ArrayLike, queries: ArrayLike, displayed: ArrayLike, clicked: ArrayLike, *,
+                  positions: ArrayLike | None = None, timestamps: ArrayLike | None = None,
+                  sessions: ArrayLike | None = None, session_gap: float = 1800.0,
+                  level: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> ClickThrough:  # fmt: skip
     """The click-through rate of logged interactions: overall, by position and by day, with intervals.
 
     Every argument is an array with one entry for each logged row, in any order.
@@ -161,7 +151,7 @@ def click_through(
     Raises
     ------
     ValueError
-        If there are no rows, lengths differ, a position is below 1, or an interaction is neither click nor impression.
+        If the log is none, as :func:`showings` says, or `level` is not between 0 and 1.
 
     Examples
     --------

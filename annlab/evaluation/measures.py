@@ -15,17 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annlab.evaluation.ranking import (
-    Scores,
-    average_precision,
-    average_precision_at_r,
-    hit,
-    ndcg,
-    precision,
-    r_precision,
-    recall,
-    reciprocal_rank,
-)
+from annlab.evaluation import ranking
+from annlab.evaluation.ranking import Scores
 
 DEFAULT_MEASURES = ("mrr", "recall@10", "precision@10", "map", "ndcg@10")
 
@@ -45,16 +36,16 @@ class Ranked:
 
 
 _FORMULAS: dict[str, Callable[[Ranked, Any], Scores]] = {
-    "mrr": lambda r, k: reciprocal_rank(r.hits, k),
-    "recall": lambda r, k: recall(r.hits, r.n_relevant, k),
-    "precision": lambda r, k: precision(r.hits, k),
-    "hit": lambda r, k: hit(r.hits, k),
-    "r_precision": lambda r, k: r_precision(r.hits, r.n_relevant),
-    "map_r": lambda r, k: average_precision_at_r(r.hits, r.n_relevant),
-    "map": lambda r, k: average_precision(r.hits, r.n_relevant, k),
-    "map_reachable": lambda r, k: average_precision(r.hits, r.n_relevant, k, denominator="reachable"),
-    "ndcg": lambda r, k: ndcg(r.grades, r.relevant_grades, k),
-    "ndcg_linear": lambda r, k: ndcg(r.grades, r.relevant_grades, k, gain="linear"),
+    "mrr": lambda r, k: ranking.reciprocal_rank(r.hits, k),
+    "recall": lambda r, k: ranking.recall(r.hits, r.n_relevant, k),
+    "precision": lambda r, k: ranking.precision(r.hits, k),
+    "hit": lambda r, k: ranking.hit(r.hits, k),
+    "r_precision": lambda r, k: ranking.r_precision(r.hits, r.n_relevant),
+    "map_r": lambda r, k: ranking.average_precision_at_r(r.hits, r.n_relevant),
+    "map": lambda r, k: ranking.average_precision(r.hits, r.n_relevant, k),
+    "map_reachable": lambda r, k: ranking.average_precision(r.hits, r.n_relevant, k, denominator="reachable"),
+    "ndcg": lambda r, k: ranking.ndcg(r.grades, r.relevant_grades, k),
+    "ndcg_linear": lambda r, k: ranking.ndcg(r.grades, r.relevant_grades, k, gain="linear"),
 }
 _NEEDS_CUTOFF = ("recall", "precision", "hit", "map_reachable")
 _NO_CUTOFF = ("r_precision", "map_r")  # the number of relevant items is their cut-off

@@ -51,17 +51,9 @@ class Showings(NamedTuple):
     timestamps: NDArray[Any] | None
 
 
-def showings(
-    queries: ArrayLike,
-    displayed: ArrayLike,
-    clicked: ArrayLike,
-    *,
-    users: ArrayLike | None = None,
-    positions: ArrayLike | None = None,
-    timestamps: ArrayLike | None = None,
-    sessions: ArrayLike | None = None,
-    session_gap: float = 1800.0,
-) -> Showings:
+def showings(queries: ArrayLike, displayed: ArrayLike, clicked: ArrayLike, *, users: ArrayLike | None = None,
+             positions: ArrayLike | None = None, timestamps: ArrayLike | None = None,
+             sessions: ArrayLike | None = None, session_gap: float = 1800.0) -> Showings:  # fmt: skip
     """Sum up interactions; see the head of this file. Every argument has one entry for each logged row, in any order.
 
     Parameters

@@ -16,7 +16,7 @@ from annlab.sharded.client import Client
 from annlab.sharded.engines import Engine
 from annlab.sharded.errors import MissingShardError, ShardedError
 from annlab.sharded.manifest import Manifest
-from annlab.sharded.reading import Chosen, Query
+from annlab.sharded.reading import Chosen, Facts, Query
 
 
 class PartialNeighbors(NamedTuple):
@@ -28,24 +28,13 @@ class PartialNeighbors(NamedTuple):
     missing: dict[str, str]
 
 
-class Known(NamedTuple):
-    """What all shards say of themselves, together."""
-
-    n: int
-    dim: int | None
-    dtype: str | None
-    largest_id: int
-    columns: dict[str, Attribute]
-    memory: dict[str, int]
-
-
 class Asking:
     """See the head of the file."""
 
     _engine: Engine
     _client: Client
     _empty: Index
-    _facts: Known | None
+    _facts: Facts | None
     timeout: float
 
     # ---- searching
@@ -122,7 +111,7 @@ class Asking:
         parts = self._answers("select", (where, self._known().columns))[0]
         return np.sort(np.concatenate([np.empty(0, np.int64), *parts.values()]))
 
-    def _queries(self, queries: Any, known: Known) -> tuple[np.ndarray, bool]:
+    def _queries(self, queries: Any, known: Facts) -> tuple[np.ndarray, bool]:
         if known.dim is None:
             raise ValueError("this ShardedIndex is empty and knows no dimension: fit it, or give dim=")
         return validation.as_queries(queries, known.dim, np.dtype(known.dtype or np.float32), self.metric)
@@ -292,8 +281,8 @@ class Asking:
         return max(until - self._engine.world.now(), 0.0)
 
     def _known(self, anew: bool = False, partial: bool = False, timeout: float | None = None,
-               at_least: Mapping[str, int] | None = None) -> Known:  # fmt: skip
-        """What is known of the content; asked for again after a write of this object."""
+               at_least: Mapping[str, int] | None = None) -> Facts:  # fmt: skip
+        """What all shards say of themselves, together; asked for again after a write of this object."""
         if self._facts is None or anew:
             answers, missing = self._answers("facts", (), partial, timeout, at_least)
             parts = list(answers.values())
@@ -309,8 +298,9 @@ class Asking:
             if len(dims) > 1:
                 raise ShardedError(f"shards hold vectors of {sorted(dims)} dimensions: restore a copy")
             dtype = next((part.dtype for part in parts if part.dtype is not None), None)
-            found = Known(sum(part.n for part in parts), next(iter(dims), None), dtype,
-                                max((part.largest_id for part in parts), default=-1), columns, memory)  # fmt: skip
+            largest = max((part.largest_id for part in parts), default=-1)
+            due = any(part.rebuild_due for part in parts)
+            found = Facts(sum(part.n for part in parts), next(iter(dims), None), dtype, largest, columns, memory, due)
             if missing:
                 return found
             self._facts = found

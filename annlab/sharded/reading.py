@@ -38,7 +38,8 @@ class Query(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a shard says of itself. `columns`: an attribute without rows for each name, which says its kind."""
+    """What a shard says of itself, or all together. `columns`: an attribute without rows for each name, which says its
+    kind."""
 
     n: int
     dim: int | None

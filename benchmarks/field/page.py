@@ -71,12 +71,13 @@ def write(folder: Path) -> Path:
     names = list(dict.fromkeys(name for some in measured.values() for one in some for name in one.names))
     style = drawing.looks(names)
     both = {path: [(one, curves(one)) for one in some] for path, some in measured.items()}
-    body = [_head(run), _places(both), drawing.legend(names, style)]
+    body = [" ".join(_head(run).split()), _places(both), drawing.legend(names, style)]
     body += [_one_set(path, some, style) for path, some in both.items()]
     target = folder / "report.html"
+    look, script = (" ".join(text.split()) for text in (STYLE, SCRIPT))  # nobody reads them in a generated page
     target.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
-                      f'content="width=device-width"><title>Recall against latency</title><style>{STYLE}</style>'
-                      f"<body>{''.join(body)}<script>{SCRIPT}</script></body></html>")  # fmt: skip
+                      f'content="width=device-width"><title>Recall against latency</title><style>{look}</style>'
+                      f"<body>{''.join(body)}<script>{script}</script></body></html>")  # fmt: skip
     return target
 
 

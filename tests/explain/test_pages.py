@@ -33,7 +33,8 @@ def opened(browser, name, **how):
     page.goto((FOLDER / f"{name}.html").as_uri())
     yield page
     assert not wrong
-    assert len(set(asked)) == 1  # the page itself, and nothing else
+    shared = {(FOLDER / shared).as_uri() for shared in ("explore.css", "explore.js")}
+    assert set(asked) - shared == {(FOLDER / f"{name}.html").as_uri()}  # the page, what all pages share, nothing else
     context.close()
 
 
@@ -69,7 +70,12 @@ def test_a_page_is_up_to_date_and_small(name, made):
     assert path.stat().st_size < 300_000
     (text, data), (wanted, now) = data_of(path.read_text("utf-8")), data_of(rendered(made[name]))
     assert text == wanted and alike(data, now), "stale: python -m annlab.explain.pages docs/explore"
-    assert "http://" not in text and "https://" not in text and "import " not in text.split("<script>")[1]
+
+
+def test_what_pages_share_needs_no_network():
+    for name in ("explore.css", "explore.js"):
+        text = (FOLDER / name).read_text("utf-8")
+        assert not any(word in text for word in ("http://", "https://", "import ", "import(", "fetch(", "@import"))
 
 
 def test_only_the_last_digits_may_differ():

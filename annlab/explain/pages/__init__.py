@@ -2,9 +2,10 @@
 
     python -m annlab.explain.pages docs/explore
 
-writes them anew. Each page holds all that it needs: no other file, no network. `data.py` is what annlab computed of
-each index; `explore.js` searches it in the browser, as annlab does (the tests compare the two), and draws; `page.html`
-and `explore.css` are around that. Without JavaScript there is a picture of one search.
+writes them anew. `data.py` is what annlab computed of each index, and a page holds it. All pages share `explore.js`,
+which searches in the browser, as annlab does (the tests compare the two), and draws, and `explore.css`; both lie beside
+them in `docs/explore`, so that the pages open from a disk, without network. Without JavaScript there is a picture of
+one search.
 """
 
 import html
@@ -23,22 +24,16 @@ _LIGHT = {"row": "#b3b3b3", "seen": "#4d4d4d", "found": "#0072b2", "missed": "#d
 
 def rendered(page: Page) -> str:
     """The page as HTML."""
-    template = _text("page.html")
+    template = (resources.files(__name__) / "page.html").read_text("utf-8")
     for name, value in {
         "TITLE": html.escape(page.title),
         "LEAD": page.lead,
-        "STYLE": _text("explore.css"),
-        "SCRIPT": _text("explore.js"),
         "PICTURE": picture(page),
         "CAPTION": html.escape(caption(page)),
         "DATA": json.dumps(page.data, separators=(",", ":")),
     }.items():
         template = template.replace(f"%%{name}%%", value)
     return template
-
-
-def _text(name: str) -> str:
-    return (resources.files(__name__) / name).read_text("utf-8")
 
 
 def caption(page: Page) -> str:

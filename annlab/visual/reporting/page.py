@@ -41,10 +41,11 @@ def render(numbers: Numbers, search: VisualSearch, title: str, *, note: str = ""
     when = (at or datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%d %H:%M UTC")
     head = (f"{numbers.counts['indexed']:,} pictures by {numbers.encoder['name']} "
             f"({numbers.encoder['dim']} dimensions) in {numbers.index}; {when}")  # fmt: skip
+    style = " ".join(_STYLE.read_text(encoding="utf-8").split())
     lines = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(title)}: report</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head><body>",
+        f"<title>{html.escape(title)}: report</title><style>{style}</style></head><body>",
         f"<main><h1>{html.escape(title)}</h1><p class='head'>{html.escape(head)}</p>",
         f"<p class='note'>{html.escape(note)}</p>" if note else "",
         *sections,

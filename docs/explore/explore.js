@@ -1,6 +1,7 @@
 "use strict";
-/* A search that can be watched. Everything here is about one page's data, which annlab computed; the searches do what
-   annlab's do, so they return the same ids (tests compare the two). Coordinates are whole numbers: squares are exact. */
+/* A search that can be watched: the script of all pages of this folder. A page holds its data, which annlab computed;
+   the searches do what annlab's do, so they return the same ids (tests compare the two). Coordinates are whole numbers:
+   squares are exact. */
 const data = JSON.parse(document.getElementById("data").textContent);
 const n = data.points.length / 2, k = data.k, X = i => data.points[2 * i], Y = i => data.points[2 * i + 1];
 const square = (q, i) => (q[0] - X(i)) ** 2 + (q[1] - Y(i)) ** 2;
@@ -145,6 +146,23 @@ function remedy(q, knobs, id) {
 
 /* ---- drawing */
 
+document.querySelector("main").insertAdjacentHTML("beforeend", `<div id="explore">
+<div class="stage">
+<canvas id="plane" tabindex="0" role="application" aria-label="The plane with all rows. Drag the query, or move it with the arrow keys; with Shift in larger steps." aria-describedby="said"></canvas>
+</div>
+<div class="side">
+<form id="knobs" onsubmit="return false"></form>
+<p id="said" aria-live="polite"></p>
+<ul id="missed" aria-label="Missed rows and their causes"></ul>
+<ul class="key" aria-label="Legend">
+<li><span class="mark query" aria-hidden="true">+</span> the query: drag it, or press the arrow keys</li>
+<li><span class="mark found" aria-hidden="true">○</span> returned</li>
+<li><span class="mark missed" aria-hidden="true">✕</span> one of the true ten nearest, and missed</li>
+<li><span class="mark seen" aria-hidden="true">•</span> compared</li>
+<li><span class="mark part" aria-hidden="true">■</span> visited, the first ones numbered</li>
+</ul>
+</div>
+</div>`);
 const canvas = document.getElementById("plane"), pen = canvas.getContext("2d");
 let query = [...data.query], values = Object.fromEntries(data.knobs.map(b => [b.name, b.value])), colours = {}, shade = null;
 const px = x => x / 1000 * canvas.width, py = y => (1 - y / 1000) * canvas.height;
@@ -309,7 +327,6 @@ function fromPointer(event) {
   const box = canvas.getBoundingClientRect();
   moveTo((event.clientX - box.left) / box.width * 1000, (1 - (event.clientY - box.top) / box.height) * 1000);
 }
-document.getElementById("explore").hidden = false;
 for (const knob of data.knobs) {
   const label = document.createElement("label"), input = document.createElement("input"), shown = document.createElement("output");
   Object.assign(input, { type: "range", min: knob.min, max: knob.max, step: knob.step, value: knob.value, id: knob.name });
