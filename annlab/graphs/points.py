@@ -17,6 +17,7 @@ from annlab.scan.centroids import Conversion
 from annlab.scan.points import ordinary
 
 _LONGEST = 1e150  # norms beyond would have no square
+_FAR = 1e15  # no coordinate of a center is so large
 _FEW = 0.01  # share of rows that may be unlike all others: more of them are a part of the data
 
 
@@ -53,6 +54,12 @@ class Lifting:
     def dim(self) -> int:
         """Of the points."""
         return len(self.center)
+
+    def is_sound(self) -> bool:
+        """Whether the numbers are such as `of` makes, so that no point is infinite; those of a file may be others."""
+        if self.metric.code == INNER_PRODUCT:  # points are no longer than 1
+            return 0 < self.scale < np.inf and bool(np.abs(self.center).max() < _FAR)
+        return Conversion(self.metric, self.center, self.scale).is_sound()
 
     def points(self, vectors: np.ndarray, threads: int = 1) -> np.ndarray:
         """The points of some vectors: (n, point_dim) float32."""

@@ -58,7 +58,7 @@ def _numbers(arrays: dict[str, np.ndarray]) -> tuple[float, float, float]:
     if numbers.shape != (3,) or numbers.dtype != np.float64 or not np.isfinite(numbers).all():
         raise ValueError(f"scale, step and blur are {numbers}")
     scale, step, blur = numbers.tolist()
-    if not (1e-200 < scale < 1e200 and 1e-35 < step < 1e15 and 0 <= blur < 1e15):
+    if not (scale > 0 and 1e-35 < step < 1e15 and 0 <= blur < 1e15):
         raise ValueError(f"scale, step and blur are {numbers}")
     return scale, step, blur
 
@@ -67,7 +67,10 @@ def _lifting(arrays: dict[str, np.ndarray], metric: Metric, dim: int) -> Lifting
     center, wanted = arrays["center"], dim + (metric.code == INNER_PRODUCT)
     if center.shape != (wanted,) or center.dtype != np.float64 or not np.isfinite(center).all():
         raise ValueError(f"center {center.dtype} {center.shape} does not fit dimension {wanted}")
-    return Lifting(metric, center, _numbers(arrays)[0])
+    lifting = Lifting(metric, center, _numbers(arrays)[0])
+    if not lifting.is_sound():
+        raise ValueError(f"scale {lifting.scale} takes the center out of range")
+    return lifting
 
 
 def _rows(arrays: dict[str, np.ndarray], lifting: Lifting, graph: Graph, n_nodes: int) -> Rows:

@@ -22,7 +22,10 @@ def cells_of(arrays: dict[str, np.ndarray], metric: Metric) -> Cells:
         raise ValueError(f"list_offsets {offsets.dtype} {offsets.shape} for {len(centroids)} lists")
     if offsets[0] != 0 or offsets[-1] != n or (offsets[1:] < offsets[:-1]).any():
         raise ValueError(f"list_offsets do not rise from 0 to {n}")
-    return Cells(Conversion(metric, center, float(_numbers(arrays)[0])), centroids, offsets)
+    conversion = Conversion(metric, center, float(_numbers(arrays)[0]))
+    if not conversion.is_sound():
+        raise ValueError(f"scale {conversion.scale} is no power of two, or takes the center out of range")
+    return Cells(conversion, centroids, offsets)
 
 
 def age_of(arrays: dict[str, np.ndarray]) -> tuple[Age, float]:

@@ -19,6 +19,8 @@ from annlab.kernels.tile import PANEL_ROWS, QUERIES_IN_TILE
 
 _FEWEST = 64  # rows that the center is the median of
 LONGEST = 1e12  # coordinate of a query: longer ones are scaled down
+_FARTHEST = 1e15  # coordinate of a row: it is cut there, lest products overflow float32
+_LARGEST_POWER = 1000
 
 
 @dataclass(frozen=True)
@@ -42,25 +44,39 @@ class Conversion:
         if metric.code != COSINE:
             largest = max(float(vectors.max()), -float(vectors.min()))
             if largest > 0 and not 1e-10 < largest < 1e10:
-                scale = float(2.0 ** min(1000, -np.frexp(largest)[1]))
+                scale = float(2.0 ** min(_LARGEST_POWER, -np.frexp(largest)[1]))
         bare, at_once = cls(metric, zero), max(_FEWEST, rows_at_once(vectors.shape[1]) // 8)
         some = bare.rows(vectors[:: max(1, len(vectors) // at_once)])
         return cls(metric, np.median(some, axis=0), scale)
 
+    def is_sound(self) -> bool:
+        """Whether the numbers are such as `of` makes, so that no point is infinite; those of a file may be others."""
+        mantissa, exponent = np.frexp(self.scale)
+        possible = mantissa == 0.5 and -_LARGEST_POWER <= exponent - 1 <= _LARGEST_POWER
+        with np.errstate(over="ignore"):
+            return bool(
+                possible and np.isfinite(self.center).all() and np.abs(self.center * self.scale).max() < _FARTHEST
+            )
+
     def rows(self, vectors: np.ndarray) -> np.ndarray:
-        """The points of some vectors, in float64."""
+        """The points of some vectors, in float64, cut where they are unlike all that the scale was made for."""
         rows = vectors.astype(np.float64)
         if self.metric.code == COSINE:
             norms = np.sqrt((rows * rows).sum(axis=1))
             rows *= (1.0 / np.where(norms > 0, norms, 1.0))[:, None]
         rows -= self.center
-        return rows if self.scale == 1.0 else rows * self.scale
+        if self.scale != 1.0:
+            with np.errstate(over="ignore"):
+                rows *= self.scale
+        return np.clip(rows, -_FARTHEST, _FARTHEST, out=rows)
 
     def points(self, vectors: np.ndarray) -> np.ndarray:
         """The points of some vectors, float32, converted in chunks."""
         result = np.empty(vectors.shape, np.float32)
         if self.metric.code == L2 and self.scale == 1.0:
-            return np.subtract(vectors, self.center, out=result, casting="unsafe")
+            with np.errstate(over="ignore"):
+                np.subtract(vectors, self.center, out=result, casting="unsafe")
+            return np.clip(result, -_FARTHEST, _FARTHEST, out=result)
         at_once = rows_at_once(vectors.shape[1])
         for start in range(0, len(vectors), at_once):
             result[start : start + at_once] = self.rows(vectors[start : start + at_once])

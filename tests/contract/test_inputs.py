@@ -1,5 +1,6 @@
 """What may be handed in: element types and memory layouts; that none of it is changed, nor anything global touched."""
 
+import copy
 import random
 import threading
 import warnings
@@ -8,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 
+import annlab
 from tests import oracle
 from tests.contract.checks import check_neighbors, same
 
@@ -85,8 +87,8 @@ def test_what_is_handed_in_is_neither_changed_nor_kept(entry, metric):
     index = entry.make(metric).fit(vectors, ids, attributes={"owner": owner})
     index.add(more, attributes={"owner": owner[:40]})
     before = index.search(queries, 5, allowed=allowed)
-    for array, copy in zip(given, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
+    for array, kept in zip(given, copies, strict=True):
+        np.testing.assert_array_equal(array, kept)
     for array in (vectors, more, ids, owner):
         array[...] = 1  # the index has its own
     same(index.search(queries, 5, allowed=allowed), before)
@@ -219,6 +221,27 @@ def test_faint_vectors_are_told_apart_or_refused(entry, metric, power):
             np.testing.assert_allclose(found.distances * 2.0**600, true[:, :4], rtol=1e-9, atol=2.0**-470)
         for i in (0, 5):
             same(index.search(queries[i], 4, **entry.exhaustive), (found.distances[i], found.ids[i]))
+
+
+def test_ordinary_queries_and_rows_among_faint_vectors(entry, metric, tmp_path):
+    """What is larger than the rest by more than float64 can hold, when it is scaled as they are, is a vector too."""
+    if metric == "cosine":
+        return
+    rng = np.random.default_rng(5)
+    vectors, large = rng.standard_normal((150, 5)) * 1e-307, rng.standard_normal((25, 5)) * 1e140
+    index = entry.make(metric).fit(vectors)
+    for some in (large[:9], large[0]):
+        found = index.search(some, 4, **entry.exhaustive)
+        assert (found.ids >= 0).all() and np.isfinite(found.distances).all()
+    index.add(large)
+    index.save(tmp_path / "index")
+    compacted = copy.copy(index)
+    compacted.compact()
+    for now in (index, annlab.load(tmp_path / "index"), compacted):
+        found = now.search(large[:9], 1, **entry.exhaustive)
+        check_neighbors(found, large[:9], np.arange(175), np.concatenate([vectors, large]), metric, 1,
+                        entry.judged_exactly)  # fmt: skip
+        assert (now.search(vectors, 4, **entry.exhaustive).ids >= 0).all()
 
 
 def test_inner_products_that_float32_does_not_hold(entry):

@@ -34,6 +34,7 @@ ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest pat
 LINE_FLOATS = 16
 _ZERO, _NOUGHT, _TINY, _TWO = np.int32(0), np.float32(0.0), np.float32(1e-30), np.float32(2.0)
 _FARTHEST = 1e9  # a coordinate of a query: farther away only the direction counts
+_SMALLER = 2.0**-1000  # the largest scale becomes 1
 
 
 class Asking(NamedTuple):
@@ -44,6 +45,15 @@ class Asking(NamedTuple):
     factor: Any
     offset: Any
     middle: Any
+
+
+@kernel
+def _largest(query, dim, factor, center, middle):
+    """The largest coordinate of a scaled and centred query."""
+    largest = 0.0
+    for i in range(dim):
+        largest = max(largest, abs(np.float64(query[i]) * factor - center[i] * middle))
+    return largest
 
 
 @kernel
@@ -61,9 +71,10 @@ def convert(query, dim, metric, center, scale, point):
             squares += (np.float64(query[i]) * shrunk) ** 2
         factor = shrunk / math.sqrt(squares) if squares > 0.0 else 0.0
     middle = scale if metric != INNER_PRODUCT and metric != COSINE else 1.0
-    largest = 0.0
-    for i in range(dim):
-        largest = max(largest, abs(np.float64(query[i]) * factor - center[i] * middle))
+    largest = _largest(query, dim, factor, center, middle)
+    if not largest < np.inf:  # an ordinary query of rows so small that their scale is huge
+        factor, middle = factor * _SMALLER, middle * _SMALLER
+        largest = _largest(query, dim, factor, center, middle)
     shrunk = _FARTHEST / largest if largest > _FARTHEST else 1.0
     for i in range(dim):
         point[i] = np.float32((np.float64(query[i]) * factor - center[i] * middle) * shrunk)

@@ -29,6 +29,7 @@ from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float
 from annlab.kernels.topk import kth_smallest
 
 _ZERO = np.float32(0.0)
+_SMALLER = 2.0**-1000  # the largest scale becomes 1
 PANELS_AT_ONCE = 4  # of centroids, for one query: as many chains of additions as hide their latency
 
 
@@ -89,6 +90,16 @@ def smallest(surrogates, length, n, low, high, values, places):
 
 
 @kernel
+def _largest(query, dim, factor, center, middle):
+    """The largest coordinate of a scaled and centred query, and the largest of what it is the difference of."""
+    largest, given = 0.0, 0.0
+    for i in range(dim):
+        largest = max(largest, abs(query[i] * factor - center[i] * middle))
+        given = max(given, abs(query[i] * factor) + abs(center[i] * middle))
+    return largest, given
+
+
+@kernel
 def convert_query(query, dim, metric, center, scale, longest, out, stride):
     """out (stride,) float32, zeros behind dim: a query as rows are converted, with no coordinate above `longest`.
 
@@ -96,15 +107,16 @@ def convert_query(query, dim, metric, center, scale, longest, out, stride):
     which changes the inner products with all rows alike. Returns how far the rounded query may be from the true one:
     infinite if it had to be shortened, or is a zero vector where only directions count.
     """
-    factor, largest, shrunk, given, squared = scale, 0.0, 1.0, 0.0, 0.0
+    factor, shrunk, squared = scale, 1.0, 0.0
     middle, blur = 0.0 if metric == INNER_PRODUCT else scale, 0.0
     if metric == COSINE:
         inverse = inverse_norm(query, dim)
         factor = inverse if inverse > 0.0 else 1.0
         blur = 0.0 if inverse > 0.0 else np.inf
-    for i in range(dim):
-        largest = max(largest, abs(query[i] * factor - center[i] * middle))
-        given = max(given, abs(query[i] * factor) + abs(center[i] * middle))
+    largest, given = _largest(query, dim, factor, center, middle)
+    if not largest < np.inf:  # ordinary queries of rows so small that their scale is huge
+        factor, middle, blur = factor * _SMALLER, middle * _SMALLER, np.inf
+        largest, given = _largest(query, dim, factor, center, middle)
     if metric == INNER_PRODUCT:
         shrunk = math.ldexp(1.0, -math.frexp(largest)[1])
     elif largest > longest:
