@@ -14,7 +14,6 @@ Errors of the driver become a `StorageError` that says what to do, or a `Corrupt
 never appear in messages: they may be personal.
 """
 
-import contextlib
 import hashlib
 import os
 import sqlite3
@@ -140,14 +139,19 @@ class Database:
         A SQLite file is asked without a transaction of its own, which costs ten times what such a query does.
         """
         if isinstance(self.engine.pool, QueuePool) and self.is_sqlite:
-            with contextlib.suppress(sqlite3.Error), self._translated(), self._asking:  # what is wrong is told below
-                if self._asked is None:  # kept for the next time: to take one from the pool costs more than the query
-                    self._asked = self.engine.raw_connection()
-                cursor = self._asked.driver_connection.execute(query)
-                try:
-                    row = cursor.fetchone()
-                finally:
-                    cursor.close()  # and with it the transaction
+            try:
+                with self._asking:
+                    if self._asked is None:  # kept for the next time: to take one from the pool costs more than a query
+                        with self._translated():
+                            self._asked = self.engine.raw_connection()
+                    cursor = self._asked.driver_connection.execute(query)
+                    try:
+                        row = cursor.fetchone()
+                    finally:
+                        cursor.close()  # and with it the transaction
+            except sqlite3.Error:
+                pass  # what is wrong is told below
+            else:
                 return None if row is None or row[0] is None else int(row[0])
         with self.reading() as connection:
             found = connection.exec_driver_sql(query).scalar()

@@ -53,9 +53,12 @@ class Cursor:
     encoder: str = ""
 
 
+_FIELDS = tuple(each.name for each in fields(Cursor))
+
+
 def seal(cursor: Cursor, secret: bytes) -> str:
     """The text of a cursor."""
-    content = [getattr(cursor, each.name) for each in fields(cursor)]
+    content = [getattr(cursor, name) for name in _FIELDS]
     plain = zlib.compress(json.dumps(content, separators=(",", ":")).encode())
     tag = _tag(plain, secret)
     return base64.urlsafe_b64encode(tag + _crossed(plain, tag, secret)).decode().rstrip("=")
@@ -74,7 +77,7 @@ def unseal(text: str, digest: str, encoder: str, secret: bytes) -> Cursor:
     if len(tag) < _TAG or not hmac.compare_digest(tag, _tag(plain, secret)):
         raise refused
     values = json.loads(zlib.decompressobj().decompress(plain, _OPENED))
-    if len(values) != len(fields(Cursor)):  # another version made it
+    if len(values) != len(_FIELDS):  # another version made it
         raise refused
     given, after, end, shown, reach, depth, by = values
     if by != encoder:

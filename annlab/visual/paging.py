@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -159,10 +160,10 @@ class Page:
                 continue
             if start == len(self._keys):
                 return results, None
-            waiting = list(self._waiting(stages(self._ranked(start, stop)), cursor.shown))
-            taken = waiting[: k - len(results)]
+            waiting = self._waiting(stages(self._ranked(start, stop)), cursor.shown)
+            taken = list(islice(waiting, k - len(results)))
             results += taken
-            if len(taken) < len(waiting):
+            if next(waiting, None) is not None:
                 end = cursor.end or self._key(stop - 1)
                 shown = {*cursor.shown, *(key for one in taken for key in one.keys)}
                 return results, self._next(replace(cursor, end=end, shown=tuple(sorted(shown))), start)
@@ -178,13 +179,13 @@ class Page:
         scores = self._source.scoring.scores(self._distances[start:stop])
         named = self._about.named
         groups = self._about.facts.groups(self._slots[start:stop], self._source.allowed)
-        candidates = []
+        for place, group in enumerate(groups):
+            if len(group) > 1:  # what the query names is shown only where there is no other
+                groups[place] = [id for id in group if id not in named] or group
         places = zip(self._keys[start:stop].tolist(), groups, self._distances[start:stop].tolist(), scores.tolist(),
                      strict=True)  # fmt: skip
-        for key, group, distance, score in places:
-            others = group if len(group) == 1 else [id for id in group if id not in named] or group
-            if others:
-                candidates.append(Candidate(key, others[0], distance, score, score, tuple(others[1:])))
+        candidates = [Candidate(key, group[0], distance, score, score, tuple(group[1:]))
+                      for key, group, distance, score in places if group]  # fmt: skip
         if self._about.explain:
             candidates = [one._replace(way=(f"found: place {place}, distance {one.distance:.4f}, "
                                             f"score {one.score:.3f}",))
@@ -212,11 +213,9 @@ class Page:
     def _next(self, cursor: Cursor, start: int) -> Cursor:
         """The cursor, its window begun later where the first ones of it were all shown."""
         shown = set(cursor.shown)
-        place = start
-        while place < len(self._keys) and int(self._keys[place]) in shown:
-            shown.discard(int(self._keys[place]))
-            place += 1
-        after = cursor.after if place == start else self._key(place - 1)
+        leading = list(takewhile(shown.__contains__, self._keys[start : start + len(shown)].tolist()))
+        shown.difference_update(leading)
+        after = self._key(start + len(leading) - 1) if leading else cursor.after
         return replace(cursor, after=after, shown=tuple(sorted(shown)), depth=self.looked_at)
 
     def _key(self, place: int) -> Key:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -45,12 +46,14 @@ class Candidate(NamedTuple):
     @property
     def folded(self) -> tuple[int, ...]:
         """All images that are shown under it."""
+        if not self.under:
+            return self.copies
         return (*self.copies, *(id for each in self.under for id in (each.id, *each.copies)))
 
     @property
     def keys(self) -> tuple[int, ...]:
         """Its key, and those of what is under it."""
-        return (self.key, *(each.key for each in self.under))
+        return (self.key, *(each.key for each in self.under)) if self.under else (self.key,)
 
     def each(self) -> tuple[Candidate, ...]:
         """It and those under it, each by itself."""
@@ -79,13 +82,23 @@ class Ranked:
     about: About
     dropped: tuple[Candidate, ...] = ()
 
+    @cached_property
+    def ids(self) -> list[int]:
+        """The images of the candidates."""
+        return [one.id for one in self.candidates]
+
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """The places (n,) of these images in the facts, -1 for one that is not there."""
+        return self.about.facts.slots_of(np.array(self.ids, np.int64))
+
     def without(self, why: Mapping[int, str]) -> Ranked:
         """Some candidates dropped: by key, with the reason."""
         if not why:
             return self
-        kept = tuple(one for one in self.candidates if one.key not in why)
-        gone = tuple(self._noted(one, why[one.key]) for one in self.candidates if one.key in why)
-        return replace(self, candidates=kept, dropped=self.dropped + gone)
+        kept = [one for one in self.candidates if one.key not in why]
+        gone = [self._noted(one, why[one.key]) for one in self.candidates if one.key in why]
+        return replace(self, candidates=tuple(kept), dropped=(*self.dropped, *gone))
 
     def with_values(self, values: Sequence[float], notes: Sequence[str | None]) -> Ranked:
         """Other values, with a note for each that changed, and the order that follows."""

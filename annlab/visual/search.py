@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from sqlalchemy import select
@@ -55,8 +55,7 @@ __all__ = ["Answer", "ById", "ByText", "ByUpload", "Crop", "Filters", "NotFound"
 ANYBODY, NO_FILTERS = Viewer(), Filters()
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """One picture of a page.
 
     Attributes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,7 @@ class Hidden:
     """Drop what the viewer may not see. The index has left these out already; this is the second lock of that door."""
 
     def __call__(self, ranked: Ranked) -> Ranked:
-        slots = _slots(ranked)
-        shown = (slots >= 0) & ranked.about.visible[slots]
+        shown = (ranked.slots >= 0) & ranked.about.visible[ranked.slots]
         if shown.all():
             return ranked
         return ranked.without({one.key: "hidden: it is private or deleted"
@@ -29,8 +29,8 @@ class TheQuery:
 
     def __call__(self, ranked: Ranked) -> Ranked:
         named = ranked.about.named
-        return ranked.without({one.key: "query: it is the query itself" for one in ranked.candidates
-                               if one.id in named})  # fmt: skip
+        places = [place for place, id in enumerate(ranked.ids) if id in named]
+        return ranked.without({ranked.candidates[place].key: "query: it is the query itself" for place in places})
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Rules:
 
     def __call__(self, ranked: Ranked) -> Ranked:
         facts, why = ranked.about.facts, {}
-        for one, slot in zip(ranked.candidates, _slots(ranked).tolist(), strict=True):
+        for one, slot in zip(ranked.candidates, ranked.slots.tolist(), strict=True):
             tags, owner = facts.tags_of.get(slot, ()), int(facts.owners[slot])
             denied = sorted(set(tags) & set(self.deny_tags))
             if denied:
@@ -79,7 +79,7 @@ class CategoryGate:
 
     def __call__(self, ranked: Ranked) -> Ranked:
         known = set(self.categories)
-        slots = _slots(ranked).tolist()
+        slots = ranked.slots.tolist()
         each = [known & set(ranked.about.facts.tags_of.get(slot, ())) for slot in slots]
         wanted = self._of_query(ranked, known) or self._of_nearest(ranked, each)
         if not wanted:
@@ -172,7 +172,7 @@ class Freshness:
 
     def __call__(self, ranked: Ranked) -> Ranked:
         facts = ranked.about.facts
-        ages = (ranked.about.now - facts.times[_slots(ranked)]) / 86_400
+        ages = (ranked.about.now - facts.times[ranked.slots]) / 86_400
         gains = 1 + self.weight * 0.5 ** (np.maximum(ages, 0) / self.half_life)
         notes = [f"freshness: times {gain:.3f}, {age:.0f} days old" for gain, age in zip(gains, ages, strict=True)]
         values = [one.value * gain for one, gain in zip(ranked.candidates, gains.tolist(), strict=True)]
@@ -220,7 +220,7 @@ class OwnerCap:
             raise ValueError(f"most is at least 1, not {self.most}")
 
     def __call__(self, ranked: Ranked) -> Ranked:
-        owners = ranked.about.facts.owners[_slots(ranked)].tolist()
+        owners = ranked.about.facts.owners[ranked.slots].tolist()
         counts: dict[int, int] = {}
         first: list[int] = []
         later: list[int] = []
@@ -241,23 +241,17 @@ STAGES: dict[str, type] = {
 """By the name that a file of stages gives them."""
 
 
-def _slots(ranked: Ranked) -> np.ndarray:
-    """The places (n,) of the candidates' images in the facts."""
-    return ranked.about.facts.slots_of(np.array([one.id for one in ranked.candidates], np.int64))
-
-
 def _alike(ranked: Ranked) -> np.ndarray:
     """(n, n): the cosines of the candidates' vectors with each other."""
     vectors = ranked.about.vectors([one.key for one in ranked.candidates]).astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
     n, dim = vectors.shape
-    side = max(1, int((_SERIAL / dim) ** 0.5))
-    result = np.empty((n, n), np.float32)
-    for i in range(0, n, side):
-        for j in range(0, i + 1, side):
-            tile = vectors[i : i + side] @ vectors[j : j + side].T
-            result[i : i + side, j : j + side] = tile
-            result[j : j + side, i : i + side] = tile.T
+    tiles = max(1, math.ceil(n / max(1, int((_SERIAL / dim) ** 0.5))))
+    side = math.ceil(n / tiles)
+    parts = np.zeros((tiles, side, dim), np.float32)
+    parts.reshape(-1, dim)[:n] = vectors
+    products = parts[:, None] @ parts.transpose(0, 2, 1)[None]  # (tiles, tiles, side, side)
+    result: np.ndarray = products.transpose(0, 2, 1, 3).reshape(tiles * side, -1)[:n, :n]
     return result
 
 

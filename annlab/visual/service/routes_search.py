@@ -22,7 +22,7 @@ from annlab.visual.service.core import Box, Service
 from annlab.visual.service.door import Door, key_of
 from annlab.visual.service.impressions import Shown
 from annlab.visual.service.keys import Person
-from annlab.visual.service.showing import REFUSALS, as_json
+from annlab.visual.service.showing import REFUSALS, as_json, told
 from annlab.visual.service.words import clean
 from annlab.visual.shown import Seen
 
@@ -218,12 +218,12 @@ def _answer(service: Service, form: Any, asked: SearchParameters, person: Person
 
 
 def _as_json(answer: Answer, person: Person, image: Image | Seen | None, number: int | None) -> Mapping[str, Any]:
+    is_admin = person.may("admin")
     return {
         "results": [
-            as_json(result.image, person) | {
-                "distance": _number(result.distance), "score": _number(result.score),
-                "folded": result.folded, "way": result.way,
-            } for result in answer.results
+            {**told(result.image, person, is_admin), "distance": _number(result.distance),
+             "score": _number(result.score), "folded": result.folded, "way": result.way}
+            for result in answer.results
         ],
         "cursor": answer.cursor, "total": int(answer.total), "weaker": int(answer.weaker),
         "cutoff": float(answer.cutoff),
@@ -240,4 +240,4 @@ def _plan(answer: Answer, person: Person) -> str:
 
 def _number(value: float | None) -> float | None:
     """A number that JSON can hold."""
-    return None if value is None or not math.isfinite(value) else round(float(value), 6)
+    return round(value, 6) if value is not None and math.isfinite(value) else None

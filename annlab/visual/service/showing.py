@@ -30,9 +30,14 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 def as_json(image: Image | Seen, person: Person) -> dict[str, Any]:
     """What is told of an image: neither where its file lies nor anything personal."""
+    return told(image, person, person.may("admin"))
+
+
+def told(image: Image | Seen, person: Person, is_admin: bool) -> dict[str, Any]:
+    """The same, where it was asked already whether the person is an admin."""
     return {
         "id": image.id, "date": image.uploaded_at.isoformat(), "tags": list(image.tags), "owner": image.owner_id,
         "private": image.private, "width": image.width, "height": image.height, "kind": image.kind,
-        "status": image.status, "own": person.may("admin") or (
+        "status": image.status, "own": is_admin or (
             image.owner_id is not None and image.owner_id == person.user_id),
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Clients that are slow or never end, at the socket; and the end of the process, which finishes what was begun."""
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import urllib.request
 import pytest
 
 from annlab.visual.interactions import read_interactions
+from annlab.visual.service.server import prepare_the_interpreter
 from tests.visual.page.conftest import serving
 from tests.visual.service.served import Served, new_drawing, png
 
@@ -76,6 +78,17 @@ def test_what_is_no_http_ends_nothing(fresh):
                 line.sendall(noise)
                 line.recv(1000)
         assert well(address)
+
+
+def test_threads_of_the_process_hand_over_within_a_search_and_no_collection_stops_them():
+    before = sys.getswitchinterval()
+    try:
+        prepare_the_interpreter()
+        assert sys.getswitchinterval() <= 0.001  # a search takes some 3 ms, and the loop waits for its turn thrice
+        assert gc.get_freeze_count() > 100_000  # the modules alone are more
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.slow
