@@ -60,7 +60,8 @@ from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
 from annlab.scan.shortcut import exact_shortcut
 
-_TAIL_SHARE = 16  # of the rows, one in so many may wait in float32 beside bytes: a quarter of a search's time
+_SHORT_TAIL = 256  # rows in float32 that are scanned sooner than made bytes of
+_TAIL_SHARE = 32  # of the rows, one in so many may wait in float32 beside bytes: an eighth of a search's time
 
 
 class ExactStructure(Structure):
@@ -68,6 +69,7 @@ class ExactStructure(Structure):
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "half_norms"})
     exhaustive: ClassVar[bool] = True
+    most_dead: ClassVar[float] = 1 / 4  # a search looks at all of them, and to build anew is to copy the others
 
     def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
         self.vectors = scanner.vectors
@@ -114,7 +116,9 @@ class ExactStructure(Structure):
 
     def tail_limit(self, params: dict[str, Any]) -> int:
         """Of rows in float32; where bytes are scanned, these would take several times as long as their number says."""
-        return max(SMALL_TAIL, len(self.vectors) // (_TAIL_SHARE if self.precision == "int8" else 1))
+        if self.precision == "float32":
+            return max(SMALL_TAIL, len(self.vectors))
+        return max(_SHORT_TAIL, len(self.vectors) // _TAIL_SHARE)
 
     def arrays(self) -> dict[str, np.ndarray]:
         scanner, extent = self._scanner, self._scanner.extent

@@ -26,6 +26,7 @@ from annlab.common import validation
 T = TypeVar("T")
 
 _PORTION_SECONDS = 0.05
+_SMALL = 4 * 2**20  # bytes: read in the tenth of a millisecond or two that handing over takes
 _FIRST_PORTION = 2.0**25  # multiply-adds: some milliseconds of a fast kernel, a tenth of a second of a slow one
 
 _lock = threading.Lock()
@@ -60,6 +61,11 @@ def split(start: int, stop: int, parts: int, multiple: int = 1) -> list[tuple[in
     parts = max(1, min(parts, units))
     cuts = [start + multiple * (units * i // parts) for i in range(parts)] + [stop]
     return list(itertools.pairwise(cuts))
+
+
+def awake(n_bytes: float, threads: int) -> int:
+    """How many of these threads read so many bytes: one alone, where it is done before another would be awake."""
+    return threads if n_bytes > _SMALL else 1
 
 
 class _Call:

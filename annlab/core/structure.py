@@ -22,8 +22,9 @@ from annlab.common.progress import Progress
 from annlab.distances import Metric
 from annlab.scan.shortcut import Beside, Shortcut
 
-__all__ = ["SMALL_TAIL", "Beside", "Building", "Request", "Scored", "Shortcut", "Structure"]
+__all__ = ["SMALL_TAIL", "Beside", "Building", "Request", "Scored", "Shortcut", "Structure", "since"]
 SMALL_TAIL = 1024  # rows that are scanned rather than taken in, where nothing else is said
+_SHORT_TAIL = 64  # rows that are scanned in a microsecond: not worth copying anything
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,16 @@ class Scored(NamedTuple):
 
     distances: np.ndarray
     ids: np.ndarray
+
+
+def since(newest: np.ndarray | None, n: int, order: np.ndarray) -> np.ndarray:
+    """Which rows, in their order after some were taken in, came since something was measured (n + m,) bool.
+
+    newest (n,): which of the n rows from before did; None: none.
+    """
+    before = np.zeros(n, bool) if newest is None else newest
+    together: np.ndarray = np.concatenate([before, np.ones(len(order) - n, bool)])[order]
+    return together
 
 
 class Structure:
@@ -187,6 +198,13 @@ class Structure:
         By default as many as a search looks at anyway, or `SMALL_TAIL` where taking in costs more than it saves.
         """
         return max(SMALL_TAIL, self.rows_touched(params))
+
+    def tail_of_copies(self, params: dict[str, Any], most: int) -> int:
+        """The same where taking in copies all there is, and a search looks at a small part of it.
+
+        Growing from n rows to 2 n then copies them at most 0.7 times `most`: as often as a build or so is worth.
+        """
+        return min(max(SMALL_TAIL, self.rows_touched(params)), max(_SHORT_TAIL, len(self.vectors) // most))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything to store, `vectors` included."""

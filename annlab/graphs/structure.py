@@ -22,7 +22,7 @@ from annlab.common.memory import copied
 from annlab.common.statistics import N_COUNTERS
 from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut, n_held_out
-from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Scored, Shortcut, Structure
+from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Scored, Shortcut, Structure, since
 from annlab.distances import Metric
 from annlab.graphs import calibration, guard, stored
 from annlab.graphs.build import build_graph
@@ -40,6 +40,7 @@ from annlab.scan.shortcut import exact_shortcut
 
 _GROWTH = 1.1  # times the rows when reach was measured: it is measured again
 _REBUILT = 2.0  # times the rows that codes and center were made for
+_COPIES = 64  # while the rows become twice as many, the graph may be copied about so often
 _CALIBRATED = 300  # held-out rows of either kind, when new ones came
 
 
@@ -58,7 +59,9 @@ class GraphStructure(Structure):
     """Rows that are scanned rather than linked."""
 
     def __init__(self, vectors: np.ndarray, metric: Metric, walkable: Walkable | None, calibrations: Calibrations,
-                 age: Age) -> None:  # fmt: skip
+                 age: Age, newest: np.ndarray | None = None) -> None:  # fmt: skip
+        """newest (n,) bool: rows that came since reach was last measured; None: none did, or nobody knows."""
+        self._newest = newest
         self.vectors, self.metric, self.walkable = vectors, metric, walkable
         self.calibrations, self.age = calibrations, age
         if walkable is not None:
@@ -247,6 +250,9 @@ class GraphStructure(Structure):
             return len(self.vectors)
         return min(len(self.vectors), int(self.calibrations.visited(10)) + 1)
 
+    def tail_limit(self, params: dict[str, Any]) -> int:
+        return self.tail_of_copies(params, _COPIES)
+
     # ---- growing
 
     def absorb(self, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray] | None:
@@ -264,14 +270,16 @@ class GraphStructure(Structure):
                               seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
         together, points = (np.concatenate(both)[order] for both in ((self.vectors, vectors), (points, more)))
         rows = _rows_of(points, together, graph, lifting, step)
+        newest = since(self._newest, len(self.vectors), order)
         grown = type(self)(
             together,
             self.metric,
             Walkable(graph, blocks_of(graph, rows.norms), rows, lifting),
             self.calibrations,
             self.age,
+            newest,
         )
-        return grown._brought_up_to_date(order >= len(self.vectors), building), order
+        return grown._brought_up_to_date(newest, building), order
 
     def _brought_up_to_date(self, is_new: np.ndarray, building: Building) -> Self:
         """The same, checked on new rows (n,) and on others if it has grown by much; measured anew where it fails."""

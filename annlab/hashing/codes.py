@@ -145,7 +145,8 @@ class Encoder:
             wide = queries.astype(np.float64)
             lengths = np.linalg.norm(wide, axis=1) * self.reach / self.scale
             return np.maximum(1.0 + _in_lengths(distances + wide @ self.center, lengths), 0.0)  # lengths may vanish
-        lengths = np.linalg.norm(_normalised(queries, self.metric) - self.center, axis=1)
+        away = _normalised(queries, self.metric) - self.center
+        lengths = np.sqrt(np.einsum("ij,ij->i", away, away))
         if self.metric.code == COSINE:
             distances = np.sqrt(2.0 * distances.astype(np.float64))
         return _in_lengths(distances, lengths)

@@ -59,6 +59,8 @@ class CodeScan:
         """The `keep` rows nearest by (Hamming distance, row) to each code (q, words)."""
         keep = min(keep, self.n)
         words = _NO_WORDS if alive is None else np.atleast_2d(np.ascontiguousarray(alive))
+        if len(codes) < _BATCH_FROM:
+            n_threads = pool.awake(len(codes) * self.blocks.array.nbytes, n_threads)
         if len(codes) == 1 and n_threads == 1:
             return self._part(np.ascontiguousarray(codes[0]), keep, words.reshape(-1), 0, len(self.blocks.array))
         found = Nearest(np.empty((len(codes), keep), np.int64), np.empty((len(codes), keep), np.int32),

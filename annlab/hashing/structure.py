@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from annlab.common.memory import copied
+from annlab.common.rowsets import Remembered
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.column import Column
 from annlab.core.heldout import warn_of_recall
@@ -36,6 +37,7 @@ from annlab.scan.scanner import Scanner
 BUCKETS_FROM = 250_000  # rows; from there on "auto" measures which mode is the cheaper
 _FURTHER = 4  # times as many neighbours, when what was looked for is not among the first candidates
 _WIDER = 2  # times as many probes, where the user says how many
+_COPIES = 192  # while the rows become twice as many, tables may be merged, or codes copied, about so often
 _TUNE_AGAIN = 1.5  # times as many rows as were tuned for
 _CHECK = 8  # the share of new rows at which a sample of them is searched
 _CHECKED = 48  # rows of this sample
@@ -56,7 +58,7 @@ class LSHStructure(Structure):
     """See the head of the file."""
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "blocks", "records"})
-    most_dead: ClassVar[float] = 1 / 3  # codes of the dead are compared, too; and dropped before _TUNE_AGAIN
+    most_dead: ClassVar[float] = 1 / 4  # codes of the dead are compared, too; and dropped before _TUNE_AGAIN
 
     def __init__(self, vectors: Column, finder: Finder, settings: Settings, tuning: Tuning, params: dict[str, Any],
                  scanner: Scanner | None = None) -> None:  # fmt: skip
@@ -64,6 +66,7 @@ class LSHStructure(Structure):
         self.finder, self.settings, self.tuning, self.params = finder, settings, tuning, params
         if scanner is not None:
             self.__dict__["scanner"] = scanner
+        self._counts = Remembered()
         self._plans: dict[Any, Plan] = {}  # of searches that were asked for; any thread may add one
         self._work = np.zeros((3, N_COUNTERS), np.int64)  # what the kernels count, in terms of the statistics
         self._work[PROBES, VISITED] = 1
@@ -191,7 +194,10 @@ class LSHStructure(Structure):
         """The k nearest among the living and allowed rows."""
         result = _nothing(len(queries), k)
         if alive.ndim == 1:
-            allowed = int(np.bitwise_count(alive).sum())
+            allowed: int | None = self._counts.get(alive)
+            if allowed is None:  # tombstones come again with every search
+                allowed = int(np.bitwise_count(alive).sum())
+                self._counts.put(alive, allowed)
             if allowed:
                 self._answer(queries, np.arange(len(queries)), allowed, request, result)
             return result
@@ -283,7 +289,8 @@ class LSHStructure(Structure):
         n_before, n = len(self.vectors), len(self.vectors) + len(vectors)
         if may_have_buckets(self.params) and n_before < BUCKETS_FROM <= n:
             return None  # now there is a choice of modes
-        if Settings.choose(self.params | {"mode": self.settings.mode_name}, n).n_bits != self.settings.n_bits:
+        many = n >= _BUILD_ANEW * self.tuning.n_rows  # of fewer, as many may be dead
+        if many and Settings.choose(self.params | {"mode": self.settings.mode_name}, n).n_bits != self.settings.n_bits:
             return None  # so many more rows deserve longer keys
         column, metric = self.column.extended(vectors), building.metric
         scanner = Scanner(column.array, metric, self.scanner.extent.extended(vectors, metric))
@@ -322,6 +329,9 @@ class LSHStructure(Structure):
         """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""
         share = 0.25 * self._plan(10, params).nanoseconds / costs.scanning(self._row_bytes)
         return int(min(len(self.vectors), 1 + share))
+
+    def tail_limit(self, params: dict[str, Any]) -> int:
+        return self.tail_of_copies(params, _COPIES)
 
     def arrays(self) -> dict[str, np.ndarray]:
         level, touched = self.tuning.main, self.rows_touched(self.params)
@@ -370,4 +380,7 @@ def _tuned(finder: Finder, scanner: Scanner, params: dict[str, Any], aim: Aim, r
 
 
 def _nothing(q: int, k: int) -> Scored:
-    return Scored(np.full((q, k), np.inf), np.full((q, k), -1, np.int64))
+    result = Scored(np.empty((q, k)), np.empty((q, k), np.int64))
+    result.distances.fill(np.inf)
+    result.ids.fill(-1)
+    return result

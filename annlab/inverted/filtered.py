@@ -26,6 +26,7 @@ import numpy as np
 from annlab.inverted.calibration import Calibrations
 
 _MOST_DISPERSED = 2.0  # times the variance that chance gives to the lists' shares
+_SURPRISING, _A_FEW = 4.0, 3  # times what chance spreads, and so many rows more: missing from a list of which most live
 _ALLOWED, _FORBIDDEN = 0.75, 0.25  # shares of a neighbourhood, in terms of that of all rows
 _STEPS = 4  # between a neighbourhood that is allowed and one that is forbidden
 _LADDER = np.append([1, 2, 3], np.outer(2 ** np.arange(2, 24), [1, 1.25, 1.5, 1.75]).ravel()).astype(np.int64)
@@ -73,11 +74,19 @@ class Allowed:
 
     @cached_property
     def goes_with_lists(self) -> bool:
-        """Whether shares differ by more than chance would have it."""
+        """Whether shares differ by more than chance would have it.
+
+        Where most rows are allowed, a few that are not say nothing yet: one removed row is more than chance gives to a
+        small list. Then there must also be a list that lacks a part of its rows which changes the way of a query.
+        """
         expected = self.share * self.sizes
         variance = np.maximum(expected * (1 - self.share), 1e-9)
         there = self.sizes > 0
-        return bool(((self.counts - expected)[there] ** 2 / variance[there]).mean() > _MOST_DISPERSED)
+        missing = expected - self.counts
+        if (missing[there] ** 2 / variance[there]).mean() <= _MOST_DISPERSED:
+            return False
+        lacks = missing > np.maximum(_SURPRISING * np.sqrt(variance) + _A_FEW, (1 - _ALLOWED) * expected)
+        return self.share < 0.5 or bool(lacks.any())
 
     def lists_for_all(self, k: int, n_probes: int, calibrations: Calibrations) -> int:
         """How many lists every query probes, where the filter has nothing to do with them.

@@ -21,7 +21,7 @@ from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, joined
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut
-from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure
+from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure, since
 from annlab.distances import Metric
 from annlab.inverted import build, calibration, drift, own_ways, stored
 from annlab.inverted.batch import Batch
@@ -48,6 +48,7 @@ from annlab.scan.scanner import Scanner, stack
 from annlab.scan.shortcut import exact_shortcut
 
 _LONG_TAIL = 1024  # rows that are scanned sooner than measured one by one
+_COPIES = 192  # while the rows become twice as many, the lists may be copied about so often
 _QUERIES_AT_ONCE = 2048
 _ENTRIES_AT_ONCE = 2**23  # of the buffers of a block of queries
 CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
@@ -61,9 +62,10 @@ class IVFStructure(Structure):
     builds_in_files: ClassVar[bool] = True
 
     def __init__(self, vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray, lists: Storage,
-                 calibrations: Calibrations, age: Age) -> None:  # fmt: skip
+                 calibrations: Calibrations, age: Age, newest: np.ndarray | None = None) -> None:  # fmt: skip
+        """newest (n,) bool: rows that came since recall was last measured; None: none did, or nobody knows."""
         self.vectors, self.offsets, self.lists = vectors, offsets, lists
-        self.calibrations, self.age = calibrations, age
+        self.calibrations, self.age, self._newest = calibrations, age, newest
         self._sizes, self._filters = np.diff(offsets), rowsets.Remembered()
         self._last_effort: tuple[Any, Effort] = None, Effort(0, 0)
         zeros = np.zeros(len(centroids)) if lists.conversion.metric.code == INNER_PRODUCT else None
@@ -313,8 +315,9 @@ class IVFStructure(Structure):
         workspace = Workspace.in_files() if is_mapped(self.vectors) else IN_MEMORY
         together = joined(self.vectors, vectors, order, workspace)
         lists = self.lists.merged(vectors, new, order, offsets, together, workspace)
-        merged = type(self)(together, centroids, offsets, lists, self.calibrations, self.age)
-        current = drift.brought_up_to_date(merged, order >= len(self.vectors), building)
+        newest = since(self._newest, len(self.vectors), order)
+        merged = type(self)(together, centroids, offsets, lists, self.calibrations, self.age, newest)
+        current = drift.brought_up_to_date(merged, newest, building)
         return None if current is None else (current, order)
 
     def part(self, rows: np.ndarray) -> Self:
@@ -332,7 +335,8 @@ class IVFStructure(Structure):
     def with_vectors(self, vectors: np.ndarray) -> Self:
         """This structure over another array of the same vectors, one that is mapped from a file, say."""
         lists = self.lists.over(vectors)
-        return type(self)(vectors, self.centroids.array, self.offsets, lists, self.calibrations, self.age)
+        return type(self)(vectors, self.centroids.array, self.offsets, lists, self.calibrations, self.age,
+                          self._newest)  # fmt: skip
 
     @cached_property
     def imbalance(self) -> float:
@@ -363,6 +367,9 @@ class IVFStructure(Structure):
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         return self.rows_of_probes(self.n_probes(params))
+
+    def tail_limit(self, params: dict[str, Any]) -> int:
+        return self.tail_of_copies(params, _COPIES)
 
     def rows_of_probes(self, n_probes: int) -> int:
         """Rows of the probed lists; where they are scanned by codes, as many vectors as have so many bytes."""

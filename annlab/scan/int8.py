@@ -189,6 +189,7 @@ class ByteScanner(Scanner):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * (4 * self.codes.shape[1] + 4)
+        n_threads = pool.awake(len(queries) * self.codes.size, n_threads) if few else n_threads
         capacity = max(8 * k, _CAPACITY_OF_ONE if few else _LEAST_CAPACITY) + tile.PANEL_ROWS
         block = max(tile.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []

@@ -87,6 +87,8 @@ class Scanner:
         if n <= max(k, _FEW):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
         capacity = max(8 * k, 256) + tile.PANEL_ROWS
+        if len(queries) < _TILE_FROM:
+            n_threads = pool.awake(len(queries) * n * self.vectors.shape[1] * self.vectors.itemsize, n_threads)
         few = len(queries) == 1 and n_threads == 1 and n * self.vectors.shape[1] <= _AT_ONCE
         if few:  # splitting and stacking would take longer than scanning a few rows
             found, answered = self._scan_single(queries, k, numbers, masks, 0, n, capacity)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import annlab
+from annlab.common import pool
 from annlab.common.statistics import SearchStats
 from annlab.hashing.tuning import Tuner
 
@@ -42,6 +43,37 @@ def test_rows_looked_at_while_rows_are_exchanged(kind):
     assert len(index) == N
     assert np.median(costs) <= 1.5 * fresh, np.median(costs) / fresh
     assert max(costs) <= 2 * fresh, max(costs) / fresh
+
+
+@pytest.mark.parametrize("make", [
+    pytest.param(lambda: annlab.IVFIndex(storage="pq4"), id="IVF"),
+    pytest.param(lambda: annlab.LSHIndex(mode="scan"), id="LSH"),
+])  # fmt: skip
+def test_a_short_tail_waits_beside_searches_that_look_at_few_rows(make):
+    """It is scanned row by row, which a thousand rows would make dearer than the search itself."""
+    rng = np.random.default_rng(0)
+    centers = 3 * rng.standard_normal((60, 12))
+    draw = lambda n: (centers[rng.integers(60, size=n)] + rng.standard_normal((n, 12))).astype(np.float32)  # noqa: E731
+    index, queries, costs = make().fit(draw(6000)), draw(40), []
+    fresh = looked_at(index, queries)[0]
+    for _ in range(60):
+        index.remove(rng.choice(index.ids, 50, replace=False))
+        index.add(draw(50))
+        assert len(index._state.tail.array) <= 64
+        costs.append(looked_at(index, queries)[0])
+    assert np.median(costs) <= 1.5 * fresh, np.median(costs) / fresh
+
+
+def test_one_query_of_few_rows_wakes_no_other_thread(monkeypatch):
+    """To hand work over takes longer than to read some megabytes."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((3000, 16))
+    made = [annlab.ExactIndex(dim=16).fit(vectors), annlab.LSHIndex(mode="scan").fit(vectors.astype(np.float32)),
+            annlab.ExactIndex(precision="int8").fit(vectors.astype(np.float32))]  # fmt: skip
+    monkeypatch.setattr(pool, "_get_pool", lambda threads: pytest.fail("another thread was asked for"))
+    for index in made:
+        query = vectors[0].astype(index.dtype)
+        assert index.search(query, 3, threads=4, stats=SearchStats()).ids[0] == 0
 
 
 def test_exactly_half_dead_rows_are_dropped():

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 import annlab
 from annlab.common import rowsets
+from annlab.core.structure import Beside
 from annlab.inverted.calibration import Calibration, Calibrations
 from annlab.inverted.filtered import Allowed, allowed_in_lists
+from annlab.inverted.structure import IVFStructure
 
 EACH = tuple(
     Calibration(n_probes, 1.0, target=0.95, recall=0.96, bound=0.95, n_queries=100, k=k)
@@ -29,6 +31,30 @@ def test_allowed_rows_are_counted_list_by_list(sizes: list[int], seed: int) -> N
     mask = np.random.default_rng(seed).random(offsets[-1]) < 0.4
     expected = [int(mask[start:stop].sum()) for start, stop in pairwise(offsets)]
     assert allowed_in_lists(rowsets.pack(mask), offsets).tolist() == expected
+
+
+def test_a_few_removed_rows_do_not_go_with_the_lists() -> None:
+    """One of a small list is far more than chance gives to it, and no reason for every query to go its own way."""
+    sizes = np.concatenate([[5, 6], np.full(98, 100)])
+    offsets, half_norms = np.concatenate([[0], np.cumsum(sizes)]), np.zeros(100, np.float32)
+    rows = np.ones(offsets[-1], bool)
+    for removed, goes in ((slice(2, 3), False), (slice(0, 2), False), (slice(500, 600), True)):
+        alive = rows.copy()
+        alive[removed] = False
+        assert Allowed(rowsets.pack(alive), offsets, half_norms).goes_with_lists == goes, removed
+
+
+def test_one_removed_row_leaves_the_shortcut() -> None:
+    vectors = np.random.default_rng(0).standard_normal((6000, 8)).astype(np.float32)
+    index = annlab.IVFIndex().fit(vectors)
+    structure = index._state.structure
+    assert isinstance(structure, IVFStructure)
+    sizes = np.diff(structure.offsets)
+    smallest = int(structure.offsets[np.argmin(np.where(sizes > 0, sizes, 10**9))])
+    index.remove(index._state.by_row.array[[smallest]])
+    state = index._state
+    beside = Beside(state.metric, state.by_row.array, state.n_sealed, *state.living, state.tail_scanner)
+    assert state.structure.shortcut(10, index._usual_params, beside) is not None
 
 
 def test_a_filter_that_thins_asks_for_the_lists_of_more_neighbours() -> None:
