@@ -52,7 +52,7 @@ MAY: dict[str, tuple[str, ...]] = {
         *FAMILIES,
     ),
     "durable": ("durable", "common", "core", "index", "kinds"),
-    "sharded": ("sharded", "common", "core", "index", "kinds", "durable"),
+    "sharded": ("sharded", "common", "core", "index", "kinds", "durable", "exact", "kmeans"),
 }
 """What a room may import: rooms and, with a dot, single modules. Other rooms may import all but those below."""
 

@@ -32,6 +32,9 @@ def add_to(commands: shared.Commands) -> None:
                        "process, while it lasts, or as actors of Ray, which stay (default: %(default)s)")  # fmt: skip
     shard.add_argument("--shards", type=int, metavar="N", help="of create (default: 2) and move")
     shard.add_argument("--replicas", type=int, default=1, metavar="N", help="of each shard (default: %(default)s)")
+    shard.add_argument("--placement", choices=("hash", "cells"), default="hash", help="of create: rows go to shards "
+                       "by a hash of their id, or by cells of k-means, so that searches ask few shards (default: "
+                       "%(default)s)")  # fmt: skip
     shard.add_argument("--ack", choices=("one", "majority", "all"), default="majority", help="how many logs hold a "
                        "write before it is acknowledged (default: %(default)s)")  # fmt: skip
     shard.add_argument("--index", default="ivf", metavar="KIND", help="of create: exact, ivf, vamana, kdtree, balltree "
@@ -97,7 +100,8 @@ def _create(options: argparse.Namespace) -> int:
         how["max_memory"] = options.max_memory
     empty = kinds[options.index](metric=options.metric, **shared.parameters(options.parameter))
     n_shards = 2 if options.shards is None else options.shards
-    with _opened(options, empty, n_shards=n_shards, n_replicas=options.replicas, ack=options.ack) as index:
+    how_placed = {"n_shards": n_shards, "n_replicas": options.replicas, "placement": options.placement}
+    with _opened(options, empty, ack=options.ack, **how_placed) as index:
         index.fit(data, **how)
         answer(options, {"status": index.status(), "hashes": {}}, _lines(index.status(), {}))
     return 0

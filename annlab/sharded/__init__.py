@@ -8,10 +8,16 @@
     index.add(more, more_ids, op_id="upload-7")      # in most logs of each shard when this returns
     index.search(query, k=10)                        # all shards; nothing older than the own writes
 
-Rows are placed by a hash of their id. A search asks one replica of each shard and merges by (distance, id), in the
-numbers by which one index ranks: an exact index gives the same bits in any number of shards.
+Rows are placed by a hash of their id, and a search asks one replica of each shard; or by the cell of their vector, and
+it asks the shards whose cells can matter. Answers are merged by (distance, id), in the numbers by which one index
+ranks: an exact index gives the same bits in any number of shards.
 
-    placement.py  where a row belongs             merging.py   answers become one
+    placement.py  where a row belongs, by hash    merging.py   answers become one
+    cells.py      where it belongs, by its vector
+    registry.py   where an id lives then          reach.py     how far the rows of a shard reach, and bounds from that
+    routing.py    a search asks some shards       trial.py     how many, where approximate searches are concerned
+    placing.py    how writes find their shard     reaching.py  what a replica says of its reach
+    renewing.py   other content, and other cells, all at once
     index.py      ShardedIndex: writes, files     asking.py    its reading half
     maintaining.py   what keeps it in order
     moving.py     shards are divided into more, while others read and write

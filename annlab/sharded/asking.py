@@ -17,6 +17,7 @@ from annlab.sharded.engines import Engine
 from annlab.sharded.errors import MissingShardError, ShardedError
 from annlab.sharded.manifest import Manifest
 from annlab.sharded.reading import Chosen, Facts, Query
+from annlab.sharded.routing import Routes
 
 
 class PartialNeighbors(NamedTuple):
@@ -35,6 +36,7 @@ class Asking:
     _client: Client
     _empty: Index
     _facts: Facts | None
+    _routes: Routes
     timeout: float
 
     # ---- searching
@@ -42,7 +44,8 @@ class Asking:
     def search(self, queries: Any, k: int = 10, *, allowed: Any = None, excluded: Any = None,
                where: Condition | None = None, max_distance: Any = None, threads: int | None = None,
                stats: SearchStats | None = None, partial: bool = False, timeout: float | None = None,
-               at_least: Mapping[str, int] | None = None, **params: Any) -> Any:  # fmt: skip
+               at_least: Mapping[str, int] | None = None, n_shards_asked: int | str = "auto",
+               **params: Any) -> Any:  # fmt: skip
         """The k nearest vectors of every query, as `Index.search` finds them, and
 
         partial : bool
@@ -51,6 +54,10 @@ class Asking:
             Seconds, in place of those of the index.
         at_least : token, optional
             Read nothing older than this; if not given, nothing older than the own writes.
+        n_shards_asked : int or "auto"
+            Where rows are placed by cells: how many shards each query asks, those with the nearest cells. "auto" asks
+            all that can hold a result, of exact indexes; of others as many as recall needs, which `fit` has tried out,
+            but under a filter, or for more neighbours than it tried, all that can hold a result.
 
         Raises
         ------
@@ -66,7 +73,7 @@ class Asking:
             parts, missing = dict[str, Any](), dict[str, str]()
         else:
             query = Query(array, selection, threads, self._params(params), known.columns)
-            parts, missing = self._answers("search", (query, k), partial, self._left(until), at_least)
+            parts, missing = self._searched(query, k, n_shards_asked, partial, self._left(until), at_least)
         answers = list(parts.values())
         distances, ids = merging.nearest([(part.distances, part.ids) for part in answers], len(array), k)
         distances = merging.rounded(distances, array.dtype)
@@ -77,6 +84,21 @@ class Asking:
         if single:
             distances, ids = distances[0], ids[0]
         return PartialNeighbors(distances, ids, missing) if partial else Neighbors(distances, ids)
+
+    def _searched(self, query: Query, k: int, how: Any, partial: bool, seconds: float,
+                  at_least: Mapping[str, int] | None) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
+        """The answers of those shards that have to be asked, and which are missing."""
+        if how != "auto":
+            how = validation.as_integer("n_shards_asked", how, 1)
+        if not self._manifest.cells:
+            if how != "auto":
+                raise ValueError(f"n_shards_asked={how}, but rows are placed by hash: every search asks every shard")
+            return self._answers("search", (query, k), partial, seconds, at_least)
+        found: tuple[dict[str, Any], dict[str, str]]
+        found = self._engine.run(self._routes.search(query, k, how, seconds, at_least))
+        if not partial:
+            _raise_if_missing(found[1])
+        return found
 
     def search_radius(self, queries: Any, radius: Any, *, limit: int | None = None, allowed: Any = None,
                       excluded: Any = None, where: Condition | None = None, threads: int | None = None,
@@ -90,7 +112,12 @@ class Asking:
         radii = validation.as_radii("radius", radius, len(array), self.metric)
         selection = self._selection(allowed, excluded, where, len(array))
         query = Query(array, selection, threads, self._params(params), known.columns)
-        found, _ = self._answers("search_radius", (query, radii, limit), False, self._left(until), at_least)
+        if self._manifest.cells and len(array):
+            how = self._left(until), at_least
+            found, missing = self._engine.run(self._routes.search_radius(query, radii, limit, *how))
+            _raise_if_missing(missing)
+        else:
+            found, _ = self._answers("search_radius", (query, radii, limit), False, self._left(until), at_least)
         answers = list(found.values())
         merging.report(stats, answers, len(array))
         lims, distances, ids = merging.within(answers, len(array), limit)
@@ -187,18 +214,24 @@ class Asking:
 
         def by_shard(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
             places.clear()
-            places.update((name, place) for name, place in manifest.split(asked).items() if len(place))
+            places.update(self._may_be_at(manifest, asked))
             return {name: (asked[place],) for name, place in places.items()}
 
         return [(places[name], answer) for name, answer in self._answers(method, by_shard)[0].items()]
 
+    def _may_be_at(self, manifest: Manifest, asked: np.ndarray) -> dict[str, np.ndarray]:
+        """The places of those of some ids that each shard may hold: where cells decide, any of them."""
+        if manifest.cells:
+            return {entry.name: np.arange(len(asked)) for entry in manifest.shards}
+        return {name: place for name, place in manifest.split(asked).items() if len(place)}
+
     def _at_home(self, asked: np.ndarray, method: str) -> list[tuple[np.ndarray, Any]]:
         """The same of ids that have to be there."""
-        found = self._by_home(asked, method)
+        found, absent = self._by_home(asked, method), np.ones(len(asked), bool)
         for place, (there, _) in found:
-            if not there.all():
-                absent = asked[place][~there]
-                raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(asked)} are not)")
+            absent[place[there]] = False
+        if absent.any():
+            raise KeyError(f"id {int(asked[absent][0])} is not in the index ({absent.sum()} of {len(asked)} are not)")
         return found
 
     def __len__(self) -> int:
@@ -208,7 +241,7 @@ class Asking:
         """(n,) bool: which of some ids are there."""
         asked, found = validation.as_ids(ids, ordered=True), np.zeros(np.shape(ids), bool)
         for place, there in self._by_home(asked, "present"):
-            found[place] = there
+            found[place] |= there
         return found
 
     def __contains__(self, id: object) -> bool:
@@ -269,8 +302,8 @@ class Asking:
         seconds = self._seconds(timeout)
         found: tuple[dict[str, Any], dict[str, str]]
         found = self._engine.run(self._client.read_all(method, arguments, seconds, at_least))
-        if found[1] and not partial:
-            raise MissingShardError("; ".join(found[1].values()))
+        if not partial:
+            _raise_if_missing(found[1])
         return found
 
     def _seconds(self, timeout: float | None) -> float:
@@ -305,3 +338,8 @@ class Asking:
                 return found
             self._facts = found
         return self._facts
+
+
+def _raise_if_missing(missing: Mapping[str, str]) -> None:
+    if missing:
+        raise MissingShardError("; ".join(missing.values()))

@@ -10,7 +10,7 @@ acknowledged or the time is over, and done once. Where the writer does not answe
 Where a shard was divided meanwhile (moving.py), the whole read or write is done again, by the manifest of now.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from annlab.sharded.electing import elect
@@ -30,6 +30,7 @@ from annlab.sharded.world import Pending, World
 T = TypeVar("T")
 ByShard = Callable[[Manifest], Mapping[str, T]]
 """What goes to which shard, by the manifest."""
+Changes = ByShard[Change] | Callable[[Manifest], Awaitable[Mapping[str, Change]]]
 
 _PAUSE = 0.02  # seconds between two tries
 _TRY_SECONDS = 1.0  # that a writer may take before it is asked again, or replaced
@@ -51,6 +52,15 @@ class Client:
         if self._manifest is None:
             raise FileNotFoundError("there is no sharded index: no manifest is in the store")
         return self._manifest
+
+    def known_token(self, at_least: Mapping[str, int] | None) -> Mapping[str, int]:
+        """The token of a read, its own or that of others, with a manifest that knows the shards in it."""
+        token = self.token if at_least is None else at_least
+        if not all(self.manifest().knows(shard) for shard in token):
+            manifest = self.manifest(anew=True)  # somebody knows a later one
+            if at_least is None:
+                self.token = token = {shard: seq for shard, seq in token.items() if manifest.knows(shard)}
+        return token
 
     # ---- reading
 
@@ -112,30 +122,34 @@ class Client:
     async def read_all(self, method: str, arguments: tuple[Any, ...] | ByShard[tuple[Any, ...]], seconds: float,
                        at_least: Mapping[str, int] | None = None) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
         """The answers of all shards (or of those that `arguments` names), and of which there is none, and why."""
-        token = self.token if at_least is None else at_least
-        if not all(self.manifest().knows(shard) for shard in token):
-            self.manifest(anew=True)  # somebody knows a later one
+        token = self.known_token(at_least)
 
         async def by(manifest: Manifest, seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-            asked, chosen = {}, arguments(manifest) if callable(arguments) else None
-            for entry in manifest.shards:
-                own = arguments if chosen is None else chosen.get(entry.name)
-                if own is not None:
-                    read = self.read(entry, method, own, token.get(entry.name, 0), seconds)  # type: ignore[arg-type]
-                    asked[entry.name] = self.world.spawn(read)
-            await self.world.wait(list(asked.values()), lambda: all(each.done for each in asked.values()), seconds)
-            _raise_if_moved(asked.values())
-            missing = {}
-            for name, each in asked.items():
-                if not each.done:
-                    missing[name] = f"shard {name} did not answer within {seconds:g} s"
-                elif isinstance(each.error, MissingShardError):
-                    missing[name] = str(each.error)
-            return {name: each.result() for name, each in asked.items() if name not in missing}, missing
+            chosen: Mapping[str, tuple[Any, ...]] = (
+                arguments(manifest) if callable(arguments) else {entry.name: arguments for entry in manifest.shards}
+            )
+            return await self.answers({
+                name: self.read(entry, method, chosen[name], token.get(name, 0), seconds)
+                for name, entry in ((entry.name, entry) for entry in manifest.shards) if name in chosen
+            }, seconds)  # fmt: skip
 
-        return await self._by_manifest(by, seconds, MissingShardError)
+        return await self.by_manifest(by, seconds, MissingShardError)
 
-    async def _by_manifest(self, do: Callable[[Manifest, float], Awaitable[Any]], seconds: float,
+    async def answers(self, reads: Mapping[str, Coroutine[Any, Any, Any]],
+                      seconds: float) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
+        """The answers to reads, at once, one of each shard; and of which there is none, and why."""
+        asked = {name: self.world.spawn(read) for name, read in reads.items()}
+        await self.world.wait(list(asked.values()), lambda: all(each.done for each in asked.values()), seconds)
+        _raise_if_moved(asked.values())
+        missing = {}
+        for name, each in asked.items():
+            if not each.done:
+                missing[name] = f"shard {name} did not answer within {seconds:g} s"
+            elif isinstance(each.error, MissingShardError):
+                missing[name] = str(each.error)
+        return {name: each.result() for name, each in asked.items() if name not in missing}, missing
+
+    async def by_manifest(self, do: Callable[[Manifest, float], Awaitable[Any]], seconds: float,
                            late: type[ShardedError]) -> Any:  # fmt: skip
         """Do something by the manifest; where shards are divided meanwhile, again by the next one."""
         until, left = self.world.now() + seconds, seconds
@@ -151,7 +165,7 @@ class Client:
 
     # ---- writing
 
-    async def write_all(self, changes: ByShard[Change], ack: str, seconds: float) -> int:
+    async def write_all(self, changes: Changes, ack: str, seconds: float) -> int:
         """Do a write to all shards that it concerns; the sum of its results. Repeated under the same op_id it is done
         once, also where shards were divided in between.
 
@@ -162,7 +176,10 @@ class Client:
         """
 
         async def by(manifest: Manifest, seconds: float) -> int:
-            own = changes(manifest)
+            own, until = changes(manifest), self.world.now() + seconds
+            if isinstance(own, Awaitable):  # somebody has to be asked what goes where
+                own = await own
+                seconds = max(until - self.world.now(), 0.0)
             calls = {shard: self.world.spawn(self.write(shard, one, ack, seconds)) for shard, one in own.items()}
             await self.world.wait(calls.values(), lambda: all(call.done for call in calls.values()), 1.05 * seconds)
             _raise_if_moved(calls.values())
@@ -180,7 +197,7 @@ class Client:
                 results[(shard, seq) if entry is None else entry.place_of(seq)] = result
             return sum(results.values())
 
-        result: int = await self._by_manifest(by, seconds, UnacknowledgedError)
+        result: int = await self.by_manifest(by, seconds, UnacknowledgedError)
         return result
 
     async def write(self, shard: str, change: Change, ack: str, seconds: float) -> tuple[int, int]:
@@ -196,7 +213,7 @@ class Client:
             return {shard: await self.at_writer(shard, method, own, seconds) for shard, own in
                     arguments(manifest).items()}  # fmt: skip
 
-        found: dict[str, Any] = await self._by_manifest(by, seconds, UnacknowledgedError)
+        found: dict[str, Any] = await self.by_manifest(by, seconds, UnacknowledgedError)
         return found
 
     async def at_writer(self, shard: str, method: str, arguments: tuple[Any, ...], seconds: float) -> Any:

@@ -34,12 +34,12 @@ class Engine(Protocol):
 
 def new_journal(manifest: Manifest, name: str, folder: Path | None) -> Journal:
     """The journal of a replica: in a folder of its own, or in memory."""
+    kind, parameters = manifest.kind_of(name)
     if folder is None:
-        parameters = json.loads(manifest.parameters)
-        return MemoryJournal(manifest.kind, parameters, head_of(manifest.kind, manifest.parameters).chain)
+        return MemoryJournal(kind, json.loads(parameters), head_of(kind, parameters).chain)
     from annlab.sharded.stored_journal import StoredJournal
 
-    return StoredJournal(manifest.kind, manifest.parameters, folder / name)
+    return StoredJournal(kind, parameters, folder / name)
 
 
 class InlineEngine:
@@ -55,7 +55,7 @@ class InlineEngine:
 
     def start(self, manifest: Manifest) -> None:
         manifests, new = Manifests(self.store), []
-        for entry in (*manifest.shards, *manifest.moving):
+        for entry in manifest.entries:
             for name in entry.replicas:
                 if name not in self.world.nodes:
                     self._journals[name] = journal = new_journal(manifest, name, self.folder)

@@ -16,17 +16,18 @@ from annlab.core.strings import Strings
 from annlab.durable.operations import request_digest
 from annlab.index import Index
 from annlab.sharded import saved
-from annlab.sharded.client import ByShard, Client
+from annlab.sharded.client import Changes, Client
 from annlab.sharded.engines import Engine, InlineEngine
 from annlab.sharded.journal import SEAL, empty_index, opened
-from annlab.sharded.maintaining import Maintaining
 from annlab.sharded.manifest import ACKS, Entry, Manifest, Manifests
 from annlab.sharded.origins import part_of
+from annlab.sharded.placing import PLACEMENTS, Placing
 from annlab.sharded.replica import SNAPSHOT_AFTER, Change
-from annlab.sharded.store import FolderStore, MemoryStore, Store, put_content
+from annlab.sharded.routing import Routes
+from annlab.sharded.store import FolderStore, MemoryStore, Store, get_content, put_content
 
 
-class ShardedIndex(Maintaining):
+class ShardedIndex(Placing):
     """One index in several shards, each of them in several replicas.
 
     Parameters
@@ -35,6 +36,9 @@ class ShardedIndex(Maintaining):
         An empty index: of what kind and with which parameters each shard is. Needed to begin a new one.
     n_shards, n_replicas : int
         Of a new one. An existing one knows its own.
+    placement : {"hash", "cells"}, optional
+        Of a new one: by a hash of the id, so that every search asks every shard; or by cells of k-means, which `fit`
+        learns, so that a search asks the shards whose cells can matter.
     engine : {"inline", "ray"}
         Where replicas run: in this process, or as detached actors of Ray, which live on when this process ends.
     path : path, optional
@@ -61,8 +65,9 @@ class ShardedIndex(Maintaining):
 
     @validation.checks_names
     def __init__(self, make_index: Index | Callable[[], Index] | None = None, n_shards: int = 1, n_replicas: int = 1,
-                 *, engine: str = "inline", path: str | os.PathLike[str] | None = None, ack: str = "majority",
-                 timeout: float = 10.0, snapshot_after: int = SNAPSHOT_AFTER) -> None:  # fmt: skip
+                 *, placement: str | None = None, engine: str = "inline", path: str | os.PathLike[str] | None = None,
+                 ack: str = "majority", timeout: float = 10.0,
+                 snapshot_after: int = SNAPSHOT_AFTER) -> None:  # fmt: skip
         validation.as_choice("engine", engine, ("inline", "ray"))
         self.timeout = validation.as_number("timeout", timeout, 0.0)
         if engine == "ray" and path is None:
@@ -73,10 +78,11 @@ class ShardedIndex(Maintaining):
         manifest = manifests.current()
         given = make_index if isinstance(make_index, Index) or make_index is None else make_index()
         if manifest is None:
-            manifest = _first(given, n_shards, n_replicas, validation.as_choice("ack", ack, ACKS))
+            how = validation.as_choice("placement", placement or "hash", PLACEMENTS)
+            manifest = _first(given, n_shards, n_replicas, validation.as_choice("ack", ack, ACKS), how)
             manifests.publish(manifest)
         else:
-            _check_agreement(given, manifest)
+            _check_agreement(given, placement, manifest)
         self._empty = empty_index(manifest.kind, json.loads(manifest.parameters))
         self._facts, self._write_lock = None, threading.RLock()
         self._engine: Engine
@@ -87,13 +93,14 @@ class ShardedIndex(Maintaining):
 
             self._engine = RayEngine(Path(os.path.abspath(path or "")), after)
         self._client = Client(self._engine.world, manifests)
+        self._routes = Routes(self._client)
         try:
             self._engine.start(manifest)
         except BaseException:
             self._engine.close()
             raise
         # What was acknowledged before this process began, it reads too: a replica answers once it knows what that is.
-        for entry in manifest.shards:
+        for entry in manifest.serving:
             self._client.token[entry.name] = 0
 
     def close(self) -> None:
@@ -103,7 +110,7 @@ class ShardedIndex(Maintaining):
     def stop(self) -> None:
         """End all replicas, also those that would live on, and close this. What they wrote stays where it is."""
         manifest = self._manifest
-        self._engine.stop(name for entry in (*manifest.shards, *manifest.moving) for name in entry.replicas)
+        self._engine.stop(name for entry in manifest.entries for name in entry.replicas)
         self.close()
 
     def __enter__(self) -> Self:
@@ -122,10 +129,14 @@ class ShardedIndex(Maintaining):
     def fit(self, vectors: Any, ids: Any = None, *, attributes: Mapping[str, Any] | None = None, ack: str = "one",
             timeout: float | None = None, **how: Any) -> Self:  # fmt: skip
         """Replace the content, as `Index.fit` does: learn once, from all vectors, and share out rows and what was
-        learned. `how` goes to the `fit` of the index."""
+        learned. `how` goes to the `fit` of the index. Where rows are placed by cells, these are learned too, and the
+        old content is read until the new shards take its place, which begin from files: `ack` says nothing then."""
         whole = empty_index(self.kind, self.parameters | {"dim": self._empty.parameters.get("dim")})
         whole.fit(vectors, ids, attributes=attributes, **how)
         with self._write_lock:
+            if self.placement == "cells":
+                self._fit_by_cells(whole, self._seconds(timeout))
+                return self
             own, op_id = whole.ids, secrets.token_hex(16)
 
             def changes(manifest: Manifest) -> dict[str, Change]:
@@ -228,12 +239,16 @@ class ShardedIndex(Maintaining):
             raise ValueError(f"op_id {op_id!r} is the name of an operation of annlab's own: give another one")
         digest = request_digest(kind, ids, rows, columns, options).hex()
         name = op_id or secrets.token_hex(16)
+        if kind == "add" and self.placement == "cells" and not self._manifest.cells:
+            raise ValueError('placement="cells" learns its cells in fit: fit this index before you add to it')
         if refuse is not None and (self.n_shards > 1 or kind != "add"):
             self._refuse(refuse, ids, op_id)
 
-        def changes(manifest: Manifest) -> dict[str, Change]:
+        until = self._engine.world.now() + self._seconds(timeout)
+
+        async def changes(manifest: Manifest) -> dict[str, Change]:
             own = {}
-            for shard, place in manifest.split(ids).items():
+            for shard, place in (await self._places(manifest, ids, rows, op_id is not None, self._left(until))).items():
                 if len(place):
                     values = {column: each[place] for column, each in columns.items()}
                     own_rows = None if rows is None else rows[place]
@@ -248,7 +263,7 @@ class ShardedIndex(Maintaining):
 
         def by_shard(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
             places.clear()
-            places.update((shard, place) for shard, place in manifest.split(ids).items() if len(place))
+            places.update(self._may_be_at(manifest, ids))
             return {shard: (op_id, ids[place]) for shard, place in places.items()}
 
         answers = self._engine.run(self._client.at_writers("known", by_shard, self.timeout))
@@ -256,7 +271,7 @@ class ShardedIndex(Maintaining):
             return
         found = np.zeros(len(ids), bool)
         for shard, (_, there) in answers.items():
-            found[places[shard]] = there
+            found[places[shard]] |= there
         wrong = ids[found if what == "present" else ~found]
         if len(wrong) and what == "present":
             raise ValueError(f"id {int(wrong[0])} is already in the index ({len(wrong)} of {len(ids)} are); "
@@ -264,7 +279,7 @@ class ShardedIndex(Maintaining):
         if len(wrong):
             raise KeyError(f"id {int(wrong[0])} is not in the index ({len(wrong)} of {len(ids)} are not)")
 
-    def _write(self, changes: ByShard[Change], ack: str, timeout: float | None) -> int:
+    def _write(self, changes: Changes, ack: str, timeout: float | None) -> int:
         """Write to several shards at once; the sum of the results."""
         validation.as_choice("ack", ack, ACKS)
         try:
@@ -280,10 +295,11 @@ class ShardedIndex(Maintaining):
         manifest that names these."""
         parts = self._answers("content", ())[0]
         contents = [parts[entry.name] for entry in self._manifest.shards]
-        saved.write(path, saved.Saved(self.kind, json.loads(self._manifest.parameters), contents))
+        cells = self._manifest.cells and get_content(self._store, self._manifest.cells)
+        saved.write(path, saved.Saved(self.kind, json.loads(self._manifest.parameters), contents, cells or b""))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **how: Any) -> "ShardedIndex":
+    def load(cls, path: str | os.PathLike[str], /, **how: Any) -> "ShardedIndex":
         """An index from what `save` wrote; `how` as for the class (engine, path, ack, n_replicas, ...).
 
         Raises
@@ -291,8 +307,12 @@ class ShardedIndex(Maintaining):
         CorruptIndexError
             A file is missing, damaged, truncated, or not the one that belongs there; the message names it.
         """
-        kind, parameters, parts = saved.read(path)
-        index = cls(empty_index(kind, parameters), n_shards=len(parts), **how)
+        kind, parameters, parts, cells = saved.read(path)
+        placement = "cells" if cells else "hash"
+        index = cls(empty_index(kind, parameters), n_shards=len(parts), placement=placement, **how)
+        if cells:
+            index._renew_from(parts, cells)
+            return index
         op_id = secrets.token_hex(16)
         changes = {entry.name: index._fit_to(opened(part), op_id)
                    for entry, part in zip(index._manifest.shards, parts, strict=True)}  # fmt: skip
@@ -309,7 +329,7 @@ class ShardedIndex(Maintaining):
         return f"<ShardedIndex of {len(shards)} x {len(shards[0].replicas)} {self.kind}: {len(self)} vectors>"
 
 
-def _first(given: Index | None, n_shards: int, n_replicas: int, ack: str) -> Manifest:
+def _first(given: Index | None, n_shards: int, n_replicas: int, ack: str, placement: str) -> Manifest:
     if given is None:
         raise FileNotFoundError("there is no sharded index yet; to begin one, give make_index, an empty Index")
     if len(given):
@@ -318,10 +338,12 @@ def _first(given: Index | None, n_shards: int, n_replicas: int, ack: str) -> Man
     m = validation.as_integer("n_replicas", n_replicas, 1)
     shards = tuple(Entry(str(i), tuple(f"{i}-{j}" for j in range(m)), f"{i}-0", 1) for i in range(n))
     parameters = json.dumps(given.parameters, sort_keys=True, allow_nan=False)
-    return Manifest(1, type(given).__name__, parameters, ack, shards)
+    return Manifest(1, type(given).__name__, parameters, ack, shards, placement=placement)
 
 
-def _check_agreement(given: Index | None, manifest: Manifest) -> None:
+def _check_agreement(given: Index | None, placement: str | None, manifest: Manifest) -> None:
+    if placement not in (None, manifest.placement):
+        raise ValueError(f"rows are placed by {manifest.placement}, not by {placement}: give that, or None")
     if given is None:
         return
     if type(given).__name__ != manifest.kind:

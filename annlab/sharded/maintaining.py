@@ -32,7 +32,7 @@ class Maintaining(Asking):
             Two replicas of a shard differ at one place of the log.
         """
         hashes = {}
-        for entry in self._manifest.shards:
+        for entry in self._manifest.serving:
             proofs = self._engine.run(self._proofs(entry))
             newest = max(proof[0] for proof in proofs.values())
             found = {proof[1:]: name for name, proof in proofs.items() if proof[0] == newest}
@@ -46,7 +46,7 @@ class Maintaining(Asking):
         """What the manifest says, and how far each replica has come (None for one that does not answer)."""
         manifest = self._client.manifest(anew=True)
         shards = []
-        for entry in manifest.shards:
+        for entry in manifest.serving:
             try:
                 proofs = self._engine.run(self._proofs(entry))
             except MissingShardError:
@@ -55,7 +55,7 @@ class Maintaining(Asking):
             shards.append({"name": entry.name, "writer": entry.writer, "term": entry.term,
                            "replicas": [{"name": name, "applied": seq} for name, seq in applied.items()]})  # fmt: skip
         return {"version": manifest.version, "kind": manifest.kind, "ack": manifest.ack, "vectors": len(self),
-                "shards": shards, "moving": len(manifest.moving)}  # fmt: skip
+                "placement": manifest.placement, "shards": shards, "moving": len(manifest.moving)}  # fmt: skip
 
     async def _proofs(self, entry: Entry) -> dict[str, tuple[int, str, str]]:
         calls = {name: self._engine.world.call(name, "proof") for name in entry.replicas}
@@ -80,7 +80,7 @@ class Maintaining(Asking):
             A replica did not do so in time; the message names it.
         """
         seconds, world = self._seconds(timeout), self._engine.world
-        names = [name for entry in self._manifest.shards for name in entry.replicas]
+        names = [name for entry in self._manifest.serving for name in entry.replicas]
 
         async def all_of_them() -> dict[str, str]:
             calls = {name: world.call(name, "cut") for name in names}
@@ -93,7 +93,8 @@ class Maintaining(Asking):
             raise MissingShardError(f"{len(failed)} of {len(names)} replicas wrote no snapshot: {name}: {why}")
 
     def reshard(self, n_shards: int, *, timeout: float = 3600.0) -> None:
-        """Divide the shards into more, a multiple of how many there are, while others search and write.
+        """Divide the shards into more, a multiple of how many there are, while others search and write. Only where rows
+        are placed by hash: cells are shared out anew by `fit`.
 
         Searches go on all the time. Writes wait for the last part, in which the rest of the logs is passed on and the
         rows of old and new shards are compared by hash; where others use the index too, their `timeout` should bear
@@ -112,6 +113,9 @@ class Maintaining(Asking):
             The rows of a new shard are not those of the old one. The old shards still answer searches.
         """
         n_shards = validation.as_integer("n_shards", n_shards, 1)
+        if self._client.manifest(anew=True).placement == "cells":
+            raise ValueError("reshard divides shards by the hash of ids, and these rows are placed by cells: make an "
+                             f"index of {n_shards} shards, and fit it with vectors() and ids of this one")  # fmt: skip
         client = Client(self._engine.world, Manifests(self._store), hedge_after=60.0)
         move = Move(client, n_shards, validation.as_number("timeout", timeout, 0.0))
         while (manifest := self._engine.run(move.begin())).moving:

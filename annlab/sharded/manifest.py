@@ -6,7 +6,11 @@ To change it is to put the next number, if it is absent: so of two who change it
 looks again (compare-and-swap). The term of a shard grows with every writer; replicas listen to no earlier one.
 
 `shards` are those that are read and written, in the order of their numbers in the placement. `moving` are those that
-shall take their place (moving.py); nobody but the mover knows them before.
+shall take their place (moving.py, renewing.py); nobody but the mover knows them before.
+
+Where rows are placed by cells, `cells` is the file of the store that says which, and `registry` holds, as one shard
+more, where each id lives (registry.py). `moving_cells` is the file that belongs to `moving`, of which the last one is a
+registry then.
 """
 
 import hashlib
@@ -18,11 +22,14 @@ from typing import Any
 import numpy as np
 
 from annlab.core.storage import CorruptIndexError
+from annlab.exact import ExactIndex
 from annlab.sharded.errors import ConflictError
 from annlab.sharded.placement import ByHash, split_by
 from annlab.sharded.store import Store
 
 ACKS = ("one", "majority", "all")
+REGISTRY = "ExactIndex", json.dumps(ExactIndex(dim=1).parameters, sort_keys=True)
+"""The index that a registry is: the number of a shard for each id, as a vector of one dimension."""
 _PREFIX, _DIGITS = "manifest-", 12
 
 
@@ -62,41 +69,67 @@ class Manifest:
     ack: str
     shards: tuple[Entry, ...]
     moving: tuple[Entry, ...] = ()
+    placement: str = "hash"
+    cells: str = ""
+    registry: tuple[Entry, ...] = ()
+    moving_cells: str = ""
+
+    @property
+    def serving(self) -> tuple[Entry, ...]:
+        """What is read and written: the shards, and the registry if there is one."""
+        return (*self.shards, *self.registry)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All whose replicas run."""
+        return (*self.serving, *self.moving)
 
     def find(self, shard: str) -> Entry | None:
         """The entry of a shard, if it is there."""
-        return next((entry for entry in (*self.shards, *self.moving) if entry.name == shard), None)
+        return next((entry for entry in self.entries if entry.name == shard), None)
 
     def serves(self, shard: str) -> bool:
         """Whether a shard is read and written."""
-        return any(entry.name == shard for entry in self.shards)
+        return any(entry.name == shard for entry in self.serving)
 
     def knows(self, shard: str) -> bool:
-        """Whether a shard is there, or was, before it was divided into those that are."""
-        return any(shard == entry.name or shard in dict(entry.lineage) for entry in self.shards)
+        """Whether a shard is there, or was, before others took its place."""
+        return any(shard == entry.name or shard in dict(entry.lineage) for entry in self.serving)
+
+    def kind_of(self, replica: str) -> tuple[str, str]:
+        """The kind of index that a replica holds, and its parameters."""
+        registries = (*self.registry, *(self.moving[-1:] if self.moving_cells else ()))
+        if any(replica in entry.replicas for entry in registries):
+            return REGISTRY
+        return self.kind, self.parameters
 
     def split(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """The places of those of the ids (n,) that belong to each shard; of all shards, in their order."""
-        n = len(self.shards)
-        places = split_by(ByHash(n).of(ids), n)
+        """The places of those of the ids (n,) that belong to each shard by hash; of all shards, in their order."""
+        return self.divided(ByHash(len(self.shards)).of(ids))
+
+    def divided(self, homes: np.ndarray) -> dict[str, np.ndarray]:
+        """The places of each shard, given the numbers (n,) of the shards."""
+        places = split_by(homes, len(self.shards))
         return {entry.name: place for entry, place in zip(self.shards, places, strict=True)}
 
     def with_writer(self, shard: str, writer: str, term: int) -> "Manifest":
         """The next version, in which another replica writes a shard."""
-        shards, moving = (
+        shards, registry, moving = (
             tuple(replace(entry, writer=writer, term=term) if entry.name == shard else entry for entry in entries)
-            for entries in (self.shards, self.moving)
+            for entries in (self.shards, self.registry, self.moving)
         )
-        return replace(self, version=self.version + 1, shards=shards, moving=moving)
+        return replace(self, version=self.version + 1, shards=shards, registry=registry, moving=moving)
 
-    def with_moving(self, moving: tuple[Entry, ...]) -> "Manifest":
-        """The next version, in which these shards are being made."""
-        return replace(self, version=self.version + 1, moving=moving)
+    def with_moving(self, moving: tuple[Entry, ...], cells: str = "") -> "Manifest":
+        """The next version, in which these shards are being made (and a registry, where rows go by cells)."""
+        return replace(self, version=self.version + 1, moving=moving, moving_cells=cells)
 
     def moved(self, since: Mapping[str, int]) -> "Manifest":
         """The next version, in which the new shards take the place of the old ones, from these operations on."""
         shards = tuple(replace(entry, since=since[entry.name]) for entry in self.moving)
-        return replace(self, version=self.version + 1, shards=shards, moving=())
+        n = len(shards) - bool(self.moving_cells)
+        return replace(self, version=self.version + 1, shards=shards[:n], registry=shards[n:], moving=(),
+                       cells=self.moving_cells, moving_cells="")  # fmt: skip
 
     def to_bytes(self) -> bytes:
         """As it is stored, with a checksum."""
@@ -112,7 +145,7 @@ class Manifest:
             if hashlib.sha256(body.encode()).hexdigest() != outer["sha256"]:
                 raise ValueError("it does not match its checksum")
             fields: dict[str, Any] = json.loads(body)
-            for name in ("shards", "moving"):
+            for name in ("shards", "moving", "registry"):
                 fields[name] = tuple(_entry(one) for one in fields.get(name, ()))
             return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

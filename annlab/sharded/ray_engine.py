@@ -145,7 +145,7 @@ class RayEngine:
 
     def start(self, manifest: Manifest) -> None:
         ray = _ray()
-        actor, entries = ray.remote(Node), (*manifest.shards, *manifest.moving)
+        actor, entries = ray.remote(Node), manifest.entries
         for entry in entries:
             for name in entry.replicas:
                 actor.options(name=self.prefix + name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True,
@@ -176,7 +176,7 @@ class RayEngine:
 
     def pids(self, manifest: Manifest) -> dict[str, int]:
         """The processes of the replicas, for those who look after them."""
-        names = [name for entry in manifest.shards for name in entry.replicas]
+        names = [name for entry in manifest.serving for name in entry.replicas]
 
         async def asked() -> dict[str, int]:
             calls = {name: self.world.call(name, "pid") for name in names}

@@ -40,6 +40,7 @@ from annlab.sharded.errors import (
 )
 from annlab.sharded.journal import AT_ONCE, Answered, Journal, Snapshot, apply, fetching
 from annlab.sharded.manifest import Entry, Manifests, needed_for
+from annlab.sharded.reaching import Reaching
 from annlab.sharded.world import Pending, World
 
 SNAPSHOT_AFTER = 500  # operations
@@ -57,7 +58,7 @@ class Change(NamedTuple):
     digest: str
 
 
-class Replica(Divisible):
+class Replica(Divisible, Reaching):
     """A node. All that others call is a coroutine; between two waits nothing else happens."""
 
     def __init__(self, name: str, shard: str, world: World, journal: Journal, manifests: Manifests, *,

@@ -6,17 +6,20 @@ import json
 from typing import Any, NamedTuple
 
 from annlab.core.storage import CorruptIndexError
+from annlab.sharded.cells import KIND
 from annlab.sharded.store import FolderStore, Store, get_content, put_content
 
 _NAME = "saved"
 
 
 class Saved(NamedTuple):
-    """What was saved: the kind and parameters of the index, and the content of each shard."""
+    """What was saved: the kind and parameters of the index, the content of each shard, and the file of the cells, empty
+    where rows are placed by hash."""
 
     kind: str
     parameters: dict[str, Any]
     parts: list[bytes]
+    cells: bytes = b""
 
 
 def write(path: Any, saved: Saved) -> None:
@@ -25,7 +28,9 @@ def write(path: Any, saved: Saved) -> None:
     if store.list(""):
         raise FileExistsError(f"{path} is not empty: save a sharded index into a folder of its own")
     keys = [put_content(store, part) for part in saved.parts]
-    body = json.dumps({"kind": saved.kind, "parameters": saved.parameters, "shards": keys}, sort_keys=True)
+    cells = put_content(store, saved.cells, KIND) if saved.cells else ""
+    fields = {"kind": saved.kind, "parameters": saved.parameters, "shards": keys, "cells": cells}
+    body = json.dumps(fields, sort_keys=True)
     described = {"index": body, "sha256": hashlib.sha256(body.encode()).hexdigest()}
     store.put_if_absent(_NAME, json.dumps(described).encode())
 
@@ -48,6 +53,8 @@ def read(path: Any) -> Saved:
             raise ValueError("it does not match its checksum")
         described = json.loads(outer["index"])
         keys, kind, parameters = list(described["shards"]), str(described["kind"]), dict(described["parameters"])
+        cells = str(described.get("cells", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptIndexError(f"{path}/{_NAME} is damaged ({error}): restore a copy") from None
-    return Saved(kind, parameters, [get_content(store, key) for key in keys])
+    parts = [get_content(store, key) for key in keys]
+    return Saved(kind, parameters, parts, get_content(store, cells) if cells else b"")

@@ -11,9 +11,9 @@ from tests.sharded.simulation import Disk, SimulatedJournal, history
 FOUND = (AssertionError, KeyError, ValueError, RuntimeError, IndexError, TypeError)
 
 
-def goes_wrong(history, n_seeds):
-    """Whether one of so many histories ends as a fault does."""
-    for seed in range(n_seeds):
+def goes_wrong(history, n_seeds, first=0):
+    """Whether one of so many histories ends as a fault does; the first one where that is known to take long."""
+    for seed in range(first, n_seeds):
         try:
             history(seed)
         except FOUND:
@@ -26,13 +26,13 @@ def goes_wrong(history, n_seeds):
 
 def test_no_history_loses_doubles_or_reads_what_is_older_than_its_token(histories):
     acknowledged = reads = 0
-    for seed in range(histories or 300):
+    for seed in range(histories or 200):
         try:
             played = history(seed)
         except Exception as error:
             raise AssertionError(f"history({seed}): {error}") from error
         acknowledged, reads = acknowledged + len(played.acknowledged), reads + len(played.reads)
-    assert acknowledged > 5 * (histories or 300) and reads > 3 * (histories or 300), "something was done in them"
+    assert acknowledged > 5 * (histories or 200) and reads > 3 * (histories or 200), "something was done in them"
 
 
 def test_a_seed_is_one_history():
