@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from annlab.encoders.clip import Clip, ClipConfig, captions_from_tags, train_clip
+from annlab.encoders.captions import captions_from_tags
+from annlab.encoders.clip import Clip, ClipConfig
+from annlab.encoders.clip_training import train_clip
 from annlab.evaluation import from_embeddings
 from benchmarks.quality import load_fashion_mnist
 

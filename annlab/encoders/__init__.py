@@ -27,7 +27,8 @@ from annlab.encoders.pairs import AugmentationPairs, ClickPairs, JudgementPairs,
 from annlab.encoders.pretrained import default_encoder, load_encoder
 
 if TYPE_CHECKING:
-    from annlab.encoders.clip import Clip, ClipConfig, train_clip
+    from annlab.encoders.clip import Clip, ClipConfig
+    from annlab.encoders.clip_training import train_clip
     from annlab.encoders.encoder_training import train_encoder
     from annlab.encoders.head import Head, attach, train_head
     from annlab.encoders.losses import (
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from annlab.encoders.training_config import TrainConfig
 
 _LAZY = {
-    "clip": ("Clip", "ClipConfig", "train_clip"),
+    "clip": ("Clip", "ClipConfig"),
+    "clip_training": ("train_clip",),
     "head": ("Head", "attach", "train_head"),
     "losses": ("clip_loss", "contrastive_loss", "info_nce", "nt_xent", "supervised_contrastive", "triplet_loss"),
     "siamese": ("Siamese",),

@@ -18,7 +18,15 @@ import numpy as np
 
 from annlab.encoders._torch import torch
 
-__all__ = ["CheckpointError", "load_checkpoint", "optimizer_tensors", "restore_optimizer", "save_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "check_same_run",
+    "load_checkpoint",
+    "optimizer_tensors",
+    "restore_optimizer",
+    "save_checkpoint",
+    "under",
+]
 
 FORMAT_VERSION = 1
 
@@ -85,3 +93,26 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, to
             _, number, name = key.split("/")
             state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def check_same_run(path: str | os.PathLike[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another run: what it says of images and settings is not what this one has.
+
+    Raises
+    ------
+    CheckpointError
+        Names what differs.
+    """
+    different = [
+        f"{name} is {theirs.get(name)}, this run's is {ours[name]}" for name in ours if theirs.get(name) != ours[name]
+    ]
+    if different:
+        raise CheckpointError(
+            f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another path, "
+            f"or delete the file to start over"
+        )
+
+
+def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -10,14 +10,13 @@ Supervision", 2021). Afterwards
 
 Words have no fixed vocabulary: how a text becomes numbers, and how a trained text side runs without torch, is in
 `texts.py`. The order of words is ignored: enough for captions made of names and tags, not for "a cat on a mat" against
-"a mat on a cat". Where captions come from is in `captions.py`; a class name in a sentence is the simplest kind.
+"a mat on a cat". Where captions come from is in `captions.py`; a class name in a sentence is the simplest kind. How
+both learn is in `clip_training.py`.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,25 +25,13 @@ import numpy.typing as npt
 
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
-from annlab.encoders.captions import CaptionSource, Tags, captions_from_tags, nonsense
-from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint
+from annlab.encoders.captions import captions_from_tags
+from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint, under
 from annlab.encoders.cnn import ThinCNN
-from annlab.encoders.losses import clip_loss
-from annlab.encoders.texts import N_BUCKETS, Texts, tokenize, tokens
-from annlab.encoders.trained import as_nchw, embed, normalised, pixel_statistics
-from annlab.encoders.training import TrainingError
-from annlab.encoders.training_config import has_bfloat16
+from annlab.encoders.texts import N_BUCKETS, Texts, tokens
+from annlab.encoders.trained import as_nchw, embed
 
-__all__ = [
-    "Clip",
-    "ClipConfig",
-    "TextEncoder",
-    "captions_from_tags",
-    "refine_texts",
-    "tokenize",
-    "train_clip",
-    "train_on_captions",
-]
+__all__ = ["Clip", "ClipConfig", "TextEncoder"]
 
 
 class TextEncoder(nn.Module):
@@ -190,8 +177,7 @@ class Clip:
         try:
             images, texts = ThinCNN(**manifest["images"]), TextEncoder(**manifest["texts"])
             for network, prefix in ((images, "images/"), (texts, "texts/")):
-                own = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
-                network.load_state_dict(own)
+                network.load_state_dict(under(prefix, tensors))
             images = images.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return cls(images, texts, tuple(manifest["mean"]), tuple(manifest["std"]))
         except (KeyError, TypeError, RuntimeError) as error:
@@ -218,167 +204,3 @@ class Clip:
         centres = np.mean([self.embed_texts(texts) for texts in prompts], axis=0)  # (n_classes, dim)
         centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
         return (self.embed_images(images) @ centres.T).argmax(1).astype(np.int64)
-
-
-def train_clip(
-    images: npt.NDArray[np.uint8],
-    tags: Sequence[str],
-    templates: Sequence[str],
-    config: ClipConfig | None = None,
-    progress: Callable[[dict[str, float]], None] | None = None,
-) -> Clip:
-    """Train both encoders on images and captions made from their tags, a new wording for each image in every epoch.
-
-    Parameters
-    ----------
-    images : uint8 array, shape (n, height, width[, channels])
-    tags : sequence of str, length n
-        What each image shows.
-    templates : sequence of str
-        Wordings with a place {} for the tag.
-    config : ClipConfig, optional
-    progress : callable, optional
-        Called with {"epoch", "loss", "cpu_seconds"} after each epoch.
-
-    Raises
-    ------
-    TrainingError
-        If the loss is not finite.
-    """
-    if len(tags) != len(images):
-        raise ValueError(f"{len(images)} images need as many tags, got {len(tags)}")
-    return train_on_captions(images, Tags(tags, templates), config, progress)
-
-
-def train_on_captions(
-    images: npt.NDArray[np.uint8],
-    captions: CaptionSource,
-    config: ClipConfig | None = None,
-    progress: Callable[[dict[str, float]], None] | None = None,
-    versions: npt.NDArray[np.int64] | None = None,
-) -> Clip:
-    """Train both encoders on images and whatever captions a source draws for them; as `train_clip` otherwise.
-
-    `versions` has one number for all versions of one picture (another colour, another size): of these an epoch takes
-    one, drawn anew, so that a picture of many versions does not count many times.
-    """
-    config = config or ClipConfig()
-    pixels = as_nchw(images)
-    versions = np.arange(len(pixels)) if versions is None else np.asarray(versions)
-    if not len(captions) == len(versions) == len(pixels):
-        raise ValueError(
-            f"{len(pixels)} images need as many captions and versions, got {len(captions)} and {len(versions)}"
-        )
-    if not 2 <= config.batch_size:
-        raise ValueError(f"batch_size={config.batch_size}: the other captions of a batch are the negatives; at least 2")
-    run = _ClipRun(pixels, captions, versions, config)
-    for epoch in range(config.epochs):
-        started = time.process_time()
-        losses = []
-        for rows in run.batches():
-            loss = run.loss(rows)
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise TrainingError(
-                    f"the loss is {losses[-1]} at epoch {epoch + 1}, step {len(losses)}: lower learning_rate (now "
-                    f"{config.learning_rate:g})"
-                )
-            run.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            run.optimizer.step()
-            run.schedule.step()
-        if progress is not None:
-            seconds = time.process_time() - started
-            progress({"epoch": epoch + 1.0, "loss": float(np.mean(losses)), "cpu_seconds": seconds})
-    clip = Clip(run.images.cpu(), run.texts.cpu(), run.mean, run.std)
-    if config.text_epochs:
-        refine_texts(clip, pixels, captions, config, progress)
-    return clip
-
-
-def refine_texts(
-    clip: Clip,
-    pixels: npt.NDArray[np.uint8],
-    captions: CaptionSource,
-    config: ClipConfig,
-    progress: Callable[[dict[str, float]], None] | None = None,
-) -> None:
-    """Train the texts alone for `config.text_epochs`; `pixels`, (n, channels, height, width), stay where they are.
-
-    All randomness comes from the seed, so it may be done later, with weights that were kept.
-    """
-    of_images = torch.from_numpy(embed(clip.images, pixels, clip.mean, clip.std))  # (n, dim)
-    rng, size = np.random.default_rng((config.seed, 1)), min(2 * config.batch_size, len(pixels))
-    log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
-    parameters = [*clip.texts.train().parameters(), log_scale]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    n_steps = config.text_epochs * (len(pixels) // size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=n_steps)
-    for epoch in range(config.text_epochs):
-        started, losses = time.process_time(), []
-        order = rng.permutation(len(pixels))
-        for start in range(0, len(order) - size + 1, size):
-            rows = order[start : start + size]
-            drawn, true = captions.draw(rows, rng)
-            of_texts = clip.texts([*drawn, *nonsense(2 * config.distractors, rng)])  # (size + distractors, dim)
-            scale, same = log_scale.exp().clamp(max=100.0), torch.from_numpy(true)
-            loss = clip_loss(of_images[rows], of_texts[:size], scale, same, of_texts[size:])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-        if progress is not None:
-            seconds = time.process_time() - started
-            progress({"epoch": epoch + 1.0, "loss": float(np.mean(losses)), "cpu_seconds": seconds})
-    clip.texts.eval()
-
-
-class _ClipRun:
-    """Both networks, their optimizer, and the loss of a batch."""
-
-    def __init__(
-        self,
-        pixels: npt.NDArray[np.uint8],
-        captions: CaptionSource,
-        versions: npt.NDArray[np.int64],
-        config: ClipConfig,
-    ) -> None:
-        self.pixels, self.captions = pixels, captions
-        _, self.versions = np.unique(versions, return_inverse=True)
-        self.n_distinct = int(self.versions.max()) + 1
-        self.mean, self.std = pixel_statistics(pixels)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.images = ThinCNN(pixels.shape[1], config.widths, config.dim, config.grid, config.hidden)
-            self.texts = TextEncoder(config.dim, config.n_buckets, config.word_width)
-        self.images.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.texts.to(self.device)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0), device=self.device))  # of the inverse temperature
-        parameters = [*self.images.parameters(), *self.texts.parameters(), self.log_scale]
-        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.size = min(config.batch_size, self.n_distinct)
-        n_steps = config.epochs * (self.n_distinct // self.size)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, total_steps=n_steps)
-        self.augment, self.generator = config.augment or Augment.mild(), torch.Generator().manual_seed(config.seed)
-        self.rng, self.distractors = np.random.default_rng(config.seed), config.distractors
-        self.bfloat16 = has_bfloat16() if config.bfloat16 is None else config.bfloat16
-
-    def batches(self) -> list[npt.NDArray[np.int64]]:
-        """One epoch: every picture once, in one of its versions, in random order, in batches of one size."""
-        order = self.rng.permutation(len(self.pixels))
-        if self.n_distinct < len(order):
-            order = order[np.sort(np.unique(self.versions[order], return_index=True)[1])]
-        return [order[i * self.size : (i + 1) * self.size] for i in range(len(order) // self.size)]
-
-    def loss(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-        batch = torch.from_numpy(self.pixels[rows]).to(self.device)  # (size, channels, height, width) uint8
-        views = normalised(self.augment(batch.float() / 255, self.generator), self.mean, self.std)  # the same, float32
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            of_images = self.images(views)  # (size, dim)
-        captions, true = self.captions.draw(rows, self.rng)
-        of_texts = self.texts([*captions, *nonsense(self.distractors, self.rng)])  # (size + distractors, dim)
-        own, others = of_texts[: len(rows)], of_texts[len(rows) :]  # (size, dim), (distractors, dim)
-        same = torch.from_numpy(true).to(self.device)  # (size, size)
-        return clip_loss(of_images, own, self.log_scale.exp().clamp(max=100.0), same, others)

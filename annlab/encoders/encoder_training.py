@@ -22,7 +22,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCRATCH", "TrainedEncoder", "encoder_of", "read_pixels", "train_encoder"]
 
+Made = TypeVar("Made")
 DEFAULT_SIDE = 32
 SCRATCH = "scratch"
 
@@ -90,7 +91,7 @@ def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str 
     positives : "augmentation", "labels" or "captions"; with `source` a word for these, such as "clicks"
         What counts as similar. Without "labels" no label is looked at while it learns, not even to choose the best
         epoch. "captions" (those of `images`) give an encoder that embeds texts, too; such a training begins from
-        scratch, and anew after a kill.
+        scratch.
     labels : array of shape (n,), optional
         Integers or names. Images whose name of a class is "" have none, and are left out where labels are used.
     size : int, optional
@@ -144,8 +145,9 @@ def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str 
     config = config or TrainConfig()
     geometry, pixels, read = read_pixels(images, size, say)
     if positives == "captions":
-        encoder, card = _with_captions(folder.name, images, (geometry, pixels, read), config, command, say)
+        encoder, card = _with_captions(folder, images, (geometry, pixels, read), config, command, say, overwrite)
         write_encoder(encoder, card, [], folder, overwrite)
+        forget_unfinished(folder)
         return TrainedEncoder(encoder, None, [])
     lesson = lesson_of(images, pixels, read, positives, labels, source, config.seed, say)
     known = known_encoders(lesson, images, threads) if start is None or lesson.judges.any() else {}
@@ -173,12 +175,13 @@ def _domain(pixels: NDArray[np.uint8], images: ImageSet) -> Domain:
 
 
 def _with_captions(
-    name: str,
+    folder: Path,
     images: ImageSet,
     prepared: tuple[list[Step], NDArray[np.uint8], NDArray[np.int64]],
     asked: TrainConfig,
     command: str,
     say: Callable[[str], None],
+    overwrite: bool,
 ) -> tuple[Encoder, str]:
     """Train on pictures and their captions: the encoder and its card. `prepared` is what `read_pixels` gave; of `asked`
     the number of epochs and the seed count."""
@@ -195,9 +198,12 @@ def _with_captions(
     config = replace(CONFIG, epochs=CONFIG.epochs if asked.epochs is None else asked.epochs, seed=asked.seed)
     say(f"training on {len(pixels)} images of {pixels.shape[1:]} and their captions, {config.epochs} epochs")
     versions = None if images.versions is None else images.versions[read]
-    clip = train_with_captions(pixels, [captions[row] for row in read], config, versions, say)
-    encoder = encoder_of_clip(clip, geometry, name, _domain(pixels, images))
-    card = f"""# {name}
+    phrases = [captions[row] for row in read]
+    clip = _resumed(
+        folder, lambda kept: train_with_captions(pixels, phrases, config, versions, say, kept), say, overwrite
+    )
+    encoder = encoder_of_clip(clip, geometry, folder.name, _domain(pixels, images))
+    card = f"""# {folder.name}
 
 - Embeds: {encoder.domain.description}, and texts into the same space
 - Embedding: {encoder.dim} numbers, length 1; compare by cosine
@@ -304,31 +310,34 @@ def _with_head(
 
 
 def _trained(folder: Path, lesson: Lesson, config: TrainConfig, say: Callable[[str], None], overwrite: bool) -> Trained:
+    """Train a thin CNN."""
+    from annlab.encoders.training import train
+
+    learners = ~lesson.judges
+    return _resumed(folder, lambda checkpoint: train(
+        lesson.pixels[learners], lesson.source, config, labels=lesson.validation_labels,
+        checkpoint=checkpoint, progress=lambda row: say(line_of(row)),
+    ), say, overwrite)  # fmt: skip
+
+
+def _resumed(folder: Path, run: Callable[[Path], Made], say: Callable[[str], None], overwrite: bool) -> Made:
     """Train with a checkpoint in the folder, which is made for it, and taken away if the training can never end."""
     from annlab.encoders.checkpoints import CheckpointError, load_checkpoint
-    from annlab.encoders.training import TrainingError, train
+    from annlab.encoders.training import TrainingError
 
     checkpoint, existed = folder / CHECKPOINT, folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    learners = ~lesson.judges
-
-    def run() -> Trained:
-        return train(
-            lesson.pixels[learners], lesson.source, config, labels=lesson.validation_labels,
-            checkpoint=checkpoint, progress=lambda row: say(line_of(row)),
-        )  # fmt: skip
-
     try:
         try:
             if checkpoint.is_file():
                 done = len(load_checkpoint(checkpoint)[1].get("history", []))
                 say(f"an unfinished training is there: it resumes at epoch {done + 1}")
-            return run()
+            return run(checkpoint)
         except CheckpointError as error:
             if not overwrite:
                 raise ValueError(f"{error}, which --overwrite does") from error
             forget(checkpoint)
-            return run()
+            return run(checkpoint)
     except TrainingError:
         forget(checkpoint)
         raise

@@ -1,21 +1,23 @@
 """From pictures and what is said of them to an encoder of both, in one space: ``annlab train --positives captions``.
 
 The pictures are brought to one size as for any encoder (`encoder_training.py`), the phrases become captions
-(`captions.py`), both networks learn from each other (`clip.py`). What is returned embeds images and texts without
-torch. The pictures are never mirrored: a caption may say left or right.
+(`captions.py`), both networks learn from each other (`clip_training.py`). What is returned embeds images and texts
+without torch. The pictures are never mirrored: a caption may say left or right.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annlab.encoders.augment import Augment
 from annlab.encoders.captions import Phrases
-from annlab.encoders.clip import Clip, ClipConfig, train_on_captions
+from annlab.encoders.clip import Clip, ClipConfig
+from annlab.encoders.clip_training import train_on_captions
 from annlab.encoders.encoder import Domain, Encoder
 from annlab.encoders.export import export_encoder
 from annlab.encoders.preprocess import ScaleToUnit, Step, ZScore
@@ -42,20 +44,20 @@ def train_with_captions(
     config: ClipConfig = CONFIG,
     versions: NDArray[np.int64] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    checkpoint: Path | None = None,
 ) -> Clip:
     """Train on pixels (n, height, width, 1 or 3) and, for each picture, its name and other words for it.
 
-    `versions` is that of `train_on_captions`. `say` receives a line for each epoch.
+    `versions` and `checkpoint` are those of `train_on_captions`. `say` receives a line for each epoch.
     """
-    started, seen = time.process_time(), list[float]()
+    started = time.process_time()
 
     def progress(row: dict[str, float]) -> None:
         spent = (time.process_time() - started) / 60
-        seen.append(row["loss"])
-        who = "both" if len(seen) <= config.epochs else "the texts alone"
+        who = "the texts alone" if row["texts_alone"] else "both"
         say(f"{who}, epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, {spent:.1f} CPU-minutes")
 
-    return train_on_captions(pixels, Phrases(phrases), config, progress, versions)
+    return train_on_captions(pixels, Phrases(phrases), config, progress, versions, checkpoint)
 
 
 def encoder_of_clip(clip: Clip, geometry: Sequence[Step], name: str, domain: Domain, compact: bool = False) -> Encoder:

@@ -35,11 +35,12 @@ from scipy import linalg
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.checkpoints import (
-    CheckpointError,
+    check_same_run,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
+    under,
 )
 from annlab.encoders.cnn import Projection, ThinCNN
 from annlab.encoders.objective import batch_loss, learned, plateau_and_floor
@@ -289,19 +290,9 @@ class _Run:
 
     def resume(self, path: str | Path) -> None:
         tensors, manifest = load_checkpoint(path)
-        theirs, ours = manifest.get("run", {}), self._identity()
-        different = [
-            f"{name} is {theirs.get(name)}, this run's is {ours[name]}"
-            for name in ours
-            if theirs.get(name) != ours[name]
-        ]
-        if different:
-            raise CheckpointError(
-                f"the checkpoint {path} is of another run: its {'; its '.join(different)}. Give another path, "
-                f"or delete the file to start over"
-            )
-        self.model.load_state_dict(_under("model/", tensors))
-        self.best = _under("best/", tensors)
+        check_same_run(path, manifest.get("run", {}), self._identity())
+        self.model.load_state_dict(under("model/", tensors))
+        self.best = under("best/", tensors)
         restore_optimizer(self.optimizer, tensors)
         self.history = manifest["history"]
 
@@ -311,10 +302,6 @@ class _Run:
         height, width = (int(side) for side in self.pixels.shape[2:])
         settings = json.loads(json.dumps(asdict(self.config)))
         return Trained(network, self.mean, self.std, (height, width), settings, self.history)
-
-
-def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _checked_labels(labels: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64] | None:

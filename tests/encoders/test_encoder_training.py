@@ -267,8 +267,17 @@ def test_an_encoder_that_learns_from_captions_embeds_texts_too(
     from annlab.encoders.training_config import TrainConfig
 
     options: dict[str, Any] = {"positives": "captions", "size": 16, "threads": 1, "say": said.append}
-    options["config"] = TrainConfig(epochs=1)
+    options["config"] = TrainConfig(epochs=2)
+
+    def stopped(line: str) -> None:
+        if line.startswith("both, epoch 1"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        module.train_encoder(images, out, **{**options, "say": stopped})
     encoder = module.train_encoder(images, out, command="annlab train pics", **options).encoder
+    assert "an unfinished training is there: it resumes at epoch 2" in said
+    assert not any(line.startswith("both, epoch 1") for line in said)
     assert encoder.texts is not None and encoder.texts.encode(["red"]).shape == (1, encoder.dim)
     assert "left out: 5 images of which nothing is said" in said
     assert {path.name for path in out.iterdir()} == {"encoder.json", "model.onnx", "texts.npz", "MODEL_CARD.md"}

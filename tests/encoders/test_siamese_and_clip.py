@@ -9,18 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from annlab.encoders import clip as clip_module  # noqa: E402
-from annlab.encoders.captions import Phrases  # noqa: E402
-from annlab.encoders.clip import (  # noqa: E402
-    ClipConfig,
-    TextEncoder,
-    captions_from_tags,
-    tokenize,
-    train_clip,
-    train_on_captions,
-)
+from annlab.encoders import clip_training  # noqa: E402
+from annlab.encoders.captions import Phrases, captions_from_tags  # noqa: E402
+from annlab.encoders.checkpoints import CheckpointError  # noqa: E402
+from annlab.encoders.clip import ClipConfig, TextEncoder  # noqa: E402
+from annlab.encoders.clip_training import train_clip, train_on_captions  # noqa: E402
 from annlab.encoders.cnn import ThinCNN  # noqa: E402
 from annlab.encoders.pairs import LabelPairs  # noqa: E402
 from annlab.encoders.siamese import Siamese, balanced_pairs, equal_error_rate, roc_curve, verification_rates  # noqa: E402
+from annlab.encoders.texts import tokenize  # noqa: E402
 from annlab.encoders.trained import Trained, as_nchw, normalised  # noqa: E402
 from annlab.encoders.training import TrainConfig, TrainingError, train  # noqa: E402
 from tests.encoders.helpers import linear_encoder  # noqa: E402
@@ -209,7 +206,7 @@ def test_of_the_versions_of_a_picture_an_epoch_takes_one():
     images, labels = toy_images(40)
     versions = np.repeat(np.arange(10), 4)
     captions = Phrases([[NAMES[label]] for label in labels])
-    run = clip_module._ClipRun(as_nchw(images), captions, versions, replace(SMALL, batch_size=10))
+    run = clip_training._Both(as_nchw(images), captions, versions, replace(SMALL, batch_size=10))
     epochs = [run.batches() for _ in range(30)]
     assert all(len(epoch) == 1 and sorted(versions[epoch[0]]) == list(range(10)) for epoch in epochs)
     assert len(np.unique(np.concatenate([epoch[0] for epoch in epochs]))) > 30
@@ -223,9 +220,44 @@ def test_clip_repeats_with_its_seed_and_stops_on_a_loss_that_is_not_finite(monke
     config = replace(SMALL, epochs=1, batch_size=16)
     first, second = (train_clip(images, tags, TEMPLATES, config).embed_texts(NAMES) for _ in range(2))
     assert (first == second).all()
-    monkeypatch.setattr(clip_module, "clip_loss", lambda images, texts, *rest: texts.sum() * float("inf"))
+    monkeypatch.setattr(clip_training, "clip_loss", lambda images, texts, *rest: texts.sum() * float("inf"))
     with pytest.raises(TrainingError, match="lower learning_rate"):
         train_clip(images, tags, TEMPLATES, config)
+
+
+class Killed(Exception):
+    """The end of a process."""
+
+
+@pytest.mark.parametrize("rounds", [[1], [2, 1], [3], [1, 1, 1, 1]])
+def test_a_clip_that_was_killed_ends_as_one_that_was_not(tmp_path, rounds):
+    """Killed after so many epochs of the two stages, each time: both, and then the texts alone."""
+    images, labels = toy_images(48)
+    captions = Phrases([[NAMES[label], "thing"] for label in labels])
+    config = replace(SMALL, epochs=2, text_epochs=2, batch_size=16, distractors=4)
+    path, said = tmp_path / "clip.npz", []
+
+    def clip(progress, config=config):
+        return train_on_captions(images, captions, config, progress, checkpoint=path)
+
+    for n in rounds:
+        left = iter(range(n - 1))
+
+        def progress(row, left=left):
+            said.append((row["texts_alone"], row["epoch"]))
+            if next(left, None) is None:
+                raise Killed
+
+        with pytest.raises(Killed):
+            clip(progress)
+    again = clip(lambda row: said.append((row["texts_alone"], row["epoch"])))
+    assert said == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    once = train_on_captions(images, captions, config)
+    assert (again.embed_texts(NAMES) == once.embed_texts(NAMES)).all()
+    assert (again.embed_images(images) == once.embed_images(images)).all()
+    for other in (replace(config, dim=16), replace(config, seed=1)):
+        with pytest.raises(CheckpointError, match=r"of another run: its (dim|seed) is"):
+            clip(None, other)
 
 
 def test_a_single_string_is_not_a_list_of_texts(trained_clip):
