@@ -12,16 +12,16 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that ask by themselves whether ONNX Runtime is there
 
 # Quick: a few examples, the same every time. Full: many, other ones every time; a failure prints how to repeat it.
-hypothesis.settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("full", max_examples=100, print_blob=True, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the slow tests too, fuzz for longer, print durations")
     parser.addoption("--kills", type=int, metavar="N", help="how often each test of kills kills its children "
-                     "(default: up to 20, with --full 80; a kill takes about a second)")  # fmt: skip
+                     "(default: some ten, with --full 80; a kill takes about a second)")  # fmt: skip
     parser.addoption("--histories", type=int, metavar="N", help="how many simulated histories of a sharded index are "
-                     "played (default: 300; 10,000 take some five minutes)")  # fmt: skip
+                     "played (default: 100, with --full 200; 10,000 take some five minutes)")  # fmt: skip
     parser.addoption("--misses", type=int, default=60, metavar="N", help="how many misses of each index are explained "
                      "with --full (default: 60; 1000 take some minutes)")  # fmt: skip
 
@@ -53,10 +53,10 @@ def kills(pytestconfig: pytest.Config, full: bool) -> int | None:
 
 
 @pytest.fixture(scope="session")
-def histories(pytestconfig: pytest.Config) -> int | None:
-    """How many histories the simulation plays; None leaves it to the test."""
+def histories(pytestconfig: pytest.Config, full: bool) -> int:
+    """How many histories a simulation plays."""
     given = pytestconfig.getoption("--histories")
-    return None if given is None else int(given)
+    return int(given) if given is not None else 200 if full else 100
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

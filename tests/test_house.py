@@ -5,6 +5,7 @@ family, and pages know the index and their family. So no import goes upward, and
 """
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -74,9 +75,10 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports_of(path: Path) -> set[str]:
-    """The modules of the package that a file imports, wherever in it; names of the root itself as "annlab"."""
-    found = set()
+@functools.cache
+def imports_of(name: str) -> set[str]:
+    """The modules of the package that one of them imports, wherever in it; names of the root itself as "annlab"."""
+    found, path = set(), MODULES[name]
     package = ["annlab", *path.relative_to(PACKAGE).parent.parts]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -97,9 +99,6 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
-
-
 def allowed(importer: str, imported: str) -> bool:
     room, other = importer.split(".")[0], imported.split(".")[0]
     for rooms in NOBODY_IMPORTS:
@@ -113,14 +112,14 @@ def allowed(importer: str, imported: str) -> bool:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_import_goes_upward(name):
-    wrong = sorted(other for other in IMPORTS[name] - {name} if not allowed(name, other))
+    wrong = sorted(other for other in imports_of(name) - {name} if not allowed(name, other))
     assert not wrong, f"annlab.{name} must not import {', '.join(wrong)}"
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("kernels.")))
 def test_a_family_of_kernels_imports_no_other(name):
     family = name.split(".")[1] if name.count(".") > 1 else None
-    folders = {other.split(".")[1] for other in IMPORTS[name] if other.count(".") > 1}
+    folders = {other.split(".")[1] for other in imports_of(name) if other.count(".") > 1}
     wrong = folders - {"simd", family}
     assert not wrong, f"annlab.{name} must not import from {', '.join(sorted(wrong))}"
 
@@ -133,7 +132,7 @@ def test_no_import_goes_round_in_a_circle():
             return
         assert state.get(name) != 1, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
         state[name] = 1
-        for other in sorted(IMPORTS.get(name, ())):
+        for other in sorted(imports_of(name)):
             if other in MODULES and other != name:
                 visit(other, (*way, name))
         state[name] = 2

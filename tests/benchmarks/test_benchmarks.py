@@ -393,6 +393,7 @@ def test_a_crippled_process_refuses_to_publish(tmp_path: Path) -> None:
     assert written["runs"] == []
 
 
+@pytest.mark.slow
 def test_the_exact_suite_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     command = ["-m", "benchmarks", "exact", "--quick", "--k", "10", "--peers", *BLAS_PEERS, "--out", str(out)]

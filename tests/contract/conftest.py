@@ -1,34 +1,45 @@
 """Every test that asks for `entry` runs for each index of the list, and for each of its metrics if it asks for one.
 
-What is refused or converted at the door is the same code for every index of a class, so in the quick run the matrices
-of errors and inputs run for the first entry of each class. Of the tests that take longest each entry is given one
-metric there, in turn: writes and batches hardly know of metrics. With --full all run for all.
+With --full all run for all. In the quick run
+
+- what is refused or converted at the door runs for the first entry of each class: it is the same code for a class;
+- whatever asks for a metric gets one of the entry's in turn, another one for each of its further parameters: so every
+  entry is asked on all data sets, with all filters, and by all of its metrics, but not in every combination;
+- files are damaged for one entry of each family, since a family reads its arrays by the same code.
 """
+
+from pathlib import Path
 
 import pytest
 
 from tests.contract.indexes import ENTRIES
 
+HERE = Path(__file__).parent
 AT_THE_DOOR = ("test_errors", "test_inputs")
-LONGEST = ("test_writes_in_any_order", "test_batches_threads_and_single_queries_agree")
 FIRST_OF_CLASS = list({entry.index_class: entry for entry in reversed(ENTRIES)}.values())
+ONE_OF_FAMILY = ("ExactBytes", "LSHBuckets", "DividedTree", "IVFpq4", "Walkedsq8")
+OF_A_FAMILY = ("test_damaged_and_forged_files",)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = set(metafunc.fixturenames)
-    at_the_door = metafunc.module.__name__.rpartition(".")[2] in AT_THE_DOOR
-
-    def marks(entry, metric=None):
-        in_turn = entry.metrics[ENTRIES.index(entry) % len(entry.metrics)]
-        not_its_turn = metric not in (None, in_turn) and metafunc.function.__name__ in LONGEST
-        return [pytest.mark.slow] if not_its_turn or (at_the_door and entry not in FIRST_OF_CLASS) else []
-
     if {"entry", "metric"} <= names:
-        cases = [
-            pytest.param(entry, metric, id=f"{entry}-{metric}", marks=marks(entry, metric))
-            for entry in ENTRIES
-            for metric in entry.metrics
-        ]
+        cases = [pytest.param(entry, metric, id=f"{entry}-{metric}") for entry in ENTRIES for metric in entry.metrics]
         metafunc.parametrize(("entry", "metric"), cases)
     elif "entry" in names:
-        metafunc.parametrize("entry", [pytest.param(entry, id=str(entry), marks=marks(entry)) for entry in ENTRIES])
+        metafunc.parametrize("entry", [pytest.param(entry, id=str(entry)) for entry in ENTRIES])
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark as slow what the quick run leaves out."""
+    callspec = getattr(item, "callspec", None)
+    if item.path.parent != HERE or callspec is None or "entry" not in callspec.params:
+        return
+    entry, metric = callspec.params["entry"], callspec.params.get("metric")
+    others = sum(index for name, index in callspec.indices.items() if name not in ("entry", "metric"))
+    if (
+        (item.path.stem in AT_THE_DOOR and entry not in FIRST_OF_CLASS)
+        or metric not in (None, entry.metrics[(ENTRIES.index(entry) + others) % len(entry.metrics)])
+        or (item.originalname in OF_A_FAMILY and str(entry) not in ONE_OF_FAMILY)
+    ):
+        item.add_marker(pytest.mark.slow)

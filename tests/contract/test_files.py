@@ -174,7 +174,7 @@ def test_damaged_and_forged_files(entry, tmp_path, full):
     hostile.content(entry, tmp_path / "original")
     data = (tmp_path / "original").read_bytes()
     rng = np.random.default_rng(None if full else 0)
-    n = 900 if full else 210
+    n = 900 if full else 120
     for number in range(n):
         make = (hostile.damaged, hostile.forged, hostile.reshaped)[number % 3]
         (tmp_path / f"{number:04}-{make.__name__}.bad").write_bytes(make(rng, data))

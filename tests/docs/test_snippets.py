@@ -1,12 +1,13 @@
 """Every example of the documentation does what it says: Python runs, commands are understood.
 
-The Python blocks of a page run one after the other, in a process and an empty folder of its own. A block that cannot
+The Python blocks of a page run one after the other, in an empty folder. A block that cannot
 run has a comment above it that says why: ``<!-- not run: downloads a model -->``.
 """
 
 import inspect
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -40,8 +41,8 @@ PYTHON_PAGES = [page for page in PAGES if any(block.language == "python" for blo
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in PYTHON_PAGES
                                   if page not in ELSEWHERE])  # fmt: skip
-def test_the_python_of_a_page_runs(page, tmp_path):
-    """In a process and a folder of their own, as a reader would run them, one block after the other."""
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, full):
+    """In an empty folder, one block after the other; with --full as a reader runs them, in a process of their own."""
     for module in NEEDS.get(page, ()):
         pytest.importorskip(module)
     lines: list[str] = []
@@ -50,6 +51,10 @@ def test_the_python_of_a_page_runs(page, tmp_path):
             lines += [""] * (block.line - 1 - len(lines))  # so that a traceback names the line of the page
             lines += block.code.split("\n")
     (tmp_path / "page.py").write_text("\n".join(lines) + "\n")
+    if not full:
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path("page.py", run_name="__main__")
+        return
     ran = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
                          capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
     assert ran.returncode == 0, f"{page}:\n{ran.stderr[-3000:]}"

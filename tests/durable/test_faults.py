@@ -21,7 +21,7 @@ posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 @posix
 def test_kills_at_random_moments_lose_and_double_nothing(kills, tmp_path):
-    kills = kills or 20
+    kills = kills or 10
     command = [sys.executable, "-m", "tests.durable.crashing", str(tmp_path), str(kills), "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -94,7 +94,9 @@ def test_each_augmentation_does_what_it_says():
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["augmentation", "labels", "clicks", "mixture"])
+@pytest.mark.parametrize(
+    "kind", ["clicks", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("augmentation", "labels", "mixture"))]
+)
 def test_each_source_teaches_the_network_to_retrieve(kind):
     images, labels = toy_images(600)
     query, displayed = np.repeat(np.arange(600), 4), np.random.default_rng(0).integers(0, 600, 2400)

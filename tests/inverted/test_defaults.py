@@ -14,10 +14,10 @@ from annlab.inverted.calibration import Calibration, Calibrations, choose_probes
 from tests.inverted.test_ivf import STORAGES, recall
 
 EASY = [
-    synthetic(8000, 25, 5, 200, seed=0),
-    synthetic(3000, 64, 15, 200, clusters=20, seed=1),
-    synthetic(2500, 1024, 15, 200, seed=3),
-    synthetic(8000, 32, 15, 200, metric="cosine", seed=4),
+    partial(synthetic, 8000, 25, 5, 200, seed=0),
+    partial(synthetic, 3000, 64, 15, 200, clusters=20, seed=1),
+    partial(synthetic, 2500, 1024, 15, 200, seed=3),
+    partial(synthetic, 8000, 32, 15, 200, metric="cosine", seed=4),
 ]
 LONG = [
     partial(synthetic, n, dim, intrinsic, 500, clusters=clusters, seed=dim)
@@ -38,15 +38,23 @@ def check_defaults(storage: str, data: Dataset) -> None:
         assert recall(index, data, k) >= 0.93, k
 
 
+def arguments(make: "partial[Dataset]") -> str:
+    return "-".join(map(str, make.args))
+
+
+@pytest.fixture(scope="module", params=EASY, ids=arguments)
+def easy(request: pytest.FixtureRequest) -> Dataset:
+    return request.param()
+
+
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("data", EASY, ids=str)
-def test_defaults_reach_the_recall_they_promise(storage: str, data: Dataset) -> None:
-    check_defaults(storage, data)
+def test_defaults_reach_the_recall_they_promise(storage: str, easy: Dataset) -> None:
+    check_defaults(storage, easy)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("make", LONG, ids=lambda make: "-".join(map(str, make.args)))
+@pytest.mark.parametrize("make", LONG, ids=arguments)
 def test_defaults_reach_the_recall_on_more_data(storage: str, make: Callable[[], Dataset]) -> None:
     check_defaults(storage, make())
 

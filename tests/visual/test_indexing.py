@@ -236,7 +236,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path, full, seed):
     with System(tmp_path) as system:
         fill(system.folder, 120, seed)
     rng, last = np.random.default_rng(seed), 0
-    for attempt in range(12 if full else 4):
+    for attempt in range(12 if full else 3):
         if attempt % 3 == 2:  # something new to do
             drawing(np.random.default_rng(1000 + attempt), 48).save(system.folder / f"new-{attempt}.png")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

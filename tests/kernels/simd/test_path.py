@@ -80,7 +80,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("simd", HAVE)
+@pytest.mark.parametrize("simd", [pytest.param(name, marks=[pytest.mark.slow] * (name != HAVE[0])) for name in HAVE])
 def test_processes_with_one_cache_run_their_own_path(simd, cache):
     first = run(LARGE, cache, simd, cpu=True)
     assert first["path"] == simd and first["right"]
