@@ -18,7 +18,17 @@ INDEX_CLASSES: tuple[type[Index], ...] = (ExactIndex, IVFIndex, VamanaIndex, KDT
 
 
 def load(path: storage.Place, *, mmap: bool = False, verify: bool | None = None) -> Index:
-    """Read an index of whatever kind from a path, bytes or an open file; parameters and errors as for `Index.load`."""
+    """Read an index of whatever kind from a path, bytes or an open file; parameters and errors as for `Index.load`.
+
+    Examples
+    --------
+    >>> import io
+    >>> import annlab
+    >>> file = io.BytesIO()
+    >>> annlab.KDTreeIndex().fit(np.eye(3)).save(file)
+    >>> annlab.load(file.getvalue())
+    <KDTreeIndex(metric='l2', ...): 3 x 3>
+    """
     path = storage.whole(path)
     kind: Any = storage.read_manifest(path).get("kind")
     if not isinstance(kind, str) or kind not in Index.kinds:
@@ -27,7 +37,13 @@ def load(path: storage.Place, *, mmap: bool = False, verify: bool | None = None)
 
 
 def warmup() -> None:
-    """Compile (or load from the cache) the kernels of every index, so that no first search has to wait for it."""
+    """Compile (or load from the cache) the kernels of every index, so that no first search has to wait for it.
+
+    Examples
+    --------
+    >>> import annlab
+    >>> annlab.warmup()          # in a service, before the first request         # doctest: +SKIP
+    """
     rng = np.random.default_rng(0)
     for dtype in (np.float32, np.float64):
         vectors = rng.random((300, 4)).astype(dtype)

@@ -30,6 +30,18 @@ def test_help_is_light_and_names_the_commands() -> None:
         assert command in found.stdout
 
 
+@pytest.mark.parametrize("command", [["encode", "x", "--out", "e"], ["train", "x", "--out", "e"], ["index", "x"],
+                                     ["serve", "x"], ["start"]])  # fmt: skip
+@pytest.mark.parametrize("threads", ["0", "-3", "two"])
+def test_no_command_takes_less_than_one_thread(
+    command: list[str], threads: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, f"--threads={threads}"])
+    assert caught.value.code == 2
+    assert f"--threads: '{threads}': at least 1 thread is needed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["fly"], ["encode"], ["train", "x"], ["encode", "x", "--out", "e", "--fast"]]
 )

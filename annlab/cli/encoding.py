@@ -61,7 +61,7 @@ def add_to(commands: shared.Commands) -> None:
                        "validation (default: half of all)")  # fmt: skip
     train.add_argument("--loss", choices=LOSSES, help="default: supervised_contrastive for labels, else nt_xent")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
+    shared.add_threads(train, default=2, of="torch")
     train.add_argument("--overwrite", action="store_true", help="replace the encoder or unfinished training in FOLDER")
     shared.add_json(train)
 
@@ -71,8 +71,6 @@ def _encode(options: argparse.Namespace) -> int:
     from annlab.encoders.embedding_job import FASHION_TEST, FASHION_TRAIN, embed_images, open_images, outputs_of
     from annlab.encoders.pretrained import NAMES, default_name, load_encoder
 
-    if options.threads < 1:
-        raise ValueError(f"--threads {options.threads}: at least 1 thread is needed")
     images = open_images(options.images)
     name = options.encoder
     if name is None:
@@ -132,8 +130,6 @@ def _how(options: argparse.Namespace, command: str) -> dict[str, Any]:
     """What of the options is the same for all that can be learned from."""
     from annlab.encoders.training_config import TrainConfig
 
-    if options.threads < 1:
-        raise ValueError(f"--threads {options.threads}: at least 1 thread is needed")
     chosen = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
     if chosen.get("loss") in ("info_nce", "triplet"):
         chosen["n_negatives"] = 1 if chosen["loss"] == "triplet" else 15

@@ -42,9 +42,16 @@ def add_encoder(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--encoder", metavar="ENCODER", help=f"{ENCODER_HELP}; default: {default}")
 
 
-def add_threads(parser: argparse.ArgumentParser, default: int = 1) -> None:
+def add_threads(parser: argparse.ArgumentParser, default: int = 1, of: str = "the encoder") -> None:
     """`--threads`, of whatever computes most."""
-    parser.add_argument("--threads", type=int, default=default, help="threads of the encoder (default: %(default)s)")
+    parser.add_argument("--threads", type=_at_least_1, default=default, help=f"threads of {of} (default: %(default)s)")
+
+
+def _at_least_1(text: str) -> int:
+    """A number of threads."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: at least 1 thread is needed")
+    return int(text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

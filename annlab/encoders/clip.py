@@ -84,6 +84,11 @@ class ClipConfig:
     Each batch gets so many `distractors`, texts without a meaning that are to be near no image. For `text_epochs` more
     the images stay where they are and the texts alone learn, which costs a tenth: all versions of a picture, more
     wordings.
+
+    Examples
+    --------
+    >>> ClipConfig(epochs=20, text_epochs=40).batch_size
+    256
     """
 
     epochs: int = 5
@@ -111,6 +116,13 @@ class Clip:
     images : ThinCNN
     texts : TextEncoder
     mean, std : statistics of the z-score of the training images
+
+    Examples
+    --------
+    >>> clip = Clip(ThinCNN(1, dim=16), TextEncoder(16), (0.5,), (0.2,))       # untrained: see `train_clip`
+    >>> images = np.zeros((2, 28, 28), np.uint8)
+    >>> clip.embed_images(images).shape, clip.embed_texts(["a cat", "a dog"]).shape
+    ((2, 16), (2, 16))
     """
 
     def __init__(self, images: ThinCNN, texts: TextEncoder, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -89,6 +89,13 @@ def embed_images(
         An image is outside the encoder's domain, and `outside` is "stop"; names it.
     ValueError
         No image at all could be read.
+
+    Examples
+    --------
+    >>> from annlab.encoders import load_encoder, open_images
+    >>> images = open_images("my-photos/")                                     # doctest: +SKIP
+    >>> embed_images(images, load_encoder("efficientnet-lite0"), "photos.npy")     # doctest: +SKIP
+    0
     """
     target = Path(out)
     if target.suffix != ".npy":

@@ -67,6 +67,11 @@ class Domain:
         (0..255). Gray images have 0; half of all colour photographs of CIFAR-10 have more than 28.
     min_dark_frame : float, optional
         The smallest share of dark pixels in the image's outermost frame.
+
+    Examples
+    --------
+    >>> Domain("drawings, black on white").description
+    'drawings, black on white'
     """
 
     description: str

@@ -47,6 +47,12 @@ class Head:
     weight : float32 (dim, n_in)
     bias : float32 (dim,)
     history : list of dict, one for each round; empty where nothing but the components was taken
+
+    Examples
+    --------
+    >>> head = Head(np.eye(2, 3, dtype=np.float32), np.zeros(2, np.float32), [])
+    >>> head(np.array([[0.6, 0.0, 0.8]], np.float32))
+    array([[1., 0.]], dtype=float32)
     """
 
     weight: NDArray[np.float32]
@@ -194,6 +200,13 @@ def attach(encoder: Encoder, head: Head, name: str) -> Encoder:
         The joined model does not give what encoder and head give one after the other.
     ImportError
         onnx is not installed.
+
+    Examples
+    --------
+    >>> base = load_encoder("efficientnet-lite0")                           # doctest: +SKIP
+    >>> head = train_head(base.encode(images), LabelPairs(labels))          # doctest: +SKIP
+    >>> attach(base, head, "mine").encode(["one.jpg"]).shape                # doctest: +SKIP
+    (1, 128)
     """
     try:
         from onnx import TensorProto, helper, load_from_string, numpy_helper

@@ -74,6 +74,12 @@ def open_images(source: str | os.PathLike[str]) -> ImageSet:
     ------
     ValueError
         The folder holds no image, or the source is none of the above.
+
+    Examples
+    --------
+    >>> images = open_images("emoji")
+    >>> len(images) > 3000, images.captions[0][0]
+    (True, 'grinning face')
     """
     if source == FASHION_TEST:
         from annlab.datasets import fashion_mnist
@@ -123,6 +129,12 @@ def with_captions(images: ImageSet, path: str | os.PathLike[str]) -> ImageSet:
     ------
     ValueError
         A line names an image that is not there, one for the second time, or says nothing of it.
+
+    Examples
+    --------
+    >>> images = with_captions(open_images("my-photos/"), "captions.tsv")         # doctest: +SKIP
+    >>> images.captions[0]                                                        # doctest: +SKIP
+    ('red bicycle', 'bike', 'street')
     """
     if Path(path).stat().st_size > CAPTION_BYTES:
         raise ValueError(f"{path} has more than {CAPTION_BYTES} bytes: these are no captions")

@@ -91,6 +91,12 @@ def triplet_loss(query: Tensor, positive: Tensor, negative: Tensor, margin: floa
     query, positive, negative : Tensor, shape (n, dim)
     margin : float
         By how much the distance to the negative must exceed that to the positive.
+
+    Examples
+    --------
+    >>> query, near, far = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> triplet_loss(query, near, far).item(), round(triplet_loss(query, far, near).item(), 3)
+    (0.0, 1.914)
     """
     _check_positive("margin", margin)
     _check_pairs("positive", query, positive)
@@ -150,6 +156,12 @@ def nt_xent(
         Pairs of points known to be similar, which must not count as each other's negatives. The diagonal is ignored.
     negatives : Tensor, shape (n, h, dim), optional
         Hard negatives that only the query `first[i]` is compared with.
+
+    Examples
+    --------
+    >>> views = torch.nn.functional.normalize(torch.tensor([[1.0, 0.1], [0.1, 1.0]]), dim=1)
+    >>> bool(nt_xent(views, views) < nt_xent(views, views.flip(0)))
+    True
     """
     _check_positive("temperature", temperature)
     _check_pairs("second", first, second)
@@ -183,6 +195,13 @@ def supervised_contrastive(embeddings: Tensor, labels: Tensor, temperature: floa
     embeddings : Tensor, shape (n, dim), rows of length 1
     labels : Tensor of int, shape (n,)
     temperature : float
+
+    Examples
+    --------
+    >>> vectors = torch.eye(4)[[0, 0, 1, 1]]
+    >>> right, wrong = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    >>> bool(supervised_contrastive(vectors, right) < supervised_contrastive(vectors, wrong))
+    True
     """
     _check_positive("temperature", temperature)
     if labels.shape != embeddings.shape[:1]:
@@ -218,6 +237,12 @@ def clip_loss(
         of being taught as wrong.
     distractors : Tensor, shape (m, dim), optional
         Further texts, which belong to no image.
+
+    Examples
+    --------
+    >>> pairs = torch.eye(3)
+    >>> clip_loss(pairs, pairs, scale=100.0) < 1e-6 < clip_loss(pairs, pairs.flip(0), scale=100.0)
+    tensor(True)
     """
     _check_pairs("texts", images, texts)
     logits = images @ texts.T * scale  # (n, n)

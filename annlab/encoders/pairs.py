@@ -111,6 +111,13 @@ class JudgementPairs(PairSource):
     similarity : array of float, shape (n,)
         Not negative; 0 means judged dissimilar and makes the candidate a hard negative of the query.
     n_images : int
+
+    Examples
+    --------
+    >>> judged = JudgementPairs([0, 0, 1], [1, 2, 3], [1.0, 0.0, 0.5], n_images=4)
+    >>> points = judged.sample(6, np.random.default_rng(0), n_negatives=1)
+    >>> points.query.shape, points.negatives.shape
+    ((6,), (6, 1))
     """
 
     def __init__(
@@ -189,6 +196,14 @@ class ClickPairs(JudgementPairs):
         (see `estimate_propensities`). All ones: no correction.
     max_weight : float
         Cap of a pair's weight, in units of a click at the first position.
+
+    Examples
+    --------
+    >>> query, shown = np.zeros(6, int), np.array([1, 2, 3, 1, 2, 3])         # two lists for image 0
+    >>> position, clicked = [1, 2, 3, 3, 2, 1], [True, False, False, True, False, True]
+    >>> clicks = ClickPairs(query, shown, position, clicked, n_images=4, propensity=[1.0, 0.6, 0.4])
+    >>> sorted(set(clicks.sample(50, np.random.default_rng(0)).positive.tolist()))   # 1 and 3 were clicked
+    [1, 3]
     """
 
     def __init__(

@@ -89,6 +89,11 @@ def default_encoder(threads: int = 1) -> Encoder:
     """The encoder for images of unknown kind: EfficientNet-Lite0 where its extra is installed, else "fashion-mnist".
 
     The latter refuses photographs, and says how to install the former.
+
+    Examples
+    --------
+    >>> default_encoder().name in ("efficientnet-lite0", "fashion-mnist")
+    True
     """
     return load_encoder(default_name(), threads)
 

@@ -34,6 +34,12 @@ class Trained:
     image_shape : (height, width) of the training images
     config : dict, the settings of the run (see `TrainConfig`)
     history : list of dict, one per epoch
+
+    Examples
+    --------
+    >>> trained = Trained(ThinCNN(channels=1).eval(), (0.3,), (0.3,), (28, 28), {})       # `train` gives a better one
+    >>> trained.embed(np.zeros((5, 28, 28), np.uint8)).shape
+    (5, 128)
     """
 
     module: ThinCNN

@@ -56,6 +56,11 @@ class TrainConfig:
     seed : int
     bfloat16 : bool, optional
         Compute convolutions in bfloat16; None: where the processor does it natively (it halves the time).
+
+    Examples
+    --------
+    >>> TrainConfig(minutes=5, loss="triplet", n_negatives=1).margin
+    1.0
     """
 
     epochs: int | None = None
