@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, bindparam, case, exc, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exc, func, insert, or_, select, update
 
 from annlab.durable import Database, DurableIndex, Writes
 from annlab.visual import migrations, schema
@@ -282,8 +282,8 @@ class Catalog(Indexes):
         return found[0]
 
     def find(self, *, ids: Sequence[int] | None = None, deleted: bool = False, tag: str | None = None,
-             after: int = 0, limit: int | None = None, connection: Connection | None = None,
-             **values: Any) -> list[Image]:  # fmt: skip
+             after: int = 0, limit: int | None = None, where: ColumnElement[bool] | None = None,
+             connection: Connection | None = None, **values: Any) -> list[Image]:  # fmt: skip
         """Images in the order of their ids.
 
         Parameters
@@ -296,6 +296,8 @@ class Catalog(Indexes):
             Only those with this tag.
         after, limit : int, optional
             Only ids greater than `after`, and at most so many: for reading page by page.
+        where : condition, optional
+            That their rows have to fulfil, too.
         **values
             Columns and the value that they have to have; several values as a list.
         """
@@ -303,6 +305,8 @@ class Catalog(Indexes):
         for name, value in schema.columns_of(values, images).items():
             column = images.c[name]
             wanted = wanted.where(column.in_(value) if isinstance(value, list | tuple | set) else column == value)
+        if where is not None:
+            wanted = wanted.where(where)
         if tag is not None:
             word = schema.Strings().process_bind_param([tag], None)[1:-1]  # as it stands in the list
             wanted = wanted.where(func.instr(images.c.tags, word) > 0 if self.database.is_sqlite

@@ -120,6 +120,25 @@ class Facts:
             found[place] += self.ids.by_row[others[allowed[others]]].tolist()
         return found
 
+    def leaders_for(self, slots: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """The slots of the images that some are copies of (or they themselves), as far as somebody knows who sees the
+        images of a mask: where the leader is hidden, the first by id of those that are seen, as if there were no other.
+        """
+        leaders = np.where(self.leaders[slots] < 0, slots, self.leaders[slots])
+        hidden = np.flatnonzero(visible[slots] & ~visible[leaders])
+        for place, group in zip(hidden.tolist(), self.groups(leaders[hidden], visible), strict=True):
+            leaders[place] = self.slot_of(group[0]) if group else slots[place]
+        return leaders
+
+    def leading(self, visible: np.ndarray) -> np.ndarray:
+        """The images that lead, in the sense of `leaders_for`, as a mask: of each picture one."""
+        result = np.zeros(len(self), bool)
+        own, led = self._parted
+        result[own] = visible[own]
+        orphans = led[visible[led] & ~visible[self.leaders[led]]]  # by leader, and then by id
+        result[orphans[np.unique(self.leaders[orphans], return_index=True)[1]]] = True
+        return result
+
     def _visible(self, user: int | None) -> np.ndarray:
         public = self.there & ~self.private
         return public if user is None else public | (self.there & (self.owners == user))

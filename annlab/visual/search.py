@@ -268,6 +268,16 @@ class VisualSearch:
             raise NotFound(f"there is no image {id}")
         return found[id]
 
+    def facts(self) -> Facts:
+        """What is known of all images, after all that has been committed."""
+        return self._facts.now()
+
+    def vector(self, id: int, viewer: Viewer = ANYBODY) -> np.ndarray | None:
+        """The vector (dim,) of the picture that an image shows; None where the viewer can search with no such image."""
+        facts = self._facts.now()
+        key = facts.leader_of(id, facts.visible(viewer))
+        return self.index.vectors([key])[0] if key is not None and key in self.index else None
+
     def tags(self, viewer: Viewer = ANYBODY, *, beginning: str = "", limit: int = 50) -> list[tuple[str, int]]:
         """Tags and how many images the viewer sees under each, the most frequent first."""
         facts = self._facts.now()

@@ -4,6 +4,7 @@ import pytest
 
 from annlab.visual.people import add_user
 from annlab.visual.search import ById, ByText, Crop, Filters, NotFound, Several, Viewer
+from annlab.visual.shown import listed
 from tests.visual.searching import Made, directions
 
 
@@ -85,6 +86,21 @@ def test_the_public_copy_of_a_private_image_is_found(made):
     assert shown(made.search.search(ById(others[0]), k=50, filters=Filters(tags=("hers",)))) == set()
     assert shown(made.search.search(ById(others[0]), k=50, filters=Filters(owner=made.anna))) == set()
     assert shown(made.search.search(ByText("his"))) == {copy} and shown(made.search.search(ByText("hers"))) == set()
+
+
+def test_copies_of_a_hidden_image_are_copies_of_the_first_that_one_sees(made):
+    (leader,) = made.add(directions(1), [{"owner_id": made.anna, "private": True}])
+    first, hers, second = (made.copy_of(leader, owner_id=owner, private=owner == made.anna)
+                           for owner in (made.ben, made.anna, made.ben))  # fmt: skip
+    known = lambda viewer: [(image.status, image.duplicate_of) for image in  # noqa: E731
+                            (made.search.image(id, viewer) for id in (first, second))]  # fmt: skip
+    seen = lambda viewer: [(image.status, image.duplicate_of) for image in  # noqa: E731
+                           (made.search.seen(id, viewer) for id in (first, second))]  # fmt: skip
+    for viewer in (Viewer(), Viewer(made.ben)):
+        assert known(viewer) == seen(viewer) == [("indexed", None), ("duplicate", first)]
+        assert listed(made.search.facts(), viewer, Filters())[0].tolist() == [first]
+    assert known(Viewer(made.anna)) == seen(Viewer(made.anna)) == [("duplicate", leader)] * 2
+    assert listed(made.search.facts(), Viewer(made.anna), Filters())[0].tolist() == [leader] and hers
 
 
 def test_a_private_copy_of_a_public_image_is_counted_for_its_owner_alone(made):

@@ -5,7 +5,6 @@ writer.
 """
 
 import contextlib
-import dataclasses
 import logging
 import threading
 import time
@@ -13,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select, true
 
 from annlab.durable import InUseError
+from annlab.encoders.images import decode_image
 from annlab.visual import changes, schema
 from annlab.visual.catalog import CatalogError, Image, StaleIndexError
 from annlab.visual.indexing import Indexer
@@ -28,7 +28,7 @@ from annlab.visual.service.keys import Keys, Person
 from annlab.visual.service.limits import RateLimit
 from annlab.visual.service.metrics import Metrics, resident_bytes
 from annlab.visual.service.settings import Settings
-from annlab.visual.shown import Seen
+from annlab.visual.shown import Seen, as_known
 from annlab.visual.withdrawing import is_withdrawn, restore, withdraw
 
 _LOOK_SECONDS, _TIDY_SECONDS, _OLD_SECONDS = 5.0, 300.0, 3600.0
@@ -115,13 +115,10 @@ class Service:
 
     def images(self, ids: Sequence[int], person: Person) -> list[Image]:
         """Those of some images that somebody may see, in the order of their ids."""
-        found = [each for each in self.catalog.find(ids=ids)
-                 if may_see(each, person) and (person.may("admin") or not is_withdrawn(each))]  # fmt: skip
-        named = {each.duplicate_of for each in found if each.duplicate_of is not None}
-        leaders = {each.id for each in self.catalog.find(ids=sorted(named)) if may_see(each, person)} if named else ()
-        # Of a copy of what somebody may not see, nobody learns that there is another.
-        return [each if each.duplicate_of is None or each.duplicate_of in leaders
-                else dataclasses.replace(each, status=schema.INDEXED, duplicate_of=None) for each in found]  # fmt: skip
+        # The database leaves out what is hidden, so an answer takes as long as where there is nothing.
+        found = [each for each in self.catalog.find(ids=ids, where=_seen_by(person))
+                 if person.may("admin") or not is_withdrawn(each)]  # fmt: skip
+        return as_known(found, self.search.facts(), self.viewer(person))
 
     def query(self, id: int, person: Person) -> Image | Seen:
         """An image to search with: of the catalog, as it is known in memory, or an upload that was kept."""
@@ -171,7 +168,10 @@ class Service:
         if image.status == schema.FAILED:
             self._write(lambda: self._remove(image))
             raise ValueError(f"the image cannot be searched: {image.reason}")
-        return image
+        known = as_known([image], self.search.facts(), self.viewer(person))[0]
+        if known.status != image.status:  # a copy of what is hidden takes as long as what is new, which was embedded
+            self.search.encoder.encode([decode_image(encoded.data, "the upload")])
+        return known
 
     def _take_back(self, id: int) -> None:
         """After an error: an image that is not indexed is as if it had never come, so it may be sent again."""
@@ -320,8 +320,9 @@ def _warm_up(search: VisualSearch) -> None:
             search.search(ById(int(search.index.ids[0])), k=10, viewer=Viewer(None, "admin"))
 
 
-def may_see(image: Image, person: Person) -> bool:
-    """Whether an image is public, this person's own, or the person an admin."""
-    if not image.private or person.may("admin"):
-        return True
-    return image.owner_id is not None and image.owner_id == person.user_id
+def _seen_by(person: Person) -> ColumnElement[bool]:
+    """Of rows: public, this person's own, or the person is an admin."""
+    c = schema.images.c
+    if person.may("admin"):
+        return true()
+    return ~c.private if person.user_id is None else or_(~c.private, c.owner_id == person.user_id)

@@ -18,8 +18,9 @@ from annlab.common.statistics import SearchStats
 from annlab.exact import ExactIndex
 from annlab.index import Index
 from annlab.kinds import INDEX_CLASSES
-from annlab.visual.search import QueryError
+from annlab.visual.search import Filters, QueryError, Viewer
 from annlab.visual.service.core import Service
+from annlab.visual.shown import listed
 
 _SAMPLE = 48
 _log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class Bench:
     """What measurements share: the vectors that everybody may see, some queries, and the truth."""
 
     ids: np.ndarray
+    keys: np.ndarray
+    """By which the served index knows these pictures."""
     vectors: np.ndarray
     sample: np.ndarray
     """Places of the queries among `ids`."""
@@ -43,6 +46,12 @@ class Bench:
     built: dict[str, Index] = field(default_factory=dict)
     truth: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
     """By k: ids (queries, k + 1), and the median time of an exact search in milliseconds."""
+
+    def shown(self, keys: np.ndarray) -> np.ndarray:
+        """The ids of what the served index has found; -1 stays."""
+        order = np.argsort(self.keys)
+        places = order[np.minimum(np.searchsorted(self.keys, keys, sorter=order), len(order) - 1)]
+        return np.where(self.keys[places] == keys, self.ids[places], -1)
 
 
 class Engines:
@@ -98,9 +107,10 @@ class Engines:
                 started = time.perf_counter()
                 ids = index.search(vector, k=k + 1, threads=1, stats=stats, **options).ids
                 times.append(time.perf_counter() - started)
+                ids = bench.shown(ids) if own else ids
                 looked.append(int(stats.distances.sum()))
                 shares.append(len(np.intersect1d(ids, truth[row])) / (k + 1))
-            found, missed = self._for_query(bench, index, k, options, query)
+            found, missed = self._for_query(bench, index, k, options, query, own)
         except (ValueError, TypeError) as error:
             raise QueryError(str(error)) from None
         mean = float(np.mean(shares))
@@ -112,11 +122,12 @@ class Engines:
                 "found": found, "missed": missed}  # fmt: skip
 
     def _for_query(self, bench: Bench, index: Any, k: int, options: dict[str, Any],
-                   query: np.ndarray | None) -> tuple[list[int], list[int]]:  # fmt: skip
+                   query: np.ndarray | None, own: bool) -> tuple[list[int], list[int]]:  # fmt: skip
         if query is None:
             return [], []
         right = bench.exact.search(query, k=k, threads=1).ids.tolist()
-        found = index.search(query, k=k, threads=1, **options).ids.tolist()
+        ids = index.search(query, k=k, threads=1, **options).ids
+        found = (bench.shown(ids) if own else ids).tolist()
         return [id for id in found if id >= 0], [id for id in right if id not in found]
 
     def _truth(self, bench: Bench, k: int) -> tuple[np.ndarray, float]:
@@ -138,29 +149,32 @@ class Engines:
                 return bench
             index = self._service.search.index
             changes = self._service.changes
-            ids, most = self._public_ids(index), self._service.settings.most_images
+            (ids, keys), most = self._public(), self._service.settings.most_images
+            if bench is not None and bench.changes[0] == changes[0] and np.array_equal(bench.ids, ids):
+                bench.changes = changes  # only what not everybody may see has changed, of which nobody shall learn
+                return bench
             if not 1 < len(ids) <= most:
                 raise QueryError(f"there are {len(ids)} images that everybody may see; kinds of index are compared "
                                  f"from 2 up to {most}")  # fmt: skip
-            vectors = index.vectors(ids)
+            vectors = index.vectors(keys)
             sample = np.random.default_rng(0).choice(len(ids), min(_SAMPLE, len(ids)), replace=False)
             exact = ExactIndex(metric=index.metric).fit(vectors, ids)
             with self._lock:
                 self._states, self._notes = {}, {}
-                self._bench = Bench(ids, vectors, sample, exact, index.filter(allowed=ids), changes)
+                self._bench = Bench(ids, keys, vectors, sample, exact, index.filter(allowed=keys), changes)
                 return self._bench
 
     def _n_public(self) -> int:
         bench = self._bench
         if bench is not None and bench.changes == self._service.changes:
             return len(bench.ids)
-        return len(self._public_ids(self._service.search.index))
+        return len(self._public()[0])
 
-    def _public_ids(self, index: Any) -> np.ndarray:
-        """The ids of the vectors of images that everybody may see."""
-        catalog, ids = self._service.catalog, np.asarray(index.ids)
-        private = {image.id for image in catalog.find(private=True, kind="image")}
-        return ids[~np.isin(ids, np.fromiter(private, np.int64, len(private)))]
+    def _public(self) -> tuple[np.ndarray, np.ndarray]:
+        """The images that everybody may see, one of each picture, and the keys of their vectors."""
+        ids, keys = listed(self._service.search.facts(), Viewer(), Filters())
+        there = np.isin(keys, self._service.search.index.ids)
+        return ids[there], keys[there]
 
     def _build(self, kind: str, bench: Bench) -> None:
         cls = next(cls for cls in INDEX_CLASSES if cls.__name__ == kind)

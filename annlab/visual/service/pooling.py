@@ -19,6 +19,7 @@ from annlab.visual.search import ById, Filters, QueryError
 from annlab.visual.service.browsing import some
 from annlab.visual.service.core import Service
 from annlab.visual.service.keys import Person
+from annlab.visual.shown import listed
 
 _CHANCE, _COLOURED, _LEVELS = 3, 60, 4
 
@@ -33,10 +34,11 @@ def pool(service: Service, person: Person, query: Image, depth: int) -> list[Ima
         except QueryError:
             continue
         found |= {image.id: image for image in service.images([result.id for result in answer.results], person)}
-    if isinstance(form, ById) and query.id in service.search.index:
-        vector = service.search.index.vectors([query.id])
+    vector = service.search.vector(query.id, viewer) if isinstance(form, ById) else None
+    if vector is not None:
         ids = service.search.index.search(vector, k=depth + 1, allowed=service.search.allowed(viewer, Filters())).ids
-        near = service.images([int(id) for id in ids.ravel() if id >= 0], person)
+        shown, keys = listed(service.search.facts(), viewer, Filters())
+        near = service.images(shown[np.isin(keys, ids)].tolist(), person)
         found |= {image.id: image for image in near if image.status == INDEXED}
     drawn = some(service, person, _COLOURED, query.id, Filters())
     found |= {image.id: image for image in drawn[:_CHANCE]}

@@ -45,8 +45,8 @@ def engine_routes(service: Service, door: Door) -> APIRouter:
             form = service.form(service.image(id, person))
             if isinstance(form, ByUpload):
                 vector = service.search.encoder.encode([form.data])[0]
-            elif id in service.search.index:
-                vector = service.search.index.vectors([id])[0]
+            else:
+                vector = service.search.vector(id, service.viewer(person))
         return JSONResponse(engines.measure(kind, k, knobs_of(knob), vector))
 
     return routes

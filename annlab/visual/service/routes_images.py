@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, 
 from starlette.responses import JSONResponse, Response
 
 from annlab.visual.catalog import Image
-from annlab.visual.schema import INDEXED
-from annlab.visual.search import Filters, NotFound
+from annlab.visual.search import Filters
 from annlab.visual.service import answers, picturing
 from annlab.visual.service.browsing import newest, some
 from annlab.visual.service.core import Service
@@ -62,10 +61,7 @@ def image_routes(service: Service, door: Door) -> APIRouter:
         added = service.add(image.file.read(), person, words, private)
         shown = as_json(added, person)
         if added.duplicate_of is not None:
-            try:
-                shown["duplicate_of"] = service.image(added.duplicate_of, person).id
-            except NotFound:
-                shown["status"] = INDEXED  # nobody learns that there is another copy
+            shown["duplicate_of"] = added.duplicate_of
         return JSONResponse(shown, 201, {"Location": f"/api/images/{added.id}"})
 
     @routes.get("/api/images/{id}", response_model=answers.ImageAnswer)

@@ -7,14 +7,16 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from sqlalchemy import case, func, select
 from starlette.responses import JSONResponse, Response
 
-from annlab.visual.schema import STATUSES, images
+from annlab.visual.schema import INDEXED, STATUSES, images
+from annlab.visual.search import Filters
 from annlab.visual.service import answers
-from annlab.visual.service.browsing import Suggestions, visible
+from annlab.visual.service.browsing import Suggestions
 from annlab.visual.service.core import Service
 from annlab.visual.service.door import ANYBODY, COOKIE, Door, Given, Kept
 from annlab.visual.service.keys import Person
 from annlab.visual.service.metrics import resident_bytes
 from annlab.visual.service.showing import REFUSALS
+from annlab.visual.shown import listed
 
 
 def status_routes(service: Service, door: Door) -> APIRouter:
@@ -97,10 +99,10 @@ def status_routes(service: Service, door: Door) -> APIRouter:
 
 
 def _counts(service: Service, person: Person) -> dict[str, int]:
-    if person.may("admin"):
-        own = (images.c.kind == "image") & ~images.c.deleted
-    else:
-        own = visible(person)
+    if not person.may("admin"):
+        ids, _ = listed(service.search.facts(), service.viewer(person), Filters())
+        return {"discovered": len(ids), **dict.fromkeys(STATUSES, 0), INDEXED: len(ids)}
+    own = (images.c.kind == "image") & ~images.c.deleted
     of = [func.count(case((images.c.status == status, 1))) for status in STATUSES]
     with service.catalog.database.reading() as connection:
         row = connection.execute(select(func.count(), *of).where(own)).one()
