@@ -45,8 +45,12 @@ def test_a_correct_solution_passes_all(name, tmp_path):
     assert judged(name, SOLUTIONS[name], tmp_path) == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "source", "words"), [(n, s, w) for n, _, s, w in WRONG], ids=[f"{n}: {m}" for n, m, *_ in WRONG]
+@pytest.mark.parametrize(  # every fourth, and all with --full
+    ("name", "source", "words"),
+    [
+        pytest.param(n, s, w, id=f"{n}: {m}", marks=[pytest.mark.slow] * (i % 4 > 0))
+        for i, (n, m, s, w) in enumerate(WRONG)
+    ],
 )
 def test_a_wrong_solution_is_told_its_mistake(name, source, words, tmp_path):
     said = judged(name, source, tmp_path)
