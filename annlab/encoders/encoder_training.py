@@ -161,8 +161,7 @@ def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str 
     made = TrainedEncoder(encoder, judgement, [warning for warning in [plateau_warning(course[0])] if warning])
     said = [*made.warnings, *(judgement.lines if judgement else [])]
     card = card_of(encoder, said, images, lesson, command, (positives, start), course)
-    names = [images.items[row] for row in lesson.rows[lesson.judges]]
-    write_encoder(encoder, card, names, folder, overwrite)
+    write_encoder(encoder, card, [images.items[row] for row in lesson.rows[lesson.judges]], folder, overwrite)
     forget_unfinished(folder)
     return made
 

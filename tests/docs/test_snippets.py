@@ -67,6 +67,13 @@ def test_every_block_says_what_it_is(page):
         assert known, f"{block.place}: a block is one of {sorted(LANGUAGES)} or a directive, not {block.language!r}"
 
 
+def test_files_that_pages_name_are_there():
+    named = re.compile(r"`((?:annlab|benchmarks|course|docs|notebooks|tests)/[\w/.-]+)`")
+    found = [(page, path) for page in PAGES for path in named.findall((ROOT / page).read_text())]
+    missing = [one for one in found if not (ROOT / one[1]).exists() and one[1] != "annlab/name.py"]  # the reader's own
+    assert len(found) > 50 and not missing, missing
+
+
 def test_pages_that_are_tested_elsewhere_are():
     for page, test in ELSEWHERE.items():
         assert page.rpartition("/")[2] in (ROOT / test).read_text(), page
