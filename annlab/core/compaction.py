@@ -2,8 +2,9 @@
 
 Rows that were added lie in a tail that every search scans. The tail may grow until scanning it costs about as much as
 the structure's own search (`tail_limit`); then the structure absorbs it, which is cheap, or is built anew. Removed
-rows stay as tombstones until they are half as many as the living, or a quarter where a search looks at all of them
-(`Structure.most_dead`): then it looks at up to as many more than it would in an index built anew.
+rows stay as tombstones until they are half as many as the living, or a quarter or third where a search looks at all of
+them or a build is quick (`Structure.most_dead`): then it looks at up to as many more than it would in an index built
+anew.
 
 Nothing here takes locks or publishes: `Collection` does. Building goes on beside searches and writes; what was written
 meanwhile is replayed (`State.replayed`) onto the new state before it is published.

@@ -45,7 +45,7 @@ _REACH = 1e15
 _LARGEST = np.finfo(np.float32).max
 _ORDER_FROM = 64  # queries: fewer are not worth sorting
 _SHORT_TAIL = 64  # rows that are scanned rather than made a tree of
-_TAIL_SHARE = 4  # of the rows that a search looks at, the tail may have one in so many
+_TAIL_SHARE = 16  # of the rows that a search looks at, the tail may have one in so many: each costs thrice as much
 _SAMPLE = 16  # queries by which a search's cost is measured
 _FIRST_CAPACITY = 1024  # rows that a search by radius has room for at first
 _NO_BITS, _NO_NODES = np.empty(0, np.uint64), np.zeros(1, np.int32)
@@ -56,6 +56,7 @@ class TreeStructure(Structure):
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "scales", "nodes"})
     exhaustive: ClassVar[bool] = True  # nodes without an allowed row are skipped, so a selective filter is no trouble
+    most_dead: ClassVar[float] = 1 / 3  # to build anew costs little, and leaves one tree of several
     shape: ClassVar[int]
 
     def __init__(self, metric: Metric, trees: Sequence[Tree], center: np.ndarray, numbers: np.ndarray, n_criteria: int,
