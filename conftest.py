@@ -12,7 +12,7 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that ask by themselves whether ONNX Runtime is there
 
 # Quick: a few examples, the same every time. Full: many, other ones every time; a failure prints how to repeat it.
-hypothesis.settings.register_profile("quick", max_examples=10, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("full", max_examples=100, print_blob=True, deadline=None)
 
 

@@ -9,6 +9,8 @@ With --full all run for all. In the quick run
   code, and locks and doors are those of every index;
 - of approximate indexes that differ in their codes alone, one is asked for its recall on data that change. What they
   find in data that stay is among the answers, for every entry.
+
+A process on another SIMD path (`other_path.py`), which is begun with --full alone, is given all metrics.
 """
 
 from pathlib import Path
@@ -22,6 +24,7 @@ AT_THE_DOOR = ("test_errors", "test_inputs")
 FIRST_OF_CLASS = list({entry.index_class: entry for entry in reversed(ENTRIES)}.values())
 ONE_OF_FAMILY = ("ExactBytes", "LSHBuckets", "DividedTree", "IVFpq4", "Walkedsq8")
 OF_A_FAMILY = ("test_damaged_and_forged_files", "test_threads")  # functions and modules
+LONGEST = "test_batches_threads_and_single_queries_agree"  # where metrics hardly matter
 DIFFER_IN_CODES = ("LSHPolytopes", "IVFsq8", "Walkedflat")  # from others whose recall is asked for
 
 
@@ -44,6 +47,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if "entry" not in callspec.params:
         return
     entry, metric = callspec.params["entry"], callspec.params.get("metric")
+    if item.config.pluginmanager.has_plugin("tests.contract.other_path") and item.originalname != LONGEST:
+        return
     others = sum(index for name, index in callspec.indices.items() if name not in ("entry", "metric"))
     if (
         (item.path.stem in AT_THE_DOOR and entry not in FIRST_OF_CLASS)

@@ -3,6 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -191,11 +192,12 @@ def machine(entry, metric, folder):
     return type("Writes", (Writes,), {"entry": entry, "metric": metric, "folder": folder})
 
 
-def test_writes_in_any_order(entry, metric, tmp_path, monkeypatch):
+def test_writes_in_any_order(entry, metric, tmp_path, monkeypatch, full):
     # so that small indexes absorb and compact by themselves
     for module, name in (("structure", "SMALL_TAIL"), ("compaction", "SMALL_TAIL"), ("compaction", "_FEW_DEAD")):
         monkeypatch.setattr(f"annlab.core.{module}.{name}", 32)
-    run_state_machine_as_test(machine(entry, metric, tmp_path))
+    how_often = settings(max_examples=100 if full else 10, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(machine(entry, metric, tmp_path), settings=how_often)
 
 
 def test_growing_compacts_by_itself(entry):

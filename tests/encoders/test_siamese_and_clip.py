@@ -28,7 +28,7 @@ UNSEEN_TEMPLATES = ["look, there is a {} in this image", "drawing of one bright 
 SMALL = ClipConfig(epochs=8, batch_size=64, widths=(8, 12, 16), dim=32, learning_rate=1e-2, bfloat16=False)
 
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.usefixtures("one_torch_thread"), pytest.mark.xdist_group("clip")]  # trained once for all
 
 
 # --- Siamese ---------------------------------------------------------------------------------------------------------

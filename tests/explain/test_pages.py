@@ -10,6 +10,7 @@ from annlab.explain.pages import alike, data_of, pages, rendered
 from tests.browser import chromium
 
 FOLDER = Path(__file__).parents[2] / "docs" / "explore"
+pytestmark = pytest.mark.xdist_group("explorables")  # made once for all, and shown by one browser
 NAMES = ["kdtree", "balltree", "lsh", "ivf", "quantization", "graph"]
 
 

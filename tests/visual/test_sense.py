@@ -14,6 +14,8 @@ from tests.encoders.helpers import linear_encoder
 from tests.visual.drawings import UNKNOWN, on_black, screen
 from tests.visual.searching import png
 
+pytestmark = pytest.mark.xdist_group("sense")  # learned once for all
+
 
 @pytest.fixture(scope="module")
 def drawings():
