@@ -13,6 +13,7 @@ from annlab.visual.catalog import Catalog
 from annlab.visual.pair import folder_of
 from annlab.visual.paths import from_text
 from annlab.visual.relevance import Relevance
+from tests.visual.drawings import UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,21 @@ def test_a_class_keeps_what_is_relevant_and_nonsense_finds_little(some):
         assert shown(text)[right].mean() >= 0.9, text
     for text in ("xqzzt wgth", "quarterly tax return", "bfdjk", "zzxcvq pqowr ttk"):
         assert shown(text).mean() < 0.05, text
+
+
+def test_drawings_of_any_kind_of_nothing_find_little_of_the_packaged_drawings():
+    """Each kind by itself, screens and charts among them, which often pass for a picture: what is shown of the catalog
+    with the shipped calibration, whether or not the pixels were refused before."""
+    encoder, every = load_encoder("emoji"), datasets.emoji()
+    vectors = encoder.encode(every.images[::8]).astype(np.float64)
+    calibration = Relevance.load(folder_of_encoder("emoji"), encoder.fingerprint, encoder.dim)
+    curve, rng = calibration.curve(), np.random.default_rng(5)
+
+    def shown(pictures):
+        found = encoder.encode(pictures, check_domain=False)
+        scores = [curve.of(1.0 - vectors @ one, calibration.strangeness(one)) for one in found]
+        return float(np.mean(np.array(scores) >= curve.cutoff))
+
+    for draw in UNKNOWN:
+        assert shown([draw(rng) for _ in range(12)]) < 0.05, draw.__name__
+    assert shown(list(every.images[2::400])) > 0.01, "while the drawings find their like"
