@@ -2,6 +2,7 @@
 
     merge     answers of 1,000 made-up shards, k = 100, become one: milliseconds a query
     rows      bytes and microseconds for each row and shard: in memory, in the log, on the disk, searched, added
+    cells     rows placed by cells: how many shards a search asks, and what that gains, on clusters and without any
     ingest    a Parquet file becomes an index that is built out of core: the memory that takes, beside the index
     move      2 shards become 4 in this process, while others search and write: the slowest searches
     ray       on Ray, 4 shards x 2 replicas: an empty call; one replica slowed tenfold (stopped for nine tenths of the
@@ -70,6 +71,35 @@ def rows(options: argparse.Namespace) -> Iterator[Record]:
                    "add us a row": 1e3 * sum(added), "search us": 1e6 * float(np.mean(searched[1:]))}  # fmt: skip
 
 
+def cells(options: argparse.Namespace) -> Iterator[Record]:
+    """Eight shards in this process, one query at a time: by hash, all are asked; by cells, some."""
+    n, dim, n_shards, rng = options.rows, DIM, 8, np.random.default_rng(0)
+    centers = rng.standard_normal((100, dim))
+    spread = {"clusters": 0.15, "clusters that overlap": 0.6, "no clusters": None}
+    for name, width in spread.items():
+        noise = rng.standard_normal((n + 200, dim))
+        made = noise if width is None else centers[rng.integers(0, 100, n + 200)] + width * noise
+        vectors, queries = made[:n].astype(np.float32), made[n:].astype(np.float32)
+        for kind, make in (("exact", ExactIndex(dim=dim)), ("ivf", IVFIndex(dim=dim, n_lists=100))):
+            true = ExactIndex().fit(vectors).search(queries, 10).ids
+            record: Record = {"what": f"{kind}, {name}", "rows": n, "dim": dim, "shards": n_shards}
+            for placement in ("hash", "cells"):
+                with ShardedIndex(make, n_shards, placement=placement) as index:
+                    index.fit(vectors)
+                    index.search(queries[:2], 10)
+                    before, turns = index.asked(), iter(queries)
+                    times = _times(lambda index=index, turns=turns: index.search(next(turns), 10, threads=1), 100,
+                                   time.process_time)  # fmt: skip
+                    found, asked = index.search(queries, 10).ids, index.asked()
+                    hits = [len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), true.tolist(), strict=True)]
+                    record |= {
+                        f"{placement}: ms a query": _ms(times, 0.5),
+                        f"{placement}: recall": float(np.mean(hits)),
+                    }
+            record["shards asked of 8"] = n_shards * (asked["shards"] - before["shards"]) / (asked["of"] - before["of"])
+            yield record
+
+
 def ingest(options: argparse.Namespace) -> Iterator[Record]:
     """From a Parquet file, block by block."""
     import pyarrow
@@ -79,12 +109,12 @@ def ingest(options: argparse.Namespace) -> Iterator[Record]:
 
     n = options.ingest
     with tempfile.TemporaryDirectory() as folder:
-        path, made = Path(folder) / "rows.parquet", Clusters(n, DIM)
-        layout = pyarrow.schema([("id", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), DIM))])
+        path, made = Path(folder) / "rows.parquet", Clusters(n, options.dim)
+        layout = pyarrow.schema([("id", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), options.dim))])
         with pyarrow.parquet.ParquetWriter(path, layout) as writer:
             start = 0
             for block in made.blocks():
-                vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), DIM)
+                vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), options.dim)
                 ids = pyarrow.array(np.arange(start, start + len(block)))
                 writer.write_table(pyarrow.table([ids, vectors], schema=layout), row_group_size=50_000)
                 start += len(block)
@@ -96,7 +126,7 @@ def ingest(options: argparse.Namespace) -> Iterator[Record]:
             index = IVFIndex(storage="pq4").fit(found.vectors, found.ids, max_memory=options.max_memory,
                                                 path=Path(folder) / "index.annlab")  # fmt: skip
         parts = index.memory()
-        yield {"what": "ingest from Parquet, ivf pq4", "rows": n, "dim": DIM, "max_memory": options.max_memory,
+        yield {"what": "ingest from Parquet, ivf pq4", "rows": n, "dim": options.dim, "max_memory": options.max_memory,
                "seconds": time.perf_counter() - began, "peak MB": memory.bytes / 1e6,
                "index MB": parts["total"] / 1e6, "peak above the index MB": (memory.bytes - parts["total"]) / 1e6,
                "mapped MB": parts.get("mapped", 0) / 1e6}  # fmt: skip
@@ -195,8 +225,9 @@ def on_ray(options: argparse.Namespace) -> Iterator[Record]:
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False,
-             namespace="annlab")  # fmt: skip
+    from annlab.sharded.ray_engine import begin_ray
+
+    begin_ray(num_cpus=2, object_store_memory=200 * 2**20)
     vectors = np.random.default_rng(0).random((20_000, DIM), dtype=np.float32)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -292,7 +323,7 @@ def _ms(seconds: Sequence[float], quantile: float) -> float | None:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
-    "merge": merge, "rows": rows, "ingest": ingest, "move": move, "ray": on_ray,
+    "merge": merge, "rows": rows, "cells": cells, "ingest": ingest, "move": move, "ray": on_ray,
 }  # fmt: skip
 
 
@@ -308,6 +339,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--ingest", type=int, default=10_000_000, help="rows of the Parquet file (default: %(default)s)"
     )
+    parser.add_argument("--dim", type=int, default=DIM, help="of the rows of the Parquet file (default: %(default)s)")
     parser.add_argument("--max-memory", default="1GB", help="that building may take (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     options = parser.parse_args(arguments)

@@ -24,7 +24,7 @@ from annlab.sharded.store import FolderStore
 from annlab.sharded.world import Pending
 
 _NAMESPACE = "annlab"
-_READS_AT_ONCE = 64
+_READS_AT_ONCE, _STARTS = 64, 3
 _START_SECONDS, _JOIN_SECONDS = 120.0, 20.0  # to wait for all replicas, and for those of whose shard another is there
 
 
@@ -34,6 +34,21 @@ def _ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise ImportError('engine="ray" needs Ray: pip install "annlab[ray]"') from error
+
+
+def begin_ray(**how: Any) -> Any:
+    """`ray.init`, in the namespace of these actors. Where it starts a cluster of its own, Ray gives that half a minute,
+    which a busy machine may exceed: then it is begun again, three times in all."""
+    ray = _ray()
+    tries = 0
+    while True:
+        try:
+            return ray.init(include_dashboard=False, log_to_driver=False, namespace=_NAMESPACE, **how)
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            tries += 1
+            if tries == _STARTS or how.get("address") is not None or isinstance(error, ValueError | TypeError):
+                raise
 
 
 class RayWorld:
@@ -130,8 +145,7 @@ class RayEngine:
     def __init__(self, path: Path, snapshot_after: int) -> None:
         ray = _ray()
         if not ray.is_initialized():
-            ray.init(address=os.environ.get("RAY_ADDRESS"), include_dashboard=False, log_to_driver=False,
-                     namespace=_NAMESPACE)  # fmt: skip
+            begin_ray(address=os.environ.get("RAY_ADDRESS"))
         self.path, self.snapshot_after = path, snapshot_after
         self.prefix = f"annlab-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-"
         self.world = RayWorld(self.prefix)

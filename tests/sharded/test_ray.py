@@ -30,6 +30,40 @@ sys.stdin.read()
 """
 
 
+class SlowRay:
+    """Ray on a machine that is too busy for it, so many times."""
+
+    def __init__(self, fails, error):
+        self.fails, self.error, self.begun, self.ended = fails, error, [], 0
+
+    def init(self, **how):
+        self.begun.append(how)
+        if len(self.begun) <= self.fails:
+            raise self.error
+        return "the context"
+
+    def shutdown(self):
+        self.ended += 1
+
+
+@pytest.mark.parametrize(("fails", "error", "how", "begun"), [
+    (0, None, {}, 1), (2, Exception("The current node timed out during startup"), {}, 3),
+    (9, Exception("The current node timed out during startup"), {}, 3), (9, ValueError("num_cpus"), {}, 1),
+    (9, ConnectionError("nobody is there"), {"address": "10.0.0.1:6379"}, 1)])  # fmt: skip
+def test_ray_is_begun_again_where_it_takes_too_long(fails, error, how, begun, monkeypatch):
+    from annlab.sharded import ray_engine
+
+    ray = SlowRay(fails, error)
+    monkeypatch.setattr(ray_engine, "_ray", lambda: ray)
+    if fails < 3:
+        assert ray_engine.begin_ray(**how) == "the context"
+    else:
+        with pytest.raises(type(error), match=str(error)):
+            ray_engine.begin_ray(**how)
+    assert len(ray.begun) == begun and ray.ended == min(fails, begun)
+    assert all(each["namespace"] == "annlab" for each in ray.begun)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills a process by its number")
 def test_actors_answer_as_one_index_outlive_their_driver_and_come_back_after_a_kill(tmp_path, monkeypatch):
@@ -37,12 +71,12 @@ def test_actors_answer_as_one_index_outlive_their_driver_and_come_back_after_a_k
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from annlab.sharded import ShardedIndex
+    from annlab.sharded.ray_engine import begin_ray
 
     one = ExactIndex(dim=8).fit(np.random.default_rng(0).random((500, 8), dtype=np.float32))
     one.add(np.ones((2, 8), np.float32), [1000, 1001])
     queries = np.random.default_rng(1).random((20, 8), dtype=np.float32)
-    context = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False,
-                       namespace="annlab")  # fmt: skip
+    context = begin_ray(num_cpus=2, object_store_memory=80 * 2**20)
     try:
         command = [sys.executable, "-c", DRIVER, str(tmp_path / "index"), context.address_info["address"]]
         with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
