@@ -12,6 +12,7 @@ The arrays.
     vectors   (n, dim)                they decide which of the found are nearest; rows are sorted by neighbourhood
     links     (n_nodes, 2 degree)     int32: the neighbours of a node, -1 behind them, then a number for each of these
     codes     (n_nodes, padded dim)   a byte for each coordinate ("sq8"): what a walk compares. "flat": the floats
+    axes      (dim, components)       only if few directions tell long vectors apart: codes hold those components
     entries   (n_entries,)            nodes spread over the data; a walk begins at the nearest
     offsets   (n_nodes + 1,)          identical vectors are one node; only if there are any
 
@@ -40,8 +41,8 @@ another. 6. *Repair*: what cannot be reached from the entries is linked to its n
 floats, so that the graph is the same, bit by bit, for any number of threads.
 
 The cost. A query: some hundred to some thousand comparisons, growing with log n. Building: a few thousand comparisons
-for every vector. Memory: the vectors, 8 degree bytes of links and a byte for each coordinate (padded to 64): see
-`estimate_memory`.
+for every vector. Memory: the vectors, 8 degree bytes of links and a byte for each coordinate (padded to 64), or for
+each component: see `estimate_memory`.
 
 When to use it. For single queries on large sets at high recall, above all where clusters overlap: there cells have to
 be probed by the dozen, and links lead on. Compare it with IVFIndex, which is level or ahead where clusters stand apart
@@ -54,8 +55,8 @@ IVFIndex, which shares what it reads among them, builds faster and takes less me
 Queries that are distributed otherwise than the vectors (text that searches for pictures) need a larger reach: give
 `calibrate` some hundred of them; a `RecallWarning` says when it is time.
 
-Where to read on, in this order: `graphs/structure.py`, `graphs/build.py`, `graphs/plans.py` (walk or scan),
-`graphs/calibration.py`, `kernels/graphs/walk.py` (the walk).
+Where to read on, in this order: `graphs/structure.py`, `graphs/build.py`, `graphs/leading.py` (components),
+`graphs/plans.py` (walk or scan), `graphs/calibration.py`, `kernels/graphs/walk.py` (the walk).
 """
 
 from typing import Any
@@ -92,7 +93,8 @@ class VamanaIndex(Calibrated[Calibration], Index):
         Links of a node, a multiple of 16 from 16 to 128. 64 is faster where neighbours are hard to tell apart (many
         dimensions, high recall), 32 takes half the memory for links.
     storage : {"auto", "flat", "sq8"}
-        What a walk compares: a byte for each coordinate, or the floats; "auto" takes bytes above 16 dimensions.
+        What a walk compares: a byte for each coordinate, or the floats; "auto" takes bytes above 16 dimensions. Of
+        vectors of 384 and more dimensions bytes hold the leading principal components, where these are enough.
     reach : float or "auto"
         A walk opens nodes within this times the distance of the k-th nearest so far, at least 1; also a parameter of
         `search`. "auto" is what was measured to reach `target_recall`; infinity scans all vectors.
@@ -160,6 +162,8 @@ class VamanaIndex(Calibrated[Calibration], Index):
     def estimate_memory(cls, n: int, dim: int, *, metric: str = "l2", degree: int = 32, storage: str = "auto",
                         dtype: Any = np.float32) -> int:  # fmt: skip
         """Bytes that an index of n different vectors will take, before anything is built: the "total" of `memory()`.
+
+        It is less where codes hold leading components, which the vectors decide.
 
         Examples
         --------

@@ -34,6 +34,8 @@ _LARGE = 2**28  # bytes that one call reads at most, so that Ctrl-C is answered 
 _MOST_KEPT, _MOST_ROOMS = 32, 16
 _FLOAT, _FLOATS, _IDS = np.dtype(np.float32), numba.float32[::1], numba.int64[::1]
 
+_tuple: Callable[[type[Neighbors], tuple[np.ndarray, np.ndarray]], Neighbors] = tuple.__new__
+
 _shared = threading.local()
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -69,7 +71,8 @@ class Shortcuts:
             return None
         if ready is None:
             return None
-        if (threads is not None or ready.is_large) and not _alone(threads, ready.is_large):
+        alone = not ready.is_large if threads is None else threads == 1 and type(threads) is int  # nearly always
+        if not alone and not _alone(threads, ready.is_large):
             return None
         if query.shape == ready.shape:
             return ready(query, k)
@@ -102,29 +105,33 @@ class Shortcuts:
 class _Ready:
     """A shortcut, prepared for calls."""
 
-    __slots__ = ("_call", "_local", "_make_room", "_size", "_table", "is_large", "shape")
+    __slots__ = ("_call", "_local", "_make_room", "_room", "_size", "_table", "is_large", "shape")
 
     def __init__(self, shortcut: Shortcut) -> None:
         self._table, self._make_room, self._size = Prepared(shortcut.table), shortcut.make_room, shortcut.size
         self.shape, self.is_large = (shortcut.dim,), shortcut.work > _SMALL
+        made = shortcut.make_room
+        self._room = f"{made.__module__} {made.__qualname__} {shortcut.size}"  # a name: its hash is computed once
         self._local = threading.local() if shortcut.size is None else _shared
         kinds = (self._table.kind, _FLOATS, self._new_room().kind, _FLOATS, _IDS)
         self._call = compiled_for(shortcut.kernel, kinds)
 
     def __call__(self, query: np.ndarray, k: int) -> Neighbors | None:
         try:
-            room = self._local.rooms[self._make_room, self._size]
+            room = self._local.rooms[self._room]
         except (AttributeError, KeyError):
             room = self._new_room()
         distances, ids = np.empty(k, _FLOAT), np.empty(k, np.int64)
-        return Neighbors(distances, ids) if self._call(self._table, query, room, distances, ids) else None
+        if self._call(self._table, query, room, distances, ids):
+            return _tuple(Neighbors, (distances, ids))  # in half the time of Neighbors(...)
+        return None
 
     def _new_room(self) -> Prepared:
         """Scratch of this thread, used only while one call lasts."""
         rooms = self._local.__dict__.setdefault("rooms", {})
         if len(rooms) >= _MOST_ROOMS:
             rooms.clear()
-        rooms[self._make_room, self._size] = room = Prepared(self._make_room(*self._size or ()))
+        rooms[self._room] = room = Prepared(self._make_room(*self._size or ()))
         return room
 
 

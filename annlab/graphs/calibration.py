@@ -29,6 +29,7 @@ from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
 REACHES = (1.0, *(1.0 + 0.001 * 1.12**i for i in range(74)))  # up to about 5
 _FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nodes whose vectors decide
 _MOST_KEPT = 4096
+_NEAR = 1.05  # reach: below, to keep more nodes would hardly shorten the walk
 _HARDLY, _LEAST_SPREAD = 3.0, 0.1  # standard deviations beyond which hardly a query is; what may be chance
 _LARGEST_LOG = 700.0
 _PROBES, _FEW_OPENED = 32, 4096  # queries whose walks come first, and the nodes that one of these may open
@@ -130,6 +131,14 @@ class Searched(Protocol):
     def has_codes(self) -> bool:
         """Whether walks compare codes."""
 
+    @property
+    def least_factor(self) -> float:
+        """At least how many nodes a walk has to keep, times k."""
+
+    @property
+    def vector_weight(self) -> float:
+        """How many of the rows that a walk compares a vector is as long as."""
+
     def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int,
               most: int | None = None) -> Found:  # fmt: skip
         """Search for held-out queries, which do not see themselves; a scan answers where a walk opens too many."""
@@ -147,7 +156,7 @@ def _everything(target: float, k: int, n_queries: int, visited: float = 0.0) -> 
 def measured(structure: Searched, held_out: HeldOut, target: float, threads: int,
              groups: np.ndarray | None = None) -> Calibrations:  # fmt: skip
     """Parameters with which searches reach the target on held-out queries, on every one of their groups (q,)."""
-    probes = structure.tried(held_out.first(_PROBES), 1, REACHES[0], _FACTORS[0], threads, _FEW_OPENED)
+    probes = structure.tried(held_out.first(_PROBES), 1, REACHES[0], structure.least_factor, threads, _FEW_OPENED)
     went_everywhere = float(np.isinf(probes.nearness).mean())
     if went_everywhere > _USELESS:
         warn_of_recall(
@@ -166,9 +175,10 @@ def measured(structure: Searched, held_out: HeldOut, target: float, threads: int
 def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float, threads: int,
                   groups: np.ndarray | None) -> Calibration:  # fmt: skip
     q, n = len(held_out.queries), len(structure.vectors)
-    best = -1.0
-    for factor in _FACTORS:
-        if factor > 1.0 and factor * k > min(_MOST_KEPT, n // 4):
+    best, cheapest, least_work, scanned = -1.0, None, np.inf, 0.0
+    least = structure.least_factor
+    for factor in (least, *(more for more in _FACTORS if more > least)):
+        if factor > least and factor * k > min(_MOST_KEPT, n // 4):
             break
         tries: dict[int, tuple[np.ndarray, Found]] = {}
 
@@ -181,14 +191,27 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
 
         place, reached = first_reaching(bound_at, len(REACHES), target)
         recalls, found = tries[place]
-        if found.visited.mean() > n:
-            return _everything(target, k, q, float(found.visited.mean()))
+        visited = float(found.visited.mean())
+        if visited > n:
+            scanned = visited
+            if least == 1.0 or cheapest is not None:
+                break
+            continue
+        work = visited + factor * k * structure.vector_weight
+        if cheapest is not None and not (reached and work < least_work):
+            break
         if reached:
             nearness, spread = _nearness(found)
-            return Calibration(REACHES[place], factor, float(found.visited.mean()), nearness, spread, target=target,
-                               recall=float(recalls.mean()), bound=lower_bound(recalls, groups), n_queries=q,
-                               k=k)  # fmt: skip
+            cheapest, least_work = Calibration(REACHES[place], factor, visited, nearness, spread, target=target,
+                                               recall=float(recalls.mean()), bound=lower_bound(recalls, groups),
+                                               n_queries=q, k=k), work  # fmt: skip
+            if least == 1.0 or REACHES[place] < _NEAR:  # codes that keep the order, or a walk that is short anyway
+                break
         best = max(best, lower_bound(recalls, groups))
+    if cheapest is not None:
+        return cheapest
+    if scanned:
+        return _everything(target, k, q, scanned)
     warn_of_recall(
         f"a walk cannot tell these vectors apart: for k = {k}, recall is {best:.3f} (with 95 % confidence), not "
         f"{target:g}; so searches will compare all vectors, which is slow. {_advice(structure)}, or a lower "

@@ -33,8 +33,9 @@ _LEAST_OPENED = 64
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
 _LARGEST_REACH = 1e6
+_POWER, _MOST_KEPT = 8, 64.0  # see `_factor_for`
 _FIRST_OPINION = 64.0  # queries that are heard before anybody looks at where they come from
-_NO_WORDS, _NO_ROWS = np.zeros(1, np.uint64), np.zeros(1, np.int64)
+_NO_WORDS, _NO_ROWS, _NO_AXES = np.zeros(1, np.uint64), np.zeros(1, np.int64), np.zeros((1, 1), np.float32)
 
 
 class Walkable(NamedTuple):
@@ -80,7 +81,9 @@ class Plans:
         self._calibrations, self._graph, self._rows = calibrations, graph, rows
         self._vectors, self._metric, self._n = vectors, metric, len(vectors)
         self._nodes = nodes_for_kernels(graph, blocks, rows)
-        self._frame = Frame(lifting.center, lifting.dim, lifting.scale, rows.step, rows.blur)
+        axes = _NO_AXES if rows.axes is None else rows.axes
+        self._frame = Frame(lifting.center, lifting.dim, lifting.scale, rows.step, rows.blur, axes,
+                            0 if rows.axes is None else axes.shape[1])  # fmt: skip
         sizes = np.ones(1, np.int64) if graph.offsets is None else np.sort(np.diff(graph.offsets))[::-1]
         self._largest = np.cumsum(sizes)  # rows of so many nodes, at most
         self._known: dict[tuple[int, float | str], Plan] = {}
@@ -115,7 +118,7 @@ class Plans:
         among = k * self._n / max(n_allowed, 1)  # so many neighbours have k that are allowed among them
         usual, factor = self._calibrations.at(among)
         if reach != "auto":
-            usual = float(reach)
+            usual, factor = float(reach), self._factor_for(float(reach), usual, factor)
         if usual == EVERYTHING or _SCARCE * k > n_allowed or self._calibrations.visited(among) > n_allowed:
             return None
         calibration = self._calibrations.nearest_to(k)
@@ -124,6 +127,17 @@ class Plans:
         thinned = reach == "auto" and n_allowed <= _MOSTLY * self._n
         farthest = self._calibrations.farthest(among) if thinned else np.inf
         return self._plan(wanted, alive, entries, tail, farthest, guarded, self.tally(k) if guarded else None)
+
+    def _factor_for(self, reach: float, usual: float, factor: float) -> float:
+        """How many nodes are kept, times k, with a reach that was given rather than measured.
+
+        Who reaches farther wants to miss less, and leading components mistake the order of rows that are about as far
+        away: of these there are more, the more vectors decide. How many rows lie within a distance grows by a power of
+        it.
+        """
+        if self._rows.axes is None or reach <= usual:
+            return factor
+        return min(factor * min(reach / usual, 2.0) ** _POWER, max(factor, _MOST_KEPT))
 
     def trial(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray,
               most: int | None = None) -> Plan:  # fmt: skip

@@ -43,12 +43,15 @@ class Rows:
         Of the codes; 1 for points.
     blur : float
         How far a vector's point may be from what stands for it here: by rounding, and where a node has several vectors.
+    axes : (point_dim, components) float32, or None
+        The directions of the leading components that codes hold in place of the points (`leading.py`).
     """
 
     array: np.ndarray
     norms: np.ndarray = field(repr=False)
     step: float = 1.0
     blur: float = 0.0
+    axes: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def has_codes(self) -> bool:
@@ -64,18 +67,19 @@ class Rows:
         return self.step**2 * self.array.shape[1] / 12 if self.has_codes else 0.0
 
 
-def rows_of(points: np.ndarray, first_rows: np.ndarray | None, terms: np.ndarray, step: float | None) -> Rows:
+def rows_of(points: np.ndarray, first_rows: np.ndarray | None, terms: np.ndarray, step: float | None,
+            axes: np.ndarray | None = None) -> Rows:  # fmt: skip
     """The rows of nodes: bytes of a step, or floats for None.
 
     points (n, dim): of all vectors, those of a node one behind the other, from `first_rows` (n_nodes,) on; None: each
-    vector is a node. terms (n_nodes,): see `Lifting.terms`.
+    vector is a node; their leading components, if there are axes. terms (n_nodes,): see `Lifting.terms`.
     """
     some = points if first_rows is None else points[first_rows]
     if step is None:
         rows = Rows(some, terms)
     else:
         codes = codes_of(some, step)
-        rows = Rows(codes, norms_of(codes, step) + terms, step)
+        rows = Rows(codes, norms_of(codes, step) + terms, step, axes=axes)
     return replace(rows, blur=_blur_of(rows, points, first_rows))
 
 

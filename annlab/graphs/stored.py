@@ -10,6 +10,7 @@ from annlab.kernels.distance import INNER_PRODUCT
 from annlab.kernels.graphs.walk_rows import ROW_BYTES
 
 _MOST_DEGREE = 128
+_LARGEST_AXIS = 1.001  # a coordinate of a direction: of length 1, and rounded
 
 
 def arrays_of(graph: Graph, blocks: np.ndarray, rows: Rows, lifting: Lifting,
@@ -21,6 +22,8 @@ def arrays_of(graph: Graph, blocks: np.ndarray, rows: Rows, lifting: Lifting,
         result["offsets"] = graph.offsets
     if rows.has_codes:
         result["codes"] = rows.array
+        if rows.axes is not None:
+            result["axes"] = rows.axes
     elif rows.array is not vectors:
         result["points"] = rows.array
     return result
@@ -78,20 +81,33 @@ def _rows(arrays: dict[str, np.ndarray], lifting: Lifting, graph: Graph, n_nodes
     _, step, blur = _numbers(arrays)
     vectors, dim = arrays["vectors"], lifting.dim
     if "codes" in arrays:
-        codes, stride = arrays["codes"], -(-dim // ROW_BYTES) * ROW_BYTES
+        axes = _axes(arrays, dim)
+        codes, stride = arrays["codes"], -(-(dim if axes is None else axes.shape[1]) // ROW_BYTES) * ROW_BYTES
         if codes.dtype != np.uint8 or codes.shape != (n_nodes, stride):
             raise ValueError(f"codes are {codes.dtype} {codes.shape}, not uint8 {(n_nodes, stride)}")
         norms = _norms_beside_links(graph, arrays["links"], n_nodes)
         known = norms >= 0
         some = np.flatnonzero(~known)
         norms[some] = norms_of(codes[some], step) + lifting.terms(vectors[_first_rows(graph, some)])
-        return Rows(in_line(codes), norms, step, blur)
+        return Rows(in_line(codes), norms, step, blur, axes)
     points = arrays.get("points", vectors)
     if points.dtype != np.float32 or points.shape != (n_nodes, dim):
         raise ValueError(f"points are {points.dtype} {points.shape}, not float32 {(n_nodes, dim)}")
     if "points" not in arrays and (lifting.center.any() or lifting.scale != 1.0):
         raise ValueError("points are missing")
     return Rows(points, lifting.terms(vectors[graph.first_rows]), step, blur)
+
+
+def _axes(arrays: dict[str, np.ndarray], dim: int) -> np.ndarray | None:
+    """The directions of leading components, if codes hold these."""
+    axes = arrays.get("axes")
+    if axes is None:
+        return None
+    if axes.dtype != np.float32 or axes.ndim != 2 or len(axes) != dim or not axes.size or axes.shape[1] % ROW_BYTES:
+        raise ValueError(f"axes are {axes.dtype} {axes.shape}, not float32 ({dim}, a multiple of {ROW_BYTES})")
+    if not np.isfinite(axes).all() or float(np.abs(axes).max()) > _LARGEST_AXIS:
+        raise ValueError("axes hold numbers that are not finite, or none of a direction")
+    return in_line(axes)
 
 
 def _first_rows(graph: Graph, nodes: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from annlab.graphs.build import build_graph
 from annlab.graphs.calibration import Calibration, Calibrations, Found
 from annlab.graphs.changes import insert
 from annlab.graphs.graph import Graph
+from annlab.graphs.leading import LEAST_FACTOR, leading_axes, turned
 from annlab.graphs.plans import Plan, Plans, Walkable
 from annlab.graphs.points import Lifting
 from annlab.graphs.room import Rooms, blocks_of, nodes_of_rows
@@ -90,8 +91,9 @@ class GraphStructure(Structure):
         points = lifting.points(vectors, building.threads)
         graph, order = build_graph(points, degree=params["degree"], alpha=params["alpha"], threads=building.threads,
                                    seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
-        together, step = vectors[order], step_for(points) if has_codes else None
-        rows = _rows_of(points[order], together, graph, lifting, step)
+        axes = leading_axes(points, building.threads) if has_codes else None
+        together, points = vectors[order], turned(points[order], axes, building.threads)
+        rows = _rows_of(points, together, graph, lifting, step_for(points) if has_codes else None, axes)
         structure = cls(
             together,
             metric,
@@ -128,6 +130,16 @@ class GraphStructure(Structure):
     def has_codes(self) -> bool:
         """Whether walks compare codes."""
         return self.walkable is not None and self.walkable.rows.has_codes
+
+    @property
+    def least_factor(self) -> float:
+        """At least how many nodes a walk has to keep, times k."""
+        return 1.0 if self.walkable is None or self.walkable.rows.axes is None else LEAST_FACTOR
+
+    @property
+    def vector_weight(self) -> float:
+        """How many of the rows that a walk compares a vector is as long as."""
+        return self.vectors[0].nbytes / self.walkable.rows.row_bytes  # type: ignore[union-attr]
 
     def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int,
               most: int | None = None) -> Found:  # fmt: skip
@@ -263,13 +275,13 @@ class GraphStructure(Structure):
         more = lifting.points(vectors, building.threads)
         if rows.has_codes:
             step = rows.step
-            if not are_in_range(more, step):
+            if not are_in_range(turned(more, rows.axes, building.threads), step):
                 return None
         points = lifting.points(self.vectors, building.threads)
         graph, order = insert(walkable.graph, points, more, alpha=building.params["alpha"], threads=building.threads,
                               seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
         together, points = (np.concatenate(both)[order] for both in ((self.vectors, vectors), (points, more)))
-        rows = _rows_of(points, together, graph, lifting, step)
+        rows = _rows_of(turned(points, rows.axes, building.threads), together, graph, lifting, step, rows.axes)
         newest = since(self._newest, len(self.vectors), order)
         grown = type(self)(
             together,
@@ -314,12 +326,16 @@ class GraphStructure(Structure):
         return cls(vectors, metric, walkable, calibrations, age)
 
 
-def _rows_of(points: np.ndarray, vectors: np.ndarray, graph: Graph, lifting: Lifting, step: float | None) -> Rows:
-    """The rows of the nodes of a graph, whose order points and vectors have: codes of a step, or points."""
+def _rows_of(points: np.ndarray, vectors: np.ndarray, graph: Graph, lifting: Lifting, step: float | None,
+             axes: np.ndarray | None) -> Rows:  # fmt: skip
+    """The rows of the nodes of a graph, whose order points and vectors have: codes of a step, or points.
+
+    With axes the points are turned already.
+    """
     first_rows = None if graph.offsets is None else graph.offsets[:-1]
     if step is None and first_rows is None and lifting.are_vectors(vectors):
         points = vectors  # one array for both
-    return rows_of(points, first_rows, lifting.terms(vectors[graph.first_rows]), step)
+    return rows_of(points, first_rows, lifting.terms(vectors[graph.first_rows]), step, axes)
 
 
 def uses_codes(storage: str, dim: int) -> bool:

@@ -33,8 +33,10 @@ def written(kind, folder):
     rng, found = np.random.default_rng(0), {}
     for entry in [entry for entry in ENTRIES if issubclass(entry.index_class, getattr(annlab, kind))]:
         for metric in entry.metrics:
-            for dtype in (np.float32, np.float64):
+            for dtype, wide in ((np.float32, False), (np.float64, False), (np.float32, kind == "VamanaIndex")):
                 vectors = rng.random((300, 6)).astype(dtype)
+                if wide:  # so that codes hold few components of many coordinates
+                    vectors = vectors @ rng.random((6, 400), dtype=np.float32)
                 vectors[7] = vectors[200]  # so that a node of a graph has several rows
                 index = entry.make(metric).fit(vectors, attributes={"owner": np.arange(300)})
                 index.save(folder / "index")

@@ -66,6 +66,8 @@ def test_one_broken_row_owns_neither_the_graph_nor_the_codes(trials, storage, me
 class Walks:
     """A structure whose walks find nothing below a reach, and look at so many nodes beyond another."""
 
+    least_factor, vector_weight = 1.0, 1.0
+
     def __init__(self, has_codes, found_from=np.inf, far_from=np.inf, gives_up=False):
         self.vectors = np.random.default_rng(0).standard_normal((1500, 4)).astype(np.float32)
         self.has_codes, self.found_from, self.far_from, self.gives_up = has_codes, found_from, far_from, gives_up
@@ -103,6 +105,34 @@ def test_nobody_is_told_to_take_floats_who_has_them(gives_up, what):
         with pytest.warns(RecallWarning, match=f"{what}.*{advice}"):
             each = walks.measured().each
         assert {one.reach for one in each} == {np.inf} and (len(walks.reaches) == 1) == gives_up
+
+
+class Blurred(Walks):
+    """Walks over components: where `enough` nodes for each neighbour are kept, a short one finds them."""
+
+    least_factor = 3.2
+
+    def __init__(self, enough, wide):
+        super().__init__(True)
+        self.enough, self.wide = enough, wide
+
+    def tried(self, held_out, k, reach, factor, threads, most=None):
+        self.found_from = 1.0 if factor >= self.enough else 1.5
+        found = super().tried(held_out, k, reach, factor, threads, most)
+        return found._replace(visited=np.full(len(held_out.queries), self.wide if reach > 1.2 else 100))
+
+
+@pytest.mark.parametrize(("enough", "wide", "factor", "reach"), [
+    (4.0, 1000, 4.0, 1.0),  # to keep more is less work than to reach farther
+    (4.0, 101, 3.2, 1.5),  # it is not
+    (4.0, 2000, 4.0, 1.0),  # to reach so far is a scan
+    (3.0, 1000, 3.2, 1.0),
+    (99.0, 1000, 3.2, 1.5),
+])  # fmt: skip
+def test_walks_over_components_keep_as_many_nodes_as_is_least_work(enough, wide, factor, reach):
+    main = Blurred(enough, wide).measured().main
+    assert main.rerank == factor
+    assert main.reach == pytest.approx(reach, rel=0.1)
 
 
 class SomeLost(Walks):

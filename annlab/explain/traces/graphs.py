@@ -12,6 +12,7 @@ import numpy as np
 
 from annlab.explain.trace import Step, Trace
 from annlab.explain.traces.asked import Asked
+from annlab.graphs.leading import turned
 from annlab.graphs.plans import Plan
 from annlab.graphs.structure import GraphStructure
 from annlab.kernels.graphs import walk_search as kernels
@@ -39,8 +40,8 @@ def walked(structure: GraphStructure, asked: Asked) -> tuple[Plan, np.ndarray, i
 def distances_of(structure: GraphStructure, asked: Asked, nodes: np.ndarray) -> np.ndarray:
     """How far some nodes are, as the walk measures it: squared, among points or what codes stand for."""
     rows, lifting = structure.walkable.rows, structure.walkable.lifting  # type: ignore[union-attr]
-    point = lifting.queries(asked.query)[0].astype(np.float64)
-    stands = rows.array[nodes][:, : lifting.dim].astype(np.float64)
+    point = turned(lifting.queries(asked.query), rows.axes, 1)[0].astype(np.float64)
+    stands = rows.array[nodes][:, : len(point)].astype(np.float64)
     if rows.has_codes:
         stands = (stands - 128.0) * rows.step
     return np.asarray(((stands - point) ** 2).sum(axis=1))

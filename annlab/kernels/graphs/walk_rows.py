@@ -13,7 +13,8 @@ N = |p|^2, which is stored beside the links, the squared distance is
     |p - q|^2  =  N + |q|^2 - 2 step t (c.b - 128 sum b)
 
 so of a node only c.b is left to compute: four multiplications in every int32 lane at once, exact. N and |q|^2 are those
-of the rounded point and the rounded query, so what is found is the true distance of these two.
+of the rounded point and the rounded query, so what is found is the true distance of these two. Where codes hold leading
+components (`graphs/leading.py`), p and q are those: the query is turned before it is rounded.
 
 Floats ("flat"). The points themselves; what lies beside the links is only the term of zero vectors.
 """
@@ -27,11 +28,12 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT, inverse_norm
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, ints_to_floats
 from annlab.kernels.simd.folding import fold_rows
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, fma, load, load_first, pointer, prefetch, splat
+from annlab.kernels.simd.registers import LANES, fma, load, load_first, pointer, prefetch, splat, store
 
 MIDDLE = 128  # the code of zero
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path, and to cache lines
 LINE_FLOATS = 16
+_AXES_AT_ONCE = 4 * LANES
 _ZERO, _NOUGHT, _TINY, _TWO = np.int32(0), np.float32(0.0), np.float32(1e-30), np.float32(2.0)
 _FARTHEST = 1e9  # a coordinate of a query: farther away only the direction counts
 _SMALLER = 2.0**-1000  # the largest scale becomes 1
@@ -80,6 +82,32 @@ def convert(query, dim, metric, center, scale, point):
         point[i] = np.float32((np.float64(query[i]) * factor - center[i] * middle) * shrunk)
     if metric == INNER_PRODUCT:
         point[dim] = np.float32(-center[dim])
+
+
+@kernel
+def turn(point, dim, axes, n_axes, turned):
+    """The components of a point: axes (dim, n_axes), whole lines of bytes of them; turned (n_axes,).
+
+    Even coordinates are added up, and odd ones, and then both: the same sums for any width of registers.
+    """
+    for start in range(0, n_axes, _AXES_AT_ONCE):
+        a, b, c, d = splat(_NOUGHT), splat(_NOUGHT), splat(_NOUGHT), splat(_NOUGHT)
+        e, f, g, h = a, b, c, d
+        for i in range(0, dim - 1, 2):
+            even, odd, row = splat(point[i]), splat(point[i + 1]), axes + (i * n_axes + start)
+            a, b = fma(even, load(row), a), fma(even, load(row + LANES), b)
+            c, d = fma(even, load(row + 2 * LANES), c), fma(even, load(row + 3 * LANES), d)
+            row = row + n_axes
+            e, f = fma(odd, load(row), e), fma(odd, load(row + LANES), f)
+            g, h = fma(odd, load(row + 2 * LANES), g), fma(odd, load(row + 3 * LANES), h)
+        if dim % 2 != 0:
+            last, row = splat(point[dim - 1]), axes + ((dim - 1) * n_axes + start)
+            a, b = fma(last, load(row), a), fma(last, load(row + LANES), b)
+            c, d = fma(last, load(row + 2 * LANES), c), fma(last, load(row + 3 * LANES), d)
+        store(turned + start, a + e)
+        store(turned + (start + LANES), b + f)
+        store(turned + (start + 2 * LANES), c + g)
+        store(turned + (start + 3 * LANES), d + h)
 
 
 @kernel
@@ -171,3 +199,11 @@ def convert_queries(path, queries, metric, center, scale, points):
     dim, width = queries.shape[1], points.shape[1]
     for i in range(queries.shape[0]):
         convert(pointer(queries) + i * dim, dim, metric, pointer(center), scale, pointer(points) + i * width)
+
+
+@entry
+def turn_points(path, points, axes, turned):
+    """`turn` for all points (n, dim): turned (n, n_axes) float32."""
+    dim, n_axes = axes.shape
+    for i in range(points.shape[0]):
+        turn(pointer(points) + i * dim, dim, pointer(axes), n_axes, pointer(turned) + i * n_axes)

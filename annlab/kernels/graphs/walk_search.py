@@ -3,7 +3,8 @@
 A walk ends with the `keep` nodes that are nearest by their codes. Codes are off by no more than `blur`: by what a point
 and the query lost to rounding. So whoever is farther away than the k-th by more than twice that is none of the k
 nearest; of the others the vectors are measured by the one definition of a distance (`kernels/scoring.py`). A node may
-stand for several vectors; all of them are measured, and so are the rows of the tail, which no link leads to.
+stand for several vectors; all of them are measured, and so are the rows of the tail, which no link leads to. Codes of
+leading components leave out too much to exclude anybody: then all that were kept are measured.
 
 Where a walk opens too many nodes, or what it finds behind a filter is unusually far away, it gives up, and a scan
 answers.
@@ -23,6 +24,7 @@ from annlab.kernels.graphs.walk_rows import (
     convert,
     float_distances,
     round_to_bytes,
+    turn,
 )
 from annlab.kernels.scoring import Entries, nearest_of
 from annlab.kernels.shortcut import Desk, length_of, new_desk, settle
@@ -47,6 +49,8 @@ class Frame(NamedTuple):
     scale: float
     step: float
     blur: float  # of the rows
+    axes: Any  # float32 (dim, n_axes): of the components that codes hold, where there are some
+    n_axes: int
 
 
 class Table(NamedTuple):
@@ -69,7 +73,8 @@ class Room(NamedTuple):
 
     walk: Scratch
     codes: Any  # int8 (stride,) and
-    point: Any  # float32: of the query
+    point: Any  # float32: of the query, and
+    turned: Any  # its components
     desk: Desk
 
 
@@ -77,7 +82,8 @@ def new_room(n_nodes: int, degree: int, n_entries: int, keep: int, most: int, st
              candidates: int, k: int) -> Room:  # fmt: skip
     """Room for walks that open at most so many nodes, and for so many candidates."""
     walk = new_scratch(n_nodes, degree, n_entries, keep, most)
-    return Room(walk, np.zeros(stride, np.int8), np.zeros(point_dim + 2 * LANES, np.float32), new_desk(candidates, k))
+    return Room(walk, np.zeros(stride, np.int8), np.zeros(point_dim + 2 * LANES, np.float32),
+                np.zeros(stride, np.float32), new_desk(candidates, k))  # fmt: skip
 
 
 @inlined
@@ -86,7 +92,7 @@ def _gather(table, room, blur):
     nodes, wanted, walk, candidates = table.nodes, table.wanted, room.walk, room.desk.candidates
     limit, k, m = _INFINITY, wanted.k, 0
     kth = np.float64(walk.best[k - 1])
-    if kth < _INFINITY:
+    if kth < _INFINITY and table.frame.n_axes == 0:
         limit = (math.sqrt(max(kth, 0.0)) + 2.0 * blur) ** 2 * (1.0 + _ROUNDING)
     for j in range(wanted.keep):
         node = np.int64(walk.best_nodes[j])
@@ -114,9 +120,13 @@ def _finding(registers: Any, compare: Any, ask_for: Any, has_codes: bool) -> Any
         convert(query, entries.dim, entries.metric, frame.center, frame.scale, room.point)
         factor, offset, middle, blur = _ZERO, _ZERO, _NOUGHT, frame.blur
         if has_codes:
-            factor, offset, middle = round_to_bytes(room.point, frame.dim, np.float32(frame.step), room.codes,
+            point, dim = room.point, frame.dim
+            if frame.n_axes != 0:
+                turn(point, dim, frame.axes, frame.n_axes, room.turned)
+                point, dim = room.turned, frame.n_axes
+            factor, offset, middle = round_to_bytes(point, dim, np.float32(frame.step), room.codes,
                                                     table.nodes.stride)  # fmt: skip
-            blur += 0.25 * math.sqrt(frame.dim) * -factor / frame.step  # half a step of the query in every coordinate
+            blur += 0.25 * math.sqrt(dim) * -factor / frame.step  # half a step of the query in every coordinate
         asking = Asking(room.codes, room.point, factor, offset, middle)
         seen, opened_nodes, gave_up = walk(table.nodes, room.walk, table.wanted, asking, hidden, float_memory(LANES))
         kth = room.walk.best[table.wanted.k - 1]

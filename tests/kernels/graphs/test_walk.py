@@ -116,6 +116,22 @@ def test_codes_tell_how_far_points_are(metric, dim):
         np.testing.assert_array_equal(np.argsort(true, kind="stable"), order)
 
 
+@pytest.mark.parametrize(("dim", "n_axes"), [(1, 64), (67, 64), (130, 192)])
+def test_components_have_the_same_bits_for_any_width_of_registers(dim, n_axes):
+    rng = np.random.default_rng(dim)
+    points, axes = rng.standard_normal((5, dim)).astype(np.float32), rng.standard_normal((dim, n_axes))
+    turned, axes = np.empty((5, n_axes), np.float32), axes.astype(np.float32)
+    walk_rows.turn_points(points, axes, turned)
+    sums = np.zeros((2, 5, n_axes), np.float32)  # a product and a sum in one step, rounded once
+    for i in range(dim):
+        parity = 0 if i == dim - 1 and dim % 2 else i % 2
+        sums[parity] += points[:, i : i + 1].astype(np.float64) * axes[i].astype(np.float64)
+    np.testing.assert_allclose(turned, sums[0] + sums[1], rtol=1e-5, atol=1e-5)
+    whole = np.rint(8 * points), np.rint(8 * axes)
+    walk_rows.turn_points(*whole, turned)
+    assert (turned == whole[0] @ whole[1]).all()
+
+
 def _by_definition(metric, vectors, query):
     x, q = vectors.astype(np.float64), query.astype(np.float64)
     if metric == "cosine":
