@@ -131,8 +131,8 @@ def test_growth_costs_a_copy_of_the_rows_for_each_merge(storage: str, monkeypatc
     for start in range(4000, 8000, 40):
         index.add(data.train[start : start + 40])
     assert counts["built"] == 1 and counts["assigned"] < of_a_build / 4
-    assert counts["merged"] <= 8000 * 4000 / 1024  # one merge for each tail of at least 1,024 rows
-    assert len(index._state.tail.array) <= max(1024, index._structure.rows_touched(index._search_params({})))
+    assert counts["merged"] <= 8000 * 4000 / 64  # one merge for each tail of at least 64 rows
+    assert len(index._state.tail.array) <= index._structure.tail_limit(index._search_params({})) == 64
 
 
 @pytest.mark.parametrize("storage", STORAGES)
