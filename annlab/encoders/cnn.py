@@ -113,8 +113,8 @@ class ThinCNN(nn.Module):
             "hidden": self.n_hidden,
         }
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The convolutional part: one vector of `grid * grid * widths[2]` numbers per image."""
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        """The last map of the convolutions: (batch, widths[2], height / 8, width / 8), rounded up."""
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise ValueError(
                 f"expected images of shape (batch, {self.channels}, height, width), got {tuple(images.shape)}"
@@ -125,9 +125,19 @@ class ThinCNN(nn.Module):
         maps = self.residual1(maps)  # (batch, widths[1], 7, 7) | (batch, widths[1], 8, 8)
         maps = self.down2(maps)  # (batch, widths[2], 4, 4)
         maps = self.residual2(maps)  # (batch, widths[2], 4, 4)
+        return maps
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """The convolutional part: one vector of `grid * grid * widths[2]` numbers per image."""
+        maps = self.maps(images)  # (batch, widths[2], 4, 4)
         if tuple(maps.shape[2:]) != (self.grid, self.grid):
             maps = nn.functional.adaptive_avg_pool2d(maps, self.grid)  # (batch, widths[2], grid, grid)
         return maps.flatten(1)  # (batch, widths[2] * grid * grid)
+
+    def pooled(self, images: torch.Tensor, grids: tuple[int, ...]) -> torch.Tensor:
+        """The last map, averaged over grids of several sizes: (batch, widths[2] * sum of their fields)."""
+        maps = self.maps(images)  # (batch, widths[2], height / 8, width / 8)
+        return torch.cat([nn.functional.adaptive_avg_pool2d(maps, grid).flatten(1) for grid in grids], 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embed.

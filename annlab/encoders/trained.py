@@ -16,6 +16,7 @@ import numpy.typing as npt
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.checkpoints import load_checkpoint, save_checkpoint
 from annlab.encoders.cnn import ThinCNN
+from annlab.encoders.readout import Readout
 
 if TYPE_CHECKING:
     from annlab.encoders.encoder import Encoder
@@ -29,7 +30,7 @@ class Trained:
 
     Attributes
     ----------
-    module : ThinCNN, in eval mode
+    module : ThinCNN, in eval mode, or the Readout of one that learned without labels
     mean, std : tuples of float, one per channel, of pixel values in 0..1
     image_shape : (height, width) of the training images
     config : dict, the settings of the run (see `TrainConfig`)
@@ -42,7 +43,7 @@ class Trained:
     (5, 128)
     """
 
-    module: ThinCNN
+    module: ThinCNN | Readout
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_shape: tuple[int, int]
@@ -115,7 +116,8 @@ class Trained:
         if manifest.get("kind") != "thin_cnn":
             raise ValueError(f"{path} holds {manifest.get('kind')!r}, not a trained thin_cnn")
         try:
-            module = ThinCNN(**manifest["network"]).eval()
+            built = Readout.built if "n_words" in manifest["network"] else ThinCNN
+            module: ThinCNN | Readout = built(**manifest["network"]).eval()
             module.load_state_dict(tensors)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path} is damaged: its weights do not fit its description: {error}") from error

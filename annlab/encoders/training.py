@@ -13,8 +13,9 @@ threads). The checkpoint holds weights, optimizer moments and history as plain a
 Where one pair is all that is known of an image (augmentation, clicks), the loss demands too much: to forget whatever
 the augmentations change, and to keep apart images of one kind that nobody called similar. So the fully connected layers
 that it acts on are thrown away (Chen et al., 2020), and the embedding becomes what best keeps the convolutional map in
-`dim` numbers: its principal components, measured on training images. Labels say of all pairs whether they are similar;
-the fully connected layers that learn from them stay.
+`dim` numbers: its principal components, measured on training images, while it learns; at the end a `Readout`, which
+looks closer and costs more (`readout.py`). Labels say of all pairs whether they are similar; the fully connected layers
+that learn from them stay.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from annlab.encoders.checkpoints import (
 from annlab.encoders.cnn import Projection, ThinCNN
 from annlab.encoders.objective import batch_loss, learned, plateau_and_floor
 from annlab.encoders.pairs import AugmentationPairs, PairSource
+from annlab.encoders.readout import Readout, n_words_for
 from annlab.encoders.schedule import fitting_batch
 from annlab.encoders.trained import Trained, as_nchw, embed, normalised, pixel_statistics
 from annlab.encoders.training_config import TrainConfig
@@ -53,7 +55,7 @@ from annlab.evaluation.checks import as_labels
 
 __all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
 
-N_PCA_IMAGES = 5000
+N_PCA_IMAGES = 4000
 
 
 class TrainingError(RuntimeError):
@@ -263,7 +265,7 @@ class _Run:
 
     def _fit_embedding(self) -> None:
         """Make the embedding the principal components of the convolutional map of some training images."""
-        rows = self.source.rows[:: max(1, len(self.source.rows) // N_PCA_IMAGES)]
+        rows = self._some_rows()
         vectors = embed(self.network, self.pixels[rows], self.mean, self.std, part="features").astype(np.float64)
         centre = vectors.mean(0)  # (n_features,)
         covariance = np.cov(vectors - centre, rowvar=False)  # (n_features, n_features)
@@ -272,6 +274,17 @@ class _Run:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(components))
             layer.bias.copy_(torch.from_numpy(-components @ centre))
+
+    def _some_rows(self) -> npt.NDArray[np.int64]:
+        """Training images that components are measured on."""
+        return self.source.rows[:: max(1, len(self.source.rows) // N_PCA_IMAGES)]
+
+    def _readout(self, network: ThinCNN) -> Readout:
+        pixels = torch.from_numpy(self.pixels[self._some_rows()])
+        readout = Readout(network, self.config.dim, n_words_for(len(pixels)), self.augment.flip > 0).eval()
+        readout.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        readout.learn(normalised(pixels.float() / 255, self.mean, self.std), np.random.default_rng(self.config.seed))
+        return readout
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with this run: settings, and checksums of images and groups."""
@@ -298,7 +311,9 @@ class _Run:
 
     def result(self) -> Trained:
         self.network.load_state_dict(self.best)
-        network = self.network.cpu().eval()
+        network: ThinCNN | Readout = self.network.cpu().eval()
+        if self.config.projection:
+            network = self._readout(self.network)
         height, width = (int(side) for side in self.pixels.shape[2:])
         settings = json.loads(json.dumps(asdict(self.config)))
         return Trained(network, self.mean, self.std, (height, width), settings, self.history)

@@ -265,7 +265,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(mo
         images, None, replace(SMALL, epochs=5, patience=8), labels=labels, checkpoint=path, progress=progress
     )
     assert list(weights) == [0.5, 0.9, 0.6, 0.7]
-    assert trained.module.stem[0].weight.detach().numpy().tobytes() == weights[0.9] != weights[0.7]
+    assert trained.module.network.stem[0].weight.detach().numpy().tobytes() == weights[0.9] != weights[0.7]
 
 
 @pytest.mark.parametrize(
