@@ -37,8 +37,8 @@ from annlab.encoders.checkpoints import (
 from annlab.encoders.clip import Clip, ClipConfig, TextEncoder
 from annlab.encoders.cnn import ThinCNN
 from annlab.encoders.losses import clip_loss
+from annlab.encoders.objective import descend
 from annlab.encoders.trained import as_nchw, embed, normalised, pixel_statistics
-from annlab.encoders.training import TrainingError
 from annlab.encoders.training_config import has_bfloat16
 
 __all__ = ["refine_texts", "train_clip", "train_on_captions"]
@@ -172,18 +172,13 @@ class _Stage:
 
     def epoch(self, number: int, learning_rate: float) -> dict[str, float]:
         """Learn from every picture once; the row of the history."""
-        started, losses = time.process_time(), []
+        started, losses = time.process_time(), list[float]()
         for rows in self.batches():
-            loss = self.loss(rows)
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise TrainingError(
-                    f"the loss is {losses[-1]} at epoch {number + 1}, step {len(losses)}: lower learning_rate (now "
-                    f"{learning_rate:g})"
-                )
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+            place, advice = (
+                f"epoch {number + 1}, step {len(losses) + 1}",
+                f"lower learning_rate (now {learning_rate:g})",
+            )
+            losses.append(descend(self.loss(rows), self.optimizer, place, advice))
             self.schedule.step()
         seconds = time.process_time() - started
         alone = float(self.name == _TEXTS)

@@ -26,9 +26,24 @@ from annlab.encoders.losses import (
 from annlab.encoders.pairs import PairSource
 from annlab.encoders.training_config import TrainConfig
 
-__all__ = ["batch_loss", "learned", "plateau_and_floor"]
+__all__ = ["TrainingError", "batch_loss", "descend", "learned", "plateau_and_floor"]
 
 Rows = npt.NDArray[np.int64]
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: a loss that is not finite, or collapsed embeddings. The message says what to change."""
+
+
+def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, place: str, advice: str) -> float:
+    """Make a step of the optimizer; returns the loss. Raises a TrainingError if it is not finite."""
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingError(f"the loss is {value} at {place}: {advice}")
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return value
 
 
 def batch_loss(

@@ -21,7 +21,6 @@ that learn from them stay.
 from __future__ import annotations
 
 import json
-import math
 import time
 import zlib
 from collections.abc import Callable
@@ -44,7 +43,7 @@ from annlab.encoders.checkpoints import (
     under,
 )
 from annlab.encoders.cnn import Projection, ThinCNN
-from annlab.encoders.objective import batch_loss, learned, plateau_and_floor
+from annlab.encoders.objective import TrainingError, batch_loss, descend, learned, plateau_and_floor
 from annlab.encoders.pairs import AugmentationPairs, PairSource
 from annlab.encoders.readout import Readout, n_words_for
 from annlab.encoders.schedule import fitting_batch
@@ -56,10 +55,6 @@ from annlab.evaluation.checks import as_labels
 __all__ = ["TrainConfig", "Trained", "TrainingError", "train"]
 
 N_PCA_IMAGES = 4000
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: a loss that is not finite, or collapsed embeddings. The message says what to change."""
 
 
 def train(
@@ -186,6 +181,9 @@ class _Run:
         size, n_steps = self.size, self.schedule.steps_per_round
         points = self.source.sample(n_steps * size, rng, self.config.n_negatives)
         self.model.train()
+        advice = (
+            f"lower learning_rate (now {self.config.learning_rate:g}) or raise temperature (now {self.temperature:g})"
+        )
         losses: list[float] = []
         while len(losses) < n_steps:
             step, seconds = done + len(losses), before + time.monotonic() - on_wall
@@ -195,15 +193,7 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * self.schedule.rate(step, seconds)
             loss = self._loss(points.query[batch], points.positive[batch], points.negatives[batch], generator)
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise TrainingError(
-                    f"the loss is {losses[-1]} at epoch {number + 1}, step {len(losses)}: lower learning_rate (now "
-                    f"{self.config.learning_rate:g}) or raise temperature (now {self.temperature:g})"
-                )
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+            losses.append(descend(loss, self.optimizer, f"epoch {number + 1}, step {len(losses) + 1}", advice))
         mean = sum(losses) / len(losses)
         row = {"epoch": number + 1.0, "steps": float(done + len(losses)), "loss": mean}
         share = learned(mean, self.reference)

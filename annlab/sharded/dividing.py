@@ -12,23 +12,14 @@ from annlab.durable.operations import Operation
 from annlab.index import Index
 from annlab.sharded import origins
 from annlab.sharded.errors import BehindError, LogCutError, MovedError
-from annlab.sharded.journal import AT_ONCE, SEAL, SEALED, Journal
-from annlab.sharded.manifest import Manifests
+from annlab.sharded.journal import AT_ONCE, SEAL, SEALED
+from annlab.sharded.part import Part
 from annlab.sharded.store import Store
-from annlab.sharded.world import Pending, World
+from annlab.sharded.world import Pending
 
 
-class Divisible:
+class Divisible(Part):
     """The part of `Replica` that the head of the file tells of."""
-
-    name: str
-    shard: str
-    world: World
-    journal: Journal
-    manifests: Manifests
-    visible: Index
-    applied: int
-    _current: bool
 
     keeps_the_log = 60.0
     """Seconds for which the log is not cut after somebody has followed it."""
@@ -36,8 +27,6 @@ class Divisible:
     _sealed_at: int | None = None
     _divided: tuple[Any, Pending] | None = None  # what was asked for, and what comes of it
     _followed_until = -1e9
-
-    def _ask_writer(self) -> None: ...
 
     # ---- the end of the log
 

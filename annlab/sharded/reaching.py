@@ -8,33 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from annlab.index import Index
 from annlab.sharded import reach
 from annlab.sharded.cells import Cells
 from annlab.sharded.errors import BehindError
-from annlab.sharded.journal import Journal
-from annlab.sharded.manifest import Manifests
-from annlab.sharded.world import World
+from annlab.sharded.part import Part
 
 _OF_ALL = ("fit", "rebuild")
 
 
-class Reaching:
+class Reaching(Part):
     """The part of `Replica` that the head of the file tells of."""
-
-    name: str
-    world: World
-    journal: Journal
-    manifests: Manifests
-    visible: Index
-    applied: int
-    _current: bool
 
     _cells: tuple[str, Cells] | None = None
     _reach: tuple[str, int, np.ndarray] | None = None
     """Of the cells in this file, after so many operations."""
-
-    def _ask_writer(self) -> None: ...
 
     def _refuse_if_moved(self) -> None: ...
 

@@ -151,11 +151,7 @@ def history(seed, n_actions=10):
     users = [simulation.begin(f"u{i}", _user(simulation, f"u{i}", n_actions), Pending()) for i in range(2)]
     if chance.random() < 0.5:
         simulation.at(chance.uniform(0, 2.5), simulation.begin_to_renew)
-    for _ in range(chance.randint(0, 5)):
-        simulation.at(chance.uniform(0, 5.0), lambda: _misfortune(simulation))
-    simulation.run(lambda: all(user.done for user in users))
-    for user in users:
-        user.result()
+    simulation.play(users, lambda: _misfortune(simulation))
     _rest(simulation)
     _judge(simulation)
     return simulation
@@ -165,16 +161,13 @@ def _misfortune(simulation):
     chance = simulation.random
     if not simulation.faults:
         return
-    way, every = chance.random(), [*sorted(simulation.disks), "u0", "u1", "renewer"]
+    way = chance.random()
     if way < 0.4:
         simulation.crash(chance.choice(sorted(simulation.disks)))
     elif way < 0.6:
         simulation.kill_the_renewer()
     else:
-        alone = set(chance.sample(every, chance.randint(1, 3)))
-        cut = {frozenset((one, other)) for one in alone for other in every if other not in alone}
-        simulation.cut |= cut
-        simulation.at(simulation.time + chance.uniform(0.3, 3.0), lambda: simulation.cut.difference_update(cut))
+        simulation.cut_some_off([*sorted(simulation.disks), "u0", "u1", "renewer"])
 
 
 def _rest(simulation):

@@ -130,6 +130,21 @@ class Simulation:
         self.nodes[node] = replica
         self.begin(node, replica.start(), Pending())
 
+    def cut_some_off(self, every: list[str]) -> None:
+        """For some seconds, from one to three of these reach none of the others."""
+        alone = set(self.random.sample(every, self.random.randint(1, 3)))
+        cut = {frozenset((one, other)) for one in alone for other in every if other not in alone}
+        self.cut |= cut
+        self.at(self.time + self.random.uniform(0.3, 3.0), lambda: self.cut.difference_update(cut))
+
+    def play(self, users: list[Pending], misfortune: Callable[[], None]) -> None:
+        """Let users do what they do, with up to five misfortunes meanwhile."""
+        for _ in range(self.random.randint(0, 5)):
+            self.at(self.random.uniform(0, 5.0), misfortune)
+        self.run(lambda: all(user.done for user in users))
+        for user in users:
+            user.result()
+
     def delay(self) -> float:
         slow = self.faults and self.random.random() < 0.1
         return self.random.uniform(0.1, 1.5) if slow else self.random.uniform(0.001, 0.01)

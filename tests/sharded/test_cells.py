@@ -14,7 +14,7 @@ from annlab.sharded.renewing import Renewal
 from annlab.sharded.routing import Routes
 from tests.contract.checks import same
 from tests.sharded.cells_simulation import history
-from tests.sharded.test_contract import DIM, assert_alike, both, rows_of
+from tests.sharded.test_contract import DIM, assert_alike, rows_of, write_somehow
 from tests.sharded.test_simulation import goes_wrong, no_check_of_the_place, no_fencing, no_fsync, no_op_id
 
 METRICS = st.sampled_from(["l2", "ip", "cosine"])
@@ -43,22 +43,8 @@ def test_any_writes_leave_it_equal_to_one_index(seed, n_shards, metric):
     rng = np.random.default_rng(seed)
     indexes = one, many = pair(metric, n_shards, int(rng.integers(1, 3)), seed=seed)
     for _ in range(8):
-        n, way = int(rng.integers(1, 9)), rng.choice(["add", "ids", "replace", "update", "remove", "attributes"])
-        rows, ids, owner = 2 * rows_of(rng, n) - 2, rng.choice(150, n, replace=False), rng.integers(0, 3, n)
-        if way == "add":
-            same(*([found] for found in both(indexes, lambda i: i.add(rows, attributes={"owner": owner}))))  # noqa: B023
-        elif way in ("ids", "replace"):
-            how = "raise" if way == "ids" else "replace"
-            both(indexes, lambda i: i.add(rows, ids, attributes={"owner": owner}, on_duplicate=how))  # noqa: B023
-        elif way == "update":
-            some = rng.choice(one.ids, min(n, len(one)), replace=False)
-            both(indexes, lambda i: i.update(some, rows[: len(some)]))  # noqa: B023
-        elif way == "remove":
-            missing = rng.choice(["raise", "ignore"])
-            removed = both(indexes, lambda i: i.remove(ids, missing))  # noqa: B023
-            assert removed[0] == removed[1]
-        else:
-            both(indexes, lambda i: i.set_attributes({"owner": owner, "colour": ["red"] * n}, ids))  # noqa: B023
+        n = int(rng.integers(1, 9))
+        write_somehow(indexes, rng, 2 * rows_of(rng, n) - 2, rng.choice(150, n, replace=False))
         queries = rows_of(rng, 3)
         same(one.search(queries, 5), many.search(queries, 5))
     assert_alike(one, many, rng)

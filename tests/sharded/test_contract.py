@@ -36,6 +36,25 @@ def both(indexes, do):
     return found[0][0], found[1][0]
 
 
+def write_somehow(indexes, rng, rows, ids):
+    """One write of some kind to both; what they return, or raise, is the same."""
+    way, owner = rng.choice(["add", "ids", "replace", "update", "remove", "attributes"]), rng.integers(0, 3, len(rows))
+    if way == "add":
+        same(*([found] for found in both(indexes, lambda i: i.add(rows, attributes={"owner": owner}))))
+    elif way in ("ids", "replace"):
+        how = "raise" if way == "ids" else "replace"
+        both(indexes, lambda i: i.add(rows, ids, attributes={"owner": owner}, on_duplicate=how))
+    elif way == "update":
+        there = rng.permutation(indexes[0].ids)[: len(rows)] if rng.random() < 0.7 else ids
+        both(indexes, lambda i: i.update(there, rows[: len(there)]))
+    elif way == "remove":
+        missing = rng.choice(["raise", "ignore"])
+        removed = both(indexes, lambda i: i.remove(ids, missing))
+        assert removed[0] == removed[1]
+    else:
+        both(indexes, lambda i: i.set_attributes({"owner": owner, "colour": ["red"] * len(ids)}, ids))
+
+
 def assert_alike(one, many, rng, k=7):
     np.testing.assert_array_equal(one.ids, many.ids)
     assert len(one) == len(many)
@@ -70,21 +89,8 @@ def test_any_writes_leave_it_equal_to_one_index(seed, n_shards, metric):
         both(indexes, lambda index: index.add(rows_of(np.random.default_rng(seed), 5),
                                               attributes={"owner": [0, 1, 2, None, 1]}))  # fmt: skip
     for _ in range(8):
-        n, way = int(rng.integers(1, 9)), rng.choice(["add", "ids", "replace", "update", "remove", "attributes"])
-        rows, ids, owner = rows_of(rng, n), rng.choice(60, n, replace=False), rng.integers(0, 3, n)
-        if way == "add":
-            same(*([found] for found in both(indexes, lambda i: i.add(rows, attributes={"owner": owner}))))  # noqa: B023
-        elif way in ("ids", "replace"):
-            how = "raise" if way == "ids" else "replace"
-            both(indexes, lambda i: i.add(rows, ids, attributes={"owner": owner}, on_duplicate=how))  # noqa: B023
-        elif way == "update":
-            both(indexes, lambda i: i.update(ids, rows))  # noqa: B023
-        elif way == "remove":
-            missing = rng.choice(["raise", "ignore"])
-            removed = both(indexes, lambda i: i.remove(ids, missing))  # noqa: B023
-            assert removed[0] == removed[1]
-        else:
-            both(indexes, lambda i: i.set_attributes({"owner": owner, "colour": ["red"] * n}, ids))  # noqa: B023
+        n = int(rng.integers(1, 9))
+        write_somehow(indexes, rng, rows_of(rng, n), rng.choice(60, n, replace=False))
     assert_alike(one, many, rng)
     many.compact()
     assert_alike(one, many, rng)
