@@ -91,6 +91,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         for page in READY_MADE:
             (Path(app.outdir) / page).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(DOCS.parent / page, Path(app.outdir) / page)
+        for copy in Path(app.outdir).glob("_downloads/*/*.html"):  # of the same pages, which nothing leads to
+            copy.unlink()
 
 
 def open_ready_made(app: Sphinx, doctree: nodes.document) -> None:
