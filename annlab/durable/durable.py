@@ -286,9 +286,12 @@ class DurableIndex(Reads):
     def state_hash(self) -> str:
         """SHA-256 of the state: equal where snapshot and log are equal, on whatever machine they were applied.
 
-        Only writes change it, and a rebuild in the background, which `close` waits for; nothing else is in it, no clock
-        and no order of threads.
+        Only writes change it, and the rebuild that they may begin in the background, which is waited for (but for those
+        who ask inside a transaction); nothing else is in it, no clock and no order of threads.
         """
+        thread = self._background
+        if thread is not None and thread is not threading.current_thread() and not self.database.is_writing:
+            thread.join()
         with self._writing():
             return self._index.content_hash()
 

@@ -1,6 +1,7 @@
 """Rebuilds and snapshots in the background: while the old state serves, and whatever happens meanwhile."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -70,6 +71,23 @@ def test_the_old_state_serves_while_a_new_one_is_built(tmp_path, monkeypatch):
         np.testing.assert_array_equal(index.vectors([0, 64]), [rows[0], more[4]])
         assert len(index) == 64 and 3 not in index and not index.is_rebuilding
         expected = index.state_hash()
+    with DurableIndex(None, tmp_path) as index:
+        assert index.state_hash() == expected
+
+
+def test_the_hash_of_a_state_is_that_after_the_rebuild_that_writes_began(tmp_path, monkeypatch):
+    compacted = collection.compaction.compacted
+
+    def slowly(*arguments):
+        time.sleep(0.3)
+        return compacted(*arguments)
+
+    monkeypatch.setattr(collection.compaction, "compacted", slowly)
+    with DurableIndex(ExactIndex(dim=DIM), tmp_path) as index:
+        index.add(vectors_of(np.random.default_rng(3), 60))
+        assert index.is_rebuilding
+        expected = index.state_hash()
+        assert not index.is_rebuilding
     with DurableIndex(None, tmp_path) as index:
         assert index.state_hash() == expected
 
