@@ -22,7 +22,7 @@ from annlab.common.progress import Progress
 from annlab.distances import Metric
 from annlab.scan.shortcut import Beside, Shortcut
 
-__all__ = ["SMALL_TAIL", "Beside", "Building", "Request", "Scored", "Shortcut", "Structure", "since"]
+__all__ = ["SMALL_TAIL", "Beside", "Building", "Request", "Scored", "Shortcut", "Structure", "newest_of", "since"]
 SMALL_TAIL = 1024  # rows that are scanned rather than taken in, where nothing else is said
 _SHORT_TAIL = 64  # rows that are scanned in a microsecond: not worth copying anything
 
@@ -110,6 +110,18 @@ def since(newest: np.ndarray | None, n: int, order: np.ndarray) -> np.ndarray:
     before = np.zeros(n, bool) if newest is None else newest
     together: np.ndarray = np.concatenate([before, np.ones(len(order) - n, bool)])[order]
     return together
+
+
+def newest_of(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
+    """What `since` found, from a file, where it is the array `newest`; None: there is none.
+
+    An index has to go on from its file as if it had not been saved: replicas that start from a snapshot are compared
+    with others by their hash.
+    """
+    newest = arrays.get("newest")
+    if newest is not None and (newest.dtype != np.bool_ or newest.shape != arrays["vectors"].shape[:1]):
+        raise ValueError(f"newest is {newest.dtype} {newest.shape} for {len(arrays['vectors'])} rows")
+    return newest
 
 
 class Structure:

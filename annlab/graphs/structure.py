@@ -22,7 +22,7 @@ from annlab.common.memory import copied
 from annlab.common.statistics import N_COUNTERS
 from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut, n_held_out
-from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Scored, Shortcut, Structure, since
+from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Scored, Shortcut, Structure, newest_of, since
 from annlab.distances import Metric
 from annlab.graphs import calibration, guard, stored
 from annlab.graphs.build import build_graph
@@ -314,7 +314,7 @@ class GraphStructure(Structure):
         result = {"vectors": self.vectors, "calibration": self.calibrations.to_array(), "age": numbers}
         if self.walkable is not None:
             result |= stored.arrays_of(*self.walkable, self.vectors)
-        return result
+        return result if self._newest is None else result | {"newest": self._newest}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
@@ -323,7 +323,7 @@ class GraphStructure(Structure):
         if "links" in arrays:
             graph, blocks, rows, lifting = stored.walkable_of(arrays, metric)
             walkable = Walkable(graph, in_line(blocks), rows, lifting)
-        return cls(vectors, metric, walkable, calibrations, age)
+        return cls(vectors, metric, walkable, calibrations, age, newest_of(arrays))
 
 
 def _rows_of(points: np.ndarray, vectors: np.ndarray, graph: Graph, lifting: Lifting, step: float | None,

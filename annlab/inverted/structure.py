@@ -21,7 +21,7 @@ from annlab.common.memory import IN_MEMORY, Workspace, is_mapped, joined
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, VISITED
 from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut
-from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure, since
+from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure, newest_of, since
 from annlab.distances import Metric
 from annlab.inverted import build, calibration, drift, own_ways, stored
 from annlab.inverted.batch import Batch
@@ -330,7 +330,8 @@ class IVFStructure(Structure):
         share = len(rows) / len(self.vectors)  # it grows old as the whole would
         trained, measured = (max(1, round(n * share)) for n in (self.age.n_trained, self.age.n_measured))
         age = self.age._replace(n_trained=trained, n_measured=measured)
-        return type(self)(vectors, self.centroids.array, offsets, lists, self.calibrations, age)
+        newest = None if self._newest is None else self._newest[rows]
+        return type(self)(vectors, self.centroids.array, offsets, lists, self.calibrations, age, newest)
 
     def with_vectors(self, vectors: np.ndarray) -> Self:
         """This structure over another array of the same vectors, one that is mapped from a file, say."""
@@ -379,14 +380,19 @@ class IVFStructure(Structure):
 
     def arrays(self) -> dict[str, np.ndarray]:
         conversion = self.lists.conversion
-        return {
-            "vectors": self.vectors,
-            "centroids": self.centroids.array,
-            "list_offsets": self.offsets,
-            "center": conversion.center,
-            "numbers": np.array([conversion.scale, *self.age, self.calibrations.far], np.float64),
-            "calibration": self.calibrations.to_array(),
-        } | self.lists.arrays()
+        newest = {} if self._newest is None else {"newest": self._newest}
+        return (
+            {
+                "vectors": self.vectors,
+                "centroids": self.centroids.array,
+                "list_offsets": self.offsets,
+                "center": conversion.center,
+                "numbers": np.array([conversion.scale, *self.age, self.calibrations.far], np.float64),
+                "calibration": self.calibrations.to_array(),
+            }
+            | newest
+            | self.lists.arrays()
+        )
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:
@@ -394,7 +400,8 @@ class IVFStructure(Structure):
         kind: type[Storage] = CodedLists if "codebooks" in arrays else ByteLists if "codes" in arrays else FlatLists
         calibrations = Calibrations.from_array(arrays["calibration"], cells.n_lists, far)
         lists = kind.from_arrays(arrays, cells)
-        return cls(arrays["vectors"], cells.centroids, cells.offsets, lists, calibrations, age)
+        newest = newest_of(arrays)
+        return cls(arrays["vectors"], cells.centroids, cells.offsets, lists, calibrations, age, newest)
 
 
 def _blocks(n: int, keep: int) -> list[slice]:

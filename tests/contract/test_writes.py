@@ -216,6 +216,22 @@ def test_growing_compacts_by_itself(entry):
                     vectors[4500:], "l2", 5, entry.judged_exactly)  # fmt: skip
 
 
+def test_an_index_goes_on_from_its_file_as_if_it_had_not_been_saved(entry, tmp_path, monkeypatch):
+    """Replicas that start from a snapshot are compared with others by hash: what decides writes is in the file."""
+    for module, name in (("structure", "SMALL_TAIL"), ("compaction", "SMALL_TAIL")):
+        monkeypatch.setattr(f"annlab.core.{module}.{name}", 32)
+    rng = np.random.default_rng(11)
+    vectors = rng.standard_normal((1600, 6)).astype(np.float32)
+    vectors[1165:] += np.float32(4)  # the first new rows are like the old ones, the others come from elsewhere
+    stays = entry.make().fit(vectors[:1000])
+    for start in range(1000, 1480, 33):
+        stays.save(tmp_path / "index")
+        saved = annlab.load(tmp_path / "index")
+        for index in (stays, saved):
+            index.add(vectors[start : start + 33])
+        assert saved.content_hash() == stays.content_hash(), f"after {start + 33} rows"
+
+
 def test_compact_changes_no_answer(entry, metric):
     rng = np.random.default_rng(4)
     vectors = rng.integers(-2, 3, size=(800, 4)).astype(np.float32)

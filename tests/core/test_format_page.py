@@ -34,11 +34,12 @@ def written(kind, folder):
     for entry in [entry for entry in ENTRIES if issubclass(entry.index_class, getattr(annlab, kind))]:
         for metric in entry.metrics:
             for dtype, wide in ((np.float32, False), (np.float64, False), (np.float32, kind == "VamanaIndex")):
-                vectors = rng.random((300, 6)).astype(dtype)
+                vectors = rng.random((769, 6)).astype(dtype)
                 if wide:  # so that codes hold few components of many coordinates
                     vectors = vectors @ rng.random((6, 400), dtype=np.float32)
                 vectors[7] = vectors[200]  # so that a node of a graph has several rows
-                index = entry.make(metric).fit(vectors, attributes={"owner": np.arange(300)})
+                index = entry.make(metric).fit(vectors[69:], attributes={"owner": np.arange(700)})
+                index.add(vectors[:69], attributes={"owner": np.arange(69)})
                 index.save(folder / "index")
                 for name, array in storage.read(folder / "index", False, None)[1].items():
                     dtypes, axes = found.setdefault(NAME.get(name, name), (set(), set()))
