@@ -13,6 +13,9 @@ any that saves much: to turn a query and to read more vectors costs as much as c
 import numpy as np
 
 from annlab.common import pool
+from annlab.core.heldout import HeldOut
+from annlab.distances import get_metric
+from annlab.graphs.directions import leading_directions
 from annlab.graphs.points import usual_rows
 from annlab.kernels.graphs import walk_rows as kernels
 
@@ -20,8 +23,7 @@ LEAST_FACTOR = 3.2
 """A walk over components keeps at least so many nodes for every neighbour that is wanted."""
 _CHOICES = (64, 128, 256)  # components
 _SAVING = 6  # times the components: fewer coordinates are compared whole
-_ROWS, _ASKED = 8192, 128  # of a sample that directions are learned from, and rows whose neighbours are looked for
-_AT_ONCE = 2**15  # rows that all of these are compared with at a time
+_ROWS, _ASKED = 4096, 512  # of a sample that directions are learned from, and rows whose neighbours are looked for
 _K, _AMONG, _ENOUGH = 10, 32, 0.98
 
 
@@ -31,19 +33,17 @@ def leading_axes(points: np.ndarray, threads: int) -> np.ndarray | None:
     choices = [some for some in _CHOICES if _SAVING * some <= dim]
     if not choices:
         return None
-    sample = usual_rows(points[:: -(-n // _ROWS)]).astype(np.float32)
+    sample = usual_rows(points[:: -(-n // _ROWS)])
     if len(sample) < 2 * choices[-1] or not sample.any():
         return None
-    from sklearn.utils.extmath import randomized_svd  # takes a second to import
-
-    axes = np.ascontiguousarray(randomized_svd(sample, choices[-1], random_state=0)[2].T, np.float32)
-    asked = np.arange(0, n, -(-n // _ASKED))
-    near = _nearest(points, points[asked], asked, _K)
+    axes, l2 = leading_directions(sample, choices[-1]).astype(np.float32), get_metric("l2")
+    held_out = HeldOut.of_rows(points, l2, np.arange(0, n, -(-n // _ASKED)), _K, threads=threads)
     for some in choices:
         chosen = np.ascontiguousarray(axes[:, :some])
         components = turned(points, chosen, threads)
-        found = _nearest(components, components[asked], asked, _AMONG)
-        if (near[:, :, None] == found[:, None, :]).any(axis=2).mean() >= _ENOUGH:
+        asked = components[held_out.chosen]
+        found = HeldOut.of_queries(components, l2, asked, _AMONG, threads=threads, alive=held_out.alive)
+        if held_out.recall(found.rows).mean() >= _ENOUGH:
             return chosen
     return None
 
@@ -60,19 +60,3 @@ def turned(points: np.ndarray, axes: np.ndarray | None, threads: int) -> np.ndar
 
     pool.run(work, pool.split(0, len(points), threads), threads)
     return result
-
-
-def _nearest(rows: np.ndarray, queries: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
-    """The k rows that are nearest to each query, which is the row `own` and does not find itself."""
-    best, gaps = np.empty((len(own), 0), np.int64), np.empty((len(own), 0), np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        pool.check()
-        some = rows[start : start + _AT_ONCE]
-        with np.errstate(over="ignore", invalid="ignore"):  # rows that are unlike all others are nobody's nearest
-            here = np.einsum("ij,ij->i", some, some) - 2 * (queries @ some.T)
-        here[np.arange(start, start + len(some)) == own[:, None]] = np.inf
-        gaps = np.concatenate([gaps, here], axis=1)
-        best = np.concatenate([best, np.broadcast_to(np.arange(start, start + len(some)), here.shape)], axis=1)
-        least = np.argpartition(gaps, k - 1, axis=1)[:, :k] if gaps.shape[1] > k else np.argsort(gaps, axis=1)
-        gaps, best = np.take_along_axis(gaps, least, axis=1), np.take_along_axis(best, least, axis=1)
-    return best

@@ -1,12 +1,16 @@
 """Codes of leading components: chosen where they are enough, and answers that keep the promises of all the others."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import annlab
 from annlab import VamanaIndex
+from annlab.graphs.directions import leading_directions
 from annlab.graphs.leading import leading_axes, turned
 from annlab.graphs.structure import GraphStructure
 from tests import oracle
@@ -63,6 +67,29 @@ def test_there_are_none_where_they_would_not_do(rows):
     assert leading_axes(rows.astype(np.float32), 1) is None
 
 
+@pytest.mark.parametrize("fall", [0.7, 2.0])
+def test_directions_are_those_of_the_most_variance(fall):
+    rng = np.random.default_rng(3)
+    turn = np.linalg.qr(rng.standard_normal((120, 120)))[0]
+    rows = rng.standard_normal((1000, 120)) * np.arange(1, 121) ** (-fall / 2) @ turn * 1e20
+    found, spread = leading_directions(rows, 40), rows.T @ rows
+    np.testing.assert_allclose(found.T @ found, np.eye(40), atol=1e-14)
+    values, vectors = np.linalg.eigh(spread)
+    for first in (1, 10, 40):
+        along = np.trace(found[:, :first].T @ spread @ found[:, :first])
+        assert 0.995 * values[-first:].sum() <= along <= (1 + 1e-12) * values[-first:].sum()
+    assert abs(found[:, 0] @ vectors[:, -1]) > 0.98 + 0.0199 * (fall == 2.0)
+
+
+def test_directions_of_rows_that_have_few():
+    rows = np.zeros((100, 30))
+    rows[:, 3], rows[:50, 4] = 2.0, 1e-3
+    found = leading_directions(rows, 30)
+    assert np.isfinite(found).all()
+    assert abs(found[3, 0]) == pytest.approx(1.0) and abs(found[4, 1]) == pytest.approx(1.0)
+    assert not leading_directions(np.zeros((100, 30)), 5).any()
+
+
 def test_points_are_turned_alike_by_any_number_of_threads(vectors):
     axes = leading_axes(vectors - 3, 1)
     once = turned(vectors, axes, 1)
@@ -96,6 +123,25 @@ def test_the_same_index_for_any_number_of_threads_and_from_a_file(index, vectors
     again = VamanaIndex.load(file.getvalue())
     assert again.content_hash() == index.content_hash()
     assert again.search(queries, 10).ids.tolist() == index.search(queries, 10).ids.tolist()
+
+
+MADE_AGAIN = """
+import sys
+import numpy as np
+from annlab import VamanaIndex
+print(VamanaIndex(seed=0).fit(np.load(sys.argv[1]), threads=1).content_hash())
+"""
+
+
+@pytest.mark.parametrize(
+    "core", ["Haswell", "Prescott"]
+)  # what OpenBLAS takes other kernels for; it asks no other BLAS
+def test_the_same_index_whatever_numpy_multiplies_with(index, vectors, tmp_path, core):
+    np.save(tmp_path / "vectors.npy", vectors)
+    other = {"OPENBLAS_CORETYPE": core, "OPENBLAS_NUM_THREADS": "2" if core == "Haswell" else "1"}
+    done = subprocess.run([sys.executable, "-c", MADE_AGAIN, tmp_path / "vectors.npy"], env={**os.environ, **other},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.stdout.split() == [index.content_hash()], done.stderr
 
 
 def test_new_rows_are_turned_like_the_old_ones(vectors, queries):
