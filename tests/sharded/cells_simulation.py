@@ -15,30 +15,19 @@ import random
 import numpy as np
 
 from annlab import ExactIndex
-from annlab.sharded import reading, registry
+from annlab.sharded import registry
 from annlab.sharded.cells import Cells
 from annlab.sharded.client import Client
 from annlab.sharded.errors import MissingShardError, MovedError, UnacknowledgedError
 from annlab.sharded.journal import SEALED, opened
-from annlab.sharded.manifest import Entry, Manifest, Manifests
+from annlab.sharded.manifest import Entry, Manifest
 from annlab.sharded.origins import get_origin
 from annlab.sharded.reading import Query
 from annlab.sharded.renewing import Renewal
 from annlab.sharded.routing import Routes
-from annlab.sharded.store import MemoryStore
-from annlab.sharded.world import Pending
-from tests.sharded.simulation import (
-    FIRST,
-    KIND,
-    PARAMETERS,
-    SimulatedWorld,
-    Simulation,
-    change_of,
-    content_of,
-    equal_replicas,
-    log_of,
-    states_of,
-)
+from tests.sharded.disk import FIRST, KIND, PARAMETERS
+from tests.sharded.simulation import SimulatedWorld, change_of, content_of, equal_replicas, log_of, states_of
+from tests.sharded.worked_simulation import WorkedSimulation
 
 IDS = range(6)
 CELLS = Cells("l2", np.array([[0.1], [0.4], [0.6], [0.9]]), np.array([0, 0, 1, 1]))
@@ -46,29 +35,27 @@ NEW = {0: 0.2, 1: 0.8}
 """The content that is given to the index meanwhile."""
 
 
-class CellsSimulation(Simulation):
-    """Beside the nodes there is one who gives the index other content."""
+class CellsSimulation(WorkedSimulation):
+    """The worker gives the index other content."""
+
+    worker = "renewer"
+    share_with_work = 0.5
 
     def __init__(self, seed):
         super().__init__(seed)
-        self.asked, self.acknowledged, self.reads, self.searches = {}, {}, [], []
-        self.appended, self.disks, self.seed, self.renewed, self.passed_over = {}, {}, seed, True, 0
+        self.searches, self.passed_over = [], 0
 
-    def begin_to_renew(self):
-        self.renewed = False
-        self.begin("renewer", _renewer(self), Pending())
+    def work(self):
+        return _renewer(self)
 
-    def kill_the_renewer(self):
-        if self.faults and not self.renewed:
-            self.lives["renewer"] = self.lives.get("renewer", 0) + 1
-            self.at(self.time + self.random.uniform(0.01, 1.0), self.begin_to_renew)
+    def user(self, name, n_actions):
+        return _user(self, name, n_actions)
 
-    def start_all(self, entries):
-        for entry in entries:
-            for name in entry.replicas:
-                if name not in self.shards:
-                    self.shards[name] = entry.name
-                    self.start(name)
+    async def write_last(self, client):
+        for id, value in ((100, 0.2), (101, 0.8)):  # which nobody has claimed: one for each shard
+            change = change_of("add", [id], value, f"last {id}")
+            await client.write_all(_by_cells(client, change), "all", 60.0)
+            self.acknowledged[change.op_id] = change
 
 
 async def _renewer(simulation):
@@ -85,7 +72,7 @@ async def _renewer(simulation):
             break
         except (UnacknowledgedError, MovedError):
             await world.sleep(0.05)
-    simulation.renewed = True
+    simulation.at_work = False
 
 
 def _by_cells(client, change):
@@ -137,56 +124,15 @@ async def _user(simulation, name, n):
 
 def history(seed, n_actions=10):
     """Play a seed; an AssertionError says what is wrong."""
-    reading.READS["content_of"] = content_of
-    simulation = CellsSimulation(seed)
-    chance = simulation.random
-    n, ack = chance.choice([(1, "all"), (2, "majority"), (3, "majority"), (2, "one"), (3, "all")])
-    simulation.snapshot_after = chance.choice([3, 8, 1000])
-    simulation.manifests = Manifests(MemoryStore())
-    entries = [Entry(s, tuple(f"{s}-{j}" for j in range(n)), f"{s}-0", 1) for s in ("0", "1", "ids")]
+    simulation, shards = CellsSimulation(seed), ("0", "1", "ids")
+    entries = [Entry(s, tuple(f"{s}-{j}" for j in range(simulation.n_replicas)), f"{s}-0", 1) for s in shards]
     key = CELLS.put(simulation.manifests.store)
-    simulation.manifests.publish(Manifest(1, KIND, PARAMETERS, ack, tuple(entries[:2]), placement="cells", cells=key,
-                                          registry=tuple(entries[2:])))  # fmt: skip
+    simulation.manifests.publish(Manifest(1, KIND, PARAMETERS, simulation.ack, tuple(entries[:2]), placement="cells",
+                                          cells=key, registry=tuple(entries[2:])))  # fmt: skip
     simulation.start_all(entries)
-    users = [simulation.begin(f"u{i}", _user(simulation, f"u{i}", n_actions), Pending()) for i in range(2)]
-    if chance.random() < 0.5:
-        simulation.at(chance.uniform(0, 2.5), simulation.begin_to_renew)
-    simulation.play(users, lambda: _misfortune(simulation))
-    _rest(simulation)
+    simulation.play_out(n_actions)
     _judge(simulation)
     return simulation
-
-
-def _misfortune(simulation):
-    chance = simulation.random
-    if not simulation.faults:
-        return
-    way = chance.random()
-    if way < 0.4:
-        simulation.crash(chance.choice(sorted(simulation.disks)))
-    elif way < 0.6:
-        simulation.kill_the_renewer()
-    else:
-        simulation.cut_some_off([*sorted(simulation.disks), "u0", "u1", "renewer"])
-
-
-def _rest(simulation):
-    simulation.faults, simulation.cut = False, set()
-    simulation.run(lambda: simulation.renewed)
-    world = SimulatedWorld(simulation, "end")
-    client = Client(world, simulation.manifests)
-
-    async def last():
-        await world.sleep(5.0)
-        for id, value in ((100, 0.2), (101, 0.8)):  # which nobody has claimed: one for each shard
-            change = change_of("add", [id], value, f"last {id}")
-            await client.write_all(_by_cells(client, change), "all", 60.0)
-            simulation.acknowledged[change.op_id] = change
-        await world.sleep(3.0)
-
-    end = simulation.begin("end", last(), Pending())
-    simulation.run(lambda: end.done)
-    end.result()
 
 
 def _generations(simulation):

@@ -10,56 +10,46 @@ wrong in `simulation.py`; whoever divides it may die as well, and begin again.
 
 import random
 
-from annlab.sharded import reading
 from annlab.sharded.client import Client
 from annlab.sharded.errors import LogCutError, MissingShardError, MovedError, UnacknowledgedError
 from annlab.sharded.journal import SEAL, SEALED
-from annlab.sharded.manifest import Entry, Manifest, Manifests
+from annlab.sharded.manifest import Entry, Manifest
 from annlab.sharded.moving import Move
 from annlab.sharded.origins import get_origin
 from annlab.sharded.placement import ByHash
-from annlab.sharded.store import MemoryStore
-from annlab.sharded.world import Pending
-from tests.sharded.simulation import (
-    FIRST,
-    KIND,
-    PARAMETERS,
-    SHARD,
-    SimulatedWorld,
-    Simulation,
-    change_of,
-    content_of,
-    equal_replicas,
-    log_of,
-    states_of,
-)
+from tests.sharded.disk import FIRST, KIND, PARAMETERS
+from tests.sharded.simulation import SHARD, SimulatedWorld, change_of, content_of, equal_replicas, log_of, states_of
+from tests.sharded.worked_simulation import WorkedSimulation
 
 IDS = range(6)
 HOMES = dict(zip(IDS, ByHash(2).of(list(IDS)).tolist()))
 
 
-class MovingSimulation(Simulation):
-    """Beside the nodes there is one who divides the shard."""
+class MovingSimulation(WorkedSimulation):
+    """The worker divides the shard."""
 
+    worker = "mover"
     keeps = 60.0
 
     def __init__(self, seed):
         super().__init__(seed)
-        self.asked, self.acknowledged, self.reads, self.appended, self.disks = {}, {}, [], {}, {}
-        self.given_up, self.moved, self.seed = 0, False, seed
+        self.given_up = 0
 
     def start(self, node):
         super().start(node)
         if node in self.nodes:
             self.nodes[node].keeps_the_log = self.keeps
 
-    def begin_to_move(self):
-        self.begin("mover", _mover(self), Pending())
+    def work(self):
+        return _mover(self)
 
-    def kill_the_mover(self):
-        if self.faults:
-            self.lives["mover"] = self.lives.get("mover", 0) + 1
-            self.at(self.time + self.random.uniform(0.01, 1.0), self.begin_to_move)
+    def user(self, name, n_actions):
+        return _user(self, name, n_actions)
+
+    async def write_last(self, client):
+        change = change_of("add", list(IDS), 2.0, "last")
+        self.asked["last"] = change
+        self.acknowledged["last"] = await client.write_all(_by_shard(change), "all", 60.0)
 
 
 async def _mover(simulation):
@@ -71,11 +61,7 @@ async def _mover(simulation):
             manifest = await move.begin()
             if not manifest.moving:
                 break
-            for entry in manifest.moving:
-                for name in entry.replicas:
-                    if name not in simulation.shards:
-                        simulation.shards[name] = entry.name
-                        simulation.start(name)
+            simulation.start_all(manifest.moving)
             await move.follow()
             await move.finish()
         except LogCutError:
@@ -83,7 +69,7 @@ async def _mover(simulation):
             simulation.given_up += 1
         except (MissingShardError, UnacknowledgedError, MovedError):
             await world.sleep(0.05)
-    simulation.moved = True
+    simulation.at_work = False
 
 
 def _by_shard(change):
@@ -123,53 +109,15 @@ async def _user(simulation, name, n):
 
 def history(seed, n_actions=10):
     """Play a seed; an AssertionError says what is wrong."""
-    reading.READS["content_of"] = content_of
     simulation = MovingSimulation(seed)
-    chance = simulation.random
-    n, ack = chance.choice([(1, "all"), (2, "majority"), (3, "majority"), (2, "one"), (3, "all")])
-    names = tuple(f"n{i}" for i in range(n))
-    simulation.snapshot_after, simulation.keeps = chance.choice([3, 8, 1000]), chance.choice([0.0, 1.0, 60.0])
-    simulation.manifests = Manifests(MemoryStore())
-    simulation.manifests.publish(Manifest(1, KIND, PARAMETERS, ack, (Entry(SHARD, names, names[0], 1),)))
-    for name in names:
-        simulation.start(name)
-    users = [simulation.begin(f"u{i}", _user(simulation, f"u{i}", n_actions), Pending()) for i in range(2)]
-    simulation.at(chance.uniform(0, 2.5), simulation.begin_to_move)
-    simulation.play(users, lambda: _misfortune(simulation))
-    _rest(simulation)
+    simulation.keeps = simulation.random.choice([0.0, 1.0, 60.0])
+    names = tuple(f"n{i}" for i in range(simulation.n_replicas))
+    entry = Entry(SHARD, names, names[0], 1)
+    simulation.manifests.publish(Manifest(1, KIND, PARAMETERS, simulation.ack, (entry,)))
+    simulation.start_all([entry])
+    simulation.play_out(n_actions)
     _judge(simulation)
     return simulation
-
-
-def _misfortune(simulation):
-    chance = simulation.random
-    if not simulation.faults:
-        return
-    way = chance.random()
-    if way < 0.4:
-        simulation.crash(chance.choice(sorted(simulation.disks)))
-    elif way < 0.6:
-        simulation.kill_the_mover()
-    else:
-        simulation.cut_some_off([*sorted(simulation.disks), "u0", "u1", "mover"])
-
-
-def _rest(simulation):
-    simulation.faults, simulation.cut = False, set()
-    simulation.run(lambda: simulation.moved)
-    world = SimulatedWorld(simulation, "end")
-    client = Client(world, simulation.manifests)
-
-    async def last():
-        await world.sleep(5.0)
-        change = change_of("add", list(IDS), 2.0, "last")
-        simulation.asked["last"] = change
-        simulation.acknowledged["last"] = await client.write_all(_by_shard(change), "all", 60.0)
-        await world.sleep(3.0)
-
-    end = simulation.begin("end", last(), Pending())
-    simulation.run(lambda: end.done)
-    end.result()
 
 
 def _judge(simulation):

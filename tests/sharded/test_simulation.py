@@ -6,7 +6,8 @@ More of them: `python -m pytest tests/sharded/test_simulation.py --histories 100
 import pytest
 
 from annlab.sharded.replica import Replica
-from tests.sharded.simulation import Disk, SimulatedJournal, history
+from tests.sharded.disk import Disk, SimulatedJournal
+from tests.sharded.simulation import history
 
 FOUND = (AssertionError, KeyError, ValueError, RuntimeError, IndexError, TypeError)
 

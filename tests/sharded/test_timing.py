@@ -8,7 +8,8 @@ from annlab.sharded.client import Client
 from annlab.sharded.manifest import Entry, Manifest, Manifests
 from annlab.sharded.store import MemoryStore
 from annlab.sharded.world import Pending
-from tests.sharded.simulation import KIND, PARAMETERS, SHARD, Disk, SimulatedWorld, Simulation
+from tests.sharded.disk import KIND, PARAMETERS, Disk
+from tests.sharded.simulation import SHARD, SimulatedWorld, Simulation
 
 
 class Slow(Simulation):
