@@ -31,6 +31,7 @@ that over the bits in which the codes differ. Quantized to three bits, the |P q|
 three times a count of bits: buckets afford that for the few rows they find, scans count bits once.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -136,7 +137,7 @@ class Encoder:
         return made
 
     def farness(self, queries: np.ndarray, distances: np.ndarray) -> np.ndarray:
-        """How far rows at these distances (q,) are from queries (q, dim) as hashing sees it, (q,) float64.
+        """How far rows at distances (q,), or (k, q), are from queries (q, dim) as hashing sees it, in float64.
 
         A measure of the angle between two vectors that does not depend on where in the data the query lies: the
         distance of the two in lengths of the query about the center, and for `ip` 1 less the cosine.
@@ -148,7 +149,7 @@ class Encoder:
         away = _normalised(queries, self.metric) - self.center
         lengths = np.sqrt(np.einsum("ij,ij->i", away, away))
         if self.metric.code == COSINE:
-            distances = np.sqrt(2.0 * distances.astype(np.float64))
+            distances = math.sqrt(2.0) * np.sqrt(np.maximum(distances.astype(np.float64), 0.0))  # any radius
         return _in_lengths(distances, lengths)
 
     def for_queries(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -187,7 +187,7 @@ class LSHStructure(Structure):
         may_be_exact = free or widened > 0 or probes == finder.most_probes  # else it is what the user asked for
         exact = (keep == n and probes == finder.most_probes) or (free and level.rerank == EVERYTHING)
         exact |= may_be_exact and nanoseconds > costs.worth(everything)
-        reach = level.reach if free else math.inf
+        reach = level.reach if free and not exact else math.inf
         return Plan(probes, keep, reach, exact, costs.scanning(everything) if exact else nanoseconds)
 
     def _search_some(self, queries: np.ndarray, k: int, alive: np.ndarray, request: Request) -> Scored:
@@ -215,32 +215,32 @@ class LSHStructure(Structure):
         Each of them may have at least so many rows as are `allowed`.
         """
         k, alive = result.ids.shape[1], request.alive
-        last = min(k, allowed) - 1
+        wanted, far = min(k, allowed), np.zeros(len(queries))  # far: how far what was found so far is, on average
         while len(some):
             plan = self._plan(k, request.params, allowed, widened)
-            everybody = len(some) == len(queries)
-            masks = alive if alive is None or alive.ndim == 1 or everybody else alive[some]
-            asked, counters = (queries, request.counters) if everybody else (queries[some], request.counters[some])
+            widened += 1
+            now = some[far[some] <= plan.reach]  # each query waits for a plan that reaches so far, whoever else asks
+            if not len(now):
+                continue
+            everybody = len(now) == len(queries)
+            masks = alive if alive is None or alive.ndim == 1 or everybody else alive[now]
+            asked, counters = (queries, request.counters) if everybody else (queries[now], request.counters[now])
             if plan.exact:
                 rows = self.scanner.search(asked, k, masks, request.keys, request.threads, counters)
             else:
                 rows, done = self.finder.find(asked, plan.n_probes, plan.keep, masks, request.threads)
                 counters += np.dot(done, self._work)
-            if everybody and not widened:  # and nothing is in the result so far
+            if everybody and widened == 1:  # and nothing is in the result so far
                 self._score_into(result, asked, rows, request)
             else:
-                request.counters[some] = counters
-                self._score(asked, some, rows, request, result)
+                request.counters[now] = counters
+                self._score(asked, now, rows, request, result)
             if plan.exact:
                 return
-            farthest, found = (
-                (result.distances, result.ids) if everybody else (result.distances[some], result.ids[some])
-            )
-            far = self.finder.encoder.farness(asked, farthest[:, last]) > plan.reach
-            again = far | (found[:, last] < 0)
-            if not again.any():
-                return
-            some, widened = some[again], widened + 1
+            found, ids = (result.distances, result.ids) if everybody else (result.distances[now], result.ids[now])
+            far[now] = self.finder.encoder.farness(asked, found[:, :wanted].mean(axis=1))
+            far[now[ids[:, wanted - 1] < 0]] = 0.0  # too few: a little further, wherever the others are
+            some = some[(far[some] > plan.reach) | (result.ids[some, wanted - 1] < 0)]
 
     def _score(self, queries: np.ndarray, some: np.ndarray, rows: np.ndarray, request: Request, result: Scored) -> None:
         """The nearest of the queries' candidates, in the places `some` of the result."""
@@ -257,7 +257,7 @@ class LSHStructure(Structure):
             )  # fmt: skip
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
-        """More candidates than before, as long as the new ones bring rows within the radius."""
+        """By a level that reaches as far as the radius, for more neighbours than are within it."""
         found = [self._within(queries[i : i + 1], radius, request, i) for i in range(len(queries))]
         return np.cumsum([0, *map(len, found)]), np.concatenate([*found, np.empty(0, np.int64)])
 
@@ -266,22 +266,23 @@ class LSHStructure(Structure):
         if alive is not None and alive.ndim == 2:
             alive = alive[i]
         allowed = n if alive is None else int(np.bitwise_count(alive).sum())
-        before, wanted = -1, 1
+        metric, wanted = self.finder.encoder.metric.code, 1
+        far = float(self.finder.encoder.farness(query, np.array([radius]))[0])
         while True:
             plan = self._plan(wanted, request.params, allowed)
             if plan.exact:
                 return self.scanner.search_radius(query, radius, alive, request.threads, counters)[1]
-            rows, done = self.finder.find(query, plan.n_probes, plan.keep, alive, request.threads)
-            counters += np.dot(done, self._work)
-            rows = np.sort(rows[rows >= 0])
-            distances = np.empty(len(rows), query.dtype)
-            near = np.ascontiguousarray(self.vectors[rows])
-            metric = self.finder.encoder.metric.code
-            distance_kernels.pair_distances(near, np.tile(query, (len(rows), 1)), metric, distances)
-            rows = rows[distances.astype(np.float64) <= radius]  # float32 does not hold every radius
-            if len(rows) == before:
-                return rows
-            before, wanted = len(rows), 2 * wanted
+            if far <= plan.reach:
+                rows, done = self.finder.find(query, plan.n_probes, plan.keep, alive, request.threads)
+                counters += np.dot(done, self._work)
+                rows = np.sort(rows[rows >= 0])
+                distances = np.empty(len(rows), query.dtype)
+                near = np.ascontiguousarray(self.vectors[rows])
+                distance_kernels.pair_distances(near, np.tile(query, (len(rows), 1)), metric, distances)
+                rows = rows[distances.astype(np.float64) <= radius]  # float32 does not hold every radius
+                if len(rows) < wanted:
+                    return rows
+            wanted *= 2
 
     # ---- growing and storing
 

@@ -10,8 +10,9 @@ whose recall, less a margin for chance, is at least the target.
 what is needed jumps. So this is done for many k from 1 to 1000 (`Level`). Another k takes what the next larger one
 needs; beyond the last one, candidates grow with k.
 
-*How far.* Each level also says how far the neighbours were that it was measured with (`reach`). Behind a filter the
-nearest rows may be farther: then what was measured says nothing, and the search looks further, or at everything.
+*How far.* What is far away is found less often than what is near. Each level also says up to which distance enough is
+found (`reach`). Behind a filter the nearest rows may be farther: then the search takes a level that reaches so far, or
+looks at everything.
 
 *Everything.* Where a level would cost much more than an exact scan, the level is an exact scan.
 
@@ -41,7 +42,8 @@ _GROUPS = {(1, 3, 10): 192, (18, 30, 55, 100): 96, (180, 300, 550, 1000): 48}
 _LADDER = [int(16 * 2 ** (i / 2)) for i in range(2, 25)]  # 32, 45, 64, ... 65536
 _MOST_PROBES = 256  # for each table
 _NEARLY_ALL = 8192  # candidates: if as many are re-ranked, what is missed was not found
-_TYPICAL = 0.95  # of the held-out queries have neighbours within a level's reach
+_TYPICAL = 0.95  # a level's reach is at most so that this share of the neighbours is within it
+_LESS = 0.03  # than the target may be found of neighbours at the end of the reach: others are nearer
 _LEAST_RERANK = 32
 _WIDENS = 0.5  # how probes grow with k where it was not measured: with its square root
 
@@ -73,7 +75,7 @@ class Level:
     recall, bound : float
         The mean over the queries that were measured, and its lower confidence bound (95 %); NaN if none were.
     reach : float
-        How far (`Encoder.farness`) the neighbours of most of these queries were.
+        How far (`Encoder.farness`) neighbours may be, on average, so that about as many of them are found.
     n_queries : int
     """
 
@@ -214,7 +216,7 @@ class Tuner:
             keep = _first(steps, lambda step: measured.bound(n_probes, k, step) >= target)
         rerank = self.rerank or max(math.ceil(keep / part), least_rerank)
         recalls, bound = measured.recalls(n_probes, k, keep), measured.bound(n_probes, k, keep)
-        reach = float(np.quantile(measured.farness(k), _TYPICAL))
+        reach = measured.reach(n_probes, k, keep, target - _LESS)
         level = Level(k, n_probes, rerank, measured.candidates(n_probes), float(recalls.mean()), bound, reach,
                       len(recalls))  # fmt: skip
         free = self.rerank is None and self.n_probes is None
@@ -294,12 +296,23 @@ class Ranks:
         found = np.unique(ranks[ranks < NOT_FOUND]) + 1
         return found if len(found) else np.ones(1, np.int64)
 
-    def farness(self, k: int) -> np.ndarray:
-        """How far the last of the k neighbours of each query is."""
-        encoder = self.tuner.finder.encoder
-        each = [held_out.first(len(held_out.rows), k) for held_out in self.held_outs]
-        last = [h.distances[np.arange(len(h.rows)), np.maximum((h.rows >= 0).sum(axis=1) - 1, 0)] for h in each]
-        return np.concatenate([encoder.farness(h.queries, far) for h, far in zip(each, last, strict=True)])
+    def reach(self, n_probes: int, k: int, keep: int, wanted: float) -> float:
+        """How far neighbours may be, so that of those about as far away the share `wanted` is found.
+
+        Of what is farther, less is found. So the sum of how much more than wanted is found, from the nearest neighbour
+        to the farthest, rises up to there and falls from there on.
+        """
+        encoder, pairs = self.tuner.finder.encoder, []
+        for held_out, ranks in zip(self.held_outs, self.of(n_probes), strict=True):
+            rows, distances = held_out.rows[: len(ranks), :k], held_out.distances[: len(ranks), :k]
+            far = encoder.farness(held_out.queries[: len(ranks)], distances.T).T
+            pairs.append(np.stack([far[rows >= 0], ranks[:, :k][rows >= 0] < keep]))
+        far, found = np.concatenate(pairs, axis=1)
+        if not len(far):
+            return math.inf
+        order = np.argsort(far, kind="stable")
+        last = int(np.argmax(np.cumsum(found[order] - wanted)))
+        return float(min(far[order[last]], np.quantile(far, _TYPICAL)))
 
 
 def _ranks(true: np.ndarray, ranked: Ranked) -> np.ndarray:

@@ -4,6 +4,9 @@ Calibration says how many lists hold the k nearest, but a radius holds nobody kn
 `n_probes="auto"` a query looks into the lists of its ten nearest, counts what lies within the radius there, and goes on
 to as many lists as so many neighbours ask for, until they ask for no more. What a filter leaves out, or was removed,
 counts too: it takes its place within the radius like everything else.
+
+A filter that goes with the lists may forbid all that is near. Then what counts is what it allows, and lists are asked
+for as `filtered.py` says, or all that is allowed is scanned.
 """
 
 from typing import Any, Protocol
@@ -13,7 +16,8 @@ import numpy as np
 from annlab.common import pool
 from annlab.common.statistics import N_COUNTERS
 from annlab.core.structure import Request
-from annlab.inverted.calibration import Searched
+from annlab.inverted.calibration import Calibrations, Searched
+from annlab.inverted.filtered import Allowed
 from annlab.scan.scanner import Scanner
 
 _UNSEEN = 1.25  # times as many rows as were found may be there: the rest is what further lists are asked for
@@ -21,6 +25,15 @@ _UNSEEN = 1.25  # times as many rows as were found may be there: the rest is wha
 
 class Probed(Searched, Protocol):
     """What is searched: an `IVFStructure`."""
+
+    calibrations: Calibrations
+
+    @property
+    def scanner(self) -> Scanner:
+        """Exact scans of the vectors."""
+
+    def allowed(self, alive: np.ndarray) -> Allowed:
+        """What a filter leaves of every list."""
 
     def n_probes(self, params: dict[str, Any], k: float = 10) -> int:
         """Lists that a search for k neighbours probes."""
@@ -35,11 +48,16 @@ def search_radius(structure: Probed, queries: np.ndarray, radius: float,
     found = []
     for i in range(len(queries)):
         pool.check()
-        rows = _within(structure, queries[i : i + 1], radius, request, request.counters[i : i + 1])
-        if request.alive is not None:
-            words = request.alive[i] if request.alive.ndim == 2 else request.alive
-            rows = rows[(words[rows // 64] >> (rows % 64).astype(np.uint64)) & np.uint64(1) != 0]
-        found.append(rows)
+        query, counters, alive = queries[i : i + 1], request.counters[i : i + 1], request.alive
+        if alive is None:
+            found.append(_within(structure, query, radius, request, counters))
+            continue
+        words = alive[i] if alive.ndim == 2 else alive
+        allowed = structure.allowed(words) if request.params["n_probes"] == "auto" else None
+        if allowed is not None and allowed.goes_with_lists:
+            found.append(_allowed_within(structure, query, radius, request, counters, words, allowed))
+        else:
+            found.append(_of(words, _within(structure, query, radius, request, counters)))
     limits = np.zeros(len(queries) + 1, np.int64)
     np.cumsum([len(rows) for rows in found], out=limits[1:])
     return limits, np.concatenate(found) if found else np.empty(0, np.int64)
@@ -58,6 +76,29 @@ def _within(structure: Probed, query: np.ndarray, radius: float, request: Reques
         if request.params["n_probes"] == "auto":
             n_probes = structure.n_probes(request.params, max(10.0, _UNSEEN * sum(map(len, found))))
     return np.sort(np.concatenate(found))
+
+
+def _allowed_within(structure: Probed, query: np.ndarray, radius: float, request: Request, counters: np.ndarray,
+                    words: np.ndarray, allowed: Allowed) -> np.ndarray:  # fmt: skip
+    """The same behind a filter that goes with the lists, ascending."""
+    nearest = structure.probes(structure.lists.conversion.queries(query), structure.n_lists)[0]
+    there = nearest[0][allowed.counts[nearest[0]] > 0]
+    found, n_done, k = [np.empty(0, np.int64)], 0, 10
+    while True:
+        n_probes = int(allowed.ways(nearest, k, structure.n_probes(request.params, k), structure.calibrations)[0, 0])
+        if not n_probes:
+            return structure.scanner.search_radius(query, radius, words, request.threads, counters)[1]
+        if n_probes <= n_done:
+            return np.sort(np.concatenate(found))
+        probes = there[n_done:n_probes]
+        found.append(_of(words, _within_lists(structure, query, radius, probes)))
+        structure.count(probes[None], counters)
+        n_done, k = n_probes, max(10, int(_UNSEEN * sum(map(len, found))))
+
+
+def _of(words: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Those of the rows that are in a set, words of bits."""
+    return rows[(words[rows // 64] >> (rows % 64).astype(np.uint64)) & np.uint64(1) != 0]
 
 
 def _within_lists(structure: Probed, query: np.ndarray, radius: float, labels: np.ndarray) -> np.ndarray:

@@ -147,7 +147,7 @@ class IVFStructure(Structure):
                 if len(queries) > 1:
                     return self._search_one_by_one(queries, k, request)
                 request = request._replace(alive=request.alive[0])
-            return self._search_allowed(queries, k, effort, self._allowed(request.alive), request)  # type: ignore[arg-type]
+            return self._search_allowed(queries, k, effort, self.allowed(request.alive), request)  # type: ignore[arg-type]
         return self._search_alike(queries, k, effort, request)
 
     def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut | None:
@@ -155,7 +155,7 @@ class IVFStructure(Structure):
         if len(self.vectors) <= SMALL or scarce(k, len(self.vectors)) or effort.n_probes == self.n_lists:
             return exact_shortcut(self.scanner, k, beside)
         if beside.alive is not None:
-            allowed = self._allowed(beside.alive)
+            allowed = self.allowed(beside.alive)
             own_ways = scarce(k, allowed.n_allowed) or allowed.goes_with_lists
             thinned = None if own_ways else self._thinned(k, effort, allowed)
             if thinned is None:
@@ -223,7 +223,7 @@ class IVFStructure(Structure):
                               ids[some])  # fmt: skip
         return Scored(distances, ids)
 
-    def _allowed(self, alive: np.ndarray) -> Allowed:
+    def allowed(self, alive: np.ndarray) -> Allowed:
         """What a filter leaves of every list, remembered for filters that come again."""
         known: Allowed | None = self._filters.get(alive)
         if known is None:

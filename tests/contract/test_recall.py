@@ -136,6 +136,31 @@ def test_filters__whether_they_go_with_the_clusters_or_not(searched):
     assert recall(index, queries, 10, allowed=np.array(each), search={"allowed": each}) >= searched.aim - CHANCE
 
 
+def test_filters__that_forbid_all_that_is_near(searched):
+    """What is allowed is then about equally far away, where few neighbours were when all was measured."""
+    rng = np.random.default_rng(16)
+    vectors, labels = clusters(rng, 12_400, dim=32, n_clusters=40, spread=0.667)
+    queries, vectors, mask = vectors[12_000:], vectors[:12_000], labels[:12_000] < 10
+    queries = queries[labels[12_000:] >= 10][:150]
+    index = made(searched).fit(vectors)
+    for k in (1, 3, 10):
+        got = recall(index, queries, k, allowed=mask, search={"allowed": mask})
+        assert got >= searched.aim - CHANCE - 0.02 * (k == 1), k
+
+
+def test_radius__finds_what_is_within_it(searched):
+    rng = np.random.default_rng(17)
+    vectors, labels = clusters(rng, 8060)
+    queries, vectors = vectors[8000:], vectors[:8000]
+    index = made(searched).fit(vectors)
+    for name, mask in {"all": np.ones(8000, bool), "some clusters": labels[:8000] < 8}.items():
+        for k in (1, 10, 100):
+            radii = oracle.nearest(queries, index.ids, vectors, "l2", k, mask)[0][:, -1]
+            allowed = {} if name == "all" else {"allowed": mask}
+            limits = index.search_radius(queries, radii * (1 + 1e-6), **allowed).lims
+            assert np.diff(limits).max() == k and np.diff(limits).mean() >= k * (searched.aim - CHANCE), (name, k)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.3])
 def test_filters__answers_do_not_depend_on_the_batch(searched, share):
     rng = np.random.default_rng(6)

@@ -16,7 +16,7 @@ def order_of_cells(structure: IVFStructure, asked: Asked) -> tuple[np.ndarray, n
     conversion, centroids = structure.lists.conversion, structure.centroids
     y, half_norms = conversion.queries(asked.query), centroids.half_norms
     if asked.request.alive is not None:
-        allowed = structure._allowed(asked.request.alive)
+        allowed = structure.allowed(asked.request.alive)
         half_norms = allowed.half_norms if allowed.goes_with_lists else half_norms
     order = structure.probes(y, structure.n_lists, half_norms=half_norms)[0][0]
     points = centroids.array[order].astype(np.float64)
