@@ -4,8 +4,8 @@ One query at a time is how services search, and on small sets most of its time w
 kernels. So everything that a state knows and a query needs (addresses, lengths, norms, constants) is written into one
 table (`kernels/simd/prepared.py`), as immutable as the state; and a kernel that is given the query and the table
 checks, searches, measures by the one definition, sorts and writes the answer. Its answers are those of the general way
-(`core/search.py`), to the last bit, and what is not for it goes there: batches, filters, statistics, float64, anything
-that must be converted or refused, and queries at which the kernel gives up.
+(`core/search.py`), to the last bit, and what is not for it goes there: larger batches, filters, statistics, float64,
+anything that must be converted or refused, and queries at which the kernel gives up.
 
 What there is in the table depends on k and the search parameters. It is made by the structure (`Structure.shortcut`)
 when it is first asked for, with the rows of the tail, so that an index that is written to keeps its shortcut.
@@ -31,6 +31,7 @@ from annlab.scan.shortcut import exact_shortcut
 _LARGEST_K = 1024
 _SMALL = 4 * 2**20  # bytes: above, several threads are quicker than one call
 _LARGE = 2**28  # bytes that one call reads at most, so that Ctrl-C is answered soon
+_FEW = 4  # queries that are answered sooner by one thread than handed to several
 _MOST_KEPT, _MOST_ROOMS = 32, 16
 _FLOAT, _FLOATS, _IDS = np.dtype(np.float32), numba.float32[::1], numba.int64[::1]
 
@@ -76,10 +77,11 @@ class Shortcuts:
             return None
         if query.shape == ready.shape:
             return ready(query, k)
-        if query.shape != (1, *ready.shape):
+        if query.ndim != 2 or query.shape[1:] != ready.shape or not 1 <= len(query) <= ready.batch:
             return None
-        found = ready(query[0], k)
-        return found and Neighbors(found.distances[None], found.ids[None])
+        if len(query) > _FEW and pool.resolve(threads) > 1:
+            return None
+        return ready.one_by_one(query, k)
 
     def _made(self, asked: Any, k: int, params: dict[str, Any]) -> "_Ready | None":
         shortcut = self._shortcut(k, params) if 1 <= k <= _LARGEST_K else None
@@ -105,11 +107,11 @@ class Shortcuts:
 class _Ready:
     """A shortcut, prepared for calls."""
 
-    __slots__ = ("_call", "_local", "_make_room", "_room", "_size", "_table", "is_large", "shape")
+    __slots__ = ("_call", "_local", "_make_room", "_room", "_size", "_table", "batch", "is_large", "shape")
 
     def __init__(self, shortcut: Shortcut) -> None:
         self._table, self._make_room, self._size = Prepared(shortcut.table), shortcut.make_room, shortcut.size
-        self.shape, self.is_large = (shortcut.dim,), shortcut.work > _SMALL
+        self.shape, self.is_large, self.batch = (shortcut.dim,), shortcut.work > _SMALL, shortcut.batch
         made = shortcut.make_room
         self._room = f"{made.__module__} {made.__qualname__} {shortcut.size}"  # a name: its hash is computed once
         self._local = threading.local() if shortcut.size is None else _shared
@@ -125,6 +127,15 @@ class _Ready:
         if self._call(self._table, query, room, distances, ids):
             return _tuple(Neighbors, (distances, ids))  # in half the time of Neighbors(...)
         return None
+
+    def one_by_one(self, queries: np.ndarray, k: int) -> Neighbors | None:
+        """The same for a few queries (q, dim)."""
+        room = self._local.__dict__.get("rooms", {}).get(self._room) or self._new_room()
+        distances, ids = np.empty((len(queries), k), _FLOAT), np.empty((len(queries), k), np.int64)
+        for i in range(len(queries)):
+            if not self._call(self._table, queries[i], room, distances[i], ids[i]):
+                return None
+        return Neighbors(distances, ids)
 
     def _new_room(self) -> Prepared:
         """Scratch of this thread, used only while one call lasts."""

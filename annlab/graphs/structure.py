@@ -42,6 +42,7 @@ from annlab.scan.shortcut import exact_shortcut
 _GROWTH = 1.1  # times the rows when reach was measured: it is measured again
 _REBUILT = 2.0  # times the rows that codes and center were made for
 _COPIES = 64  # while the rows become twice as many, the graph may be copied about so often
+_BATCH = 16  # queries that are walked for one by one, as walks share nothing: below, the way of batches takes longer
 _CALIBRATED = 300  # held-out rows of either kind, when new ones came
 
 
@@ -219,7 +220,8 @@ class GraphStructure(Structure):
             return None
         kernel = kernels.shortcut_bytes if self.walkable.rows.has_codes else kernels.shortcut_floats
         dim = self.vectors.shape[1]
-        return Shortcut(kernel, plan.table, kernels.new_room, plan.room, dim, int(plan.cost / 4) + 4 * dim * n_tail)
+        work = int(plan.cost / 4) + 4 * dim * n_tail
+        return Shortcut(kernel, plan.table, kernels.new_room, plan.room, dim, work, batch=_BATCH)
 
     def _scan_instead(self, queries: np.ndarray, k: int, request: Request, which: np.ndarray, result: Scored) -> None:
         """Results of an exact scan for queries whose walk opened too many nodes."""

@@ -50,6 +50,7 @@ from annlab.scan.shortcut import exact_shortcut
 _LONG_TAIL = 1024  # rows that are scanned sooner than measured one by one
 _COPIES = 192  # while the rows become twice as many, the lists may be copied about so often
 _QUERIES_AT_ONCE = 2048
+_BATCH = 32  # queries that share less, on one thread, than the way of batches takes longer
 _ENTRIES_AT_ONCE = 2**23  # of the buffers of a block of queries
 CACHED_BYTES = 2**25  # of lists that threads may each read: they stay in the cache that cores have in common
 
@@ -171,7 +172,8 @@ class IVFStructure(Structure):
             return room_of_one(one, self.lists, waiting.n)
 
         table = Table(beside.entries(self.vectors[:0]), waiting)
-        return Shortcut(self.lists.kernels.take_shortcut, table, new_room, None, self.vectors.shape[1], 0)
+        return Shortcut(self.lists.kernels.take_shortcut, table, new_room, None, self.vectors.shape[1], 0,
+                        batch=_BATCH)  # fmt: skip
 
     def _search_alike(self, queries: np.ndarray, k: int, effort: Effort, request: Request,
                       n_there: int | None = None) -> np.ndarray | Scored:  # fmt: skip

@@ -73,6 +73,8 @@ class Shortcut(NamedTuple):
     dim : int
     work : int
         Bytes that a call reads, about.
+    batch : int
+        So many queries are answered sooner by as many calls than together in the general way.
     """
 
     kernel: entry
@@ -81,6 +83,7 @@ class Shortcut(NamedTuple):
     size: tuple[int, ...] | None
     dim: int
     work: int
+    batch: int = 1
 
 
 def exact_shortcut(scanner: Scanner | None, k: int, beside: Beside) -> Shortcut:

@@ -51,6 +51,25 @@ def test_the_shortcut_gives_the_answers_of_the_general_way(storage, metric):
     check(False)
 
 
+@pytest.mark.parametrize("kind", [annlab.IVFIndex(n_lists=40), annlab.VamanaIndex()], ids=["ivf", "graph"])
+def test_a_few_queries_are_answered_one_by_one(kind):
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((3000, 20)).astype(np.float32)
+    index, queries = kind.fit(vectors), rng.standard_normal((40, 20)).astype(np.float32)
+    for q in (1, 2, 4, 16):
+        same(by_shortcut(index, queries[:q], 10), in_general(index, queries[:q], 10))
+        same(index.search(queries[:q], 10), in_general(index, queries[:q], 10))
+    assert by_shortcut(index, queries, 10) is None, "too many"
+    shortcuts, params = index._shortcuts_now(), index._search_params
+    assert shortcuts.answer(queries[:5], 10, 2, {}, params) is None, "enough for two threads"
+    same(shortcuts.answer(queries[:4], 10, 2, {}, params), in_general(index, queries[:4], 10))
+    assert by_shortcut(index, queries[:0], 10) is None and index.search(queries[:0], 10).ids.shape == (0, 10)
+    queries[3, 7] = np.nan
+    assert by_shortcut(index, queries[:8], 10) is None
+    with pytest.raises(ValueError, match="row 3 holds nan"):
+        index.search(queries[:8], 10)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_what_is_scanned_anyway(storage):
     vectors = np.random.default_rng(1).standard_normal((600, 8)).astype(np.float32)
