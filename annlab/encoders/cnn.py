@@ -63,6 +63,8 @@ class ThinCNN(nn.Module):
     hidden : int
         Width of the first fully connected layer; 0 leaves only the last one, which is how an encoder that learned
         without labels ends (see `train`).
+    mirrored : bool
+        Embed an image together with its mirror image, for twice the time; in training it is one or the other.
 
     Examples
     --------
@@ -79,6 +81,7 @@ class ThinCNN(nn.Module):
         dim: int = 128,
         grid: int = 4,
         hidden: int = 256,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         if channels not in (1, 3):
@@ -89,6 +92,7 @@ class ThinCNN(nn.Module):
                 f"hidden={hidden} not negative"
             )
         self.channels, self.widths, self.dim, self.grid, self.n_hidden = channels, tuple(widths), dim, grid, hidden
+        self.mirrored = mirrored
         low, middle, high = widths
         self.stem = _convolution(channels, low, kernel=5, stride=2)
         self.down1 = _convolution(low, middle, kernel=3, stride=2)
@@ -111,6 +115,7 @@ class ThinCNN(nn.Module):
             "dim": self.dim,
             "grid": self.grid,
             "hidden": self.n_hidden,
+            "mirrored": self.mirrored,
         }
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
@@ -150,6 +155,14 @@ class ThinCNN(nn.Module):
         -------
         torch.Tensor, shape (batch, dim), float32, rows of length 1
         """
+        vectors = self._embedded(images)  # (batch, dim)
+        if self.mirrored and not self.training:
+            vectors = vectors + self._embedded(images.flip(3))  # (batch, dim)
+            vectors = nn.functional.normalize(vectors, dim=1)  # (batch, dim)
+        return vectors
+
+    def _embedded(self, images: torch.Tensor) -> torch.Tensor:
+        """Unit vectors of images as they are."""
         features = self.features(images)  # (batch, widths[2] * grid * grid)
         hidden = self.hidden(features)  # (batch, hidden), or the features themselves
         vectors = self.embedding(hidden).float()  # (batch, dim)

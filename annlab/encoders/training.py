@@ -15,7 +15,7 @@ the augmentations change, and to keep apart images of one kind that nobody calle
 that it acts on are thrown away (Chen et al., 2020), and the embedding becomes what best keeps the convolutional map in
 `dim` numbers: its principal components, measured on training images, while it learns; at the end a `Readout`, which
 looks closer and costs more (`readout.py`). Labels say of all pairs whether they are similar; the fully connected layers
-that learn from them stay.
+that learn from them stay, and where views were mirrored an image is embedded together with its mirror image.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             hidden = 0 if config.projection else 2 * config.dim
-            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, cast(int, config.grid), hidden)
+            mirrored = not config.projection and self.augment.flip > 0
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, cast(int, config.grid), hidden, mirrored)
             n_features = self.network.n_features
             self.projection = Projection(n_features, config.dim) if config.projection else nn.Identity()
         if config.projection and config.dim > n_features:
@@ -192,7 +193,8 @@ class _Run:
             batch = slice(len(losses) * size, (len(losses) + 1) * size)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * self.schedule.rate(step, seconds)
-            loss = self._loss(points.query[batch], points.positive[batch], points.negatives[batch], generator)
+            augment = self.config.augment_at(self.schedule.progress(step, seconds))
+            loss = self._loss(points.query[batch], points.positive[batch], points.negatives[batch], augment, generator)
             losses.append(descend(loss, self.optimizer, f"epoch {number + 1}, step {len(losses) + 1}", advice))
         mean = sum(losses) / len(losses)
         row = {"epoch": number + 1.0, "steps": float(done + len(losses)), "loss": mean}
@@ -211,12 +213,13 @@ class _Run:
         query: npt.NDArray[np.int64],
         positive: npt.NDArray[np.int64],
         negatives: npt.NDArray[np.int64],
+        augment: Augment,
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Views of all images of the batch, embedded in one pass, and the loss of their embeddings."""
         rows = np.concatenate([query, positive, negatives.ravel()])  # (n * (2 + n_negatives),)
         pixels = torch.from_numpy(self.pixels[rows]).to(self.device)  # (rows, channels, height, width) uint8
-        views = self.augment(pixels.float() / 255, generator)  # (rows, channels, height, width)
+        views = augment(pixels.float() / 255, generator)  # (rows, channels, height, width)
         views = normalised(views, self.mean, self.std)  # (rows, channels, height, width)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.config.bfloat16)):
             if self.config.projection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 from annlab.encoders._torch import torch
 from annlab.encoders.augment import Augment
@@ -13,6 +14,7 @@ from annlab.encoders.schedule import Schedule, fitting_batch
 __all__ = ["TrainConfig", "has_bfloat16"]
 
 LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
+EARLY = 2 / 3  # of the way, in which views have `early_size`
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class TrainConfig:
         Negatives drawn for each query besides those of the batch; hard ones first. "info_nce" and "triplet" need some.
     augment : Augment, optional
         None: strong for augmentation pairs, mild where positives come from people.
+    early_size : float, optional
+        Side of a view during the first two thirds of the way, in place of the `size` of `augment`. Small views teach
+        the same shapes for less time, and the last third the details; None: one size all the way.
     projection : bool, optional
         Put the loss behind a projection, and principal components in its place later; None: for nt_xent, unless
         positives come from labels. It separates images of one kind too, where nothing says that they are similar.
@@ -74,6 +79,7 @@ class TrainConfig:
     margin: float = 1.0
     n_negatives: int = 0
     augment: Augment | None = None
+    early_size: float | None = None
     projection: bool | None = None
     widths: tuple[int, int, int] = (32, 64, 128)
     dim: int = 128
@@ -92,6 +98,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}={value} must be a positive number")
+        if self.early_size is not None and not 0.25 <= self.early_size <= 1.0:
+            raise ValueError(f"early_size={self.early_size} is not in [0.25, 1]: it is a share of the image's side")
         if self.loss is not None and self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
         if self.batch_size == 1:
@@ -103,6 +111,13 @@ class TrainConfig:
         """How many steps this makes for so many training images, once `batch_size` is chosen."""
         size = fitting_batch(n_images, self.batch_size)
         return Schedule.of(n_images, size, self.epochs, self.steps, self.minutes, self.patience)
+
+    def augment_at(self, progress: float) -> Augment:
+        """What makes views when so much of the way is done; of resolved settings."""
+        augment = cast(Augment, self.augment)
+        if self.early_size is None or progress >= EARLY:
+            return augment
+        return replace(augment, size=self.early_size)
 
     def resolved(self, source: PairSource, channels: int) -> TrainConfig:
         """The same settings with every None replaced by its choice; those of the budget stay, see `schedule`."""

@@ -219,6 +219,21 @@ def test_a_trained_encoder_survives_its_file(tmp_path):
     assert again.config["augment"]["min_scale"] == Augment.strong(1).min_scale
 
 
+@pytest.mark.parametrize("flip", [0.5, 0.0])
+def test_what_learned_from_mirrored_views_embeds_an_image_with_its_mirror_image(flip, tmp_path):
+    """In torch, from its file and in ONNX; where views were not mirrored the two stay apart."""
+    pytest.importorskip("onnxscript")
+    images, labels = toy_images(60)
+    config = replace(SMALL, epochs=2, augment=Augment(min_scale=0.7, flip=flip))
+    trained = train(images, LabelPairs(labels), config)
+    trained.save(tmp_path / "encoder.npz")
+    turned = np.ascontiguousarray(images[:, :, ::-1])
+    ways = [trained.embed, Trained.load(tmp_path / "encoder.npz").embed]
+    for embed in [*ways, trained.to_encoder("small").encode] if flip else ways:
+        np.testing.assert_allclose(embed(images), trained.embed(images), atol=1e-5)
+        assert np.allclose(embed(images), embed(turned), atol=1e-5) == (flip > 0)
+
+
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
     images, _ = toy_images(60)
     train(images, None, replace(SMALL, epochs=1)).save(tmp_path / "encoder.npz")
@@ -284,6 +299,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(mo
         (lambda images, labels: Augment(min_scale=0.0), "min_scale=0.0"),
         (lambda images, labels: Augment(flip=2.0), "flip=2.0"),
         (lambda images, labels: Augment(size=0.1), "size=0.1"),
+        (lambda images, labels: TrainConfig(early_size=1.5), "early_size=1.5"),
     ],
 )
 def test_bad_input_is_refused_with_the_numbers(call, message):
@@ -328,6 +344,15 @@ def test_few_images_take_a_thousand_steps_and_say_how_much_was_learned():
     assert 0 < rows[0]["learned"] < rows[1]["learned"] <= 1
     assert trained.config["steps"] == 120
     assert replace(config, steps=None).schedule(160).steps == 1000
+
+
+def test_views_are_small_for_two_thirds_of_the_way(monkeypatch):
+    images, labels = toy_images(160)
+    sides, maps = [], ThinCNN.maps
+    monkeypatch.setattr(ThinCNN, "maps", lambda self, views: (sides.append(views.shape[3]), maps(self, views))[1])
+    config = replace(SMALL, epochs=None, steps=9, early_size=0.5, validation_size=1)
+    train(images, LabelPairs(labels), config)
+    assert sides == [14] * 6 + [28] * 3
 
 
 def test_minutes_end_a_run_and_what_is_on_record_counts(tmp_path):
