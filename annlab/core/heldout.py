@@ -112,6 +112,11 @@ class HeldOut:
         return replace(self, queries=self.queries[:q], distances=self.distances[:q, :k], rows=self.rows[:q, :k],
                        chosen=chosen)  # fmt: skip
 
+    def part(self, some: slice) -> "HeldOut":
+        """Some of the queries."""
+        return replace(self, queries=self.queries[some], distances=self.distances[some], rows=self.rows[some],
+                       chosen=None if self.chosen is None else self.chosen[some])  # fmt: skip
+
     def recall(self, candidates: np.ndarray, k: int | None = None) -> np.ndarray:
         """The share (q,) of every query's k nearest that scoring its candidates (q, m), -1 for none, finds."""
         k = min(k or self.rows.shape[1], self.rows.shape[1])

@@ -39,6 +39,7 @@ _REMEDIES = {
     "pq4": 'Take storage="sq8", whose codes are finer, or "flat", which scans the vectors themselves',
 }
 _SCARCE = 4  # where k is more than one row in so many, searches are exact
+_ENTRIES_AT_ONCE, _FEW_QUERIES = 2**20, 16  # candidates, for as many queries as have no more, but at least so many
 _FAR_QUERIES = 64
 _FAR_ROWS = 16_384  # a sample that stands for all rows where these are more
 
@@ -169,7 +170,7 @@ def measured(structure: Searched, held_out: HeldOut, target: float, threads: int
 def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndarray, target: float, threads: int,
                   groups: np.ndarray | None) -> Calibration:  # fmt: skip
     """Parameters for k neighbours of the held-out queries; ranks (q, k) as in `choose_probes`."""
-    queries, q, n_lists = held_out.queries, len(ranks), structure.n_lists
+    q, n_lists = len(ranks), structure.n_lists
     shortlist, possible = structure.lists.shortlist, _factors(k, len(structure.vectors))
     factors = sorted({shortlist(k, factor): factor for factor in reversed(possible)}.values())
     wanted = 1 - (1 - target) * (1 - structure.lists.loss)  # probes lose a part of what may be lost, codes the other
@@ -182,8 +183,7 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndar
         recalls: dict[int, np.ndarray] = {}
 
         def bound_at(i: int, n_probes: int = n_probes, recalls: dict[int, np.ndarray] = recalls) -> float:
-            found = structure.candidates(queries, n_probes, shortlist(k, factors[i]), held_out.alive, threads)
-            recalls[i] = held_out.recall(found, k)
+            recalls[i] = _recalls(structure, held_out, k, n_probes, shortlist(k, factors[i]), threads)
             return lower_bound(recalls[i], groups)
 
         place, reached = first_reaching(bound_at, len(factors), target)
@@ -200,6 +200,15 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndar
             "target_recall"
         )
     return everything(n_lists, target, k, q)
+
+
+def _recalls(structure: Searched, held_out: HeldOut, k: int, n_probes: int, keep: int, threads: int) -> np.ndarray:
+    """What searches find for each of the held-out queries; so many at once that building keeps its limit of memory."""
+    at_once, parts = max(_FEW_QUERIES, _ENTRIES_AT_ONCE // keep), []
+    for start in range(0, len(held_out.queries), at_once):
+        part = held_out.part(slice(start, start + at_once))
+        parts.append(part.recall(structure.candidates(part.queries, n_probes, keep, held_out.alive, threads), k))
+    return np.concatenate(parts)
 
 
 def everything(n_lists: int, target: float, k: int = 10, n_queries: int = 0) -> Calibration:

@@ -16,6 +16,7 @@ import annlab
 from annlab import IVFIndex
 from annlab.common.memory import Workspace, as_bytes, is_mapped, joined
 from annlab.core import blocks
+from annlab.core.heldout import HeldOut
 from annlab.datasets import synthetic
 
 STORAGES = ("flat", "sq8", "pq4")
@@ -214,3 +215,18 @@ def test_a_dataset_of_slices_keeps_the_limit(tmp_path):
     whole = annlab.IVFIndex(storage="pq4", seed=1).fit(dataset[:9000])
     for one, other in zip(index.search(whole.vectors([3, 4, 5]), 4), whole.search(whole.vectors([3, 4, 5]), 4)):
         np.testing.assert_array_equal(one, other)
+
+
+def test_calibration_holds_few_candidates_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes that tell little apart need many candidates: those of all queries at once would pass any limit."""
+    seen, recall = [], HeldOut.recall
+
+    def watched(self: HeldOut, candidates: np.ndarray, k: int | None = None) -> np.ndarray:
+        seen.append(candidates.shape)
+        return recall(self, candidates, k)
+
+    monkeypatch.setattr(HeldOut, "recall", watched)
+    vectors = np.random.default_rng(0).standard_normal((40_000, 64)).astype(np.float32)
+    index = IVFIndex(storage="pq4", n_lists=40, seed=0).fit(vectors)
+    assert max(m for _, m in seen) > 5_000 and all(q * m <= max(2**20, 16 * m) for q, m in seen)
+    assert index.calibration.n_queries > 16, "all queries count, not those of one block"
