@@ -10,10 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from annlab.common import validation
 from annlab.common.statistics import SearchStats
 from annlab.distances import pairwise
 from annlab.index import Index
 from annlab.visual.facts import Facts, ImageFilter
+from annlab.visual.viewers import QueryError
 
 _BLOCK = 8192  # rows that an exact search reads at once
 _SLACK = 64  # candidates beyond the k that a sum in float32 finds, before they are measured as the index measures
@@ -123,3 +125,29 @@ def _estimated(vectors: np.ndarray, query: np.ndarray, metric: str) -> np.ndarra
         products = products / np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
     result = -products
     return result
+
+
+def parameters_of(index: Index, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a search of the index, checked: they may come from anybody, and no others may."""
+    try:
+        validation.unknown_names(given, index.search_parameters, "search of " + kind_of(index))
+        return {name: index.search_parameters[name](value) for name, value in given.items()}
+    except (ValueError, TypeError) as error:
+        raise QueryError(str(error)) from None
+
+
+def kind_of(index: Index) -> str:
+    """The name of its class; in shards, of the class that each of them is."""
+    return str(getattr(index, "kind", type(index).__name__))
+
+
+def plan_of(view: Index, stats: SearchStats, exact: bool, *, words: bool = False) -> str:
+    """How the candidates were found, in words."""
+    if words:
+        return "the tags of all images"
+    if exact:
+        return f"{kind_of(view)}, compared with every allowed vector"
+    if not len(stats.distances):
+        return f"{kind_of(view)}, empty"
+    how = ", all allowed ones scanned" if bool(stats.exact_fallback[0]) else ""
+    return f"{kind_of(view)}: {stats.distances[0]} distances, {stats.visited[0]} cells, nodes or buckets{how}"

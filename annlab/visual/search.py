@@ -30,7 +30,7 @@ from annlab.durable import DurableIndex, stored
 from annlab.encoders.encoder import Encoder
 from annlab.index import Index
 from annlab.visual import cursors, relevance, schema
-from annlab.visual.candidates import by_index, by_scan, by_tags, vectors_of
+from annlab.visual.candidates import by_index, by_scan, by_tags, parameters_of, plan_of, vectors_of
 from annlab.visual.catalog import Catalog, CatalogError, Image
 from annlab.visual.click_rates import ClickRates, read_click_rates
 from annlab.visual.cursors import Cursor
@@ -345,7 +345,7 @@ class VisualSearch:
                               list(one.way) if explain else None) for one in chosen if one.id in images]  # fmt: skip
         if page.limited:
             source.notes.append(f"the nearest {page.looked_at} were looked at; there may be more within the cut")
-        plan = _plan(view, stats, request, not source.by_vector)
+        plan = plan_of(view, stats, request.exact, words=not source.by_vector)
         return Answer(results, None if following is None else cursors.seal(following, self._secret), page.total,
                       page.weaker, cut, clock.done(), plan, source.notes, stats)  # fmt: skip
 
@@ -368,7 +368,7 @@ class VisualSearch:
         with clock("filter"):
             chosen = facts.filter(request.viewer, request.filters)
         with clock("search"):
-            params = {**_parameters(view, request.params), "threads": self._threads}
+            params = {**parameters_of(view, request.params), "threads": self._threads}
             fetch = (by_scan(view, embedded.vector, facts, chosen) if request.exact
                      else by_index(view, embedded.vector, chosen, params, stats))  # fmt: skip
         by_text, empty = isinstance(query, ByText), embedded.empty
@@ -381,29 +381,3 @@ def _with_relevance(place: Path, encoder: Encoder) -> Path | None:
     """The folder of an encoder's copy, if it says something of relevance."""
     copy = copy_of(place, encoder.fingerprint)
     return copy if (copy / relevance.FILE).is_file() else None
-
-
-def _parameters(index: Index, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a search of the index, checked: they may come from anybody, and no others may."""
-    try:
-        validation.unknown_names(given, index.search_parameters, "search of " + _kind(index))
-        return {name: index.search_parameters[name](value) for name, value in given.items()}
-    except (ValueError, TypeError) as error:
-        raise QueryError(str(error)) from None
-
-
-def _kind(index: Index) -> str:
-    """The name of its class; in shards, of the class that each of them is."""
-    return str(getattr(index, "kind", type(index).__name__))
-
-
-def _plan(view: Index, stats: SearchStats, request: Request, words: bool) -> str:
-    """How the candidates were found, in words."""
-    if words:
-        return "the tags of all images"
-    if request.exact:
-        return f"{_kind(view)}, compared with every allowed vector"
-    if not len(stats.distances):
-        return f"{_kind(view)}, empty"
-    how = ", all allowed ones scanned" if bool(stats.exact_fallback[0]) else ""
-    return f"{_kind(view)}: {stats.distances[0]} distances, {stats.visited[0]} cells, nodes or buckets{how}"

@@ -17,7 +17,7 @@ async function ask(path, options = {}) {
   }
   if (!answer.ok) {
     const said = await answer.json().catch(() => ({}));
-    throw new Refusal(answer.status, said.detail ?? `The service answered ${answer.status}.`);
+    throw new Refusal(answer.status, said.detail ?? (answer.status === 413 ? "This is larger than the service takes: make it smaller." : `The service answered ${answer.status}.`));
   }
   return answer.status === 204 ? null : answer.json();
 }

@@ -50,3 +50,11 @@ export function news(text) {
   place.hidden = !text;
   place.textContent = text ?? "";
 }
+
+/** From light to dark or back, and remember it. */
+export function theme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
+  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+}

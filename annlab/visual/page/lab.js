@@ -5,7 +5,7 @@ import { $, make, news } from "./dom.js";
 import { write } from "./state.js";
 
 const NAMES = { ExactIndex: "Exact", IVFIndex: "Inverted file", KDTreeIndex: "k-d tree", BallTreeIndex: "Ball tree", LSHIndex: "Hashing", VamanaIndex: "Graph" };
-const WORDS = { n_probes: "Places looked into", rerank: "Candidates measured", max_leaves: "Leaves visited", beam: "Width of the walk" };
+const WORDS = { n_probes: "Places looked into", rerank: "Candidates measured", max_leaves: "Leaves visited", reach: "Width of the walk" };
 const K = 10, SVG = "http://www.w3.org/2000/svg";
 
 let trail = []; // what was measured: {kind, milliseconds, recall}
@@ -120,7 +120,7 @@ function tell(found) {
     [`${(100 * found.recall).toFixed(1)} %`, `recall@${found.k} (${(100 * found.low).toFixed(0)} to ${(100 * found.high).toFixed(0)})`],
     [`${found.milliseconds.toFixed(3)} ms`, "a search"],
     [`${faster.toFixed(1)} ×`, `as fast as exact (${found.exact_milliseconds.toFixed(3)} ms)`],
-    [`${(100 * found.looked_at).toFixed(1)} %`, "of the pictures looked at"],
+    [`${(100 * found.looked_at).toFixed(1)} %`, "distances, to the number of pictures"],
   ];
   $("figures").replaceChildren(...figures.map(([value, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   trail = [...trail, { kind: found.kind, milliseconds: found.milliseconds, recall: found.recall }].slice(-60);

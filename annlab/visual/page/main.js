@@ -1,7 +1,7 @@
 // The page begins here: it shows what its address says, and changes the address when somebody does something.
 
 import * as api from "./api.js";
-import { $, described, make, news, percent, plural } from "./dom.js";
+import { $, described, make, news, percent, plural, theme } from "./dom.js";
 import * as grid from "./grid.js";
 import * as judging from "./judging.js";
 import * as lab from "./lab.js";
@@ -9,10 +9,11 @@ import * as part from "./part.js";
 import { asking, hasQuery, parameters, placeOf, read, scoreAt, write } from "./state.js";
 import * as why from "./why.js";
 
-const PAGE = 48;
+const PAGE = 48, MOST = 500; // results, and as many as the service gives at once
 let state = {};
 let session = {};
 let shown = { cursor: null, count: 0, list: null, query: null };
+let answered = false; // whether what is seen belongs to the present state
 let running = null; // what is being asked for now
 let lastUpload = null; // the file that was dropped, to add it to the collection
 
@@ -20,7 +21,7 @@ let lastUpload = null; // the file that was dropped, to add it to the collection
 
 /** Go to a state: a new entry in the history, unless it only changes the present one. */
 function go(next, { replace = false, answer = null, focus = false } = {}) {
-  history.replaceState({ ...history.state, y: scrollY }, "");
+  history.replaceState({ ...history.state, y: scrollY, count: shown.count }, "");
   const address = write(next);
   if (replace || address === location.pathname + location.search) history.replaceState(history.state, "", address);
   else history.pushState({}, "", address);
@@ -28,7 +29,7 @@ function go(next, { replace = false, answer = null, focus = false } = {}) {
   return display(next, { answer, focus });
 }
 
-async function display(next, { answer = null, focus = false, y = null } = {}) {
+async function display(next, { answer = null, focus = false, y = null, count = 0 } = {}) {
   state = next;
   running?.abort();
   sliding?.abort();
@@ -36,16 +37,18 @@ async function display(next, { answer = null, focus = false, y = null } = {}) {
   running = new AbortController();
   const { signal } = running;
   news(null);
+  answered = false;
   const judges = state.view === "judge";
   $("judge").setAttribute("aria-pressed", String(judges));
   $("engines").setAttribute("aria-pressed", String(state.view === "engines"));
-  for (const id of ["results", "query", "filters", "lab"]) $(id).hidden = judges;
+  for (const id of ["results", "filters", "lab"]) $(id).hidden = judges;
+  if (judges) $("query").hidden = true;
   $("judging").hidden = !judges;
   try {
     if (judges) return await judging.show(state, go);
     showFilters();
     lab.show(state, go, session);
-    if (hasQuery(state)) await search(signal, answer);
+    if (hasQuery(state)) await search(signal, answer, count);
     else await begin(signal);
     if (focus) $(hasQuery(state) ? "query-name" : "results").focus();
     if (y !== null) scrollTo(0, y);
@@ -60,7 +63,7 @@ function refused(error) {
   if (error.status === undefined) console.error(error);
   news(error.message);
   if (state.view === "judge") $("judging").replaceChildren();
-  if (error.status === 404) nothing();
+  if (error.status === 404 || ([400, 422].includes(error.status) && !answered)) nothing();
   if ($("grid").children.length === 0) $("count").textContent = "Nothing to show";
 }
 
@@ -73,12 +76,14 @@ function nothing() {
 
 // ---- searching
 
-async function search(signal, answer) {
+/** `count`: how many results there were when somebody left, so that Back leads to the same place. */
+async function search(signal, answer, count) {
   const asked = parameters(state);
-  asked.set("k", PAGE);
+  asked.set("k", Math.min(MOST, Math.max(PAGE, count)));
   const started = performance.now();
   const found = answer ?? (await api.search(asked, signal));
   shown = { cursor: found.cursor, count: found.results.length, list: found.list, query: found.query };
+  answered = true;
   showQuery(found);
   showTiles(found.results);
   showCount(found, performance.now() - started);
@@ -106,8 +111,7 @@ function explain(item) {
 const hasImage = () => state.id !== undefined;
 
 function showCount(found, took) {
-  const more = found.notes.some((note) => note.includes("there may be more")) ? "+" : "";
-  $("count").textContent = found.results.length ? `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}` : emptiness(found);
+  $("count").textContent = found.results.length ? counted(found) : emptiness(found);
   const inside = found.timings.total ?? Object.values(found.timings).reduce((sum, each) => sum + each, 0);
   $("times").textContent = `${Math.round(took)} ms, of which the search ${inside.toFixed(1)} ms`;
   $("times").title = `${Object.entries(found.timings).map(([stage, ms]) => `${stage} ${ms.toFixed(2)} ms`).join(", ")}. ${found.plan}`;
@@ -123,11 +127,22 @@ function showCount(found, took) {
   $("shuffle").hidden = true;
 }
 
+/** How many results there are within the cut, or how many at least. */
+function counted(found) {
+  const more = found.notes.some((note) => note.includes("there may be more")) ? "+" : "";
+  return `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}`;
+}
+
 /** Why there is no result, in words. */
 function emptiness(found) {
   if (found.weaker && found.cutoff > 0) return "Nothing is similar enough";
   return state.tag || state.owner || state.after || state.before ? "Nothing passes these filters" : "Nothing was found";
 }
+
+/** Asks for the next page when the end comes near. */
+const ending = new IntersectionObserver((seen) => {
+  if (seen.some((each) => each.isIntersecting) && !$("more").hidden) nextPage();
+}, { rootMargin: "600px" });
 
 async function nextPage() {
   if (!shown.cursor || $("more").disabled) return;
@@ -140,8 +155,11 @@ async function nextPage() {
     const found = await api.search(asked, running.signal);
     shown = { ...shown, cursor: found.cursor, count: shown.count + found.results.length, list: found.list };
     showTiles(found.results, true);
+    if (found.results.length) $("count").textContent = counted(found); // deeper pages look at more
     $("more").hidden = !found.cursor;
     $("weaker").hidden = Boolean(found.cursor) || found.cutoff <= 0 || !found.weaker;
+    ending.unobserve($("more")); // it tells of changes alone: a short page may leave the end as near as it was
+    ending.observe($("more"));
   } catch (error) {
     refused(error);
   } finally {
@@ -158,7 +176,7 @@ async function begin(signal) {
   grid.show(found.images, { href: (item) => write(asking(state, { id: String(item.id) })), chosen, why: explain, like: null });
   $("query").hidden = true;
   const filtered = Boolean(state.tag || state.owner);
-  $("filters").hidden = found.images.length === 0 && !filtered;
+  $("filters").hidden = !filtered && (found.images.length === 0 || [...$("filters").querySelectorAll("label")].every((each) => each.hidden));
   $("count").textContent = found.images.length ? "Choose a picture to begin with" : filtered ? "Nothing passes these filters" : "There are no pictures yet";
   $("times").textContent = "";
   for (const id of ["notes", "more", "weaker"]) $(id).hidden = true;
@@ -211,12 +229,14 @@ async function upload(file) {
   const next = asking(state, {});
   const asked = parameters(next);
   asked.set("k", PAGE);
+  const before = $("count").textContent;
   $("count").textContent = "Looking…";
   try {
     const answer = await api.upload(file, asked, running.signal);
     lastUpload = file;
     await go({ ...next, id: String(answer.query.id) }, { answer });
   } catch (error) {
+    $("count").textContent = before;
     refused(error);
   }
 }
@@ -237,6 +257,9 @@ function showFilters() {
 
 async function suggest() {
   const found = await api.suggestions();
+  const tagless = found.tags.length === 0;
+  $("tag").parentElement.hidden = tagless && !state.tag;
+  if (tagless && !session.text) $("text").placeholder = "Drop, paste or pick a picture";
   $("tags").replaceChildren(...found.tags.map(([tag, n]) => make("option", { value: tag, label: `${tag} (${n})` })));
   $("owner-label").hidden = found.owners.length === 0;
   for (const [owner, n] of found.owners) {
@@ -296,13 +319,6 @@ async function ask() {
   if (!dialog.open) dialog.showModal();
 }
 
-function theme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
-  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
-  localStorage.setItem("theme", document.documentElement.dataset.theme);
-}
-
 // ---- what somebody does
 
 function listen() {
@@ -343,7 +359,7 @@ function listen() {
   $("tag").addEventListener("change", () => go({ ...state, tag: $("tag").value.trim() ? [$("tag").value.trim()] : undefined }));
   $("weaker").addEventListener("click", () => go({ ...state, cutoff: "0" }));
   $("more").addEventListener("click", nextPage);
-  new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting) && !$("more").hidden) nextPage(); }, { rootMargin: "600px" }).observe($("more"));
+  ending.observe($("more"));
   $("shuffle").addEventListener("click", () => go({ ...state, seed: String(1 + Math.floor(Math.random() * 1e6)) }));
   for (const link of [$("fresh"), document.querySelector(".brand")]) {
     link.addEventListener("click", (event) => {
@@ -356,7 +372,7 @@ function listen() {
   $("judge").addEventListener("click", () => go(state.view === "judge" ? { ...state, view: undefined } : { ...state, view: "judge" }));
   $("engines").addEventListener("click", () => go({ ...state, view: state.view === "engines" ? undefined : "engines" }));
   $("theme").addEventListener("click", theme);
-  addEventListener("popstate", (event) => display(read(location.search), { y: event.state?.y ?? 0 }));
+  addEventListener("popstate", (event) => display(read(location.search), { y: event.state?.y ?? 0, count: event.state?.count ?? 0 }));
   addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, select, textarea, dialog");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {

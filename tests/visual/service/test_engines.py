@@ -48,6 +48,29 @@ def test_more_probes_find_more_and_look_at_more(engines):
     assert engines.overview()["vectors"] == 1350
 
 
+def test_time_is_taken_of_searches_that_do_the_same(engines, monkeypatch):
+    """Exact search is compared with itself as it is: behind a filter like the served index, and neither counts."""
+    engines, service, _ = engines
+    built(engines, "IVFIndex")
+    timed = []
+
+    def median(index, queries, k, options):
+        timed.append((index, options))
+        return 1.0 + len(timed)
+
+    monkeypatch.setattr("annlab.visual.service.engines._median_ms", median)
+    own = engines.measure("ExactIndex", 10, {}, None)
+    assert [(index is service.search.index, [*options]) for index, options in timed] == [
+        (False, ["allowed"]),
+        (True, ["allowed"]),
+    ]
+    assert (own["exact_milliseconds"], own["milliseconds"]) == (2.0, 3.0)
+    other = engines.measure("IVFIndex", 10, {"n_probes": 2}, None)
+    assert [options for _, options in timed[2:]] == [{}, {"n_probes": 2}]
+    assert (other["exact_milliseconds"], other["milliseconds"]) == (4.0, 5.0)
+    assert engines.measure("ExactIndex", 10, {}, None)["exact_milliseconds"] == 2.0
+
+
 def test_what_cannot_be_measured_is_refused_and_changes_are_noticed(engines):
     engines, _, made = engines
     with pytest.raises(QueryError, match="not built"):
