@@ -4,6 +4,7 @@
     strokes     lines here and there             letters    words in no order
     ramps       from one colour to another       chequered  squares of two colours
     blocks      rectangles over each other       shuffled   the parts of a picture, each where another was
+    pages       bars, lines of text, boxes       charts     bars or lines over axes
 
 As they come they differ from a catalog's pictures by their colours and their ground alone, where these have a manner of
 their own (clothes in grey on black, say), and who learned that would take any drawing in this manner for a picture. So
@@ -46,7 +47,7 @@ def drawn_nonsense(n: int, pictures: list[Pixels], seed: int = 0) -> list[Pixels
     """n pictures of nothing of all kinds, as they come; every fifth dressed like one of some pictures (h, w, 3)."""
     rng = np.random.default_rng(seed)
     noise = nonsense_pictures(n, seed=seed)
-    kinds = (_strokes, _letters, _ramp, _chequered, _blocks)
+    kinds = (_strokes, _letters, _ramp, _chequered, _blocks, _page, _chart)
     drawn = []
     for number in range(n):
         like = pictures[int(rng.integers(len(pictures)))]
@@ -146,6 +147,66 @@ def _blocks(rng: np.random.Generator, side: int) -> Pixels:
         (left, right), (top, bottom) = np.sort(rng.integers(0, side + 1, (2, 2)), axis=1).tolist()
         picture[top:bottom, left:right] = _colour(rng)
     return picture
+
+
+def _page(rng: np.random.Generator, side: int) -> Pixels:
+    """As a screen shows one: light or dark, bars at its edges, lines of text or what is left of them when they are
+    small, boxes in one colour or in many."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    dark = rng.random() < 0.3
+    grey = int(rng.integers(15, 50) if dark else rng.integers(235, 256))
+    image = Image.new("RGB", (side, int(side * rng.choice([0.6, 0.75, 1.0, 1.0, 1.8]))), (grey, grey, grey))
+    draw, height, accent = ImageDraw.Draw(image), image.height, _colour(rng)
+    left, top = 0, 0
+    if rng.random() < 0.7:
+        top = int(rng.integers(side // 16, side // 6))
+        draw.rectangle([0, 0, side, top], fill=accent)
+    if rng.random() < 0.3:
+        left = int(rng.integers(side // 8, side // 3))
+        draw.rectangle([0, top, left, height], fill=(grey * 9 // 10,) * 3)
+    margin, line = int(rng.integers(1, max(2, side // 8))), int(rng.integers(max(3, side // 20), side // 5))
+    font, share = ImageFont.load_default(max(4, line * 3 // 4)), rng.uniform(0.2, 1)
+    y = top + margin
+    while y < height:
+        width = int(side * rng.uniform(0.1, 1))
+        ink = (int(rng.integers(150, 240) if dark else rng.integers(0, 130)),) * 3
+        if rng.random() < share:
+            draw.text((left + margin, y), " ".join(rng.choice(_WORDS, 8)), fill=ink, font=font)
+        elif rng.random() < 0.5:
+            draw.rectangle([left + margin, y, left + margin + width, y + line * 2 // 3],
+                           fill=accent if rng.random() < 0.5 else _colour(rng))  # fmt: skip
+        else:
+            for x in range(left + margin, side, 2 * line):
+                draw.rectangle([x, y, x + line * 3 // 2, y + line], fill=_colour(rng))
+        y += line
+    return np.array(image)
+
+
+def _chart(rng: np.random.Generator, side: int) -> Pixels:
+    from PIL import Image, ImageDraw
+
+    ground = 255 if rng.random() < 0.8 else 25
+    image = Image.new("RGB", (side, side), (ground, ground, ground))
+    draw, edge, n = ImageDraw.Draw(image), max(2, side // int(rng.integers(6, 20))), int(rng.integers(3, 14))
+    right, bottom, axis = side - edge, side - edge, (255 - ground,) * 3
+    across = np.linspace(edge + 1, right, n + 1)
+    several, alike = int(rng.integers(1, 4)), rng.random() < 0.6
+    colours = [_colour(rng)] * n if alike else [_colour(rng) for _ in range(n)]
+    if rng.random() < 0.4:
+        for y in np.linspace(edge, bottom, 5).tolist():
+            draw.line([edge, y, right, y], fill=(200, 200, 200))
+    if rng.random() < 0.5:
+        for bar in range(n):
+            left, top = across[bar], bottom - rng.uniform(0.05, 1) * (bottom - edge)
+            wide = rng.uniform(0.4, 0.9) * (right - edge) / n
+            draw.rectangle([left, top, left + wide, bottom], fill=colours[bar])
+    else:
+        for _ in range(several):
+            values = bottom - np.clip(np.cumsum(rng.normal(size=n + 1)) / 4 + 0.5, 0, 1) * (bottom - edge)
+            draw.line(np.stack([across, values], axis=1).ravel().tolist(), fill=_colour(rng), width=max(1, side // 40))
+    draw.line([edge, edge, edge, bottom, right, bottom], fill=axis, width=max(1, side // 64))
+    return np.array(image)
 
 
 def _shuffled(picture: Pixels, rng: np.random.Generator) -> Pixels:

@@ -3,9 +3,9 @@
 An encoder puts strokes, letters and patterns near *something*, and how near says little: they lie as close to clothes
 as a part of a garment does. Their pixels tell more: how much they change from pixel to pixel and from afar, how many
 colours there are, how even the frame is, where in the picture things stand, whether left and right are alike. From
-these `CLUES`, and their squares, a logistic regression tells a catalog's own pictures from pictures of nothing
-(`nonsense.py`). Its examples of sense are some of the public images: as they are, cut at the edges, and as they come
-back from elsewhere (turned, lighter, noisy, on more ground, in grey). The limit is where `KEPT` of these pass.
+these `CLUES`, and their products two by two, a logistic regression tells a catalog's own pictures from pictures of
+nothing (`nonsense.py`). Its examples of sense are some of the public images: as they are, cut at the edges, and as they
+come back from elsewhere (turned, lighter, noisy, on more ground, in grey). The limit is where `KEPT` of these pass.
 
 So it belongs to the catalog and not to the encoder: the same encoder may serve drawings on white and photographs. It is
 learned when a search is opened over enough images, takes some seconds, and is kept among the catalog's settings until
@@ -36,17 +36,19 @@ from annlab.visual.schema import images, settings
 
 KEPT = 0.95
 CLUES = 21
+TERMS = CLUES + CLUES * (CLUES + 1) // 2  # clues, and products of two, which may be the same
 _SIDE = 32  # pixels at which pictures are looked at
 _ENOUGH, _SAMPLE, _GROWN = 50, 250, 4  # images: to learn from, at most, and times as many after which it is done again
 _LEAST_SIDE = 64  # pixels of what is decoded: more are not looked at
 _FARTHEST = 6.0  # standard deviations: what is farther from all examples counts as if it were there
+_FREEDOM = 0.005  # of the weights: more follows the nonsense that is drawn here, less tells screens and charts worse
 _SETTING = "sense"
 
 
 @dataclass(frozen=True, eq=False)
 class Sense:
-    """A logistic regression on clues: means and scales (CLUES,) of the examples of sense, weights (2 CLUES,) of the
-    scaled clues and their squares, and the least sum with which a picture means something."""
+    """A logistic regression on clues: means and scales (CLUES,) of the examples of sense, weights (`TERMS`,) of the
+    scaled clues and their products, and the least sum with which a picture means something."""
 
     means: np.ndarray
     scales: np.ndarray
@@ -55,8 +57,7 @@ class Sense:
 
     def sums(self, clues: np.ndarray) -> np.ndarray:
         """How much clues (n, CLUES) speak for sense, (n,)."""
-        scaled = np.clip((clues - self.means) / self.scales, -_FARTHEST, _FARTHEST)
-        result: np.ndarray = np.hstack([scaled, scaled**2]) @ self.weights
+        result: np.ndarray = _terms(clues, self.means, self.scales) @ self.weights
         return result
 
     def has(self, pixels: np.ndarray) -> bool:
@@ -77,7 +78,7 @@ class Sense:
             return None
         shapes = found.means.shape, found.scales.shape, found.weights.shape
         whole = np.isfinite([*found.means, *found.scales, *found.weights, found.least]).all() if shapes == (
-            (CLUES,), (CLUES,), (2 * CLUES,)) else False  # fmt: skip
+            (CLUES,), (CLUES,), (TERMS,)) else False  # fmt: skip
         return found if whole and (found.scales > 0).all() else None
 
 
@@ -91,13 +92,10 @@ def learn_sense(pictures: Sequence[np.ndarray], seed: int = 0) -> Sense:
     own = np.array([clues_of(picture) for picture in examples])
     others = np.array([clues_of(picture) for picture in drawn_nonsense(4 * len(coloured), coloured, seed)])
     means, scales = own.mean(axis=0), own.std(axis=0) + 1e-3
-    plain = Sense(means, scales, np.zeros(2 * CLUES), 0.0)
-    scaled = np.clip((np.vstack([own, others]) - means) / scales, -_FARTHEST, _FARTHEST)
-    truth = np.arange(len(scaled)) < len(own)
-    fitted = LogisticRegression(C=0.05, class_weight="balanced", max_iter=500).fit(
-        np.hstack([scaled, scaled**2]), truth
-    )
-    learned = Sense(plain.means, plain.scales, fitted.coef_[0].astype(float), 0.0)
+    terms = _terms(np.vstack([own, others]), means, scales)
+    truth = np.arange(len(terms)) < len(own)
+    fitted = LogisticRegression(C=_FREEDOM, class_weight="balanced", max_iter=500).fit(terms, truth)
+    learned = Sense(means, scales, fitted.coef_[0].astype(float), 0.0)
     return Sense(means, scales, learned.weights, float(np.quantile(learned.sums(own), 1 - KEPT)))
 
 
@@ -166,6 +164,14 @@ def clues_of(pixels: np.ndarray) -> np.ndarray:
         frame.mean(), np.log(colours), entropy, *alike, middle_x, middle_y, spread, chroma.mean(), chroma.std(),
         *np.log1p([_SIDE * (weight > 30).mean(), _SIDE * (right > 16).mean()]), corners,
     ])  # fmt: skip
+
+
+def _terms(clues: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """What is weighed of clues (n, CLUES), (n, TERMS)."""
+    scaled = np.clip((clues - means) / scales, -_FARTHEST, _FARTHEST)
+    one, other = np.triu_indices(CLUES)
+    result: np.ndarray = np.hstack([scaled, scaled[:, one] * scaled[:, other]])
+    return result
 
 
 def _coloured(pixels: np.ndarray) -> np.ndarray:

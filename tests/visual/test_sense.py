@@ -9,7 +9,7 @@ from annlab.datasets import emoji, fashion_mnist
 from annlab.visual.facts import CatalogFacts
 from annlab.visual.nonsense import drawn_nonsense, nonsense_pictures
 from annlab.visual.search import ById, ByUpload, Crop, VisualSearch
-from annlab.visual.sense import CLUES, Sense, clues_of, learn_sense, sense_of
+from annlab.visual.sense import CLUES, TERMS, Sense, clues_of, learn_sense, sense_of
 from tests.encoders.helpers import linear_encoder
 from tests.visual.drawings import UNKNOWN, on_black, screen
 from tests.visual.searching import png
@@ -36,7 +36,7 @@ def test_drawings_of_nothing_are_told_from_the_packaged_drawings(drawings, learn
     known = [picture for number, picture in enumerate(drawn_nonsense(100, list(drawings[160:]), 7)) if number % 5 != 4]
     assert np.mean([learned.has(picture) for picture in known]) < 0.2
     share = {draw.__name__: np.mean([learned.has(draw(rng)) for _ in range(20)]) for draw in UNKNOWN}
-    assert np.median(list(share.values())) < 0.15, share  # pages and charts on white pass more often
+    assert max(share.values()) < 0.2, share
 
 
 def test_a_manner_of_its_own_is_not_mistaken_for_sense():
@@ -55,7 +55,7 @@ def test_what_was_learned_is_read_as_it_was_written_and_not_otherwise(drawings, 
     again = Sense.from_text(learned.to_text())
     assert [again.has(picture) for picture in drawings] == [learned.has(picture) for picture in drawings]
     for text in ("", "[]", "[1, 2, 3, 4]", "[[0], [1], [1, 1], 0]", learned.to_text().replace("[[", "[[NaN, "),
-                 Sense(np.zeros(CLUES), np.zeros(CLUES), np.zeros(2 * CLUES), 0.0).to_text()):  # fmt: skip
+                 Sense(np.zeros(CLUES), np.zeros(CLUES), np.zeros(TERMS), 0.0).to_text()):  # fmt: skip
         assert Sense.from_text(text) is None
     assert learn_sense(list(drawings[:20])).to_text() == learn_sense(list(drawings[:20])).to_text()
 
