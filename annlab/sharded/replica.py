@@ -206,13 +206,13 @@ class Replica(Divisible, Reaching):
         """Send another replica what its log lacks, until it holds all of this one."""
         term, place = self.leading, self._held.get(name, self.journal.seq)
         while self.leading == term and term is not None:
-            told = self.acknowledged
+            told, is_all = self.acknowledged, self._knows_all()
             if place < self.journal.snapshot_seq or self.journal.chain_at(place) is None:
                 answer = await self._asked(name, "install", term, self.journal.whole(), self.acknowledged)
             else:
                 until = min(self.journal.seq, place + AT_ONCE)
                 answer = await self._asked(name, "append", term, place, self.journal.chain_at(place),
-                                           self.journal.read(place, until), self.acknowledged)  # fmt: skip
+                                           self.journal.read(place, until), told, is_all)  # fmt: skip
             if self.leading != term or answer is None:
                 return
             how, place = answer
@@ -249,6 +249,13 @@ class Replica(Divisible, Reaching):
                 self.applied, self.visible = self._ahead.popleft()
             self._snapshot_if_due()
 
+    def _knows_all(self) -> bool:
+        """Whether this writer knows of all that is acknowledged.
+
+        Before the mark of its term is, it does not: others may have shown what it never heard of.
+        """
+        return self.acknowledged >= self._first_of_term
+
     def _tell(self) -> None:
         """Let the others apply what is acknowledged; nobody waits for that. Whoever misses it asks (`lacks`)."""
         for name in self._others:
@@ -256,7 +263,7 @@ class Replica(Divisible, Reaching):
             chain = self.journal.chain_at(held) if held >= 0 else None
             if chain is not None and self._told.get(name, -1) < min(held, self.acknowledged):
                 self._told[name] = min(held, self.acknowledged)
-                self.world.call(name, "append", self.leading, held, chain, [], self.acknowledged)
+                self.world.call(name, "append", self.leading, held, chain, [], self.acknowledged, self._knows_all())
 
     async def lacks(self, name: str) -> None:
         """Of the writer: another replica knows that it is behind."""
@@ -271,9 +278,13 @@ class Replica(Divisible, Reaching):
 
     # ---- following
 
-    async def append(self, term: int, place: int, chain: bytes, operations: list[Operation],
-                     acknowledged: int) -> tuple[str, int]:  # fmt: skip
-        """Take operations from the writer. "holds" and up to where, "lacks" and after where, or "fenced"."""
+    async def append(self, term: int, place: int, chain: bytes, operations: list[Operation], acknowledged: int,
+                     is_all: bool) -> tuple[str, int]:  # fmt: skip
+        """Take operations from the writer. "holds" and up to where, "lacks" and after where, or "fenced".
+
+        acknowledged: up to where the log is known to be; is_all: whether nothing else is. Only then may a replica that
+        has begun again answer reads: before, it could show less than it did in its last life.
+        """
         if self._is_fenced(term):
             return "fenced", self.journal.promised
         if not self._follows(place, chain):
@@ -292,7 +303,7 @@ class Replica(Divisible, Reaching):
             self._look_for_a_seal(new)
         holds = operations[-1].seq if operations else place
         self._apply(min(acknowledged, holds))
-        self._current |= self.applied >= acknowledged
+        self._current |= is_all and self.applied >= acknowledged
         return "holds", holds
 
     def _is_fenced(self, term: int) -> bool:

@@ -5,6 +5,7 @@ and killed, and a kill while a disk is written leaves half a record. The code of
 
     every acknowledged write is in the log exactly once, every other one at most once, at the place that the token says
     every read is the state after a beginning of the log that is no shorter than its token
+    what a replica has shown never vanishes from it, whatever died meanwhile
     the state at rest is what a dictionary says that the log leads to, and all replicas have one hash
 
 The same seed is the same history, so `history(seed)` is all that is needed to see a failure again.
@@ -40,6 +41,18 @@ class Waits:
         yield self
 
 
+class WatchedReplica(Replica):
+    """A replica whose reads are noted: how far it was."""
+
+    async def read(self, method: str, arguments: tuple[Any, ...], at_least: int) -> Any:
+        found, simulation = await super().read(method, arguments, at_least), self.world.simulation
+        before = simulation.shown.get(self.name, 0)
+        if self.applied < before:
+            simulation.vanished.append(f"{self.name} showed {before} operations, then {self.applied}")
+        simulation.shown[self.name] = self.applied
+        return found
+
+
 class Simulation:
     """Time, and what happens at which of its moments."""
 
@@ -51,14 +64,15 @@ class Simulation:
         self.lives: dict[str, int] = {}  # how often a node has died
         self.cut: set[frozenset[str]] = set()
         self.shards: dict[str, str] = {}  # of which shard a node is a replica, if not of the first
-        self.errors: list[BaseException] = []
+        self.shown: dict[str, int] = {}  # how many operations the last read of each node saw
+        self.vanished: list[str] = []
 
     def at(self, time: float, do: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._number), do))
 
     def run(self, until: Callable[[], bool], most: int = 200_000) -> None:
         for _ in range(most):
-            if until() or self.errors or not self._events:
+            if until() or not self._events:
                 return
             self.time, _, do = heapq.heappop(self._events)
             do()
@@ -117,7 +131,7 @@ class Simulation:
         journal = SimulatedJournal(self.disks.setdefault(node, Disk()), self)
         world, shard = SimulatedWorld(self, node), self.shards.get(node, SHARD)
         try:
-            replica = Replica(node, shard, world, journal, self.manifests, snapshot_after=self.snapshot_after)
+            replica = WatchedReplica(node, shard, world, journal, self.manifests, snapshot_after=self.snapshot_after)
         except Crash:  # while it put down what its shard begins from
             self._die(node)
             return
@@ -135,9 +149,13 @@ class Simulation:
         """Let users do what they do, with up to five misfortunes meanwhile."""
         for _ in range(self.random.randint(0, 5)):
             self.at(self.random.uniform(0, 5.0), misfortune)
+        self.run_to_the_end_of(users)
+
+    def run_to_the_end_of(self, users: list[Pending]) -> None:
         self.run(lambda: all(user.done for user in users))
         for user in users:
             user.result()
+        assert not self.vanished, self.vanished[0]
 
     def delay(self) -> float:
         slow = self.faults and self.random.random() < 0.1
@@ -263,9 +281,7 @@ def history(seed: int, n_actions: int = 8) -> Simulation:
     users = [simulation.begin(f"u{i}", _user(simulation, f"u{i}", n_actions), Pending()) for i in range(2)]
     for _ in range(chance.randint(0, 6)):
         _misfortune(simulation, names, chance.uniform(0, 4.0))
-    simulation.run(lambda: all(user.done for user in users))
-    for user in users:
-        user.result()
+    simulation.run_to_the_end_of(users)
     _rest(simulation, names)
     _judge(simulation, names)
     return simulation

@@ -11,6 +11,7 @@ from annlab.distances import pairwise
 from annlab.sharded import MissingShardError, ShardedError, ShardedIndex, reach, registry
 from annlab.sharded.cells import Cells
 from annlab.sharded.renewing import Renewal
+from annlab.sharded.replica import Replica
 from annlab.sharded.routing import Routes
 from tests.contract.checks import same
 from tests.sharded.cells_simulation import history
@@ -231,9 +232,13 @@ def reaches_are_never_asked_anew(patch):
     patch.setattr(Routes, "_bounds", by_what_was_known)
 
 
+def writers_believe_to_know_all(patch):
+    patch.setattr(Replica, "_knows_all", lambda replica: True)
+
+
 @pytest.mark.parametrize(("safeguard", "first"), [(nobody_claims, 0), (reaches_are_never_asked_anew, 55),
-                                                  (no_fsync, 0), (no_op_id, 0), (no_fencing, 165),
-                                                  (no_check_of_the_place, 0)])  # fmt: skip
+                                                  (writers_believe_to_know_all, 50), (no_fsync, 0), (no_op_id, 0),
+                                                  (no_fencing, 165), (no_check_of_the_place, 0)])  # fmt: skip
 def test_a_safeguard_of_cells_that_is_taken_away_is_missed(safeguard, first, monkeypatch):
     safeguard(monkeypatch)
     assert goes_wrong(history, 1000, first), f"a thousand histories do not miss it: {safeguard.__name__}"
