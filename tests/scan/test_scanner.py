@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numba import types
 
-from annlab import ExactIndex
+from annlab import ExactIndex, SearchStats
 from annlab.kernels import scoring
+from annlab.kernels.scan import one
 from annlab.scan import scanner
 from tests import oracle
 
@@ -79,3 +80,17 @@ def test_sums_of_more_terms_than_their_error_is_bounded_for_are_no_bounds(by_def
     assert by_definition == [[0, 1, 2, 3, 4]]
     np.testing.assert_array_equal(again.ids, found.ids)
     np.testing.assert_array_equal(again.distances, found.distances)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_rows_beyond_the_cache_are_read_one_by_one_with_the_same_answers(metric, dtype):
+    dim = 37  # a whole pair of registers, one more, and a rest
+    rows = np.random.default_rng(6).standard_normal((one._CACHED // (4 * dim) + 5, dim)).astype(dtype)
+    rows[:8, :] = rows[100:108]
+    rows[100:108, -1] += 1e-3  # only the last coordinate tells them apart
+    index, queries = ExactIndex(metric=metric, precision="float32").fit(rows), rows[:8] * dtype(1.5)
+    together = index.search(queries, k=12)
+    for query, distances, ids in zip(queries, *together):
+        np.testing.assert_array_equal(index.search(query, k=12, threads=1).ids, ids)
+        np.testing.assert_array_equal(index.search(query, k=12, threads=1, stats=SearchStats()).distances, distances)

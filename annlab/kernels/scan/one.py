@@ -1,8 +1,10 @@
 """Scanning one query against all rows: rows are read as they lie in memory, once, at the speed of the memory.
 
 Nothing is packed: with one query, every element of a row is used for one multiply-add, so the time is that of reading
-the rows (a batch of queries is the business of `kernels/scan/batch.py`). Four rows at a time meet one load of the
-query. Sums are kept in the element type of the vectors, and a row's surrogate is
+the rows (a batch of queries is the business of `kernels/scan/batch.py`). Rows that lie in a cache meet one load of the
+query four at a time. From main memory they are read one after the other: a CPU fetches ahead what is asked for in the
+order of addresses, and four rows in turns are no such order. The sums are the same. They are kept in the element type
+of the vectors, and a row's surrogate is
 
 - `l2`: sum (x_i - q_i)^2, whose rounding error is relative to itself, wherever the data lie;
 - `ip`: -x.q;
@@ -34,6 +36,8 @@ from annlab.kernels.simd.registers import (
 from annlab.kernels.topk import PADDING, append
 
 _AHEAD = 8192  # bytes to ask for ahead of their use
+_AHEAD_IN_ORDER = 4096  # the same where rows are read one after the other
+_CACHED = 2**23  # bytes of rows that a query may expect to find in a cache
 _U = 2.0**-24
 
 
@@ -160,6 +164,44 @@ def four_products(x0, x1, x2, x3, q, dim, ahead, metric, out):
 
 
 @inlined
+def _squared_distance(x, q, dim):
+    """Sum of (x_i - q_i)^2: that of `four_squared_distances`, bit by bit."""
+    even, odd = zeros(q), zeros(q)
+    lanes, i = lanes_of(q), 0
+    ahead = _AHEAD_IN_ORDER * lanes // (4 * LANES)
+    while i + 2 * lanes <= dim:
+        d, e = load(x + i) - load(q + i), load(x + i + lanes) - load(q + i + lanes)
+        prefetch(x + i + ahead)
+        prefetch(x + i + lanes + ahead)
+        even, odd = fma(d, d, even), fma(e, e, odd)
+        i += 2 * lanes
+    while i < dim:
+        d = load_first(x + i, dim - i) - load_first(q + i, dim - i)
+        even = fma(d, d, even)
+        i += lanes
+    return total(even + odd)
+
+
+@inlined
+def _product(x, q, dim, metric):
+    """-x.q, for cosine over |x|: that of `four_products`, bit by bit."""
+    with_query, with_itself = zeros(q), zeros(q)
+    lanes, i = lanes_of(q), 0
+    ahead = _AHEAD_IN_ORDER * lanes // (4 * LANES)
+    while i < dim:
+        if i + lanes <= dim:
+            d, y = load(x + i), load(q + i)
+            prefetch(x + i + ahead)
+        else:
+            d, y = load_first(x + i, dim - i), load_first(q + i, dim - i)
+        with_query = fma(d, y, with_query)
+        if metric == COSINE:
+            with_itself = fma(d, d, with_itself)
+        i += lanes
+    return _over_length(-total(with_query), total(with_itself)) if metric == COSINE else -total(with_query)
+
+
+@inlined
 def _over_length(product, square):
     return product / math.sqrt(square) if square > 0 else square
 
@@ -176,6 +218,11 @@ def _row(rows, place):
 def surrogates(rows, first, q, out):
     """out[:LANES] = the ranking values of the rows first..first + LANES - 1, see the head of this file."""
     dim = rows.dim
+    if rows.n_numbers == 0 and rows.stop * dim * (4 * LANES // lanes_of(q)) > _CACHED:
+        for r in range(LANES):
+            x = _row(rows, first + r)
+            out[r] = _squared_distance(x, q, dim) if rows.metric == L2 else _product(x, q, dim, rows.metric)
+        return
     ahead = 4 * dim * max(1, _AHEAD * lanes_of(q) // (16 * LANES * dim))  # whole fours of rows
     for r in range(0, LANES, 4):
         x0, x1, x2, x3 = (_row(rows, first + r), _row(rows, first + r + 1), _row(rows, first + r + 2),
