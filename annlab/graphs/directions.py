@@ -1,4 +1,4 @@
-"""The leading directions of rows, the same to the last bit on every machine.
+"""The leading directions of rows, the same to the last bit whatever library of linear algebra NumPy has.
 
 Subspace iteration: some directions at random are multiplied with the covariance matrix, which stretches them towards
 the leading ones, and are brought back to right angles, in turn (Halko, Martinsson and Tropp, 2011, have the theory).
