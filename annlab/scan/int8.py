@@ -51,7 +51,6 @@ from annlab.kernels import tile
 from annlab.kernels.distance import COSINE, INNER_PRODUCT
 from annlab.kernels.scan import batch, one_bytes
 from annlab.kernels.scan import int8 as int8_kernels
-from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 from annlab.kernels.simd.memory import aligned
 from annlab.kernels.simd.path import PATH_NAME
 from annlab.kernels.simd.registers import LANES
@@ -63,11 +62,8 @@ _U = 2.0**-24
 _STORED = int8_kernels.STORED_ROWS
 _TILE_FROM = 4  # queries: below, a tile of a whole group wastes more than reading the codes once for every query
 _BUFFER_BYTES = 32 * 2**20
-# Of a query's buffer: where its bytes are coarser, the bound leaves more rows, at first many more.
-_LEAST_CAPACITY = 256 if LARGEST_SIGNED == 127 else 1024
-_CAPACITY_OF_ONE = (
-    4096  # of the buffer of a query that is scanned alone: that overflows only where the bound is of no use
-)
+_LEAST_CAPACITY = 1024  # of a query's buffer: on clustered data the first bounds leave many rows
+_CAPACITY_OF_ONE = 4096  # the same for a query that is scanned alone: that overflows only where the bound is of no use
 _FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned, in float32
 _SMALLEST = 20_000  # rows: below, everything fits into the caches and batches are as fast without bytes
 _SMALLEST_FOR_ONE = 512  # rows: below, one query takes as long without bytes
