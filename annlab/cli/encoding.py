@@ -11,7 +11,7 @@ from annlab.cli.reading import read_labels
 if TYPE_CHECKING:
     from annlab.encoders.encoder_training import TrainedEncoder
 
-LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
+LOSSES = ("nt_xent", "supervised_contrastive", "normalised_softmax", "info_nce", "triplet", "contrastive")
 
 
 def add_to(commands: shared.Commands) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.encoder import Encoder
-from annlab.encoders.objective import batch_loss, learned, plateau_and_floor
+from annlab.encoders.objective import batch_loss, class_vectors, learned, plateau_and_floor
 from annlab.encoders.pairs import AugmentationPairs, PairSource
 from annlab.encoders.schedule import fitting_batch
 from annlab.encoders.training_config import TrainConfig
@@ -142,6 +142,10 @@ def _taught(
     weight = nn.Parameter(torch.from_numpy(head.weight.copy()))
     bias = nn.Parameter(torch.from_numpy(head.bias.copy()))
     parts: list[dict[str, Any]] = [{"params": [weight], "weight_decay": config.weight_decay}, {"params": [bias]}]
+    classes = class_vectors(source, replace(config, dim=len(weight)))
+    if classes is not None:  # of the size of the weights, as they share a learning rate
+        classes = nn.Parameter(classes * rate / LEARNING_RATE)
+        parts.append({"params": [classes]})
     optimizer = torch.optim.AdamW(parts)
     generator, rng = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
     cached, started = torch.from_numpy(embeddings), time.monotonic()
@@ -159,7 +163,7 @@ def _taught(
             views = cached[np.concatenate([query, positive, negatives.ravel()])]  # (size * (2 + n_negatives), n_in)
             kept = torch.rand(views.shape, generator=generator) >= DROPPED  # the same
             vectors = nn.functional.normalize((views * kept) @ weight.T + bias, dim=1)  # (.., dim)
-            loss = batch_loss(vectors, query, positive, source.groups, config.n_negatives, config)
+            loss = batch_loss(vectors, query, positive, source.groups, config.n_negatives, config, classes)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * schedule.rate(step, seconds)
             optimizer.zero_grad()

@@ -11,6 +11,7 @@ softmax over similarities
     with one positive and n - 1 negatives, `nt_xent` lets the whole batch serve as negatives in both directions,
     `supervised_contrastive` allows many positives, `clip_loss` crosses two kinds of embeddings. Hard negatives weigh
     most by themselves, and the temperature says how much. A batch of b pairs costs O(b^2 d) time and O(b^2) memory.
+    `normalised_softmax` has one learned vector for each class as candidates, in place of other images.
 
 Every function returns one number, the mean over its queries, that can be differentiated; a loss of equal similarities
 is log(number of candidates), which is what an untrained or a collapsed encoder shows.
@@ -26,6 +27,7 @@ __all__ = [
     "clip_loss",
     "contrastive_loss",
     "info_nce",
+    "normalised_softmax",
     "nt_xent",
     "pair_distance",
     "supervised_contrastive",
@@ -216,6 +218,42 @@ def supervised_contrastive(embeddings: Tensor, labels: Tensor, temperature: floa
     log_sum = logits.masked_fill(itself, float("-inf")).logsumexp(1)  # (n,)
     mean_positive = (logits * positives).sum(1)[anchors] / n_positives[anchors]  # (n_anchors,)
     return (log_sum[anchors] - mean_positive).mean()
+
+
+def normalised_softmax(
+    embeddings: Tensor, labels: Tensor, classes: Tensor, temperature: float = 0.1, smoothing: float = 0.0
+) -> Tensor:
+    """Softmax cross-entropy over cosines to a learned vector of each class (Zhai and Wu, "Classification is a strong
+    baseline for deep metric learning", 2019).
+
+    Every image is compared with all classes at once, and needs no partner in the batch: it learns sooner from labels
+    than losses of pairs do. The vectors are thrown away afterwards; the embeddings stand around them.
+
+    Parameters
+    ----------
+    embeddings : Tensor, shape (n, dim), rows of length 1
+    labels : Tensor of int, shape (n,)
+        Rows of `classes`; -1 where the class is unknown, such rows are left out of the mean.
+    classes : Tensor, shape (n_classes, dim)
+        Of any length.
+    temperature : float
+    smoothing : float in [0, 1)
+        The share of the wanted probability that is spread over all classes (Szegedy et al., 2016).
+
+    Examples
+    --------
+    >>> rows = torch.eye(3)
+    >>> right, wrong = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])
+    >>> bool(normalised_softmax(rows, right, 5 * rows) < normalised_softmax(rows, wrong, 5 * rows))
+    True
+    """
+    _check_positive("temperature", temperature)
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(f"{len(embeddings)} embeddings need as many labels, (n,), got shape {tuple(labels.shape)}")
+    if not bool((labels >= 0).any()):
+        raise ValueError(f"none of the {len(labels)} rows has a label that is known, and a mean of nothing is NaN")
+    logits = embeddings @ nn.functional.normalize(classes, dim=1).T / temperature  # (n, n_classes)
+    return nn.functional.cross_entropy(logits, labels, ignore_index=-1, label_smoothing=smoothing)
 
 
 def clip_loss(

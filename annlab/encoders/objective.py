@@ -18,6 +18,7 @@ from annlab.encoders._torch import torch
 from annlab.encoders.losses import (
     contrastive_loss,
     info_nce,
+    normalised_softmax,
     nt_xent,
     pair_distance,
     supervised_contrastive,
@@ -26,7 +27,7 @@ from annlab.encoders.losses import (
 from annlab.encoders.pairs import PairSource
 from annlab.encoders.training_config import TrainConfig
 
-__all__ = ["TrainingError", "batch_loss", "descend", "learned", "plateau_and_floor"]
+__all__ = ["TrainingError", "batch_loss", "class_vectors", "descend", "learned", "plateau_and_floor"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -46,8 +47,31 @@ def descend(loss: torch.Tensor, optimizer: torch.optim.Optimizer, place: str, ad
     return value
 
 
+def class_vectors(source: PairSource, config: TrainConfig) -> torch.Tensor | None:
+    """What an image is compared with by the loss of classes, at the beginning: (n_classes, dim); None for the others,
+    which compare images with images."""
+    if config.loss != "normalised_softmax":
+        return None
+    generator = torch.Generator().manual_seed(config.seed)
+    return torch.randn(_n_classes(source), config.dim, generator=generator)
+
+
+def _n_classes(source: PairSource) -> int:
+    """How many classes there are, as `LabelPairs` numbers them: groups from the number of images on have none."""
+    known = source.groups[source.groups < source.n_images]
+    if not len(known):
+        raise ValueError("no image has a label: the loss of classes has nothing to learn")
+    return int(known.max()) + 1
+
+
 def batch_loss(
-    vectors: torch.Tensor, query: Rows, positive: Rows, groups: Rows, n_negatives: int, config: TrainConfig
+    vectors: torch.Tensor,
+    query: Rows,
+    positive: Rows,
+    groups: Rows,
+    n_negatives: int,
+    config: TrainConfig,
+    classes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mean loss of n training points.
 
@@ -60,7 +84,9 @@ def batch_loss(
     groups : array of int64, shape (n_images,)
         That of the source: equal for images known to be similar.
     config : TrainConfig
-        Resolved: loss, temperature and margin.
+        Resolved: loss, temperature, smoothing and margin.
+    classes : Tensor, shape (n_classes, dim), optional
+        Those of `class_vectors`, by now.
     """
     n, temperature = len(query), cast(float, config.temperature)
     first, second = vectors[:n], vectors[n : 2 * n]  # (n, dim) each
@@ -69,6 +95,10 @@ def batch_loss(
     theirs = torch.from_numpy(groups[positive]).to(vectors.device)  # (n,)
     if config.loss == "supervised_contrastive":
         return supervised_contrastive(vectors[: 2 * n], torch.cat([ours, theirs]), temperature)
+    if config.loss == "normalised_softmax":
+        both, learnt = torch.cat([ours, theirs]), cast(torch.Tensor, classes)  # (2n,), (n_classes, dim)
+        both = both.where(both < len(learnt), torch.full_like(both, -1))  # (2n,)
+        return normalised_softmax(vectors[: 2 * n], both, learnt, temperature, config.smoothing)
     if config.loss == "info_nce":
         return info_nce(first, second, drawn, temperature)
     if config.loss == "triplet":
@@ -100,6 +130,11 @@ def plateau_and_floor(source: PairSource, n: int, config: TrainConfig) -> tuple[
         return config.margin, 0.0
     if config.loss == "info_nce":
         return math.log(1 + config.n_negatives), 0.0
+    if config.loss == "normalised_softmax":
+        n_classes = _n_classes(source)
+        rest = config.smoothing / n_classes  # of the probability, for each other class
+        wanted = np.array([1 - config.smoothing + rest, *[rest] * (n_classes - 1)])
+        return math.log(n_classes), float(-(wanted * np.log(np.maximum(wanted, 1e-300))).sum())
     shares = np.unique(source.groups[source.rows], return_counts=True)[1] / len(source.rows)
     alike = float(np.square(shares).sum())  # of two random images: the probability that they are known to be similar
     if config.loss == "supervised_contrastive":

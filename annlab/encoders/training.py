@@ -43,7 +43,7 @@ from annlab.encoders.checkpoints import (
     under,
 )
 from annlab.encoders.cnn import Projection, ThinCNN
-from annlab.encoders.objective import TrainingError, batch_loss, descend, learned, plateau_and_floor
+from annlab.encoders.objective import TrainingError, batch_loss, class_vectors, descend, learned, plateau_and_floor
 from annlab.encoders.pairs import AugmentationPairs, PairSource
 from annlab.encoders.readout import Readout, n_words_for
 from annlab.encoders.schedule import fitting_batch
@@ -154,11 +154,14 @@ class _Run:
             self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, cast(int, config.grid), hidden, mirrored)
             n_features = self.network.n_features
             self.projection = Projection(n_features, config.dim) if config.projection else nn.Identity()
+            classes = class_vectors(self.source, config)
         if config.projection and config.dim > n_features:
             raise ValueError(
                 f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part"
             )
         self.model = nn.ModuleList([self.network, self.projection])
+        if classes is not None:
+            self.model.append(nn.ParameterList([classes]))
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
@@ -227,7 +230,8 @@ class _Run:
             else:
                 vectors = self.network(views)  # (rows, dim)
         vectors = nn.functional.normalize(vectors.float(), dim=1)  # (rows, dim)
-        return batch_loss(vectors, query, positive, self.source.groups, negatives.shape[1], self.config)
+        classes = self.model[2][0] if len(self.model) > 2 else None  # type: ignore[index]
+        return batch_loss(vectors, query, positive, self.source.groups, negatives.shape[1], self.config, classes)
 
     def _validate(self, n_steps: int) -> dict[str, float]:
         """Search the validation images by their embeddings; `score` is what the best epoch is chosen by. Before 50

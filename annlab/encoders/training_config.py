@@ -13,7 +13,7 @@ from annlab.encoders.schedule import Schedule, fitting_batch
 
 __all__ = ["TrainConfig", "has_bfloat16"]
 
-LOSSES = ("nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive")
+LOSSES = ("nt_xent", "supervised_contrastive", "normalised_softmax", "info_nce", "triplet", "contrastive")
 EARLY = 2 / 3  # of the way, in which views have `early_size`
 
 
@@ -35,10 +35,12 @@ class TrainConfig:
         The peak; it rises over the first tenth of the way and falls along a cosine to 0.
     weight_decay : float
     loss : str, optional
-        One of "nt_xent", "supervised_contrastive", "info_nce", "triplet", "contrastive"; None: supervised_contrastive
-        where positives come from labels alone, else nt_xent.
+        One of "nt_xent", "supervised_contrastive", "normalised_softmax" (of labels alone), "info_nce", "triplet",
+        "contrastive"; None: supervised_contrastive where positives come from labels alone, else nt_xent.
     temperature : float, optional
-        Of the softmax losses; None: 0.1 for supervised_contrastive, else 0.2.
+        Of the softmax losses; None: 0.1 for those of labels, else 0.2.
+    smoothing : float
+        Of normalised_softmax.
     margin : float
         Of the other two.
     n_negatives : int
@@ -76,6 +78,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     loss: str | None = None
     temperature: float | None = None
+    smoothing: float = 0.1
     margin: float = 1.0
     n_negatives: int = 0
     augment: Augment | None = None
@@ -100,6 +103,8 @@ class TrainConfig:
                 raise ValueError(f"{name}={value} must be a positive number")
         if self.early_size is not None and not 0.25 <= self.early_size <= 1.0:
             raise ValueError(f"early_size={self.early_size} is not in [0.25, 1]: it is a share of the image's side")
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing={self.smoothing} is not in [0, 1): it is a share of a probability")
         if self.loss is not None and self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} is none of {', '.join(LOSSES)}")
         if self.batch_size == 1:
@@ -123,10 +128,12 @@ class TrainConfig:
         """The same settings with every None replaced by its choice; those of the budget stay, see `schedule`."""
         automatic = isinstance(source, AugmentationPairs)
         loss = self.loss or ("supervised_contrastive" if isinstance(source, LabelPairs) else "nt_xent")
+        if loss == "normalised_softmax" and not isinstance(source, LabelPairs):
+            raise ValueError('loss="normalised_softmax" learns classes: positives must come from labels')
         return replace(
             self,
             loss=loss,
-            temperature=self.temperature or (0.1 if loss == "supervised_contrastive" else 0.2),
+            temperature=self.temperature or (0.1 if loss in ("supervised_contrastive", "normalised_softmax") else 0.2),
             grid=self.grid or (4 if channels == 1 else 2),
             augment=self.augment or (Augment.strong(channels) if automatic else Augment.mild()),
             projection=loss == "nt_xent" and not isinstance(source, LabelPairs)

@@ -38,10 +38,11 @@ def clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rows.astype(np.float32), labels
 
 
-def test_labels_teach_a_head_what_matters_and_augmentation_leaves_the_components() -> None:
+@pytest.mark.parametrize("loss", [None, "normalised_softmax"])
+def test_labels_teach_a_head_what_matters_and_augmentation_leaves_the_components(loss: str | None) -> None:
     rows, labels = clouds(600)
     fresh, truth = clouds(300, seed=1)
-    config = TrainConfig(dim=8, steps=300)
+    config = TrainConfig(dim=8, steps=300, loss=loss)
     head = train_head(rows, LabelPairs(labels), config, labels=labels)
     before, after = retrieval_metrics(fresh, truth)[0], retrieval_metrics(head(fresh), truth)[0]
     assert after > before + 0.2

@@ -64,6 +64,8 @@ def test_equal_similarities_cost_the_log_of_the_number_of_candidates(n):
     assert losses.nt_xent(same, same).item() == pytest.approx(math.log(2 * n - 1))
     assert losses.info_nce(same, same, same[None, : n - 1].expand(n, -1, -1)).item() == pytest.approx(math.log(n))
     assert losses.clip_loss(same, same, 3.0).item() == pytest.approx(math.log(n))
+    classes = torch.ones(n, 4, dtype=torch.float64)
+    assert losses.normalised_softmax(same, torch.arange(n), classes).item() == pytest.approx(math.log(n))
     labels = torch.arange(n) // 2 * 0
     assert losses.supervised_contrastive(same, labels).item() == pytest.approx(math.log(n - 1))
 
@@ -151,15 +153,31 @@ def test_distractors_stand_among_the_texts_of_every_image_and_in_the_other_direc
             a, b, 0.5, same=torch.eye(4, dtype=torch.bool).roll(1, 0), negatives=b.unsqueeze(1)
         ),
         lambda a, b: losses.supervised_contrastive(torch.cat([a, b]), torch.tensor([0, 1, 1, 2] * 2), 0.5),
+        lambda a, b: losses.normalised_softmax(a, torch.tensor([0, 3, -1, 1]), b, 0.5, 0.2),
         lambda a, b: losses.info_nce(a, b, torch.stack([b.roll(1, 0), a.roll(1, 0)], 1), 0.5),
         lambda a, b: losses.clip_loss(a, b, 2.0),
         lambda a, b: losses.triplet_loss(a, b, b.roll(1, 0), 3.0),
         lambda a, b: losses.contrastive_loss(losses.pair_distance(a, b), torch.tensor([1, 0, 1, 0]), 3.0),
     ],
-    ids=["nt_xent", "nt_xent_options", "supervised", "info_nce", "clip", "triplet", "contrastive"],
+    ids=["nt_xent", "nt_xent_options", "supervised", "classes", "info_nce", "clip", "triplet", "contrastive"],
 )
 def test_gradients_agree_with_finite_differences(loss):
     assert torch.autograd.gradcheck(loss, (unit_rows(4, 3, 1, True), unit_rows(4, 3, 2, True)))
+
+
+def test_the_softmax_over_classes_by_hand_leaves_unknown_labels_out_whatever_the_lengths_of_the_classes():
+    rows, classes = unit_rows(5, 3), unit_rows(4, 3, 1)
+    labels = torch.tensor([2, -1, 0, 3, 3])
+    total = 0.0
+    for row in (0, 2, 3, 4):
+        logits = [float(np.dot(rows[row].tolist(), one)) / 0.3 for one in classes.tolist()]
+        log_sum = math.log(sum(map(math.exp, logits)))
+        wanted = [0.2 / 4 + (0.8 if one == int(labels[row]) else 0.0) for one in range(4)]
+        total += sum(share * (log_sum - logit) for share, logit in zip(wanted, logits, strict=True))
+    longer = classes * torch.tensor([1.0, 2.0, 0.5, 9.0])[:, None]
+    assert losses.normalised_softmax(rows, labels, longer, 0.3, 0.2).item() == pytest.approx(total / 4)
+    with pytest.raises(ValueError, match="none of the 5 rows has a label"):
+        losses.normalised_softmax(rows, torch.full((5,), -1), classes)
 
 
 def test_agreement_with_pytorch_metric_learning():
@@ -167,6 +185,9 @@ def test_agreement_with_pytorch_metric_learning():
     first, second = unit_rows(16, 8, 1).float(), unit_rows(16, 8, 2).float()
     labels = torch.arange(16)
     nt_xent = theirs.NTXentLoss(temperature=0.2)(torch.cat([first, second]), labels.repeat(2))
+    softmax = theirs.NormalizedSoftmaxLoss(num_classes=16, embedding_size=8, temperature=0.2)
+    expected = softmax(first, labels).item()
+    assert losses.normalised_softmax(first, labels, softmax.W.T, 0.2).item() == pytest.approx(expected, rel=1e-5)
     assert losses.nt_xent(first, second, 0.2).item() == pytest.approx(nt_xent.item(), rel=1e-5)
     classes = torch.arange(16) % 4
     supervised = theirs.SupConLoss(temperature=0.1)(first, classes)
@@ -202,6 +223,7 @@ def test_half_precision_at_distance_zero_has_a_gradient():
         (lambda rows: losses.info_nce(rows, rows, rows[:, :0, None]), r"negatives must be .*got"),
         (lambda rows: losses.nt_xent(rows, rows[:1]), r"\(4, 3\), got \(1, 3\)"),
         (lambda rows: losses.supervised_contrastive(rows, torch.zeros(3)), "4 embeddings need as many labels"),
+        (lambda rows: losses.normalised_softmax(rows, torch.zeros(3), rows), "4 embeddings need as many labels"),
         (lambda rows: losses.clip_loss(rows, rows[:3], 1.0), r"texts must have .* got \(3, 3\)"),
     ],
 )

@@ -300,6 +300,8 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(mo
         (lambda images, labels: Augment(flip=2.0), "flip=2.0"),
         (lambda images, labels: Augment(size=0.1), "size=0.1"),
         (lambda images, labels: TrainConfig(early_size=1.5), "early_size=1.5"),
+        (lambda images, labels: TrainConfig(smoothing=1.0), "smoothing=1.0"),
+        (lambda images, labels: train(images, None, TrainConfig(loss="normalised_softmax")), "must come from labels"),
     ],
 )
 def test_bad_input_is_refused_with_the_numbers(call, message):
@@ -353,6 +355,30 @@ def test_views_are_small_for_two_thirds_of_the_way(monkeypatch):
     config = replace(SMALL, epochs=None, steps=9, early_size=0.5, validation_size=1)
     train(images, LabelPairs(labels), config)
     assert sides == [14] * 6 + [28] * 3
+
+
+def test_a_vector_for_each_class_teaches_sooner_than_pairs_and_goes_on_after_a_kill(tmp_path):
+    images, labels = toy_images(400)
+    known = np.where(np.arange(400) < 300, labels, -1)  # what has no label teaches nothing, and does no harm
+    config = replace(SMALL, epochs=None, steps=30, learning_rate=1e-2, loss="normalised_softmax")
+    fresh, fresh_labels = toy_images(300, seed=1)
+    found = {}
+    for loss in ("normalised_softmax", "supervised_contrastive"):
+        trained = train(images, LabelPairs(known), replace(config, loss=loss))
+        found[loss] = retrieval_metrics(trained.embed(fresh), fresh_labels)[0]
+    assert found["normalised_softmax"] > found["supervised_contrastive"]
+    config = replace(config, epochs=2, steps=None)
+    whole = train(images, LabelPairs(known), config)
+
+    def killed(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(images, LabelPairs(known), config, checkpoint=tmp_path / "run.npz", progress=killed)
+    assert len(load_checkpoint(tmp_path / "run.npz")[1]["history"]) == 1
+    assert bits(train(images, LabelPairs(known), config, checkpoint=tmp_path / "run.npz")) == bits(whole)
+    with pytest.raises(ValueError, match="no image has a label"):
+        train(images, LabelPairs(np.full(400, -1)), config)
 
 
 def test_minutes_end_a_run_and_what_is_on_record_counts(tmp_path):
