@@ -1,8 +1,8 @@
 """What whoever uses a sharded index does: asks the right replicas, in time, and again where that is harmless.
 
-Reads go to any replica that is as far as the token asks. If it does not answer within `hedge_after`, another one is
-asked too, and the first answer counts: replicas at one place of the log are equal bit by bit. If none answers in time,
-the shard is *missing*.
+Reads go to any replica that is as far as the token asks. If it takes longer than answers usually do (pace.py), another
+one is asked too, and the first answer counts: replicas at one place of the log are equal bit by bit. If none answers in
+time, the shard is *missing*.
 
 Writes go to the one replica that the manifest names. Each carries an op_id, so they are repeated until they are
 acknowledged or the time is over, and done once. Where the writer does not answer, another one is elected.
@@ -24,6 +24,7 @@ from annlab.sharded.errors import (
     UnreachableError,
 )
 from annlab.sharded.manifest import Entry, Manifest, Manifests
+from annlab.sharded.pace import Paces
 from annlab.sharded.replica import Change
 from annlab.sharded.world import Pending, World
 
@@ -37,12 +38,12 @@ _TRY_SECONDS = 1.0  # that a writer may take before it is asked again, or replac
 
 
 class Client:
-    """One user of the index: it remembers the manifest, and how far its own writes have come (`token`)."""
+    """One user of the index: it remembers the manifest, and how far its own writes have come (`token`). `hedge_after`:
+    seconds after which a read asks a second replica too; None: as the times that were seen say."""
 
-    def __init__(self, world: World, manifests: Manifests, *, hedge_after: float = 0.05) -> None:
-        self.world, self.manifests, self.hedge_after = world, manifests, hedge_after
+    def __init__(self, world: World, manifests: Manifests, *, hedge_after: float | None = None) -> None:
+        self.world, self.manifests, self.paces = world, manifests, Paces(hedge_after)
         self.token: dict[str, int] = {}
-        self._turn = 0  # of the replica that is asked first
         self._manifest: Manifest | None = None
 
     def manifest(self, anew: bool = False) -> Manifest:
@@ -71,38 +72,48 @@ class Client:
     async def ask(self, entry: Entry, method: str, arguments: tuple[Any, ...], seconds: float) -> Any:
         """What a replica of a shard answers, whichever."""
         until, complaints = self.world.now() + seconds, {name: "no answer" for name in entry.replicas}
-        self._turn += 1
-        first = self._turn % len(entry.replicas)
-        order = [*entry.replicas[first:], *entry.replicas[:first]]
-        asked: list[tuple[str, Pending]] = []  # and not answered: an answer that comes late is an answer
+        pace = self.paces.of(entry.replicas, method, arguments)
+        order = pace.order()
+        asked: list[tuple[str, float, Pending]] = []  # and not answered: an answer that comes late is an answer
         last, silence = dict.fromkeys(order, -1e9), _TRY_SECONDS
 
         def answered() -> bool:
-            return any(call.succeeded or _is_users(call) for _, call in asked)
+            return any(call.succeeded or _is_users(call) for *_, call in asked)
+
+        def learn(answer: Pending) -> None:
+            for name, began, call in asked:
+                took = self.world.now() - began
+                if call is answer:
+                    pace.answered(name, took)
+                else:
+                    pace.overtaken(name, took)
 
         async def wait(seconds: float) -> Pending | None:
             """The call that was answered meanwhile; those that failed are asked again."""
             await self.world.wait(
-                [call for _, call in asked], answered, max(min(seconds, until - self.world.now()), 0.0)
+                [call for *_, call in asked], answered, max(min(seconds, until - self.world.now()), 0.0)
             )
-            for each, call in list(asked):
+            for each, began, call in list(asked):
                 if call.succeeded or _is_users(call):
+                    learn(call)
                     return call
                 if isinstance(call.error, MovedError):
                     raise call.error
                 if call.error is not None:
                     complaints[each] = str(call.error)
-                    asked.remove((each, call))
+                    asked.remove((each, began, call))
             return None
 
         while True:
             for name in order:
-                waiting = any(each == name for each, _ in asked)
+                waiting = any(each == name for each, *_ in asked)
                 if waiting and self.world.now() < last[name] + silence:
                     continue  # it may be computing: to ask again would only add to that
+                if asked:
+                    self.paces.hedged()
                 last[name] = self.world.now()
-                asked.append((name, self.world.call(name, method, *arguments)))
-                call = await wait(silence if name == order[-1] else self.hedge_after)
+                asked.append((name, last[name], self.world.call(name, method, *arguments)))
+                call = await wait(silence if name == order[-1] else self.paces.patience(pace))
                 if call is not None:
                     return call.result()
             if self.world.now() + _PAUSE >= until:
@@ -113,7 +124,7 @@ class Client:
             await self.world.sleep(_PAUSE)
             if self.manifest(anew=True).find(entry.name) is None:
                 raise MovedError(f"there is no shard {entry.name} any more")
-            if {each for each, _ in asked} == set(order):  # all are silent
+            if {each for each, *_ in asked} == set(order):  # all are silent
                 call = await wait(silence)
                 if call is not None:
                     return call.result()

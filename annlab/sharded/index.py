@@ -49,6 +49,8 @@ class ShardedIndex(Placing):
         one replica can take over as the writer, but all must be there for a write; with "one" the reverse.
     timeout : float
         Seconds that a read or write may take.
+    hedge_after : float, optional
+        Seconds after which a read asks a second replica too. If not given, what 95 of 100 answers took.
     snapshot_after : int
         Operations after which a replica writes a snapshot and cuts its log.
 
@@ -66,13 +68,14 @@ class ShardedIndex(Placing):
     @validation.checks_names
     def __init__(self, make_index: Index | Callable[[], Index] | None = None, n_shards: int = 1, n_replicas: int = 1,
                  *, placement: str | None = None, engine: str = "inline", path: str | os.PathLike[str] | None = None,
-                 ack: str = "majority", timeout: float = 10.0,
+                 ack: str = "majority", timeout: float = 10.0, hedge_after: float | None = None,
                  snapshot_after: int = SNAPSHOT_AFTER) -> None:  # fmt: skip
         validation.as_choice("engine", engine, ("inline", "ray"))
         self.timeout = validation.as_number("timeout", timeout, 0.0)
         if engine == "ray" and path is None:
             raise ValueError('engine="ray" needs path=, a folder that all processes see')
         after = validation.as_integer("snapshot_after", snapshot_after, 1)
+        hedge_after = None if hedge_after is None else validation.as_number("hedge_after", hedge_after, 0.0)
         self._store: Store = MemoryStore() if path is None else FolderStore(path)
         manifests, folder = Manifests(self._store), None if path is None else Path(path) / "replicas"
         manifest = manifests.current()
@@ -92,7 +95,7 @@ class ShardedIndex(Placing):
             from annlab.sharded.ray_engine import RayEngine
 
             self._engine = RayEngine(Path(os.path.abspath(path or "")), after)
-        self._client = Client(self._engine.world, manifests)
+        self._client = Client(self._engine.world, manifests, hedge_after=hedge_after)
         self._routes = Routes(self._client)
         try:
             self._engine.start(manifest)
