@@ -69,7 +69,7 @@ class ExactStructure(Structure):
 
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "half_norms"})
     exhaustive: ClassVar[bool] = True
-    most_dead: ClassVar[float] = 1 / 4  # a search looks at all of them, and to build anew is to copy the others
+    most_dead: ClassVar[float] = 1 / 3  # a search looks at all of them, and to build anew is to copy the others
 
     def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
         self.vectors = scanner.vectors

@@ -38,6 +38,7 @@ KINDS = {
     "BallTree": Kind(annlab.BallTreeIndex, 8),
     "LSH scan": Kind(lambda: annlab.LSHIndex(mode="scan"), 32),
     "LSH buckets": Kind(lambda: annlab.LSHIndex(mode="buckets"), 32),
+    "LSH hyperplanes": Kind(lambda: annlab.LSHIndex(mode="buckets", family="hyperplanes"), 32),
     "IVF flat": Kind(annlab.IVFIndex, 32),
     "IVF sq8": Kind(lambda: annlab.IVFIndex(storage="sq8"), 32),
     "IVF pq4": Kind(lambda: annlab.IVFIndex(storage="pq4"), 32),

@@ -35,16 +35,15 @@ class _Run:
         return int(ids[-1]) - int(ids[0]) != n - 1 or not bool((ids[1:] > ids[:-1]).all())
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        smallest, largest, n = int(self.ids[0]), int(self.ids[-1]), len(self.ids)
+        smallest, largest = int(self.ids[0]), int(self.ids[-1])
         if not self.has_gaps:
             there = (ids >= smallest) & (ids <= largest)
             if self.rows is None:
                 return np.where(there, ids + (self.first - smallest), -1)
             return np.where(there, self.rows[np.where(there, ids - smallest, 0)], -1)
         place = np.searchsorted(self.ids, ids)
-        place[place == n] = 0
-        hit = self.ids[place] == ids
-        rows = place + self.first if self.rows is None else self.rows[place]
+        hit = self.ids.take(place, mode="clip") == ids  # behind the last one: not it
+        rows = place + self.first if self.rows is None else self.rows.take(place, mode="clip")
         return np.where(hit, rows, -1)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +69,9 @@ def _make_run(ids: np.ndarray, first: int) -> _Run:
 def _merge(left: _Run, right: _Run, alive: np.ndarray) -> _Run:
     middle, end = left.first + len(left.ids), left.first + len(left.ids) + len(right.ids)
     if left.rows is None and right.rows is None and right.first == middle < end and left.first < middle:
-        if left.ids[-1] < right.ids[0] and alive[left.first : end].all():  # as ids are given one after the other
+        if (
+            left.ids[-1] < right.ids[0]
+        ):  # as ids are given one after the other; the dead stay, for then nothing is sorted
             return _Run(np.concatenate([left.ids, right.ids]), None, left.first)
     ids, rows = (np.concatenate(pair) for pair in zip(left.pairs(), right.pairs(), strict=True))
     living = alive[rows]  # an id has at most one living row
@@ -126,7 +127,7 @@ class IdMap:
             if run.may_hold(smallest, largest):
                 rows = run.find(ids)
                 living = rows >= 0 if alive is None else (rows >= 0) & alive[rows]
-                found[living] = rows[living]
+                np.copyto(found, rows, where=living)
         return found
 
     def rows_in_order(self, alive: np.ndarray) -> np.ndarray:

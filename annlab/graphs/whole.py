@@ -12,6 +12,9 @@ from annlab.kernels.graphs.whole import Rows
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 
 _SAMPLE = 2**22  # coordinates by which the step is chosen, of some rows
+_SMALL_SAMPLE = (
+    2**18
+)  # of those where few rows are taken in: to read all again would cost as much as to find their place
 _FEWEST = 64  # of these rows
 _CLIPPED = 1e-4  # share of all coordinates that may lie beyond the largest number
 _STRIDE = 64  # rows begin at cache lines
@@ -31,7 +34,7 @@ def whole_numbers(vectors: np.ndarray, threads: int, more: np.ndarray | None = N
     """
     dim, sources = vectors.shape[1], [vectors] if more is None else [vectors, more]
     n, stride, largest = sum(map(len, sources)), -(-dim // _STRIDE) * _STRIDE, largest_number(dim)
-    apart = max(1, n // max(_FEWEST, _SAMPLE // dim))
+    apart = max(1, n // max(_FEWEST, (_SAMPLE if more is None else _SMALL_SAMPLE) // dim))
     some = usual_rows(np.concatenate([source[::apart] for source in sources]))
     center = some.mean(axis=0)
     step = _reached_by_most(some - center) / largest

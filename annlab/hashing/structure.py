@@ -145,16 +145,16 @@ class LSHStructure(Structure):
         if request.alive is not None:
             return self._search_some(queries, k, request.alive, request)
         if plan.exact:
-            return self.scanner.search(queries, k, None, request.keys, request.threads, request.counters)
+            return self._candidates(queries, k, None, plan, request)
         rows, done = self.finder.find(queries, plan.n_probes, plan.keep, None, request.threads)
         request.counters[:] += np.dot(done, self._work)
         wanted = min(k, len(self.vectors))
         if (done[0, FOUND] if len(done) == 1 else done[:, FOUND].min(initial=wanted)) >= wanted:
             return rows
         result = _nothing(len(queries), k)
-        everybody = np.arange(len(queries))
-        self._score(queries, everybody, rows, request, result)
-        self._answer(queries, everybody[done[:, FOUND] < wanted], len(self.vectors), request, result, widened=1)
+        self._score(result, queries, rows, request)
+        few = np.flatnonzero(done[:, FOUND] < wanted)
+        self._answer(queries, few, len(self.vectors), request, result, widened=1)
         return result
 
     def _plan(self, k: int, params: dict[str, Any], allowed: int | None = None, widened: int = 0) -> Plan:
@@ -170,15 +170,16 @@ class LSHStructure(Structure):
     def _planned(self, k: int, n_probes: Any, rerank: Any, allowed: int | None, widened: int) -> Plan:
         """k of m allowed rows are about as near as k n / m of all n rows, if the filter does not go with the vectors.
 
-        Then they have to be found among as many candidates as these, but for those that the filter takes away.
+        Then they have to be found among as many candidates as these, but for those that the filter takes away. And k
+        of n rows are about as near as k t / n of t rows, for so many were measured.
         """
         n, finder, free = len(self.vectors), self.finder, n_probes == rerank == "auto"
         there = n if allowed is None else max(allowed, 1)
-        near, level = self.tuning.at(k), self.tuning.at(min(k * n / there * _FURTHER**widened, 2.0**31 - 1))
-        growth = max(1.0, n / self.tuning.n_rows)
-        share = there / n if widened == 0 else 1.0
+        tuned = min(n, self.tuning.n_rows)
+        grown, growth, share = max(1.0, there / tuned), n / tuned, there / n if widened == 0 else 1.0
+        near, level = self.tuning.at(k), self.tuning.at(min(k * grown * tuned / there * _FURTHER**widened, 2.0**31 - 1))
         probes = level.n_probes if n_probes == "auto" else n_probes * _WIDER**widened
-        keep = math.ceil(growth * max(near.rerank, share * level.rerank)) if rerank == "auto" else rerank
+        keep = math.ceil(max(grown * near.rerank, growth * share * level.rerank)) if rerank == "auto" else rerank
         probes, keep = min(probes, finder.most_probes), min(max(keep, k), n)
         candidates = growth * level.candidates * (probes / level.n_probes if level.n_probes else 1.0)
         scored = min(keep, candidates) if candidates else keep
@@ -199,7 +200,7 @@ class LSHStructure(Structure):
                 allowed = int(np.bitwise_count(alive).sum())
                 self._counts.put(alive, allowed)
             if allowed:
-                self._answer(queries, np.arange(len(queries)), allowed, request, result)
+                self._answer_all(queries, allowed, request, result)
             return result
         counts = np.bitwise_count(alive).sum(axis=1)
         sizes = np.frexp(counts)[1]  # queries with about as many rows are searched together
@@ -208,47 +209,64 @@ class LSHStructure(Structure):
             self._answer(queries, some, int(counts[some].min()), request, result)
         return result
 
+    def _answer_all(self, queries: np.ndarray, allowed: int, request: Request, result: Scored) -> None:
+        """Search for all queries, each of which may have the same rows; further for those that this is not enough for.
+
+        Nearly always it is: so this is the way of a single query in an index with removed rows, and short.
+        """
+        k = result.ids.shape[1]
+        plan = self._plan(k, request.params, allowed)
+        self._score(result, queries, self._candidates(queries, k, request.alive, plan, request), request)
+        if plan.exact:
+            return
+        last = min(k, allowed) - 1
+        few, far = result.ids[:, last] < 0, self._farness(queries, result, last)
+        more = few | (far > plan.reach)
+        if more.any():
+            far[few] = 0.0
+            self._answer(queries, np.flatnonzero(more), allowed, request, result, 1, far)
+
     def _answer(self, queries: np.ndarray, some: np.ndarray, allowed: int, request: Request, result: Scored,
-                widened: int = 0) -> None:  # fmt: skip
+                widened: int = 0, far: np.ndarray | None = None) -> None:  # fmt: skip
         """Search for some of the queries, further and further until what is found is as near as was measured.
 
-        Each of them may have at least so many rows as are `allowed`.
+        Each of them may have at least so many rows as are `allowed`. far (q,): how far what was found so far is, on
+        average.
         """
-        k, alive = result.ids.shape[1], request.alive
-        wanted, far = min(k, allowed), np.zeros(len(queries))  # far: how far what was found so far is, on average
+        k, alive, last = result.ids.shape[1], request.alive, min(result.ids.shape[1], allowed) - 1
+        far = np.zeros(len(queries)) if far is None else far
         while len(some):
             plan = self._plan(k, request.params, allowed, widened)
             widened += 1
             now = some[far[some] <= plan.reach]  # each query waits for a plan that reaches so far, whoever else asks
             if not len(now):
                 continue
-            everybody = len(now) == len(queries)
-            masks = alive if alive is None or alive.ndim == 1 or everybody else alive[now]
-            asked, counters = (queries, request.counters) if everybody else (queries[now], request.counters[now])
-            if plan.exact:
-                rows = self.scanner.search(asked, k, masks, request.keys, request.threads, counters)
-            else:
-                rows, done = self.finder.find(asked, plan.n_probes, plan.keep, masks, request.threads)
-                counters += np.dot(done, self._work)
-            if everybody and widened == 1:  # and nothing is in the result so far
-                self._score_into(result, asked, rows, request)
-            else:
-                request.counters[now] = counters
-                self._score(asked, now, rows, request, result)
+            asked, own = queries[now], request._replace(counters=request.counters[now])
+            masks = alive if alive is None or alive.ndim == 1 else alive[now]
+            found = _nothing(len(now), k)
+            self._score(found, asked, self._candidates(asked, k, masks, plan, own), request)
+            request.counters[now], (result.distances[now], result.ids[now]) = own.counters, found
             if plan.exact:
                 return
-            found, ids = (result.distances, result.ids) if everybody else (result.distances[now], result.ids[now])
-            far[now] = self.finder.encoder.farness(asked, found[:, :wanted].mean(axis=1))
-            far[now[ids[:, wanted - 1] < 0]] = 0.0  # too few: a little further, wherever the others are
-            some = some[(far[some] > plan.reach) | (result.ids[some, wanted - 1] < 0)]
+            far[now] = self._farness(asked, found, last)
+            far[now[found.ids[:, last] < 0]] = 0.0  # too few: a little further, wherever the others are
+            some = some[(far[some] > plan.reach) | (result.ids[some, last] < 0)]
 
-    def _score(self, queries: np.ndarray, some: np.ndarray, rows: np.ndarray, request: Request, result: Scored) -> None:
-        """The nearest of the queries' candidates, in the places `some` of the result."""
-        own = _nothing(len(some), result.ids.shape[1])
-        self._score_into(own, queries, rows, request)
-        result.distances[some], result.ids[some] = own
+    def _candidates(self, queries: np.ndarray, k: int, alive: np.ndarray | None, plan: Plan,
+                    request: Request) -> np.ndarray:  # fmt: skip
+        """Rows (q, m) among which the k nearest are looked for, by a plan."""
+        if plan.exact:
+            return self.scanner.search(queries, k, alive, request.keys, request.threads, request.counters)
+        rows, done = self.finder.find(queries, plan.n_probes, plan.keep, alive, request.threads)
+        request.counters[:] += np.dot(done, self._work)
+        return rows
 
-    def _score_into(self, result: Scored, queries: np.ndarray, rows: np.ndarray, request: Request) -> None:
+    def _farness(self, queries: np.ndarray, found: Scored, last: int) -> np.ndarray:
+        """How far (q,) the neighbours up to the last one are on average."""
+        near = found.distances[:, : last + 1]
+        return self.finder.encoder.farness(queries, np.add.reduce(near, axis=1) / (last + 1))
+
+    def _score(self, result: Scored, queries: np.ndarray, rows: np.ndarray, request: Request) -> None:
         """The nearest of the queries' candidates, in a result that holds nothing."""
         if rows.size:
             scoring.score(

@@ -11,6 +11,7 @@ from annlab.kernels.distance import COSINE, INNER_PRODUCT
 _LARGEST = np.finfo(np.float32).max
 _FAINT, _MAGNIFIED = 2.0**-450, 2.0**600
 _FAR = 64.0  # times as far from the middle as half of the rows: such rows are unlike all others
+_IN_CACHE = 2**15  # numbers in float64 that a core keeps by it
 _FOR_MEDIAN = 1024  # rows that tell where the middle of a sample is
 
 
@@ -42,6 +43,7 @@ class Extent:
                 if np.abs(center).max() < _LARGEST:
                     center = center.astype(np.float32).astype(np.float64)
         reach, largest, smallest = 0.0, 0.0, np.inf
+        at_once = max(16, _IN_CACHE // dim)  # what is read again and again stays in a cache
         for start in range(0, len(vectors), at_once):
             converted, norms = _converted(vectors[start : start + at_once], metric)
             reach = max(reach, float(np.abs(converted - center).max(initial=0.0)))
