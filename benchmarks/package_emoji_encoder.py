@@ -12,17 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from annlab.datasets import Emoji, emoji
-from annlab.encoders.captions import misspelt, nonsense
+from annlab.encoders.captions import misspelt
 from annlab.encoders.encoder import Domain, Encoder
 from annlab.encoders.export import compacted
 from annlab.evaluation import from_embeddings
-from annlab.visual.nonsense import nonsense_pictures
-from annlab.visual.relevance import Relevance, learn_relevance
+from benchmarks.package_relevance import of_emoji
 
 COMMAND = "annlab train emoji --positives captions --size 32 --epochs 180 --threads 1 --out TRAINED"
 DOMAIN = Domain("pictures such as emoji, drawn in colour on white, at 32 x 32 pixels")
 MEASURES = ("map", "recall@10", "precision@10")
-NONSENSE = 600
 CARD = """# emoji
 
 Embeds {description}, and English words into the same
@@ -159,26 +157,6 @@ def image_rows(pictures: Emoji, ours: np.ndarray) -> list[str]:
     return lines
 
 
-def relevance_of(encoder: Encoder, pictures: Emoji, vectors: np.ndarray) -> Relevance:
-    """At which distance what is relevant: pictures that share a third of their phrases; those a phrase is true of."""
-    assert encoder.texts is not None
-    phrases = pictures.phrases()
-    words = sorted({phrase for each in phrases for phrase in each})
-    place = {word: number for number, word in enumerate(words)}
-    said = np.zeros((len(words), len(phrases)), dtype=np.float32)
-    for row, each in enumerate(phrases):
-        said[[place[phrase] for phrase in each], row] = 1
-    shared = said.T @ said
-    counts = shared.diagonal()
-    alike = shared >= (counts[:, None] + counts - shared) / 3
-    return learn_relevance(
-        vectors, alike, encoder.fingerprint, nonsense=encoder.encode(nonsense_pictures(NONSENSE)),
-        texts=encoder.texts.encode(words), text_labels=said > 0,
-        text_nonsense=encoder.texts.encode(nonsense(NONSENSE, np.random.default_rng(2))),
-        expected=0.05, learned_from=f"the phrases of the {len(vectors)} packaged emoji",
-    )  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.package_emoji_encoder", description=__doc__)
     parser.add_argument("trained", type=Path)
@@ -203,7 +181,7 @@ def main() -> None:
         text_rows="\n".join(rows), image_rows="\n".join(image_rows(pictures, vectors)),
     )  # fmt: skip
     (options.out / "MODEL_CARD.md").write_text(card)
-    relevance_of(encoder, pictures, vectors).save(options.out)
+    of_emoji(encoder).save(options.out)
     print(card)
 
 

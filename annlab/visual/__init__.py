@@ -19,7 +19,8 @@
       queries.py, viewers.py             what can be asked, and by whom
       facts.py, changes.py               what is kept in memory of every image, and how it stays right
       candidates.py, shown.py            the nearest pictures; their rows, as a viewer sees them
-      relevance.py, scoring.py, emptiness.py   how likely they are relevant, and the cut
+      relevance.py, calibrating.py, scoring.py how likely they are relevant, and the cut
+      emptiness.py, sense.py, nonsense.py      what shows nothing
       paging.py, cursors.py              where a page begins
       reranking.py, ranked.py, stages.py, ranking.toml, click_rates.py   what is shown of them, and in which order
     interactions.py  who was shown what, and what was clicked

@@ -43,22 +43,23 @@ def nonsense_pictures(n: int, side: int = 64, seed: int = 0) -> list[Pixels]:
     return pictures
 
 
-def drawn_nonsense(n: int, pictures: list[Pixels], seed: int = 0) -> list[Pixels]:
-    """n pictures of nothing of all kinds, as they come; every fifth dressed like one of some pictures (h, w, 3)."""
+def drawn_nonsense(n: int, pictures: list[Pixels], seed: int = 0, dressing: int = 5) -> list[Pixels]:
+    """n pictures of nothing of all kinds, as they come; every `dressing`-th dressed like one of some pictures
+    (height, width, 1 or 3). Where there are none, none is dressed or shuffled."""
     rng = np.random.default_rng(seed)
     noise = nonsense_pictures(n, seed=seed)
     kinds = (_strokes, _letters, _ramp, _chequered, _blocks, _page, _chart)
     drawn = []
     for number in range(n):
-        like = pictures[int(rng.integers(len(pictures)))]
-        kind = number % (len(kinds) + 2)
+        like = coloured(pictures[int(rng.integers(len(pictures)))]) if pictures else None
+        kind = number % (len(kinds) + (1 if like is None else 2))
         if kind == len(kinds):
             picture = noise[number]
-        elif kind > len(kinds):
+        elif kind > len(kinds) and like is not None:
             picture = _shuffled(like, rng)
         else:
             picture = kinds[kind](rng, int(rng.choice([28, 64, 128])))
-        drawn.append(dressed(picture, like, rng) if number % 5 == 4 else picture)
+        drawn.append(dressed(picture, like, rng) if number % dressing == dressing - 1 and like is not None else picture)
     return drawn
 
 
@@ -77,6 +78,12 @@ def dressed(picture: Pixels, like: Pixels, rng: np.random.Generator) -> Pixels:
     inner = ground + (wide - np.median(border_of(wide), axis=0)) * light if rng.random() < 0.5 else wide
     whole[frame : height - frame, frame : width - frame] = inner
     result: Pixels = np.clip(whole, 0, 255).astype(np.uint8)
+    return result
+
+
+def coloured(pixels: Pixels) -> Pixels:
+    """A picture (height, width, 1 or 3) in three channels."""
+    result: Pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     return result
 
 

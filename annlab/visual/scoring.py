@@ -18,16 +18,19 @@ from annlab.durable import DurableIndex
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import MODELS
 from annlab.index import Index
+from annlab.visual.calibrating import learn_from_vectors
 from annlab.visual.catalog import Catalog
 from annlab.visual.facts import Facts
-from annlab.visual.nonsense import nonsense_pictures
-from annlab.visual.relevance import AnotherEncoderError, Curve, Relevance, learn_from_vectors
+from annlab.visual.nonsense import drawn_nonsense
+from annlab.visual.relevance import AnotherEncoderError, Curve, Relevance
 from annlab.visual.schema import settings
+from annlab.visual.sense import pictures_of
 
 _ENOUGH = 50  # images to learn from
 _SAMPLE = 5000
 _GROWN = 4  # times as many images: learn again
-_NONSENSE = 100
+_NONSENSE = 400  # pictures of nothing
+_DRESSES = 50  # images whose manner some of them wear
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Scoring:
         if relevance is None:
             return cls(0.0, metric, means_something=means_something)
         curve = relevance.curve(by_text)
-        return cls(curve.cutoff, metric, curve, relevance.strangeness(vector), means_something=means_something)
+        return cls(curve.cutoff, metric, curve, relevance.strangeness(vector, by_text), means_something=means_something)
 
     @classmethod
     def of_tags(cls) -> Scoring:
@@ -116,7 +119,8 @@ def _learned(catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, fa
     if len(public) < _ENOUGH:
         return None
     sample = np.sort(np.random.default_rng(0).permutation(public)[:_SAMPLE])
-    nonsense = encoder.encode(nonsense_pictures(_NONSENSE), check_domain=False)
+    drawn = drawn_nonsense(_NONSENSE, pictures_of(catalog, sample[:_DRESSES].tolist()))
+    nonsense = encoder.encode(drawn, check_domain=False)
     learned = learn_from_vectors(index.vectors(sample), encoder.fingerprint, nonsense=nonsense)
     value = f"{len(public)} {base64.b64encode(learned.to_bytes()).decode()}"
     with catalog.writing() as connection:

@@ -30,11 +30,11 @@ from sqlalchemy import delete, insert, select
 from annlab.encoders.images import decode_image
 from annlab.visual.catalog import Catalog
 from annlab.visual.facts import Facts
-from annlab.visual.nonsense import border_of, drawn_nonsense
+from annlab.visual.nonsense import border_of, coloured, drawn_nonsense
 from annlab.visual.paths import from_text
 from annlab.visual.schema import images, settings
 
-KEPT = 0.95
+KEPT = 0.97
 CLUES = 21
 TERMS = CLUES + CLUES * (CLUES + 1) // 2  # clues, and products of two, which may be the same
 _SIDE = 32  # pixels at which pictures are looked at
@@ -87,10 +87,10 @@ def learn_sense(pictures: Sequence[np.ndarray], seed: int = 0) -> Sense:
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(seed)
-    coloured = [_coloured(picture) for picture in pictures]
-    examples = [*coloured, *(_cut(each, rng) for each in coloured), *(_come_back(each, rng) for each in coloured)]
+    whole = [coloured(picture) for picture in pictures]
+    examples = [*whole, *(_cut(each, rng) for each in whole), *(_come_back(each, rng) for each in whole)]
     own = np.array([clues_of(picture) for picture in examples])
-    others = np.array([clues_of(picture) for picture in drawn_nonsense(4 * len(coloured), coloured, seed)])
+    others = np.array([clues_of(picture) for picture in drawn_nonsense(4 * len(whole), whole, seed)])
     means, scales = own.mean(axis=0), own.std(axis=0) + 1e-3
     terms = _terms(np.vstack([own, others]), means, scales)
     truth = np.arange(len(terms)) < len(own)
@@ -113,7 +113,7 @@ def sense_of(catalog: Catalog, facts: Facts) -> Sense | None:
             return kept
     if len(public) < _ENOUGH:
         return None
-    pictures = _read(catalog, np.random.default_rng(0).permutation(public)[: 2 * _SAMPLE].tolist())
+    pictures = pictures_of(catalog, np.random.default_rng(0).permutation(public)[: 2 * _SAMPLE].tolist())
     learned = learn_sense(pictures) if len(pictures) >= _ENOUGH else None
     value = f"{len(public)} {'' if learned is None else learned.to_text()}"
     with catalog.writing() as connection:
@@ -122,8 +122,9 @@ def sense_of(catalog: Catalog, facts: Facts) -> Sense | None:
     return learned
 
 
-def _read(catalog: Catalog, ids: Sequence[int]) -> list[np.ndarray]:
-    """The pictures of some images, small; those whose file is gone or damaged are passed over."""
+def pictures_of(catalog: Catalog, ids: Sequence[int]) -> list[np.ndarray]:
+    """The pictures of some images, small, at most so many as are learned from; those whose file is gone or damaged are
+    passed over."""
     with catalog.database.reading() as connection:
         wanted = images.c.id.in_(ids) & images.c.path.is_not(None)
         paths = connection.scalars(select(images.c.path).where(wanted).order_by(images.c.id).limit(_SAMPLE)).all()
@@ -138,7 +139,7 @@ def _read(catalog: Catalog, ids: Sequence[int]) -> list[np.ndarray]:
 
 def clues_of(pixels: np.ndarray) -> np.ndarray:
     """What is told of a picture (height, width, 1 or 3) uint8 by its pixels at 32 x 32, (CLUES,)."""
-    small = _small(_coloured(pixels))
+    small = _small(coloured(pixels))
     grey = small.mean(axis=2)
     right, down = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=0))
     halves = grey.reshape(16, 2, 16, 2).mean(axis=(1, 3))
@@ -171,11 +172,6 @@ def _terms(clues: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarr
     scaled = np.clip((clues - means) / scales, -_FARTHEST, _FARTHEST)
     one, other = np.triu_indices(CLUES)
     result: np.ndarray = np.hstack([scaled, scaled[:, one] * scaled[:, other]])
-    return result
-
-
-def _coloured(pixels: np.ndarray) -> np.ndarray:
-    result: np.ndarray = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     return result
 
 

@@ -6,11 +6,12 @@ import pytest
 from annlab import ExactIndex
 from annlab.datasets.fashion import fashion_mnist
 from annlab.encoders.pretrained import load_encoder
+from annlab.visual.calibrating import learn_from_vectors, learn_relevance
 from annlab.visual.catalog import Catalog
 from annlab.visual.emptiness import what_is_missing
 from annlab.visual.facts import CatalogFacts
 from annlab.visual.nonsense import nonsense_pictures
-from annlab.visual.relevance import FILE, Relevance, learn_from_vectors, learn_relevance
+from annlab.visual.relevance import FILE, Relevance
 from annlab.visual.scoring import Scoring, relevance_of
 from annlab.visual.search import ById, ByUpload, QueryError, VisualSearch
 from annlab.visual.sense import learn_sense
@@ -47,6 +48,40 @@ def test_scores_are_the_shares_of_what_is_relevant(learned):
     nothing = directions(200, 16, seed=77)
     shown = [learned.image.of(1 - images @ one, learned.strangeness(one)) >= learned.image.cutoff for one in nothing]
     assert np.mean(shown) < 0.02
+
+
+def test_nonsense_among_the_references_is_told_by_where_it_leans():
+    """Nonsense that lies between the images of two kinds, as near to references as images are; half of it unknown."""
+    vectors, labels = clusters(600, spread=1.0)
+    middle = directions(6, 16, seed=0)[:2].sum(axis=0) + 0.9 * directions(1, 16, seed=3)[0]
+    nothing = middle + 0.25 * np.random.default_rng(8).normal(size=(200, 16))
+    learned = learn_relevance(vectors, labels, "enc", nonsense=nothing[:100])
+    without = learn_relevance(vectors, labels, "enc")
+
+    def shown(by, queries):
+        return np.mean([by.image.of(1 - vectors @ one, by.strangeness(one)) >= by.image.cutoff
+                        for one in queries / np.linalg.norm(queries, axis=1, keepdims=True)])  # fmt: skip
+
+    assert shown(learned, nothing[100:]) < 0.2 * shown(without, nothing[100:])
+    assert shown(learned, clusters(50, seed=4, spread=1.0)[0]) > 0.5 * shown(
+        without, clusters(50, seed=4, spread=1.0)[0]
+    )
+    again = Relevance.from_bytes(learned.to_bytes(), "enc", 16)
+    assert np.isclose(again.strangeness(middle), learned.strangeness(middle), rtol=1e-2)
+    assert again.strangeness(middle) > again.strangeness(vectors[0])
+
+
+def test_a_calibration_of_the_time_before_the_leaning_is_read(tmp_path):
+    kept = {"fingerprint": np.array("enc"), "learned_from": np.array("long ago"), "references": np.eye(2, 16),
+            "image_cutoff": np.array(0.5), "image_distance": np.array([[0.0, 1.0], [0.9, 0.1]]),
+            "image_strangeness": np.array([[0.0, 1.0], [1.0, 0.2]])}  # fmt: skip
+    np.savez(tmp_path / FILE, **kept)
+    found = Relevance.load(tmp_path, "enc", 16)
+    assert found.strangeness(np.eye(16)[1]) == 0 and found.strangeness(np.eye(16)[5]) == 1
+    for leaning in (np.ones(16), np.full(17, np.nan)):
+        np.savez(tmp_path / FILE, **kept, image_leaning=leaning)
+        with pytest.raises(ValueError, match="leaning"):
+            Relevance.load(tmp_path, "enc", 16)
 
 
 def test_scores_fall_with_the_distance_and_the_cut_is_where_they_say(learned):
