@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from benchmarks import hardware
 from benchmarks.peers import Annlab, Answer, Peer, normalised, use_faiss
 
 
@@ -286,12 +287,16 @@ class SymphonyQG(Graph):
 
 
 class SVS(Graph):
-    """SVS: Vamana over LVQ codes of 8 bits, or of 4 and 8 ("4x8")."""
+    """SVS: Vamana over LVQ codes of 8 bits, or of 4 and 8 ("4x8"); over float32 ("32") where the CPU is not Intel's.
+
+    There SVS refuses its codes by ending the process.
+    """
 
     name = "SVS"
     package = "svs"
     scales = True
     effort = "window"
+    codes = ("8", "4x8") if hardware.made_by_intel() else ("32",)
 
     def use(self, threads: int) -> None:
         for index in self.indexes.values():
@@ -316,13 +321,17 @@ class SVS(Graph):
         import svs
 
         self.indexes = {}
-        for codes, bits in (("8", (8, 0)), ("4x8", (4, 8))):
-            data = svs.LVQLoader(svs.VectorDataLoader(str(path / "data"), svs.DataType.float32), *bits, 32)
+        for codes in self.codes:
+            data = svs.VectorDataLoader(str(path / "data"), svs.DataType.float32)
+            if codes != "32":
+                data = svs.LVQLoader(data, *{"8": (8, 0), "4x8": (4, 8)}[codes], 32)
             self.indexes[codes] = svs.Vamana(str(path / "config"), svs.GraphLoader(str(path / "graph")), data,
                                              svs.DistanceType.L2, num_threads=1)  # fmt: skip
-        self.bytes = _links_and_floats(self, parameters["degree"], 1.5 * self.dim)
+        self.bytes = _links_and_floats(
+            self, parameters["degree"], 1.5 * self.dim if "8" in self.codes else 4 * self.dim
+        )
 
-    def search(self, queries: np.ndarray, k: int, window: int = 10, codes: str = "8", **parameters: Any) -> Answer:
+    def search(self, queries: np.ndarray, k: int, window: int = 10, codes: str = codes[0], **parameters: Any) -> Answer:
         index = self.indexes[codes]
         if index.search_window_size != window:
             index.search_window_size = window

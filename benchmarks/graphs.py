@@ -27,7 +27,7 @@ from annlab.datasets import Dataset
 from benchmarks import graph_parts, graph_promises
 from benchmarks.data import first, gap, load, names
 from benchmarks.frontier import points, seconds_at_recall
-from benchmarks.graph_peers import PEERS, Graph, Vamana
+from benchmarks.graph_peers import PEERS, SVS, Graph, Vamana
 from benchmarks.harness import MODES, Budget, Built, Parameters, Run, Sweep, combinations, compare
 from benchmarks.oracle import Oracle
 from benchmarks.peers import Peer
@@ -50,7 +50,7 @@ LIBRARIES: dict[str, tuple[dict[str, Sequence[Any]], dict[str, Sequence[Any]]]] 
     "hnswlib": ({"M": (16, 32), "efc": (200,)}, {"ef": EFFORTS}),
     "symphonyqg": ({"degree": (32, 64), "efc": (200,)}, {"ef": EFFORTS}),
     "glass": ({"R": (32,), "L": (200,)}, {"ef": EFFORTS, "refine": (False, True)}),
-    "svs": ({"degree": (32, 64), "efc": (128,)}, {"window": EFFORTS, "codes": ("8", "4x8")}),
+    "svs": ({"degree": (32, 64), "efc": (128,)}, {"window": EFFORTS, "codes": SVS.codes}),
     "faiss": ({"M": (16,), "efc": (128,), "codes": ("sq8", "flat")}, {"ef": EFFORTS}),
     "usearch": ({"M": (16,), "efc": (128,), "codes": ("f32", "i8")}, {"ef": EFFORTS}),
     "ngt": ({"edges": (20,)}, {"epsilon": EPSILONS}),

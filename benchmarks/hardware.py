@@ -11,6 +11,7 @@ several tries: a limit is a maximum, and a busy machine only ever makes a try sl
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -28,6 +29,12 @@ READ_BYTES = 256 << 20  # far beyond any last-level cache
 def cpu_features() -> frozenset[str]:
     """The instruction sets of this CPU by LLVM's names (``avx512f``, ``avx2``, ...)."""
     return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+def made_by_intel() -> bool:
+    """Whether Intel made this CPU, as far as Linux says: some libraries do less on others."""
+    about = Path("/proc/cpuinfo")
+    return about.exists() and "GenuineIntel" in about.read_text()
 
 
 def float_lanes() -> int:

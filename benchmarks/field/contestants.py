@@ -134,7 +134,7 @@ def _graphs() -> Iterator[Contestant]:
     yield Contestant("hnswlib", Hnswlib, {"M": [16, 32], "efc": [200]}, ef, "ef")
     yield Contestant("SymphonyQG", SymphonyQG, {"degree": [32, 64], "efc": [200]}, ef, "ef")
     yield Contestant("Glass", Glass, {"R": [32], "L": [200]}, {**ef, "refine": [False, True]}, "ef")
-    yield Contestant("SVS", SVS, {"degree": [32, 64], "efc": [128]}, {"window": EFFORTS, "codes": ["8", "4x8"]},
+    yield Contestant("SVS", SVS, {"degree": [32, 64], "efc": [128]}, {"window": EFFORTS, "codes": SVS.codes},
                      "window")  # fmt: skip
     yield Contestant("faiss HNSW", FaissHNSW, {"M": [16], "efc": [128], "codes": ["sq8", "flat"]}, ef, "ef")
     yield Contestant("usearch", Usearch, {"M": [16], "efc": [128], "codes": ["f32", "i8"]}, ef, "ef")

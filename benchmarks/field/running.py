@@ -4,7 +4,8 @@ Everything lies in one folder, and what is there is not measured again, so a run
 
     OUT/run.json                     the environment and the options
     OUT/SET/set.json                 what the data is like: rows, dimension, copies, how far away the queries are
-    OUT/SET/tuned-CONTESTANT.json    all that was tried of a contestant, and what was chosen
+    OUT/SET/tuned-CONTESTANT.json    all that was tried of a contestant, and what was chosen; `.begun` before that,
+                                     so that a library that ends the process is left out when the run goes on
     OUT/SET/kK-MODE.json             the runs; the ids and times of every query are in kK-MODE.npz beside it
     OUT/SET/kK-batch-N.json          batches on N threads, of those that can
     OUT/SET/filters.json, churn.json the further regimes (`filters.py`, `runbook.py`)
@@ -226,7 +227,14 @@ def _tuned(one: Contestant, dataset: Dataset, oracle: Oracle, folder: Path,
     target = folder / f"tuned-{one.name.replace(' ', '-').replace(',', '')}.json"
     if target.exists():
         return Tuned.of(json.loads(target.read_text())), {}
-    found, built = tune(one, dataset, oracle, options.k, options.tuning)
+    begun = target.with_suffix(".begun")
+    if begun.exists() and not one.ours:
+        raise RuntimeError(f"it ended the whole process the last time, or was killed; remove {begun} to try it again")
+    begun.touch()
+    try:
+        found, built = tune(one, dataset, oracle, options.k, options.tuning)
+    finally:
+        begun.unlink()
     best = max((trial.recall for trial in found.chosen), default=0.0)
     print(f"tuned {one.name}: {len(found.trials)} settings of {found.builds} builds in {found.seconds:.1f} s, "
           f"recall up to {best:.3f}", flush=True)  # fmt: skip

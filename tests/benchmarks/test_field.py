@@ -1,6 +1,7 @@
 """`python -m benchmarks run`: tuning within a budget, raw results, verdicts with intervals, and the page."""
 
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -211,6 +212,27 @@ def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path,
     assert len(kept["settings"]) == sum(len(json.loads(path.read_text())) for path in folder.glob("k5-*.json"))
     assert all(kept[name] for name in ("builds", "tails", "filters", "churn"))
     assert "http://" not in text and "https://" not in text and "<script src" not in text
+
+
+class EndsTheProcess(Sampled):
+    """As some libraries do on a CPU that they do not like."""
+
+    def build(self, train: np.ndarray, metric: str, **parameters: Any) -> None:
+        os._exit(3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that may end is forked")
+def test_a_library_that_ended_the_process_is_left_out_when_the_run_goes_on(tmp_path: Path, small: Dataset) -> None:
+    options = running.parser().parse_args(["--tuning", "0.1", "--k", "5"])
+    oracle, one = Oracle(small.train, small.test, "l2", 5), Contestant("ends it", EndsTheProcess)
+    child = os.fork()
+    if not child:
+        running._tuned(one, small, oracle, tmp_path, options)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    with pytest.raises(RuntimeError, match="ended the whole process the last time, or was killed; remove"):
+        running._tuned(one, small, oracle, tmp_path, options)
+    running._tuned(Contestant("stays", Sampled), small, oracle, tmp_path, options)
+    assert [path.name for path in tmp_path.glob("*.begun")] == ["tuned-ends-it.begun"]
 
 
 def test_what_was_lost_is_neither_first_nor_tied() -> None:
