@@ -7,6 +7,8 @@
     move      2 shards become 4 in this process, while others search and write: the slowest searches
     ray       on Ray, 4 shards x 2 replicas: an empty call; one replica slowed tenfold (stopped for nine tenths of the
               time); SIGKILL to one replica after another under load, for --seconds
+    ray-cells the same kills, of rows placed by cells: replicas of the registry are killed too
+    ray-move  on Ray, 2 shards x 2 replicas become 4
 
 Times of `merge`, `rows` are CPU time; all others are of the clock, and depend on what else the machine does: the load
 stands in the results. `docs/several-machines.md` says what follows for more machines than one.
@@ -15,11 +17,8 @@ stands in the results. `docs/several-machines.md` says what follows for more mac
 import argparse
 import json
 import os
-import random
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,20 +27,19 @@ from typing import Any
 import numpy as np
 
 from annlab import ExactIndex, IVFIndex
-from annlab.sharded import ShardedError, ShardedIndex, merging
+from annlab.sharded import ShardedIndex, merging
 from benchmarks import environment
 from benchmarks.out_of_core import Clusters, Memory
-
-DIM = 32
-Record = dict[str, Any]
+from benchmarks.sharded_load import DIM, Record, moved, ms, timed
+from benchmarks.sharded_ray import ray_cells, ray_move, ray_steady
 
 
 def merge(options: argparse.Namespace) -> Iterator[Record]:
     """One query, all shards with k results each."""
     rng, n_shards, k = np.random.default_rng(0), 1000, 100
     parts = [(np.sort(rng.random((1, k)), axis=1), rng.integers(0, 2**40, (1, k))) for _ in range(n_shards)]
-    times = _times(lambda: merging.nearest(parts, 1, k), 50, time.process_time)
-    yield {"what": "merge", "shards": n_shards, "k": k, "median ms": _ms(times, 0.5), "p99 ms": _ms(times, 0.99)}
+    times = timed(lambda: merging.nearest(parts, 1, k), 50, time.process_time)
+    yield {"what": "merge", "shards": n_shards, "k": k, "median ms": ms(times, 0.5), "p99 ms": ms(times, 0.99)}
 
 
 def rows(options: argparse.Namespace) -> Iterator[Record]:
@@ -54,16 +52,16 @@ def rows(options: argparse.Namespace) -> Iterator[Record]:
     for name, make in (("exact", ExactIndex(dim=dim)), ("ivf flat", IVFIndex(dim=dim)),
                        ("ivf pq4", IVFIndex(dim=dim, storage="pq4"))):  # fmt: skip
         with tempfile.TemporaryDirectory() as folder, ShardedIndex(make, 1, path=folder) as index:
-            built = _times(lambda index=index: index.fit(vectors[: n - 1000]), 1, time.process_time)
+            built = timed(lambda index=index: index.fit(vectors[: n - 1000]), 1, time.process_time)
             ids = iter(range(n - 1000, n, 100))
 
             def add(index: ShardedIndex = index, ids: Iterator[int] = ids) -> None:
                 start = next(ids)
                 index.add(vectors[start : start + 100], np.arange(start, start + 100))
 
-            added = _times(add, 10, time.process_time)
+            added = timed(add, 10, time.process_time)
             turns = iter(np.concatenate([queries[:1], queries]))
-            searched = _times(lambda index=index, turns=turns: index.search(next(turns), 10, threads=1), 200,
+            searched = timed(lambda index=index, turns=turns: index.search(next(turns), 10, threads=1), 200,
                               time.process_time)  # fmt: skip
             disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
             yield {"what": f"a shard, {name}", "rows": n, "dim": dim, "memory bytes a row": index.memory()["total"] / n,
@@ -88,12 +86,12 @@ def cells(options: argparse.Namespace) -> Iterator[Record]:
                     index.fit(vectors)
                     index.search(queries[:2], 10)
                     before, turns = index.asked(), iter(queries)
-                    times = _times(lambda index=index, turns=turns: index.search(next(turns), 10, threads=1), 100,
+                    times = timed(lambda index=index, turns=turns: index.search(next(turns), 10, threads=1), 100,
                                    time.process_time)  # fmt: skip
                     found, asked = index.search(queries, 10).ids, index.asked()
                     hits = [len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), true.tolist(), strict=True)]
                     record |= {
-                        f"{placement}: ms a query": _ms(times, 0.5),
+                        f"{placement}: ms a query": ms(times, 0.5),
                         f"{placement}: recall": float(np.mean(hits)),
                     }
             record["shards asked of 8"] = n_shards * (asked["shards"] - before["shards"]) / (asked["of"] - before["of"])
@@ -139,191 +137,12 @@ def move(options: argparse.Namespace) -> Iterator[Record]:
         with ShardedIndex(ExactIndex(dim=DIM), 2, 2, path=Path(folder) / "index") as index:
             index.fit(vectors)
             index.search(vectors[:4], 1)
-            load = Load(lambda: index, vectors)
-            with load:
-                time.sleep(options.pause)
-                before, written = load.took(), len(load.writes)
-                began = time.perf_counter()
-                index.reshard(4)
-                seconds = time.perf_counter() - began
-                after = load.took()[len(before) :]
-            index.verify()
-            yield {"what": "2 shards become 4", "rows": len(vectors), "seconds": seconds, "searches": len(after),
-                   "p99 ms before": _ms(before, 0.99), "p99 ms meanwhile": _ms(after, 0.99),
-                   "writes meanwhile": len(load.writes) - written,
-                   "slowest write s": max(load.writes[written:], default=0.0), **load.outcome(index)}  # fmt: skip
-
-
-class Load:
-    """Searches and writes in two threads, and what came of them."""
-
-    def __init__(self, opened: Callable[[], ShardedIndex], vectors: np.ndarray) -> None:
-        self.vectors, self.ends = vectors, threading.Event()
-        self.reader, self.writer = opened(), opened()
-        self.errors: list[str] = []
-        self.searches: list[float] = []
-        self.writes: list[float] = []
-        self.acknowledged: set[int] = set()
-        self.threads = [threading.Thread(target=self._search), threading.Thread(target=self._write)]
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ends.set()
-        for thread in self.threads:
-            thread.join()
-
-    def took(self) -> list[float]:
-        """Seconds of all searches so far."""
-        return list(self.searches)
-
-    def outcome(self, index: ShardedIndex) -> Record:
-        """What went wrong."""
-        for error in self.errors:
-            print(error, file=sys.stderr)
-        lost = self.acknowledged - set(index.ids.tolist())
-        return {"errors": len(self.errors), "wrong answers": sum(error == _WRONG for error in self.errors),
-                "acknowledged rows": len(self.acknowledged), "lost rows": len(lost)}  # fmt: skip
-
-    def _search(self) -> None:
-        rng, index = np.random.default_rng(1), self.reader
-        while not self.ends.is_set():
-            some, began = rng.integers(0, len(self.vectors), 4), time.perf_counter()
-            try:
-                if (index.search(self.vectors[some], 1).ids[:, 0] != some).any():
-                    self.errors.append(_WRONG)
-            except ShardedError as error:
-                self.errors.append(f"search: {error}")
-            self.searches.append(time.perf_counter() - began)
-            time.sleep(0.02)
-
-    def _write(self) -> None:
-        rng, id, index = np.random.default_rng(2), 1_000_000, self.writer
-        while not self.ends.is_set():
-            ids, began = np.arange(id, id + 8), time.perf_counter()
-            try:
-                index.add(5 + rng.random((8, DIM), dtype=np.float32), ids, op_id=str(id), timeout=60)
-                self.acknowledged |= set(ids.tolist())
-            except ShardedError as error:
-                self.errors.append(f"write: {error}")
-            self.writes.append(time.perf_counter() - began)
-            id += 8
-            time.sleep(0.2)
-
-
-_WRONG = "a wrong answer"
-
-
-# ---- on Ray
-
-
-def on_ray(options: argparse.Namespace) -> Iterator[Record]:
-    """All that needs actors, of one index."""
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    import ray
-
-    from annlab.sharded.ray_engine import begin_ray
-
-    begin_ray(num_cpus=2, object_store_memory=200 * 2**20)
-    vectors = np.random.default_rng(0).random((20_000, DIM), dtype=np.float32)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "index"
-            index = ShardedIndex(ExactIndex(dim=DIM), 4, 2, engine="ray", path=path, timeout=120)
-            index.fit(vectors)
-            yield calls(index)
-            yield slowed(index, path, vectors, options.pause)
-            yield kills(index, path, vectors, options.seconds)
-            index.stop()
-    finally:
-        ray.shutdown()
-
-
-def calls(index: ShardedIndex) -> Record:
-    """What Ray itself takes: a read of every shard that computes nothing, and searches."""
-    many = np.random.default_rng(0).random((1000, DIM), dtype=np.float32)
-    nothing = np.empty(0, np.int64)
-    index.search(many, 10)
-    return {"what": "calls to 4 shards",
-            "empty ms": _ms(_times(lambda: index._answers("present", (nothing,)), 100), 0.5),
-            "one query ms": _ms(_times(lambda: index.search(many[0], 10), 100), 0.5),
-            "1,000 queries ms": _ms(_times(lambda: index.search(many, 10), 10), 0.5)}  # fmt: skip
-
-
-def slowed(index: ShardedIndex, path: Path, vectors: np.ndarray, seconds: float) -> Record:
-    """One replica runs for a tenth of the time."""
-    pids, ends = index._engine.pids(index._manifest), threading.Event()  # type: ignore[attr-defined]
-
-    def hold(pid: int) -> None:
-        while not ends.is_set():
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.09)
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(0.01)
-
-    with Load(lambda: _attached(path), vectors) as load:
-        time.sleep(seconds)
-        before = load.took()
-        thread = threading.Thread(target=hold, args=(pids["0-1"],))
-        thread.start()
-        time.sleep(seconds)
-        after = load.took()[len(before) :]
-        ends.set()
-        thread.join()
-    return {"what": "one replica of 8 slowed tenfold", "searches": len(after), "p99 ms before": _ms(before, 0.99),
-            "p99 ms meanwhile": _ms(after, 0.99), **load.outcome(index)}  # fmt: skip
-
-
-def kills(index: ShardedIndex, path: Path, vectors: np.ndarray, seconds: float) -> Record:
-    """SIGKILL to one replica after another, the next one when the last is back."""
-    chance, back = random.Random(0), []
-    names = [name for entry in index._manifest.shards for name in entry.replicas]
-    with Load(lambda: _attached(path), vectors) as load:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            name, pids = chance.choice(names), index._engine.pids(index._manifest)  # type: ignore[attr-defined]
-            if name in pids:
-                os.kill(pids[name], signal.SIGKILL)
-                began = time.monotonic()
-                while time.monotonic() - began < 60:
-                    now = index._engine.pids(index._manifest)  # type: ignore[attr-defined]
-                    if now.get(name, pids[name]) != pids[name]:
-                        back.append(time.monotonic() - began)
-                        break
-                    time.sleep(0.05)
-            time.sleep(1.0)
-    index.verify()
-    return {"what": "SIGKILL under load", "seconds": seconds, "kills": len(back), "searches": len(load.searches),
-            "writes": len(load.writes), **load.outcome(index),
-            "back s median": float(np.median(back)) if back else None, "back s max": max(back, default=None),
-            "search ms median": _ms(load.searches, 0.5),
-            "search ms p99": _ms(load.searches, 0.99), "write ms median": _ms(load.writes, 0.5),
-            "write ms p99": _ms(load.writes, 0.99)}  # fmt: skip
-
-
-def _attached(path: Path) -> ShardedIndex:
-    """As another user of the same actors."""
-    return ShardedIndex(None, engine="ray", path=path, timeout=30)
-
-
-def _times(do: Callable[[], Any], n: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    times = []
-    for _ in range(n):
-        began = clock()
-        do()
-        times.append(clock() - began)
-    return times
-
-
-def _ms(seconds: Sequence[float], quantile: float) -> float | None:
-    return 1e3 * float(np.quantile(seconds, quantile)) if len(seconds) else None
+            yield moved(index, lambda: index, vectors, options.pause)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
-    "merge": merge, "rows": rows, "cells": cells, "ingest": ingest, "move": move, "ray": on_ray,
+    "merge": merge, "rows": rows, "cells": cells, "ingest": ingest, "move": move, "ray": ray_steady,
+    "ray-cells": ray_cells, "ray-move": ray_move,
 }  # fmt: skip
 
 
@@ -351,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
             record["load"] = round(os.getloadavg()[0], 1)
             wrong |= bool(record.get("wrong answers") or record.get("lost rows"))
             print(", ".join(f"{name} {value}" for name, value in record.items()), flush=True)
-            found.setdefault(part if part != "ray" else record["what"], []).append(record)
+            found.setdefault(record["what"] if part.startswith("ray") else part, []).append(record)
             if options.out:  # what there is, whatever becomes of the rest
                 options.out.write_text(json.dumps(found, indent=1) + "\n")
     return int(wrong)
