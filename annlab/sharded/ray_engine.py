@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annlab.sharded import reading
 from annlab.sharded.engines import new_journal
 from annlab.sharded.errors import ShardedError, UnreachableError
 from annlab.sharded.manifest import Manifest, Manifests
@@ -25,6 +26,7 @@ from annlab.sharded.world import Pending
 
 _NAMESPACE = "annlab"
 _READS_AT_ONCE, _STARTS = 64, 3
+_CPUS_FOR_A_START = 2  # of the cluster, where others are at work meanwhile
 _START_SECONDS, _JOIN_SECONDS = 120.0, 20.0  # to wait for all replicas, and for those of whose shard another is there
 
 
@@ -136,6 +138,9 @@ class Node:
             return os.getpid()
         if self._started is None:
             self._started = asyncio.ensure_future(self._replica.start())
+        if method == "ready":
+            await self._started
+            return await asyncio.to_thread(reading.warm, self._replica.visible)
         return await getattr(self._replica, method)(*arguments)
 
 
@@ -158,20 +163,29 @@ class RayEngine:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def start(self, manifest: Manifest) -> None:
-        ray = _ray()
-        actor, entries = ray.remote(Node), manifest.entries
-        for entry in entries:
-            for name in entry.replicas:
-                actor.options(name=self.prefix + name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True,
-                              max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=_READS_AT_ONCE,
-                              ).remote(str(self.path), self.prefix, entry.name, name, self.snapshot_after)  # fmt: skip
-        self.run(self._there({entry.name: entry.replicas for entry in entries}))
+        """See to it that all run. Those of shards that are being made begin a few at a time: the others are at work
+        meanwhile, and a process that begins keeps a CPU busy for seconds."""
+        self._start([(entry.name, name) for entry in manifest.serving for name in entry.replicas])
+        at_once = max(int(_ray().cluster_resources().get("CPU", 0)) // _CPUS_FOR_A_START, 1)
+        moving = [(entry.name, name) for entry in manifest.moving for name in entry.replicas]
+        for begin in range(0, len(moving), at_once):
+            self._start(moving[begin : begin + at_once])
+
+    def _start(self, replicas: Sequence[tuple[str, str]]) -> None:
+        """Start replicas, given with their shards, and wait for them."""
+        actor, shards = _ray().remote(Node), dict[str, list[str]]()
+        for shard, name in replicas:
+            actor.options(name=self.prefix + name, namespace=_NAMESPACE, lifetime="detached", get_if_exists=True,
+                          max_restarts=-1, max_task_retries=0, num_cpus=0, max_concurrency=_READS_AT_ONCE,
+                          ).remote(str(self.path), self.prefix, shard, name, self.snapshot_after)  # fmt: skip
+            shards.setdefault(shard, []).append(name)
+        self.run(self._there(shards))
 
     async def _there(self, shards: Mapping[str, Sequence[str]]) -> None:
         """Wait for a first answer of every actor: they take seconds to begin. Whoever joins later may find some that
         are just being restarted: then one of each shard is enough, after a while."""
         names = [name for replicas in shards.values() for name in replicas]
-        began, calls = time.monotonic(), {name: self.world.call(name, "proof") for name in names}
+        began, calls = time.monotonic(), {name: self.world.call(name, "ready") for name in names}
         while not all(call.succeeded for call in calls.values()):
             await self.world.wait(calls.values(), lambda: all(call.succeeded for call in calls.values()), 1.0)
             silent = [name for name, replicas in shards.items() if not any(calls[each].succeeded for each in replicas)]
@@ -180,7 +194,7 @@ class RayEngine:
                 break
             for name in names:
                 if calls[name].error is not None:
-                    calls[name] = self.world.call(name, "proof")
+                    calls[name] = self.world.call(name, "ready")
             await self.world.sleep(0.1)
         absent = [name for name in names if not calls[name].succeeded]
         if absent and silent:

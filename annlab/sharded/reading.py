@@ -176,6 +176,14 @@ def _plain(values: np.ndarray) -> list[tuple[int, str]]:
             for place, value in enumerate(values.tolist()) if value is not None and value == value]  # fmt: skip
 
 
+def warm(index: Index) -> None:
+    """Search for some of its own rows, so that the kernels are loaded before somebody waits for that."""
+    for n in (1, 4, 64):
+        some = index.ids[:n]
+        if len(some):
+            index.search(index.vectors(some), 10)
+
+
 READS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (facts, search, search_radius, select, ids, present, vectors, columns, content, digests)

@@ -1,5 +1,6 @@
 """The same index as actors of Ray: the same answers, through a kill and after the end of whoever made them."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,11 +8,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from annlab import ExactIndex
+from annlab.sharded.manifest import Entry, Manifest
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +65,38 @@ def test_ray_is_begun_again_where_it_takes_too_long(fails, error, how, begun, mo
             ray_engine.begin_ray(**how)
     assert len(ray.begun) == begun and ray.ended == min(fails, begun)
     assert all(each["namespace"] == "annlab" for each in ray.begun)
+
+
+@pytest.mark.parametrize(("cpus", "at_once"), [(1, 1), (4, 2), (64, 4)])
+def test_shards_that_are_being_made_begin_a_few_at_a_time(cpus, at_once, monkeypatch):
+    from annlab.sharded import ray_engine
+
+    entries = [Entry(name, (f"{name}-0", f"{name}-1"), f"{name}-0", 1) for name in "abcd"]
+    manifest = Manifest(1, "ExactIndex", "{}", "one", tuple(entries[:2]), moving=tuple(entries[2:]))
+    engine, begun = object.__new__(ray_engine.RayEngine), []
+    monkeypatch.setattr(ray_engine, "_ray", lambda: SimpleNamespace(cluster_resources=lambda: {"CPU": float(cpus)}))
+    monkeypatch.setattr(engine, "_start", lambda replicas: begun.append([name for _, name in replicas]))
+    engine.start(manifest)
+    new = ["c-0", "c-1", "d-0", "d-1"]
+    assert begun == [["a-0", "a-1", "b-0", "b-1"], *(new[i : i + at_once] for i in range(0, 4, at_once))]
+
+
+def test_a_node_is_ready_when_it_has_searched(monkeypatch):
+    from annlab.sharded import ray_engine
+
+    index, did = ExactIndex(dim=8).fit(np.eye(8, dtype=np.float32)), []
+    search = index.search
+    monkeypatch.setattr(index, "search", lambda queries, k: did.append(len(queries)) or search(queries, k))
+
+    async def start():
+        did.append("begun")
+
+    node = object.__new__(ray_engine.Node)
+    node._replica, node._started = SimpleNamespace(start=start, visible=index), None
+    asyncio.run(node.call("ready", ()))
+    assert did[0] == "begun" and did[1] == 1 and max(did[1:]) == 8, "one query, and several"
+    node._replica.visible = ExactIndex(dim=8)
+    asyncio.run(node.call("ready", ()))
 
 
 @pytest.mark.slow
