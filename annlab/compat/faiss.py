@@ -321,10 +321,8 @@ def index_factory(d: int, description: str, metric: int = METRIC_L2) -> Any:
     if body == "Flat":
         made = IndexFlat(d, metric)
     elif match := re.fullmatch(r"IVF(\d+),(Flat|SQ8|PQ(?:\d+)?x4fsr?)", body):
-        storage = {"F": "flat", "S": "sq8", "P": "pq4"}[match.group(2)[0]]
-        made = {"flat": IndexIVFFlat, "sq8": IndexIVFScalarQuantizer, "pq4": IndexIVFPQFastScan}[storage](
-            None, d, int(match.group(1)), metric=metric
-        )
+        of_lists: Any = {"F": IndexIVFFlat, "S": IndexIVFScalarQuantizer, "P": IndexIVFPQFastScan}[match.group(2)[0]]
+        made = of_lists(None, d, int(match.group(1)), metric=metric)
     elif match := re.fullmatch(r"LSH(\d*)", body):
         made = IndexLSH(d, int(match.group(1) or d))
     else:

@@ -45,6 +45,11 @@ class Age(NamedTuple):
     probes_trained: int
     rerank_trained: float
 
+    def of_part(self, share: float) -> Self:
+        """That of a share of the rows, which grow old as the whole would."""
+        trained, measured = (max(1, round(n * share)) for n in (self.n_trained, self.n_measured))
+        return self._replace(n_trained=trained, n_measured=measured)
+
 
 class Growing(Searched, Protocol):
     """What is looked after: an `IVFStructure`."""

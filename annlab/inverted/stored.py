@@ -1,11 +1,24 @@
-"""What a file says of an inverted file's cells and age, checked: kernels rely on every offset."""
+"""What a file holds of an inverted file's cells and age; read, it is checked, as kernels rely on every offset."""
 
 import numpy as np
 
 from annlab.distances import Metric
+from annlab.inverted.calibration import Calibrations
 from annlab.inverted.drift import Age
 from annlab.inverted.storage import Cells
 from annlab.scan.centroids import Conversion
+
+
+def arrays_of(conversion: Conversion, centroids: np.ndarray, offsets: np.ndarray, age: Age,
+              calibrations: Calibrations) -> dict[str, np.ndarray]:  # fmt: skip
+    """The arrays of a file that say where lists begin, how they were made and how they are searched."""
+    return {
+        "centroids": centroids,
+        "list_offsets": offsets,
+        "center": conversion.center,
+        "numbers": np.array([conversion.scale, *age, calibrations.far], np.float64),
+        "calibration": calibrations.to_array(),
+    }
 
 
 def cells_of(arrays: dict[str, np.ndarray], metric: Metric) -> Cells:

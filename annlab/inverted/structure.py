@@ -329,9 +329,7 @@ class IVFStructure(Structure):
         np.cumsum(np.bincount(labels, minlength=self.n_lists), out=offsets[1:])
         vectors, none = self.vectors[rows], np.empty(0, np.int32)
         lists = self.lists.merged(self.vectors[:0], none, rows, offsets, vectors, IN_MEMORY)
-        share = len(rows) / len(self.vectors)  # it grows old as the whole would
-        trained, measured = (max(1, round(n * share)) for n in (self.age.n_trained, self.age.n_measured))
-        age = self.age._replace(n_trained=trained, n_measured=measured)
+        age = self.age.of_part(len(rows) / len(self.vectors))
         newest = None if self._newest is None else self._newest[rows]
         return type(self)(vectors, self.centroids.array, offsets, lists, self.calibrations, age, newest)
 
@@ -381,20 +379,9 @@ class IVFStructure(Structure):
         return int(share * cost * len(self.vectors)) + 1
 
     def arrays(self) -> dict[str, np.ndarray]:
-        conversion = self.lists.conversion
         newest = {} if self._newest is None else {"newest": self._newest}
-        return (
-            {
-                "vectors": self.vectors,
-                "centroids": self.centroids.array,
-                "list_offsets": self.offsets,
-                "center": conversion.center,
-                "numbers": np.array([conversion.scale, *self.age, self.calibrations.far], np.float64),
-                "calibration": self.calibrations.to_array(),
-            }
-            | newest
-            | self.lists.arrays()
-        )
+        cells = stored.arrays_of(self.lists.conversion, self.centroids.array, self.offsets, self.age, self.calibrations)
+        return {"vectors": self.vectors} | cells | newest | self.lists.arrays()
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], *, metric: Metric, params: dict[str, Any]) -> Self:

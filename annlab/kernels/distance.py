@@ -22,8 +22,9 @@ import math
 
 import numpy as np
 
+from annlab.kernels.simd.lanes import to_doubles, total
 from annlab.kernels.simd.path import entry, inlined, kernel
-from annlab.kernels.simd.registers import load_eight, load_first_eight, pointer, splat_eight, to_doubles, total
+from annlab.kernels.simd.registers import load_eight, load_first_eight, pointer, splat_eight
 from annlab.kernels.topk import push
 
 L2, COSINE, INNER_PRODUCT = 0, 1, 2

@@ -13,6 +13,7 @@ cluster in float64, so that it can be split over threads by clusters without cha
 
 import numpy as np
 
+from annlab.kernels.simd.lanes import to_doubles
 from annlab.kernels.simd.path import entry, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -24,7 +25,6 @@ from annlab.kernels.simd.registers import (
     ramp,
     splat,
     store,
-    to_doubles,
 )
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, float_tile
 

@@ -18,19 +18,9 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, inner_product, inverse_norm
 from annlab.kernels.simd.byte_vectors import dot_bytes, splat_quad
+from annlab.kernels.simd.lanes import to_floats, total, zip_high, zip_low
 from annlab.kernels.simd.path import REGISTER_BYTES, inlined, kernel
-from annlab.kernels.simd.registers import (
-    LANES,
-    fma,
-    load,
-    load_first,
-    splat,
-    store,
-    to_floats,
-    total,
-    zip_high,
-    zip_low,
-)
+from annlab.kernels.simd.registers import LANES, fma, load, load_first, splat, store
 
 PANEL_ROWS = 2 * LANES
 QUERIES_IN_TILE = 12 if REGISTER_BYTES == 64 else 6  # with two accumulators each: 24 of 32 registers, or 12 of 16

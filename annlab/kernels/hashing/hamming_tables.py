@@ -33,8 +33,9 @@ import numpy as np
 
 from annlab.kernels.hashing.hamming import BITS_OF, HALVES, ROWS_IN_BLOCK, finished, take_row
 from annlab.kernels.simd.byte_vectors import as_elements, as_shorts, lookup, shift_right, short_registers
+from annlab.kernels.simd.lanes import zip_high, zip_low
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
-from annlab.kernels.simd.registers import count, first, load, load_table, pointer, splat, store, zip_high, zip_low
+from annlab.kernels.simd.registers import count, first, load, load_table, pointer, splat, store
 from annlab.kernels.simd.words import byte_registers, transposed_bytes
 
 PAIRS_IN_TILE = 4

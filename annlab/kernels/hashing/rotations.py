@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.hashing.signs import Frame, lifted_row
+from annlab.kernels.simd.lanes import evens, odds
 from annlab.kernels.simd.path import entry, kernel
-from annlab.kernels.simd.registers import LANES, choose, evens, first, load, odds, pointer, pointers, splat, store
+from annlab.kernels.simd.registers import LANES, choose, first, load, pointer, pointers, splat, store
 from annlab.kernels.simd.words import absolute
 
 ROUNDS = 3

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.distance import inner_product
+from annlab.kernels.simd.lanes import total
 from annlab.kernels.simd.path import entry, kernel
-from annlab.kernels.simd.registers import LANES, float_registers, fma, load, pointer, splat, store, total
+from annlab.kernels.simd.registers import LANES, float_registers, fma, load, pointer, splat, store
 from annlab.kernels.simd.words import absolute
 from annlab.kernels.tile import ACCUMULATORS, PANEL_ROWS, QUERIES_IN_TILE, convert_row, float_tile
 

@@ -25,6 +25,7 @@ from annlab.kernels.inverted.candidates import CHUNK_WIDTH, FRONT, settle_by_dis
 from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, Tile, list_by_list, merging, one_by_one
 from annlab.kernels.inverted.one_query import OneQuery, answering, by_shortcut
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
+from annlab.kernels.simd.lanes import total
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import (
@@ -38,7 +39,6 @@ from annlab.kernels.simd.registers import (
     prefetch,
     splat,
     store,
-    total,
 )
 
 QUERIES_IN_GROUP = 6 if LANES == 16 else 3  # 4 sums each, and a register: 30 of 32, or 15 of 16

@@ -19,6 +19,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, L2
 from annlab.kernels.scan.batch import OVERFLOWED, ROOM, first_trigger, next_trigger, tighten
+from annlab.kernels.simd.lanes import total
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.registers import (
     LANES,
@@ -30,7 +31,6 @@ from annlab.kernels.simd.registers import (
     pointers,
     prefetch,
     splat,
-    total,
     zeros,
 )
 from annlab.kernels.topk import PADDING, append

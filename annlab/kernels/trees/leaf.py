@@ -17,8 +17,9 @@ Up to `READS_BEYOND` elements behind the leaf are read: the caller copies the ar
 import numpy as np
 
 from annlab.kernels.distance import COSINE
+from annlab.kernels.simd.lanes import to_floats
 from annlab.kernels.simd.path import inlined
-from annlab.kernels.simd.registers import fma, load_eight, to_floats
+from annlab.kernels.simd.registers import fma, load_eight
 from annlab.kernels.simd.wide import (
     column_loader,
     joined,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from annlab.kernels.simd import byte_vectors as simd_bytes
+from annlab.kernels.simd import lanes
 from annlab.kernels.simd import registers as simd
 from annlab.kernels.simd.path import entry
 from annlab.kernels.simd.registers import LANES
@@ -137,8 +138,8 @@ def _shuffles(a, b, out):
     x, y, p = simd.load(simd.pointer(a)), simd.load(simd.pointer(b)), simd.pointer(out)
     n = len(a)
     simd.prefetch(simd.pointer(a))
-    simd.store(p, simd.zip_low(x, y))
-    simd.store(p + n, simd.zip_high(x, y))
+    simd.store(p, lanes.zip_low(x, y))
+    simd.store(p + n, lanes.zip_high(x, y))
     simd.store(p + 2 * n, simd.smaller(x, y))
     simd.store(p + 3 * n, simd.fma(x, y, x))
     simd.store(p + 4 * n, simd.splat(a[1]))
@@ -146,7 +147,7 @@ def _shuffles(a, b, out):
     for i in range(3):
         registers[i] = simd.load(p + i * n)
     simd.store(p + 5 * n, registers[2])
-    return simd.total(x)
+    return lanes.total(x)
 
 
 def test_shuffles_splats_and_registers():
@@ -180,13 +181,13 @@ def test_fma_rounds_once():
 @numba.njit
 def _widths(values, out, floats, ramps, mask):
     eight = simd.load_eight(simd.pointer(values))
-    doubles = simd.to_doubles(eight) * simd.splat_eight(2.0)
+    doubles = lanes.to_doubles(eight) * simd.splat_eight(2.0)
     simd.store(simd.pointer(out), doubles)
-    simd.store(simd.pointer(floats), simd.to_floats(doubles))
+    simd.store(simd.pointer(floats), lanes.to_floats(doubles))
     simd.store(simd.pointer(ramps), simd.ramp(7))
     p = simd.pointer(ramps)
     p[LANES] = p[0] + p[1]
-    return simd.total(doubles), simd.count(mask), simd.first(mask)
+    return lanes.total(doubles), simd.count(mask), simd.first(mask)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -211,7 +212,7 @@ def test_pointers_need_contiguous_arrays():
 
 @numba.njit
 def _total(values):
-    return simd.total(simd.load_eight(simd.pointer(values)))
+    return lanes.total(simd.load_eight(simd.pointer(values)))
 
 
 def test_totals_are_added_pairwise_in_a_fixed_order():
