@@ -228,3 +228,10 @@ def test_kills_at_random_moments_leave_one_whole_pair(kills, tmp_path):
     command = [sys.executable, "-m", "tests.visual.promoting", str(tmp_path), str(max(kills or 0, 12)), "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_before_any_write_leaves_one_whole_pair(full, tmp_path):
+    command = [sys.executable, "-m", "tests.visual.kill_points", str(tmp_path), "1" if full else "20"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
