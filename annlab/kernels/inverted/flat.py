@@ -188,9 +188,12 @@ def prepare(lists, queries, label, pair, room, place):
         square, base = squared_length(y, dim), queries.coarse[pair] if lists.residual else _ZERO
         arrange(y, dim, operand)
     else:
-        square, along = about_centroid(y, lists.centroids + label * dim, lists.center, dim, room.frame)
+        whole = dim % LANES == 0  # registers: then there is nothing to arrange
+        frame = operand if whole else room.frame
+        square, along = about_centroid(y, lists.centroids + label * dim, lists.center, dim, frame)
         base = np.float32(0.5) * square + (_ZERO if lists.residual else along)
-        arrange(room.frame, dim, operand)
+        if not whole:
+            arrange(frame, dim, operand)
     error = error_of(math.sqrt(np.float64(square)), np.float64(lists.reach[label]), np.float64(lists.away[label]),
                      queries.blurs[q], dim, lists.residual, metric == INNER_PRODUCT)  # fmt: skip
     if not error < UNSURE:

@@ -93,9 +93,9 @@ class Room(NamedTuple):
 def new_room(operands: Operands, dim: int, most_pairs: int, capacity: int) -> Room:
     """Scratch for lists that at most so many queries probe, and buffers of this capacity."""
     places, width = most_pairs + operands.in_tile, scratch_width(capacity)
-    bases, factors, errors = np.empty((3, places), np.float32)
+    bases, factors, errors = np.zeros((3, places), np.float32)
     return Room(np.zeros((places, operands.stride), operands.dtype), operands.stride, bases, factors, errors,
-                np.empty(places, np.int32), np.empty(dim + 2 * LANES, np.float32),
+                np.zeros(places, np.int32), np.empty(dim + 2 * LANES, np.float32),
                 np.empty((places, CHUNK_WIDTH), np.float32), np.empty(width, np.float32), np.empty(width, np.float32),
                 np.empty(2 * capacity), np.empty(capacity, np.int64))  # fmt: skip
 
@@ -131,8 +131,10 @@ def list_by_list(tile: Tile, prepare: Callable[..., Any], settle: Callable[..., 
             if n_pairs == 0:
                 continue
             n_groups = -(-n_pairs // queries_in_tile)
-            for j in range(n_groups * queries_in_tile):
-                prepare(lists, queries, label, pairs[min(j, n_pairs - 1)], room, j)
+            for j in range(n_pairs):
+                prepare(lists, queries, label, pairs[j], room, j)
+            for j in range(n_pairs, n_groups * queries_in_tile):  # compared to fill the last group, and never offered
+                room.sums[j] = room.sums[n_pairs - 1]
             lines = -(-lists.lines // n_groups)  # of the rows ahead, asked for by a group
             for start in range(lists.offsets[label], lists.offsets[label + 1], CHUNK_ROWS):
                 stop = min(start + CHUNK_ROWS, lists.offsets[label + 1])
