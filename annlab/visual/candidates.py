@@ -66,19 +66,22 @@ def by_scan(index: Index, vector: np.ndarray, facts: Facts, allowed: ImageFilter
 
 
 def by_tags(facts: Facts, allowed: np.ndarray, words: Sequence[str]) -> tuple[Fetch, np.ndarray]:
-    """Those whose tags hold most of some words; and the mask (n,) of the images among `allowed` that hold any."""
+    """Those whose tags hold most of some words; and the mask (n,) of the images among `allowed` that hold any. A word
+    that only begins one of a tag counts half."""
     hits = np.zeros(len(facts), np.int32)
     for word in words:
-        having = np.zeros(len(facts), bool)
-        for tag in facts.tags_with.get(word, ()):
-            having[facts.tags[tag]] = True
+        having = np.zeros(len(facts), np.int32)
+        for other in facts.words_beginning(word):
+            for tag in facts.tags_with[other]:
+                slots = facts.tags[tag]
+                having[slots] = np.maximum(having[slots], 2 if other == word else 1)
         hits += having
     hits[~allowed] = 0
     some = np.flatnonzero(hits)
     best = np.zeros(len(facts), np.int32)
     np.maximum.at(best, facts.leaders[some], hits[some])
     slots = np.flatnonzero(best)
-    distances = 1.0 - best[slots] / max(1, len(words))
+    distances = 1.0 - best[slots] / max(1, 2 * len(words))
     keys = facts.ids.by_row[slots]
     order = np.lexsort((keys, distances))
     keys, distances = keys[order], distances[order]

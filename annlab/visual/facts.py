@@ -22,6 +22,7 @@ from __future__ import annotations
 import datetime
 import threading
 import weakref
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -165,6 +166,15 @@ class Facts:
             for word in words_of(tag):
                 found.setdefault(word, []).append(tag)
         return found
+
+    def words_beginning(self, start: str) -> list[str]:
+        """The words of tags that begin so, in their order; itself among them, if it is one."""
+        words = self._words
+        return words[bisect_left(words, start) : bisect_left(words, start + chr(0x10FFFF))]
+
+    @cached_property
+    def _words(self) -> list[str]:
+        return sorted(self.tags_with)
 
     @cached_property
     def _parted(self) -> tuple[np.ndarray, np.ndarray]:

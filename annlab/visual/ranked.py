@@ -63,7 +63,7 @@ class Candidate(NamedTuple):
 @dataclass(frozen=True)
 class About:
     """What stages may ask: the facts of all images, which images may be shown, the query's own images, the vectors of
-    some keys, the time, whether somebody wants to know what they did, and what was clicked."""
+    some keys, the time, whether somebody wants to know what they did, what was clicked, and the words of a text."""
 
     facts: Facts
     visible: np.ndarray
@@ -72,6 +72,7 @@ class About:
     now: float
     explain: bool = False
     clicks: ClickRates | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

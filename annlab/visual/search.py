@@ -335,7 +335,7 @@ class VisualSearch:
         by = self.encoder.fingerprint
         at = Cursor(digest, encoder=by) if cursor is None else cursors.unseal(cursor, digest, by, self._secret)
         about = About(facts, source.allowed, source.named, vectors_of(view), time.time(), explain,
-                      self._clicks)  # fmt: skip
+                      self._clicks, tuple(words_of(query.text)) if isinstance(query, ByText) else ())  # fmt: skip
         page = Page(request, source, about, at, source.scoring.reach(cut), clock)
         with clock("rank"):
             chosen, following = page.chosen(lambda ranked: rank(self.stages if stages is None else stages, ranked))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from annlab.visual.facts import words_of
 from annlab.visual.ranked import Ranked
 
 
@@ -31,6 +32,26 @@ class TheQuery:
         named = ranked.about.named
         places = [place for place, id in enumerate(ranked.ids) if id in named]
         return ranked.without({ranked.candidates[place].key: "query: it is the query itself" for place in places})
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is called as the text says comes first, then what has a word that begins so: an encoder takes words that are
+    used together for each other. A value grows by 2 for all words of the text in a picture's tags, by 1 where they only
+    begin one there, and by a part of that for some of them."""
+
+    def __call__(self, ranked: Ranked) -> Ranked:
+        asked = ranked.about.words
+        if not asked:
+            return ranked
+        values, notes, tags_of = [], [], ranked.about.facts.tags_of
+        for one, slot in zip(ranked.candidates, ranked.slots.tolist(), strict=True):
+            held = {word for tag in tags_of.get(slot, ()) for word in words_of(tag)}
+            whole = sum(word in held for word in asked)
+            begun = sum(word not in held and any(each.startswith(word) for each in held) for word in asked)
+            values.append(one.value + (2 * whole + begun) / len(asked))
+            notes.append(f"words: {whole + begun} of {len(asked)} stand in its tags" if whole + begun else None)
+        return ranked.with_values(values, notes)
 
 
 @dataclass(frozen=True)
@@ -234,7 +255,7 @@ _SERIAL = 200_000
 """Multiplications of a matrix product that OpenBLAS does in one thread; to start others would cost more."""
 
 STAGES: dict[str, type] = {
-    "hidden": Hidden, "query": TheQuery, "rules": Rules, "category-gate": CategoryGate,
+    "hidden": Hidden, "query": TheQuery, "words": Words, "rules": Rules, "category-gate": CategoryGate,
     "near-duplicates": NearDuplicates, "clicks": ClickBoost, "freshness": Freshness,
     "diversity": Diversity, "owner-cap": OwnerCap,
 }  # fmt: skip

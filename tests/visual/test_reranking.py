@@ -22,6 +22,7 @@ from annlab.visual.stages import (
     OwnerCap,
     Rules,
     TheQuery,
+    Words,
 )
 from tests.visual.searching import NOON, Made, directions, png
 
@@ -32,13 +33,14 @@ def made(tmp_path):
         yield made
 
 
-def ranked(made, ids, values=None, *, vectors=None, named=(), clicks=None, visible=None):
+def ranked(made, ids, values=None, *, vectors=None, named=(), clicks=None, visible=None, words=()):
     """Candidates in this order, with falling scores."""
     facts = made.search._facts.now()
     values = np.linspace(0.9, 0.1, len(ids)) if values is None else values
     table = dict(zip(ids, directions(len(ids)) if vectors is None else np.asarray(vectors, np.float32), strict=True))
     about = About(facts, facts.there if visible is None else visible, tuple(named),
-                  lambda keys: np.stack([table[key] for key in keys]), NOON.timestamp(), True, clicks)  # fmt: skip
+                  lambda keys: np.stack([table[key] for key in keys]), NOON.timestamp(), True, clicks,
+                  words)  # fmt: skip
     return Ranked(tuple(Candidate(id, id, 1 - v, v, v) for id, v in zip(ids, values, strict=True)), about)
 
 
@@ -52,6 +54,17 @@ def test_hidden_and_the_query_are_dropped_with_the_reason(made):
     result = TheQuery()(Hidden()(ranked(made, ids, named=[ids[3]], visible=visible)))
     assert keys(result) == [ids[0], ids[2]]
     assert [one.way[-1].split(":")[0] for one in result.dropped] == ["hidden", "query"]
+
+
+def test_after_a_text_what_is_called_so_comes_first_and_then_what_begins_so(made):
+    tags = [("horse racing",), (), ("Catalogue",), ("kissing CAT", "animal"), ("concatenate",), ("cat",)]
+    ids = made.add(directions(6), [{"tags": each} for each in tags])
+    result = Words()(ranked(made, ids, words=("cat",)))
+    assert keys(result) == [ids[n] for n in (3, 5, 2, 0, 1, 4)]
+    assert result.candidates[0].way == ("words: 1 of 1 stand in its tags",) and result.candidates[3].way == ()
+    assert keys(Words()(ranked(made, ids, words=("racing", "horse"))))[0] == ids[0]
+    assert keys(Words()(ranked(made, ids, words=("animal", "cat"))))[:3] == [ids[3], ids[5], ids[2]]
+    assert Words()(unchanged := ranked(made, ids)) is unchanged
 
 
 def test_near_duplicates_go_under_one_and_chains_do_not_become_a_group(made):
@@ -167,7 +180,7 @@ def test_results_tell_their_way(made):
 
 def test_the_packaged_file_shows_every_stage_with_its_defaults(tmp_path):
     text = Path(reranking.__file__).with_name("ranking.toml").read_text()
-    assert [type(stage) for stage in read_ranking()] == [Hidden, TheQuery, NearDuplicates]
+    assert [type(stage) for stage in read_ranking()] == [Hidden, TheQuery, Words, NearDuplicates]
     every = "\n".join(line.removeprefix("# ") for line in text.splitlines() if " = " in line or "[[stage]]" in line)
     (tmp_path / "all.toml").write_text(every)
     stages = read_ranking(tmp_path / "all.toml")

@@ -95,6 +95,9 @@ def test_text_searches_tags_where_the_encoder_knows_none(made):
     assert [result.score for result in answer.results] == [1.0, 0.5, 0.5]
     assert "tags" in answer.notes[0] and not made.search.can_search_text
     assert ids_of(made.search.search(ByText("red shoe"), cutoff=1.0)) == [ids[0]]
+    answer = made.search.search(ByText("sho red"))  # what is still being typed counts half
+    assert [(result.id, result.score) for result in answer.results] == [(ids[0], 0.75), (ids[2], 0.5), (ids[1], 0.25)]
+    assert ids_of(made.search.search(ByText("hoe"))) == []
     with pytest.raises(QueryError, match="knows no text"):
         made.search.search(Several((ByText("red"), ById(ids[0]))))
 

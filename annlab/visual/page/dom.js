@@ -39,9 +39,12 @@ export function percent(score) {
 
 export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString()} ${n === 1 ? one : many}`;
 
-/** What an image shows, for whoever cannot see it: its tags are all that is known. */
+const moments = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+
+/** What an image is called: its tags, or the name of its file, or the moment it is of. */
 export function described(image) {
-  return image.tags.length ? image.tags.join(", ") : `image ${image.id}`;
+  if (image.tags.length) return image.tags.join(", ");
+  return image.name ?? `picture of ${moments.format(new Date(image.date))}`;
 }
 
 /** Say something that went wrong, or nothing. */

@@ -6,6 +6,7 @@ import * as grid from "./grid.js";
 import * as judging from "./judging.js";
 import * as lab from "./lab.js";
 import * as part from "./part.js";
+import * as place from "./place.js";
 import { asking, hasQuery, parameters, placeOf, read, scoreAt, write } from "./state.js";
 import * as why from "./why.js";
 
@@ -21,7 +22,7 @@ let lastUpload = null; // the file that was dropped, to add it to the collection
 
 /** Go to a state: a new entry in the history, unless it only changes the present one. */
 function go(next, { replace = false, answer = null, focus = false } = {}) {
-  history.replaceState({ ...history.state, y: scrollY, count: shown.count }, "");
+  place.keep();
   const address = write(next);
   if (replace || address === location.pathname + location.search) history.replaceState(history.state, "", address);
   else history.pushState({}, "", address);
@@ -105,10 +106,8 @@ function like(item, which) {
 }
 
 function explain(item) {
-  why.show(item, state, { session, chosen, like: hasImage() ? like : null, removed: () => display(state) });
+  why.show(item, state, { session, chosen, like: state.id !== undefined ? like : null, removed: () => display(state) });
 }
-
-const hasImage = () => state.id !== undefined;
 
 function showCount(found, took) {
   $("count").textContent = found.results.length ? counted(found) : emptiness(found);
@@ -173,6 +172,7 @@ async function begin(signal) {
   if (state.owner) asked.set("owner", state.owner);
   const found = await api.images(asked, signal);
   shown = { cursor: null, count: found.images.length, list: null, query: null };
+  answered = true;
   grid.show(found.images, { href: (item) => write(asking(state, { id: String(item.id) })), chosen, why: explain, like: null });
   $("query").hidden = true;
   const filtered = Boolean(state.tag || state.owner);
@@ -372,7 +372,10 @@ function listen() {
   $("judge").addEventListener("click", () => go(state.view === "judge" ? { ...state, view: undefined } : { ...state, view: "judge" }));
   $("engines").addEventListener("click", () => go({ ...state, view: state.view === "engines" ? undefined : "engines" }));
   $("theme").addEventListener("click", theme);
-  addEventListener("popstate", (event) => display(read(location.search), { y: event.state?.y ?? 0, count: event.state?.count ?? 0 }));
+  addEventListener("popstate", ({ state: left }) => {
+    place.drop();
+    display(read(location.search), { y: left?.y ?? 0, count: left?.count ?? 0 });
+  });
   addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, select, textarea, dialog");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
@@ -383,7 +386,7 @@ function listen() {
 }
 
 async function start() {
-  history.scrollRestoration = "manual";
+  place.follow(() => (answered ? shown.count : null));
   listen();
   session = await api.session();
   if (session.name === null) return ask();

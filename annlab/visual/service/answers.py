@@ -20,6 +20,7 @@ class ImageAnswer(BaseModel):
     id: int
     date: datetime.datetime
     tags: list[str]
+    name: str | None = Field(None, description="Of its file, where it has no tags and you may delete it.")
     owner: int | None = Field(description="The id of the user it belongs to.")
     private: bool
     width: int | None

@@ -28,6 +28,7 @@ from annlab.visual.service.keys import Keys, Person
 from annlab.visual.service.limits import RateLimit
 from annlab.visual.service.metrics import Metrics, resident_bytes
 from annlab.visual.service.settings import Settings
+from annlab.visual.service.showing import add_names
 from annlab.visual.shown import Seen, as_known
 from annlab.visual.withdrawing import is_withdrawn, restore, withdraw
 
@@ -133,6 +134,10 @@ class Service:
             except OSError:
                 raise NotFound(f"there is no image {image.id}") from None
         return whole if box is None else Crop(whole, box)
+
+    def add_names(self, told: Sequence[dict[str, Any]]) -> None:
+        """Names for images that have no tag: see `showing.add_names`."""
+        add_names(told, self.catalog, self.settings.uploads.resolve())
 
     # ---- adding and deleting
 

@@ -43,12 +43,14 @@ def image_routes(service: Service, door: Door) -> APIRouter:
                owner: ImageId | None = None) -> JSONResponse:  # fmt: skip
         """Images to begin with: the newest, page by page, or with `sample` some that this number draws."""
         filters = Filters(owner=owner, tags=tuple(clean(word) for word in tag))
-        if sample is not None:
-            return JSONResponse({"images": [as_json(i, person) for i in some(service, person, limit, sample, filters)],
-                                 "cursor": None})  # fmt: skip
-        found = newest(service, person, limit, cursor, filters)
-        last = found[-1].id if len(found) == limit else None
-        return JSONResponse({"images": [as_json(image, person) for image in found], "cursor": last})
+        if sample is None:
+            found = newest(service, person, limit, cursor, filters)
+        else:
+            found = some(service, person, limit, sample, filters)
+        last = found[-1].id if sample is None and len(found) == limit else None
+        told = [as_json(image, person) for image in found]
+        service.add_names(told)
+        return JSONResponse({"images": told, "cursor": last})
 
     @routes.post("/api/images", response_model=answers.ImageAnswer, status_code=201)
     def add(person: Writer, image: Annotated[UploadFile, File()],

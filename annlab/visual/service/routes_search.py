@@ -214,7 +214,9 @@ def _answer(service: Service, form: Any, asked: SearchParameters, person: Person
             person.user_id, image.id if image is not None else None, shown, turn.ranker,
             serving.encoder.fingerprint, asked.first, details,
         ))  # fmt: skip
-    return Response(to_json(_as_json(answer, person, image, number)), media_type="application/json")
+    told = _as_json(answer, person, image, number)
+    service.add_names([*told["results"], *([told["query"]] if told["query"] else [])])
+    return Response(to_json(told), media_type="application/json")
 
 
 def _as_json(answer: Answer, person: Person, image: Image | Seen | None, number: int | None) -> Mapping[str, Any]:

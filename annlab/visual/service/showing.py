@@ -1,8 +1,14 @@
 """Small things that routes share: an image as JSON, and the refusals that the document lists."""
 
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
-from annlab.visual.catalog import Image
+from sqlalchemy import select
+
+from annlab.visual import schema
+from annlab.visual.catalog import Catalog, Image
+from annlab.visual.paths import from_text
 from annlab.visual.service import answers
 from annlab.visual.service.keys import Person
 from annlab.visual.shown import Seen
@@ -41,3 +47,18 @@ def told(image: Image | Seen, person: Person, is_admin: bool) -> dict[str, Any]:
         "status": image.status, "own": is_admin or (
             image.owner_id is not None and image.owner_id == person.user_id),
     }  # fmt: skip
+
+
+def add_names(told: Sequence[dict[str, Any]], catalog: Catalog, uploads: PurePath) -> None:
+    """Give images without a tag the names of their files, where these are files of a folder: to those alone who may
+    delete them, for others were never shown the folder."""
+    nameless = {each["id"]: each for each in told if each["own"] and not each["tags"] and each["kind"] == "image"}
+    if not nameless:
+        return
+    c = schema.images.c
+    with catalog.database.reading() as connection:
+        rows = connection.execute(select(c.id, c.path).where(c.id.in_(nameless), c.path.is_not(None))).all()
+    for id, path in rows:
+        place = PurePath(from_text(path))
+        if place.parent != uploads:
+            nameless[id]["name"] = place.stem.encode("utf-8", "replace").decode()

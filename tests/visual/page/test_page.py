@@ -292,7 +292,7 @@ def test_what_goes_wrong_is_said(page, photos):
     page.went_wrong = [each for each in page.went_wrong if not re.search("400|404|415|ERR_INTERNET", each)]
 
 
-def test_back_leads_to_the_same_place_of_a_long_list(page, photos):
+def test_back_and_forward_lead_to_the_same_place_of_a_long_list(page, photos):
     page.route("**/page/main.js", lambda route: route.fulfill(response=(was := route.fetch()), body=was.text().replace(
         "const PAGE = 48", "const PAGE = 12")))  # fmt: skip
     page.set_viewport_size({"width": 700, "height": 300})
@@ -308,9 +308,16 @@ def test_back_leads_to_the_same_place_of_a_long_list(page, photos):
     last.click()
     page.wait_for_url(re.compile(rf"\?id={id}$"))
     until(page, "scrollY < 100")
+    until(page, "document.querySelectorAll('#grid > li').length >= 12 && document.querySelector('#picture').complete")
+    page.mouse.wheel(0, 400)
+    until(page, "history.state?.y >= 390")
+    further = page.evaluate("scrollY")
     page.go_back()
     until(page, f"document.querySelectorAll('#grid > li').length === {every}")
     until(page, f"Math.abs(scrollY - {place}) < 50")
+    page.go_forward()
+    page.wait_for_url(re.compile(rf"\?id={id}$"))
+    until(page, f"Math.abs(scrollY - {further}) < 50")
 
 
 def test_long_names_and_pictures_of_any_shape_fit_on_a_phone(phone, photos):

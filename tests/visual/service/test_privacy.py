@@ -155,7 +155,7 @@ def test_what_is_drawn_and_what_is_built_does_not_change_when_somebody_adds_what
                      for seed in range(5)]  # fmt: skip
     states = lambda: [each["state"] for each in served.cleo.get("/api/engines").json()["engines"]]  # noqa: E731
     assert served.anna.post("/api/engines/KDTreeIndex").status_code == 202
-    waited = time.monotonic() + 60
+    waited = time.monotonic() + 300
     while "building" in states() and time.monotonic() < waited:
         time.sleep(0.05)
     assert served.cleo.get("/api/engines/KDTreeIndex?k=5").status_code == 200

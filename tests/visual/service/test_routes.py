@@ -316,3 +316,21 @@ def test_tags_and_privacy_are_changed_by_the_owner_alone(fresh):
     assert found(served.cleo, "new") == [id]
     for wrong in ({"tags": ["a\x00b"]}, {"tags": [" "]}, {"private": "yes"}, {"owner": 1}, {"tags": ["x" * 61]}):
         assert served.anna.patch(f"/api/images/{id}", json=wrong).status_code == 422
+
+
+def test_who_may_delete_an_image_without_tags_learns_the_name_of_its_file_and_nobody_else(served):
+    id = next(i for i in served.ids if served.catalog.image(i).owner_id == served.users["anna"] and i % 5 != 1)
+    before = served.catalog.image(id).tags
+    served.catalog.change_image(id, tags=())
+    added = served.anna.post("/api/images", **upload(png(new_drawing(71)))).json()["id"]
+    try:
+        asked = (f"/api/search?id={id}&cutoff=0&k=50", "/api/images?limit=100", "/api/images?limit=100&sample=1")
+        for who, may in ((served.anna, True), (served.root, True), (served.ben, False), (served.cleo, False)):
+            for path in asked:
+                told = who.get(path).json()
+                every = [*told.get("results", ()), *told.get("images", ()), *filter(None, [told.get("query")])]
+                names = {each["id"]: each["name"] for each in every if each.get("name")}
+                assert names == ({id: str(id - 1)} if may else {}), path
+    finally:
+        served.catalog.change_image(id, tags=before)
+        served.anna.delete(f"/api/images/{added}")
