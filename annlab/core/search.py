@@ -20,12 +20,14 @@ from annlab.core.filters import Selection
 from annlab.core.state import State
 from annlab.core.structure import Request, Scored, Structure
 from annlab.kernels import scoring as kernels
+from annlab.kernels.distance import INNER_PRODUCT
 from annlab.scan.scanner import Scanner
 
 _BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
 _MANY_QUERIES = 24  # for a thread: so many that whole tiles of them can be split between threads
 _SHORT_TAIL = 1024  # rows that one query is compared with sooner than a scan is prepared
 _LARGEST_RADIUS = float(np.finfo(np.float64).max)  # what structures are asked for in place of infinity
+_SHORT = 1e-6  # queries in float64 below this are made longer, where products could underflow
 _FILTER_COST = 64  # rows of a mask that cost as much as one candidate (a byte against a scored row)
 
 
@@ -48,11 +50,12 @@ class Search:
         For which queries the allowed rows were so few that these were scanned.
     """
 
-    __slots__ = ("counters", "params", "queries", "scanned", "selection", "state", "threads")
+    __slots__ = ("_powers", "counters", "params", "queries", "scanned", "selection", "state", "threads")
 
     def __init__(self, state: State, queries: np.ndarray, selection: Selection, params: dict[str, Any],
                  threads: int) -> None:  # fmt: skip
-        self.state, self.queries, self.selection, self.params, self.threads = state, queries, selection, params, threads
+        self.state, self.selection, self.params, self.threads = state, selection, params, threads
+        self.queries, self._powers = _made_longer(queries, state.metric.code)
         self.counters, self.scanned = np.zeros((len(queries), N_COUNTERS), np.int64), np.zeros(len(queries), bool)
 
     def report(self, stats: SearchStats | None) -> None:
@@ -68,6 +71,10 @@ class Search:
 
     def ranked(self, k: int) -> Neighbors:
         """The same with distances in float64, by which results of several searches can be merged."""
+        result = self._ranked(k)
+        return result if self._powers is None else Neighbors(_times(result.distances, -self._powers), result.ids)
+
+    def _ranked(self, k: int) -> Neighbors:
         q, state = len(self.queries), self.state
         if q == 1 and not self.selection.restricts and not self.state.few_alive(k, self.params):
             return self._nearest_of_one(k)
@@ -203,7 +210,13 @@ class Search:
                 found.append(self._within_of_one(i, float(radii[i]), limit, inner))
             return found
 
+        if self._powers is not None:
+            radii = _times(np.asarray(radii, np.float64)[:, None], self._powers)[:, 0]
         found = [pair for part in pool.run(work, parts, self.threads) for pair in part]
+        if self._powers is not None:
+            found = [
+                (_times(pair[0][None], -power)[0], pair[1]) for pair, power in zip(found, self._powers, strict=True)
+            ]
         lims = np.zeros(q + 1, np.int64)
         np.cumsum([len(ids) for _, ids in found], out=lims[1:])
         distances = np.concatenate([d for d, _ in found] or [np.empty(0)])
@@ -244,6 +257,29 @@ class Search:
         distances = np.empty(result.distances.shape, self.queries.dtype)
         kernels.round_distances(result.distances, distances)
         return Neighbors(distances, result.ids)
+
+
+def _made_longer(queries: np.ndarray, metric: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Queries, and the powers of two (q,) by which they are longer than they were given; None: by none.
+
+    The inner products of short queries and short rows are 0 in float64, and all rows equal. A power of two changes no
+    digit, and neither does it change which rows come first; only the distances that are returned may be 0 then.
+    """
+    if metric != INNER_PRODUCT or queries.dtype != np.float64 or not queries.size:
+        return queries, None
+    lengths = np.abs(queries).max(axis=1)
+    short = (lengths > 0) & (lengths < _SHORT)
+    if not short.any():
+        return queries, None
+    powers = np.where(short, -np.frexp(lengths)[1], 0)
+    return np.ldexp(queries, powers[:, None]), powers
+
+
+def _times(distances: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """Distances (q, k) times powers of two, one for each query."""
+    with np.errstate(under="ignore", over="ignore"):
+        result: np.ndarray = np.ldexp(distances, np.atleast_1d(powers)[:, None])
+    return result
 
 
 def _nothing_found(q: int, k: int) -> Neighbors:

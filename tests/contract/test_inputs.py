@@ -223,6 +223,32 @@ def test_faint_vectors_are_told_apart_or_refused(entry, metric, power):
             same(index.search(queries[i], 4, **entry.exhaustive), (found.distances[i], found.ids[i]))
 
 
+@pytest.mark.parametrize("power", [-120, -170, -300])
+def test_inner_products_that_underflow_keep_their_order(entry, power):
+    """Faint queries and faint rows: the products are 0 in float64, the order is that of vectors of any other length."""
+    if "ip" not in entry.metrics:
+        return
+    rng = np.random.default_rng(-power)
+    vectors, queries = rng.standard_normal((150, 5)), rng.standard_normal((9, 5))
+    scale = 2.0 ** int(power * 3.33)
+    faint = entry.make("ip").fit(scale * vectors[:140])
+    faint.add(scale * vectors[140:])
+    for lengths in (1.0, 2.0 ** -np.arange(9.0)[:, None]):
+        found = faint.search(scale * lengths * queries, 4, **entry.exhaustive)
+        assert (found.distances == -0.0).all() or power > -170
+        if entry.judged_exactly:
+            assert np.array_equal(found.ids, np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :4])
+        for i in (0, 5):
+            same(
+                faint.search((scale * lengths * queries)[i], 4, **entry.exhaustive), (found.distances[i], found.ids[i])
+            )
+    within = faint.search_radius(scale * queries, -scale * 1.0, **entry.exhaustive)
+    if entry.judged_exactly:  # products of at least scale, that is of at least 1 / scale before
+        assert len(within.ids) == 0
+        everything = faint.search_radius(scale * queries[:1], np.inf, limit=4, **entry.exhaustive)
+        assert np.array_equal(everything.ids, faint.search(scale * queries[0], 4, **entry.exhaustive).ids)
+
+
 def test_ordinary_queries_and_rows_among_faint_vectors(entry, metric, tmp_path):
     """What is larger than the rest by more than float64 can hold, when it is scaled as they are, is a vector too."""
     if metric == "cosine":
