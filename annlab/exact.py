@@ -30,6 +30,9 @@ bounds there, so the matrix of distances is never written. One query reads the v
 With "int8" the values are those of bytes, four times as many at once, and each panel has its own slack: the same
 answers, to the last bit.
 
+Where rows lie in clusters, most of them need not be looked at. Once many queries were asked in batches, the rows are
+divided into cells about the centers of k-means, and a query leaves out all cells that lie farther away than its bound.
+
 The cost
 --------
 n * dim multiply-adds a query, n * dim * 4 bytes (or n * dim) read by a single one. Nothing to build but the bytes.
@@ -42,10 +45,11 @@ Where to read on
 ----------------
 `scan/scanner.py` (why no neighbour is lost), `kernels/tile.py` and `kernels/scan/batch.py` (the tile and its bounds),
 `kernels/scan/one.py` and `core/shortcut.py` (one query), `kernels/topk.py` (the buffer), `scan/int8.py`,
-`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes).
+`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes), `scan/cells.py` and `kernels/scan/cells.py` (cells).
 """
 
 import tempfile
+import threading
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -55,12 +59,19 @@ from annlab.common.memory import copied
 from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Shortcut, Structure
 from annlab.distances import Metric
 from annlab.index import Index
+from annlab.kmeans import train
 from annlab.scan import int8
+from annlab.scan.cells import Cells, Frame, possible, share_seen
 from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
 from annlab.scan.shortcut import exact_shortcut
 
 _SHORT_TAIL = 256  # rows in float32 that are scanned sooner than made bytes of
+_FEWEST_QUERIES = 4  # that are a batch
+_FEWEST_ROWS, _ROWS_OF_CELL, _MOST_CELLS = 20_000, 256, 4096  # rows that "auto" divides, and into how many cells
+_QUERIES_OF_CELL = 10  # for each cell so many queries are asked before the rows are divided
+_SAMPLE, _SAMPLE_OF_CELL = 20_000, 32  # rows that k-means learns from
+_WORTH_IT = 0.4  # of the rows that a query may be expected to meet in its cells
 _TAIL_SHARE = 32  # of the rows, one in so many may wait in float32 beside bytes: an eighth of a search's time
 
 
@@ -74,6 +85,7 @@ class ExactStructure(Structure):
     def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
         self.vectors = scanner.vectors
         self._scanner, self._params = scanner, params
+        self._division = Division(scanner, params)
 
     @property
     def precision(self) -> str:
@@ -94,7 +106,8 @@ class ExactStructure(Structure):
         return cls(scanner, params), None
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
-        return self._scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
+        scanner = self._division.scanner_for(len(queries), request.threads)
+        return scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
 
     def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut:
         return exact_shortcut(self._scanner, k, beside)
@@ -113,6 +126,9 @@ class ExactStructure(Structure):
         if scanner is None:
             scanner = _scanner(together, metric, extent, self._params["precision"], building.rng, building.threads)
         return type(self)(scanner, self._params), None
+
+    def made_since(self) -> dict[str, int]:
+        return {} if self._division.cells is None else {"cells": self._division.cells.nbytes}
 
     def tail_limit(self, params: dict[str, Any]) -> int:
         """Of rows in float32; where bytes are scanned, these would take several times as long as their number says."""
@@ -144,6 +160,61 @@ class ExactStructure(Structure):
                                    arrays["codes"], arrays["half_norms"], arrays["limits"],
                                    for_all=params["precision"] == "int8")  # fmt: skip
         return cls(scanner, params)
+
+
+class Division:
+    """Rows divided into cells, once so many queries were asked in batches that they would have paid for it.
+
+    Few searches are not worth a division, and which searches come is not known. So the rows are divided when the
+    batches so far took about as long as that takes: whoever asks little never pays, and nobody waits more than twice as
+    long as the one who knew. One search does it, at its start, while others go on as before.
+    """
+
+    def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
+        self.cells: Cells | None = None
+        self._scanner, self._lock, self._asked = scanner, threading.Lock(), 0
+        n, wanted = len(scanner.vectors), params["cells"]
+        self._n_cells, self._automatic = min(_MOST_CELLS, n // _ROWS_OF_CELL), wanted == "auto"
+        self._open = possible(scanner)  # whether they may still be divided
+        if self._automatic:
+            self._open &= n >= _FEWEST_ROWS and int8.suits(scanner.vectors) and params["precision"] != "float32"
+            self._open &= params["keep_vectors"] == "memory"
+        else:
+            self._n_cells = min(wanted, n)
+            self._open &= wanted > 1
+        self._due = _QUERIES_OF_CELL * self._n_cells if self._automatic else 0
+
+    def scanner_for(self, n_queries: int, threads: int) -> Scanner | Cells:
+        """What a batch of so many queries is given to."""
+        if n_queries < _FEWEST_QUERIES:
+            return self._scanner
+        if self._open:
+            self._asked += n_queries  # two threads may lose a count: this need not be exact
+            if self._asked > self._due and self._lock.acquire(blocking=False):
+                try:
+                    if self._open:
+                        self.cells = self._divide(threads)
+                        self._open = False
+                finally:
+                    self._lock.release()
+        return self.cells or self._scanner
+
+    def _divide(self, threads: int) -> Cells | None:
+        """The rows in cells; None where a search would have to look into most of them."""
+        rng, vectors = np.random.default_rng(0), self._scanner.vectors
+        frame = Frame(self._scanner)
+        sample = rng.permutation(len(vectors))[: max(_SAMPLE, _SAMPLE_OF_CELL * self._n_cells)]
+        points = frame.points(vectors[sample]).astype(np.float32)
+        finite = np.isfinite(points).all(axis=1)  # a damaged file that is mapped unseen may hold anything
+        points, sample = points[finite], sample[finite]
+        if len(points) < self._n_cells:
+            return None
+        centers = train(points, self._n_cells, rng, max_iterations=4, n_threads=threads).centroids
+        if not self._automatic:
+            return Cells(self._scanner, frame, centers, threads, most_seen=np.inf)
+        if share_seen(frame, self._scanner, centers, sample) > _WORTH_IT:
+            return None
+        return Cells(self._scanner, frame, centers, threads)
 
 
 def _scanner(vectors: np.ndarray, metric: Metric, extent: Extent, precision: str, rng: np.random.Generator,
@@ -179,6 +250,11 @@ class ExactIndex(Index):
         What is scanned first. "int8" needs dim + 4 bytes more for a vector, and pays for that with speed; "auto"
         takes it from 512 vectors on for single queries, and from 20,000 on for batches, if it leaves few of a sample of
         vectors to be looked at again. The answers are the same.
+    cells : "auto" or int
+        Into how many cells rows are divided, for batches by l2 and cosine that then look into few of them. It takes
+        dim + 12 bytes more for a vector. "auto" divides 20,000 rows and more, once so many queries were asked in
+        batches that these took about as long as dividing, if a sample of rows shows that most cells can be left out;
+        1: never. The answers are the same.
     keep_vectors : {"memory", "mmap"}
         "mmap" keeps the vectors in a temporary file, for the few that are looked at again; with "int8", memory then
         holds little more than a quarter of them.
@@ -204,11 +280,13 @@ class ExactIndex(Index):
     structure_class = ExactStructure
 
     @validation.checks_names
-    def __init__(self, *, metric: str = "l2", precision: str = "auto", keep_vectors: str = "memory",
-                 dim: int | None = None, auto_compact: bool = True) -> None:  # fmt: skip
+    def __init__(self, *, metric: str = "l2", precision: str = "auto", cells: int | str = "auto",
+                 keep_vectors: str = "memory", dim: int | None = None, auto_compact: bool = True) -> None:  # fmt: skip
         validation.as_choice("precision", precision, ("auto", "float32", "int8"))
         validation.as_choice("keep_vectors", keep_vectors, ("memory", "mmap"))
-        super().__init__(metric=metric, dim=dim, auto_compact=auto_compact, precision=precision,
+        if cells != "auto":
+            cells = validation.as_integer("cells", cells, 1)
+        super().__init__(metric=metric, dim=dim, auto_compact=auto_compact, precision=precision, cells=cells,
                          keep_vectors=keep_vectors)  # fmt: skip
 
     @property

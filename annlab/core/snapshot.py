@@ -103,6 +103,8 @@ def memory(state: State | None) -> dict[str, int]:
         return {"total": 0, "mapped": 0}
     arrays = to_arrays(state)[0] | {"alive": state.alive.array}
     parts = {name: array.nbytes for name, array in arrays.items()} | {"id look-up": state.ids.lookup_bytes}
+    if state.structure is not None:
+        parts |= state.structure.made_since()
     mapped = sum(array.nbytes for array in arrays.values() if is_mapped(array))
     return parts | {"total": sum(parts.values()) - mapped, "mapped": mapped}
 

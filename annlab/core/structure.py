@@ -227,5 +227,9 @@ class Structure:
         """The structure of stored arrays. Raises KeyError, ValueError or TypeError if they do not fit together."""
         raise NotImplementedError(f"{cls.__name__} cannot be loaded")
 
+    def made_since(self) -> dict[str, int]:
+        """Bytes of what was made since the structure was built or loaded, and lies in no file."""
+        return {}
+
     def check(self) -> None:
         """Raise a ValueError unless every shape, offset and row number is in range: kernels will rely on it."""

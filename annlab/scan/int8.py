@@ -213,7 +213,9 @@ class ByteScanner(Scanner):
         if lost.any():
             which = np.sort(order[lost])
             some = masks if masks is None or masks.ndim == 1 else masks[which]
-            again = super().search(queries[which], k, some, keys, n_threads, counters[which])
+            spent = np.zeros((len(which), counters.shape[1]), np.int64)
+            again = super().search(queries[which], k, some, keys, n_threads, spent)
+            counters[which] += spent
             result[which] = -1
             both = np.full((len(queries), again.shape[1]), -1, np.int64)
             both[which] = again
@@ -331,7 +333,7 @@ def pays(scanner: ByteScanner, rng: np.random.Generator) -> bool:
         found = scanner.search(queries, 10, None, np.arange(n), 1, counters[some])
         survivors[some] = np.count_nonzero(found >= 0, axis=1)
     rescanned = counters[:, DISTANCES] > n
-    most = max(64, n // 500) if scanner.serves_batches else n // 8
+    most = max(64, n // 100) if scanner.serves_batches else n // 8
     return bool(rescanned.mean() < _MOST_RESCANNED and np.median(survivors) <= most)
 
 
