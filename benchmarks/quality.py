@@ -44,6 +44,8 @@ RECIPES = {
     ("cifar-10", "clicks"): TrainConfig(epochs=6, n_negatives=1, augment=Augment.strong(3)),
     ("cifar-10", "labels"): TrainConfig(
         epochs=15,
+        batch_size=128,
+        loss="normalised_softmax",
         augment=Augment(min_scale=0.5, max_shift=0.1, colour=0.2, size=0.75),
         early_size=0.5,
         widths=(48, 96, 192),
