@@ -59,7 +59,8 @@ class Judgement:
             return ""
         if found.high < 0:
             return f"WARNING: this encoder is worse than {other} by {-found.difference:.3f}: use that, or teach it more"
-        unclear = f"the difference is {found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+        difference, low, high = (round(x, 3) + 0.0 for x in (found.difference, found.low, found.high))  # no "-0.000"
+        unclear = f"the difference is {difference:+.3f} [{low:+.3f}, {high:+.3f}]"
         return f"WARNING: this encoder is not better than {other} as far as these images can tell: {unclear}"
 
     @property

@@ -152,7 +152,11 @@ def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str 
     lesson = lesson_of(images, pixels, read, positives, labels, source, config.seed, say)
     known = known_encoders(lesson, images, threads) if start is None or lesson.judges.any() else {}
     start = _chosen(start, known, pixels, say)
-    say(f"learning from {np.count_nonzero(~lesson.judges)} images of {pixels.shape[1:]}, positives from {positives}")
+    n_learners = np.count_nonzero(~lesson.judges)
+    say(f"learning from {n_learners} images of {pixels.shape[1:]}, positives from {positives}")
+    if positives == "augmentation" and lesson.judges.any():
+        say(f"labels of {len(np.unique(lesson.codes[lesson.codes >= 0]))} classes are there, and judge alone: "
+            "--positives labels learns from them")  # fmt: skip
     config = _fit_for(positives, config, pixels.shape[3])
     base = None if start == SCRATCH else known[start] if start in known else load_encoder(start, threads)
     encoder, course, held = _learned(folder, base, images, lesson, geometry, config, say, overwrite)
@@ -242,7 +246,8 @@ def _chosen(
         return photographs[0]
     missing = 'no encoder for photographs is installed (pip install "annlab[encoders]")'
     why = "the images are gray" if photographs else missing
-    say(f"a thin CNN learns from scratch: {why}")
+    other = "; --start fashion-mnist learns a head for that encoder" if "fashion-mnist" in known else ""
+    say(f"a thin CNN learns from scratch: {why}{other}")
     return SCRATCH
 
 
@@ -313,10 +318,17 @@ def _trained(folder: Path, lesson: Lesson, config: TrainConfig, say: Callable[[s
     from annlab.encoders.training import train
 
     learners = ~lesson.judges
+    say(f"it takes {_budget(config, np.count_nonzero(learners))}; a line follows after each round of them")
     return _resumed(folder, lambda checkpoint: train(
         lesson.pixels[learners], lesson.source, config, labels=lesson.validation_labels,
         checkpoint=checkpoint, progress=lambda row: say(line_of(row)),
     ), say, overwrite)  # fmt: skip
+
+
+def _budget(config: TrainConfig, n_images: int) -> str:
+    """How long a training on so many images takes at most."""
+    plan = config.schedule(n_images - min(config.validation_size, n_images // 10))
+    return f"{plan.minutes:g} minutes" if plan.steps is None else f"at most {plan.steps} steps"
 
 
 def _resumed(folder: Path, run: Callable[[Path], Made], say: Callable[[str], None], overwrite: bool) -> Made:

@@ -122,6 +122,27 @@ def test_a_training_starts_from_what_is_there_and_says_how_it_compares(
     assert other.encoder.fingerprint == made.encoder.fingerprint, "an encoder of one's own may be the start, too"
 
 
+def test_whoever_leaves_labels_unused_and_starts_from_scratch_is_told_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from annlab.encoders.image_sets import ImageSet
+
+    rng = np.random.default_rng(0)
+    gray = rng.integers(0, 256, (120, 16, 16), dtype=np.uint8)
+    known = {"fashion-mnist": linear_encoder(dim=12)[0]}
+    monkeypatch.setattr(comparing, "known_encoders", lambda *_: known)
+    images, labels = ImageSet("gray", gray, [str(row) for row in range(120)], None, "gray"), np.arange(120) % 3
+    said = list[str]()
+    config = TrainConfig(steps=3, widths=(8, 12, 16), dim=6)
+    train_encoder(images, tmp_path / "mine", labels=labels, threads=1, say=said.append, config=config)
+    assert "labels of 3 classes are there, and judge alone: --positives labels learns from them" in said
+    assert any("--start fashion-mnist learns a head" in line for line in said)
+    assert any(line.startswith("it takes at most 3 steps") for line in said)
+    said.clear()
+    train_encoder(images, tmp_path / "other", "labels", labels, threads=1, say=said.append, config=config)
+    assert not any("judge alone" in line for line in said)
+
+
 def test_a_head_that_was_stopped_goes_on_with_the_embeddings_it_has(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +180,8 @@ def test_the_truth_is_told_of_an_encoder_that_is_not_better() -> None:
     results[comparing.NEW] = comparing._evaluated(noise[::-1].copy(), labels, "l2")
     lines = comparing.Judgement({name: results[name] for name in ("pixels", comparing.NEW)}).lines
     assert any("is not better than pixels as far as these images can tell" in line for line in lines)
+    same = comparing.Judgement({"pixels": results["pixels"], comparing.NEW: results["pixels"]}).lines[-1]
+    assert same.endswith("the difference is +0.000 [+0.000, +0.000]")
     results[comparing.NEW] = results["known"]
     assert not any(
         "WARNING" in line for line in comparing.Judgement({k: results[k] for k in ("pixels", comparing.NEW)}).lines
