@@ -318,7 +318,7 @@ def _trained(folder: Path, lesson: Lesson, config: TrainConfig, say: Callable[[s
     from annlab.encoders.training import train
 
     learners = ~lesson.judges
-    say(f"it takes {_budget(config, np.count_nonzero(learners))}; a line follows after each round of them")
+    say(f"it takes {_budget(config, int(learners.sum()))}; a line follows after each round of them")
     return _resumed(folder, lambda checkpoint: train(
         lesson.pixels[learners], lesson.source, config, labels=lesson.validation_labels,
         checkpoint=checkpoint, progress=lambda row: say(line_of(row)),
