@@ -1,6 +1,7 @@
 """Column: rows that are only ever appended to, shared by all states of an index that were made of one another."""
 
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,10 @@ class Column:
         """The array is kept, not copied."""
         self.array = array
         self._buffer, self._filled = array, [len(array)]  # the list is shared by all columns of one buffer
+
+    def __reduce__(self) -> Any:
+        """Sent to another process: the rows, without the room behind them."""
+        return Column, (self.array,)
 
     def copied(self) -> "Column":
         """A column of the same rows that nobody else has, to be changed before it is shown; it has room at once."""

@@ -5,6 +5,7 @@ A table only grows, and all states of an index share one: a place that a state k
 
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,10 @@ class Strings:
         self._place_of: dict[str, int] = {}
         self._lock = threading.Lock()  # indexes that are copies of one another share their tables
         self.places(texts)
+
+    def __reduce__(self) -> Any:
+        """Sent to another process: the strings, and a lock of its own there."""
+        return Strings, (list(self.texts),)
 
     def places(self, texts: Iterable[str]) -> np.ndarray:
         """The places (m,) int32 of some strings; those that are new are taken in."""

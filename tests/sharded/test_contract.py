@@ -39,20 +39,28 @@ def both(indexes, do):
 def write_somehow(indexes, rng, rows, ids):
     """One write of some kind to both; what they return, or raise, is the same."""
     way, owner = rng.choice(["add", "ids", "replace", "update", "remove", "attributes"]), rng.integers(0, 3, len(rows))
+    colours = {"owner": owner, "colour": ["red", *rng.choice(["red", "blue", None], len(rows) - 1)]}
+    given = {name: colours[name] for name in indexes[0].attributes() or ["owner"]}
     if way == "add":
-        same(*([found] for found in both(indexes, lambda i: i.add(rows, attributes={"owner": owner}))))
+        same(*([found] for found in both(indexes, lambda i: i.add(rows, attributes=given))))
     elif way in ("ids", "replace"):
         how = "raise" if way == "ids" else "replace"
-        both(indexes, lambda i: i.add(rows, ids, attributes={"owner": owner}, on_duplicate=how))
+        both(indexes, lambda i: i.add(rows, ids, attributes=given, on_duplicate=how))
     elif way == "update":
-        there = rng.permutation(indexes[0].ids)[: len(rows)] if rng.random() < 0.7 else ids
+        there = some_of(indexes[0], rng, ids)
         both(indexes, lambda i: i.update(there, rows[: len(there)]))
     elif way == "remove":
         missing = rng.choice(["raise", "ignore"])
         removed = both(indexes, lambda i: i.remove(ids, missing))
         assert removed[0] == removed[1]
     else:
-        both(indexes, lambda i: i.set_attributes({"owner": owner, "colour": ["red"] * len(ids)}, ids))
+        there = some_of(indexes[0], rng, ids)
+        both(indexes, lambda i: i.set_attributes({name: each[: len(there)] for name, each in colours.items()}, there))
+
+
+def some_of(index, rng, ids):
+    """As many ids as these: mostly such as are there."""
+    return rng.permutation(index.ids)[: len(ids)] if rng.random() < 0.7 else ids
 
 
 def assert_alike(one, many, rng, k=7):
