@@ -8,7 +8,7 @@ import numpy as np
 from annlab.common import validation
 from annlab.common.results import Neighbors, RadiusNeighbors
 from annlab.common.statistics import SearchStats
-from annlab.core.attributes import Attribute
+from annlab.core.attributes import FLOAT, INT, Attribute
 from annlab.core.conditions import Condition
 from annlab.index import Index
 from annlab.sharded import merging
@@ -323,7 +323,9 @@ class Asking:
             memory: dict[str, int] = {}
             for part in parts:
                 for name, column in part.columns.items():
-                    if name not in columns or (columns[name].kind, column.kind) == ("int64", "float64"):
+                    known = columns.get(name)
+                    is_new = known is None or not len(known) or (known.kind, column.kind) == (INT, FLOAT)
+                    if known is None or (is_new and len(column)):
                         columns[name] = column
                 for name, n_bytes in part.memory.items():
                     memory[name] = memory.get(name, 0) + n_bytes

@@ -227,7 +227,7 @@ class ShardedIndex(Placing):
         """Attributes of the kinds that the other shards hold, so that no two shards differ in them."""
         columns, known = as_columns(attributes or {}, n), self._known().columns
         for name, new in columns.items():
-            if name in known and known[name].kind != new.kind:
+            if name in known and len(known[name]) and known[name].kind != new.kind:
                 columns[name] = of_one_kind(name, _one_value(known[name].kind), new)[1]
         return columns
 

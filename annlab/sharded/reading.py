@@ -38,8 +38,8 @@ class Query(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a shard says of itself, or all together. `columns`: an attribute without rows for each name, which says its
-    kind."""
+    """What a shard says of itself, or all together. `columns`: an attribute for each name, which says its kind; of one
+    row, or of none where no row has a value, and so any kind may come."""
 
     n: int
     dim: int | None
@@ -59,18 +59,21 @@ def facts(index: Index) -> Facts:
     state = _state(index)
     if state is None:
         return Facts(0, index.parameters["dim"], None, -1, {}, index.memory(), False)
-    columns = {name: column[:0].trimmed() for name, column in state.columns.items()}
+    columns = {name: column[np.flatnonzero(~column.missing)[:1]].trimmed() for name, column in state.columns.items()}
     dtype = state.tail.array.dtype.name if state.n_rows else None
     return Facts(len(index), index.dim, dtype, state.largest_id, columns, index.memory(), index.rebuild_due)
 
 
 def _with(index: Index, columns: dict[str, Attribute]) -> Index:
-    """The index with attributes that only other shards have: missing in all rows."""
+    """The index with attributes of which only other shards have values: missing in all rows."""
     state = _state(index)
-    if state is None or columns.keys() <= state.columns.keys():
+    if state is None:
         return index
-    more = {name: of_one_kind(name, like, Attribute.all_missing(state.n_rows))[1]
-            for name, like in columns.items() if name not in state.columns}  # fmt: skip
+    absent = [name for name, like in columns.items() if name not in state.columns
+              or (like.kind != state.columns[name].kind and state.columns[name].missing.all())]  # fmt: skip
+    if not absent:
+        return index
+    more = {name: of_one_kind(name, columns[name], Attribute.all_missing(state.n_rows))[1] for name in absent}
     wider = index.branch()
     wider._state = state.with_columns(state.columns | more)
     return wider

@@ -39,7 +39,7 @@ def both(indexes, do):
 def write_somehow(indexes, rng, rows, ids):
     """One write of some kind to both; what they return, or raise, is the same."""
     way, owner = rng.choice(["add", "ids", "replace", "update", "remove", "attributes"]), rng.integers(0, 3, len(rows))
-    colours = {"owner": owner, "colour": ["red", *rng.choice(["red", "blue", None], len(rows) - 1)]}
+    colours = {"owner": owner, "colour": rng.choice(["red", "blue", None], len(rows)).tolist()}
     given = {name: colours[name] for name in indexes[0].attributes() or ["owner"]}
     if way == "add":
         same(*([found] for found in both(indexes, lambda i: i.add(rows, attributes=given))))
@@ -63,6 +63,10 @@ def some_of(index, rng, ids):
     return rng.permutation(index.ids)[: len(ids)] if rng.random() < 0.7 else ids
 
 
+def has_colour(index):
+    return any(colour is not None for colour in index.attributes().get("colour", np.empty(0)).tolist())
+
+
 def assert_alike(one, many, rng, k=7):
     np.testing.assert_array_equal(one.ids, many.ids)
     assert len(one) == len(many)
@@ -72,9 +76,10 @@ def assert_alike(one, many, rng, k=7):
     same(one.search_radius(queries, 1.5, limit=4), many.search_radius(queries, 1.5, limit=4))
     if len(one):
         np.testing.assert_array_equal(one.vectors(), many.vectors())
-        owner = annlab.col("owner") == 1
+        owner, red = annlab.col("owner") == 1, annlab.col("colour") == "red"
         some = one.ids[::2]
         for chosen in ({"allowed": some}, {"excluded": some}, {"where": owner}, {"allowed": one.ids % 3 == 0},
+                       *([{"where": red}] if has_colour(one) else []),
                        {"allowed": [some[:i] for i in range(5)]}):  # fmt: skip
             same(one.search(queries, k, **chosen), many.search(queries, k, **chosen))
             same(one.search_radius(queries, 2.0, **chosen), many.search_radius(queries, 2.0, **chosen))
@@ -103,6 +108,19 @@ def test_any_writes_leave_it_equal_to_one_index(seed, n_shards, metric):
     many.compact()
     assert_alike(one, many, rng)
     many.verify()
+
+
+def test_an_attribute_without_values_becomes_one_of_strings_and_is_searched_by_them():
+    rows = np.eye(DIM, dtype=np.float32)
+    indexes = one, many = pair()
+    for index in indexes:
+        index.add(rows, [1, 2, 3, 4], attributes={"colour": [None] * 4})
+        index.add(rows, [5, 6, 7, 8], attributes={"colour": [None, "red", None, "blue"]})
+        index.set_attributes({"colour": ["red"]}, [1])
+    red = annlab.col("colour") == "red"
+    same(one.search(rows, 5, where=red), many.search(rows, 5, where=red))
+    assert many.select(red).tolist() == [1, 6]
+    assert many.attributes()["colour"].tolist() == one.attributes()["colour"].tolist()
 
 
 @pytest.mark.parametrize("parameters", [{"storage": "flat"}, {"storage": "sq8"}, {"storage": "pq4"}])
