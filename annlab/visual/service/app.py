@@ -8,7 +8,6 @@ from pathlib import Path
 import anyio.to_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse, Response
 
 from annlab import __version__
@@ -68,7 +67,7 @@ def create_app(search: VisualSearch, *, settings: Settings) -> FastAPI:
     _add_errors(app)
     # The last one added is the outermost.
     app.add_middleware(guards.Crashes)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.most_bytes)
+    app.add_middleware(guards.LargeBody, most=settings.most_bytes)
     app.add_middleware(guards.SlowBody, seconds=settings.body_seconds)
     app.add_middleware(guards.InFlight, most=settings.most_in_flight)
     app.add_middleware(guards.Origins, hosts=settings.hosts)

@@ -5,7 +5,7 @@
     InFlight    so many requests at once, and no more
     SlowBody    the body of a request comes within some time
     Crashes     an error of our own is logged, and answered without a word of the inside
-    (starlette's RequestBodyLimitMiddleware: and is of some size, however it is sent)
+    LargeBody   and is of some size, however it is sent
     Measured    counts and times every request
 
 A browser sends its cookie, and a machine without keys believes everybody, so both need `Origins`: a request that
@@ -138,6 +138,33 @@ class SlowBody:
             return message
 
         await self.app(scope, receive_in_time if scope["type"] == "http" else receive, send)
+
+
+class LargeBody:
+    """Refuses a body of more bytes than are taken: at once where its length is told, else as soon as they have come."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        words, close, came = f"a request has at most {self.most:,} bytes", {"Connection": "close"}, 0
+        told = RequestHeaders(scope=scope).get("content-length", "")
+        if told.isdecimal() and int(told) > self.most:
+            await JSONResponse({"detail": words}, 413, close)(scope, receive, send)
+            return
+
+        async def receive_some() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self.most:
+                raise HTTPException(413, words, close)
+            return message
+
+        await self.app(scope, receive_some, send)
 
 
 class Crashes:

@@ -1,6 +1,7 @@
 """Uploads, JSON and clients that mean harm: the right status, and the service goes on."""
 
 import io
+import itertools
 import json
 import struct
 import zlib
@@ -150,10 +151,11 @@ def test_json_goes_by_its_content_type_alone(served):
         assert answer.status_code == 422
 
 
-def test_a_body_is_of_some_size_however_it_is_sent(fresh):
+def test_a_body_is_of_some_size_however_it_is_sent(fresh, caplog):
     served = fresh(most_bytes=50_000)
     long = np.random.default_rng(0).bytes(80_000)
-    assert served.anna.post("/api/search", **upload(long)).status_code == 413
+    refused = served.anna.post("/api/search", **upload(long))
+    assert refused.status_code == 413 and "50,000 bytes" in refused.json()["detail"]
     sent = []
 
     def endless():
@@ -164,6 +166,14 @@ def test_a_body_is_of_some_size_however_it_is_sent(fresh):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = served.anna.post("/api/search", content=(b for _, b in zip(range(1000), endless())), headers=headers)
     assert answer.status_code in (400, 413)
+    begun = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    answer = served.anna.post(
+        "/api/search", content=itertools.chain([begun], itertools.islice(endless(), 100)), headers=headers
+    )
+    assert answer.status_code == 413 and "bytes" in answer.json()["detail"]
+    answer = served.anna.post("/api/clicks", content=b" " * 60_000, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert not caplog.records, "what is refused is no error of ours"
     assert served.anna.get("/health").status_code == 200
 
 
