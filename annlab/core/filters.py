@@ -69,16 +69,21 @@ def _ids_mask(ids: np.ndarray, state: State) -> np.ndarray:
 
 def to_ids(selection: Any, state: State, name: str) -> np.ndarray:
     """Ids from ids, in whatever holds integers, or from a boolean array that follows `index.ids`."""
+    flags = _flags(selection, state, name)
+    return validation.as_ids(selection, name=name) if flags is None else state.by_row.array[state.live_rows[flags]]
+
+
+def _flags(selection: Any, state: State, name: str) -> np.ndarray | None:
+    """The selection as a boolean array that follows `index.ids`, if it is one."""
     is_list = isinstance(selection, (list, tuple))
     if is_list and set(map(type, selection)) <= {bool, np.bool_} and len(selection):
         selection = np.array(selection, bool)
-    if isinstance(selection, np.ndarray) and selection.dtype == bool:
-        array = selection
-        if array.shape != (state.n_live,):
-            raise ValueError(f"{name} is a mask of shape {array.shape}, but the index holds {state.n_live} vectors "
-                             "(a mask follows index.ids)")  # fmt: skip
-        return state.by_row.array[state.live_rows[array]]
-    return validation.as_ids(selection, name=name)
+    if not isinstance(selection, np.ndarray) or selection.dtype != bool:
+        return None
+    if selection.shape != (state.n_live,):
+        raise ValueError(f"{name} is a mask of shape {selection.shape}, but the index holds {state.n_live} vectors "
+                         "(a mask follows index.ids)")  # fmt: skip
+    return selection
 
 
 def _one_mask(selection: Any, state: State, name: str) -> np.ndarray:
@@ -86,7 +91,12 @@ def _one_mask(selection: Any, state: State, name: str) -> np.ndarray:
         return selection.mask(state)
     if isinstance(selection, Condition):
         return condition_mask(selection, state)
-    return _ids_mask(to_ids(selection, state, name), state)
+    flags = _flags(selection, state, name)
+    if flags is None:
+        return _ids_mask(validation.as_ids(selection, name=name), state)
+    mask = np.zeros(state.n_rows, bool)
+    mask[state.live_rows[flags]] = True
+    return mask
 
 
 def _is_per_query(selection: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from annlab.common import pool, rowsets
+from annlab.common import pool
 from annlab.common.results import Neighbors, RadiusNeighbors
 from annlab.common.statistics import BYTES, DISTANCES, N_COUNTERS, SearchStats
 from annlab.core.filters import Selection
@@ -21,7 +21,7 @@ from annlab.core.state import State
 from annlab.core.structure import Request, Scored, Structure
 from annlab.kernels import scoring as kernels
 from annlab.kernels.distance import INNER_PRODUCT
-from annlab.scan.scanner import Scanner
+from annlab.scan.scanner import Scanner, are_few
 
 _BLOCK_ENTRIES = 4 * 2**20  # of candidates, or of filter masks, that one block of queries may take
 _MANY_QUERIES = 24  # for a thread: so many that whole tiles of them can be split between threads
@@ -139,7 +139,8 @@ class Search:
                     self._nearest_of_block(i, i + 1, n_threads, result)
                 return
             if few.any() and sealed is not None:  # all of them
-                found = self._scanned_rows(queries, k, start, stop, sealed.ravel(), n_threads)
+                allowed = sealed[0] if sealed.ndim == 2 else sealed
+                found = self._scanned_rows(queries, k, start, stop, allowed, n_threads)
             else:
                 found = state.structure.search(queries, k, self._request(start, stop, sealed, n_threads))
             if isinstance(found, Scored):
@@ -181,13 +182,17 @@ class Search:
 
     def _scanned_rows(self, queries: np.ndarray, k: int, start: int, stop: int, alive: np.ndarray,
                       n_threads: int) -> np.ndarray:  # fmt: skip
-        """Exact candidates among the sealed rows of a bitset."""
+        """Exact candidates among the sealed rows of a bitset: for a few queries all of them, without a scanner, which
+        would have to measure first where they lie."""
         state = self.state
-        rows = np.flatnonzero(rowsets.unpack(alive, state.n_sealed))
-        if not len(rows):
-            return np.empty((len(queries), 0), np.int64)
+        rows = state.sealed_rows_of(alive)
+        counters = self.counters[start:stop]
+        if are_few(queries) or not len(rows):
+            counters[:, DISTANCES] += len(rows)
+            counters[:, BYTES] += len(rows) * queries[0].nbytes
+            return np.broadcast_to(rows, (len(queries), len(rows)))
         scanner = Scanner(np.ascontiguousarray(state.sealed_vectors[rows]), state.metric)
-        found = scanner.search(queries, k, None, state.by_row.array[rows], n_threads, self.counters[start:stop])
+        found = scanner.search(queries, k, None, state.by_row.array[rows], n_threads, counters)
         return np.where(found >= 0, rows[found], -1)
 
     # ---- within a radius

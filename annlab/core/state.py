@@ -156,6 +156,18 @@ class State:
     def _words(self) -> rowsets.Remembered:
         return rowsets.Remembered()
 
+    def sealed_rows_of(self, words: np.ndarray) -> np.ndarray:
+        """The rows (m,) of a set of the structure's rows, remembered as the words of a mask are."""
+        rows: np.ndarray | None = self._numbers.get(words)
+        if rows is None:
+            rows = np.flatnonzero(rowsets.unpack(words, self.n_sealed))
+            self._numbers.put(words, rows)
+        return rows
+
+    @cached_property
+    def _numbers(self) -> rowsets.Remembered:
+        return rowsets.Remembered()
+
     def has(self, id: object) -> bool:
         """Whether a living row has this id; anything may be asked for."""
         if not isinstance(id, (int, np.integer)) or not 0 <= id < 2**63:

@@ -55,6 +55,8 @@ _LARGEST_SQUARE = 1e30  # of a query's length, and slack: beyond, sums in float3
 _SCALES = 1e-30, 1e30  # between which a scale, and what it is multiplied with, stays in the range of float32
 _TILE_FROM = 4  # queries: below, packing rows costs more than reading them once for every query
 _FEW = 64  # rows that are measured sooner than buffers for what a scan finds among them are made
+_SCATTERED = 4096  # the same of rows that a filter allows, for so few queries:
+_FEW_QUERIES = 32  # bytes of one coordinate of each
 _AT_ONCE = 2**28  # coordinates that one call of a kernel reads for single queries, so that Ctrl-C is answered soon
 _BUFFER_BYTES = 32 * 2**20  # of the hit buffers of one block of queries
 _WITHIN_CAPACITY = 4096  # rows within a radius that one call of a kernel lists
@@ -84,13 +86,14 @@ class Scanner:
         n = len(self.vectors) if numbers is None else len(numbers)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
-        if n <= max(k, _FEW):
+        few = _FEW if numbers is None or not are_few(queries) else _SCATTERED
+        if n <= max(k, few):
             return _every_row(len(queries), n, numbers, alive if masks is not None else None)
         capacity = max(8 * k, 256) + tile.PANEL_ROWS
         if len(queries) < _TILE_FROM:
             n_threads = pool.awake(len(queries) * n * self.vectors.shape[1] * self.vectors.itemsize, n_threads)
-        few = len(queries) == 1 and n_threads == 1 and n * self.vectors.shape[1] <= _AT_ONCE
-        if few:  # splitting and stacking would take longer than scanning a few rows
+        if len(queries) == 1 and n_threads == 1 and n * self.vectors.shape[1] <= _AT_ONCE:
+            # splitting and stacking would take longer than scanning a few rows
             found, answered = self._scan_single(queries, k, numbers, masks, 0, n, capacity)
             if answered[0]:
                 return found
@@ -289,6 +292,14 @@ class Scanner:
             parts.append(hits.rows[:length].astype(np.int64))
         found = np.concatenate(parts) if parts else np.empty(0, np.int64)
         return found if numbers is None else numbers[found].astype(np.int64)
+
+
+def are_few(queries: np.ndarray) -> bool:
+    """Whether queries are so few that all rows of a small set are candidates sooner than a scan is prepared.
+
+    Rows that a filter allows lie anywhere; they are measured there, in less time than it takes to copy them together.
+    """
+    return len(queries) * queries.itemsize <= _FEW_QUERIES
 
 
 def _batch_rounding(dim: int) -> float:

@@ -5,6 +5,7 @@ import pytest
 
 import annlab
 from annlab.common import rowsets
+from annlab.core import search
 from annlab.core.filters import condition_mask
 
 
@@ -65,3 +66,22 @@ def test_bitsets_pack_and_unpack_masks():
             np.testing.assert_array_equal(rowsets.unpack(words, n), mask)
             assert np.bitwise_count(words).sum() == mask.sum(), "no bits beyond the end"
     assert rowsets.pack(np.arange(130) == 129).tolist() == [0, 0, 2]
+
+
+def test_a_few_queries_are_compared_with_allowed_rows_where_these_lie(monkeypatch):
+    """No scanner is made, which would copy the rows and measure where they lie; the rows are looked up once."""
+    rng, made = np.random.default_rng(1), []
+    vectors, allowed = rng.random((1500, 8), dtype=np.float32), np.arange(7, 1500, 5)
+    index, exact = annlab.LSHIndex().fit(vectors), annlab.ExactIndex().fit(vectors)
+    compiled, scanner = index.filter(allowed=allowed), search.Scanner
+    monkeypatch.setattr(search, "Scanner", lambda *given: made.append(0) or scanner(*given))
+    for n in (1, 8, 9):
+        stats = annlab.SearchStats()
+        found = index.search(vectors[:n], 5, allowed=compiled, threads=1, stats=stats)
+        true = exact.search(vectors[:n], 5, allowed=allowed)
+        np.testing.assert_array_equal(found.ids, true.ids)
+        np.testing.assert_array_equal(found.distances, true.distances)
+        assert stats.exact_fallback.all() and (stats.distances == len(allowed)).all()
+        assert (stats.bytes == len(allowed) * 8 * 4).all() and len(made) == (n > 8)
+    words, _ = index._state.words(compiled.mask(index._state))
+    assert index._state.sealed_rows_of(words) is index._state.sealed_rows_of(words)
