@@ -5,9 +5,11 @@ if the share f of all rows is allowed, it looks at about as many nodes as one fo
 far; calibration measured both for several k. A scan looks at the allowed rows. Where these are fewer, they are scanned.
 
 What goes with the query nobody knows before: whether the rows around it are allowed, or forbidden all of them. So a
-walk gives up once it has looked at as many nodes as there are rows to scan, and the scan answers: then the query took
-twice as long as it should have, never longer, and its answer is exact. It also gives up where what it found behind a
-filter is farther away than calibration ever saw the neighbours: for there nobody measured how far it has to reach.
+walk gives up once it has looked at as many nodes as there are rows to scan, and the scan answers: its answer is exact.
+Before that, after a small part of what a scan would cost, it looks at the nodes that it opened: if hardly any of these
+is allowed, the filter excludes where the query lies, and to go on would be of no use. It also gives up where what it
+found behind a filter is farther away than calibration ever saw the neighbours: for there nobody measured how far it has
+to reach.
 """
 
 import math
@@ -30,6 +32,8 @@ from annlab.kernels.simd.prepared import Prepared
 
 _SCARCE = 16  # where k is more than one row in so many, searches are exact
 _LEAST_OPENED = 64
+_WALKED = 2  # rows that are scanned in the time in which a walk compares one
+_PATIENCE, _HARDLY = 64, 8  # rows to scan for one node that may be opened among excluded ones; see `_wanted`
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
 _LARGEST_REACH = 1e6
@@ -116,10 +120,10 @@ class Plans:
               tail: np.ndarray) -> Plan | None:  # fmt: skip
         n_allowed = self._n if alive is None else int(np.bitwise_count(alive).sum())
         among = k * self._n / max(n_allowed, 1)  # so many neighbours have k that are allowed among them
-        usual, factor = self._calibrations.at(among)
+        usual, factor = map(max, self._calibrations.at(among), self._calibrations.at(k))
         if reach != "auto":
             usual, factor = float(reach), self._factor_for(float(reach), usual, factor)
-        if usual == EVERYTHING or _SCARCE * k > n_allowed or self._calibrations.visited(among) > n_allowed:
+        if usual == EVERYTHING or _SCARCE * k > n_allowed or _WALKED * self._calibrations.visited(among) > n_allowed:
             return None
         calibration = self._calibrations.nearest_to(k)
         guarded = reach == "auto" and n_allowed > _MOSTLY * self._n and calibration.k >= k and calibration.n_queries > 0
@@ -153,7 +157,9 @@ class Plans:
         most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))
         words = _NO_WORDS if alive is None else self._nodes_of(alive)
         gamma = min(float(reach), _LARGEST_REACH) ** 2
-        return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise)
+        patience = max(_LEAST_OPENED, n_allowed // _PATIENCE)
+        fewest = max(1, patience * n_allowed // (_HARDLY * self._n))  # an eighth of what chance would have it
+        return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise, patience, fewest)
 
     def _plan(self, wanted: Wanted, alive: np.ndarray | None, entries: Entries, tail: np.ndarray,
               farthest: float = np.inf, guarded: bool = False, tally: np.ndarray | None = None) -> Plan:  # fmt: skip

@@ -1,12 +1,17 @@
 """VamanaIndex beyond the contract: threads, plans, the guard, duplicates, calibration on queries."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import annlab
 from annlab import RecallWarning, SearchStats, VamanaIndex
+from annlab.common import rowsets
+from annlab.core.structure import Request
+from annlab.graphs.calibration import Calibrations
+from annlab.graphs.plans import Plans
 from tests import oracle
 from tests.contract.data import clustered
 
@@ -68,6 +73,19 @@ def test_where_nothing_near_is_allowed_the_walk_gives_up_and_a_scan_answers(data
     found = index.search(queries[:1], 10, allowed=allowed, stats=stats)
     assert recall(found, queries[:1], vectors, 10, allowed[None]) == 1
     assert stats.distances[0] <= 3 * len(vectors) and stats.exact_fallback.all()
+    assert stats.visited[0] <= 64, "all that it opens are excluded, which it notices soon"
+
+
+def test_behind_a_filter_a_walk_reaches_as_far_as_without(data, index):
+    """A query may lie where all is allowed; and for more neighbours it need not reach as far beyond the last."""
+    structure = index._state.structure
+    reaches = {1: 1.3, 10: 1.2, 100: 1.1, 1000: 1.05}
+    levels = tuple(replace(one, reach=reaches[one.k], visited=50) for one in structure.calibrations.each)
+    plans = Plans(Calibrations(levels), structure.walkable, structure.vectors, structure.metric)
+    for share in (1.0, 0.4, 0.1, 0.05):
+        alive = rowsets.pack(np.arange(len(data[0])) < share * len(data[0]))
+        plan = plans.of(1, Request(alive, np.arange(len(data[0])), {"reach": "auto"}, 1, np.zeros((1, 3), np.int64)))
+        assert plan.table.wanted.gamma == pytest.approx(1.3**2)
 
 
 def test_statistics_say_which_queries_were_scanned(data, index):

@@ -17,6 +17,7 @@ search, arXiv 2505.15636), and something for what codes cannot tell. Then the ot
 within the bound and were not seen, so that every node can be found of which there is a way from any entry.
 
 Nodes that may not be returned (removed, or filtered away) are walked through like others: only they are no results.
+Where nearly all that a walk opens are such, it is among rows that a filter excludes as a whole, and soon gives up.
 """
 
 from collections.abc import Callable
@@ -74,6 +75,8 @@ class Wanted(NamedTuple):
     has_alive: bool
     gamma: float  # reach squared
     slack: float  # squared distance that codes cannot tell
+    patience: int  # with alive: nodes to open before giving up where
+    fewest: int  # fewer than so many of these may be returned
 
 
 def new_scratch(n_nodes: int, degree: int, n_entries: int, keep: int, most: int) -> Scratch:
@@ -152,6 +155,11 @@ def fill_up(listed, norms, length):
 
 
 @inlined
+def _is_alive(wanted, node):
+    return (np.int64(wanted.alive[node >> 6]) >> (node & 63)) & 1
+
+
+@inlined
 def _offer(room, wanted, lane, distances, listed, at):
     """LANES nodes and their distances are offered to the nearest so far, and to the open ones."""
     best, last, bound = room.best, wanted.keep - 1, at.bound
@@ -163,8 +171,7 @@ def _offer(room, wanted, lane, distances, listed, at):
             better &= better - 1
             node, distance = listed[z], lane[z]
             if distance < best[last]:
-                number = np.int64(node)
-                if wanted.has_alive == 0 or (np.int64(wanted.alive[number >> 6]) >> (number & 63)) & 1 != 0:
+                if wanted.has_alive == 0 or _is_alive(wanted, np.int64(node)) != 0:
                     insert(best, room.best_nodes, wanted.keep, distance, node)
         kth = best[wanted.k - 1]
         bound = max(kth, kth * np.float32(wanted.gamma)) + np.float32(wanted.slack)
@@ -240,13 +247,17 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
         if hidden >= 0:
             _, n_seen = _see(room, hidden, n_seen)
         at = Progress(n_seen, 0, 0, _INFINITY, _INFINITY)
-        node, waiting, side, opened = np.int64(-1), 1, 0, 0
+        node, waiting, side, opened, welcome = np.int64(-1), 1, 0, 0, 0
         while True:
             fresh = 0
             if node >= 0:
                 if opened == wanted.most:
                     break
                 opened += 1
+                if wanted.has_alive != 0:
+                    welcome += _is_alive(wanted, node)
+                    if opened == wanted.patience and welcome < wanted.fewest:
+                        break
                 fresh, n_seen = list_unseen(nodes, room, side, node, at.n_seen)
                 at = Progress(n_seen, at.n_near, at.n_far, at.bound, at.pivot)
             node, at = _choose(room.open, at)
