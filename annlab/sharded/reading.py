@@ -65,15 +65,12 @@ def facts(index: Index) -> Facts:
 
 
 def _with(index: Index, columns: dict[str, Attribute]) -> Index:
-    """The index with attributes of which only other shards have values: missing in all rows."""
+    """The index with attributes that only other shards have: missing in all rows."""
     state = _state(index)
-    if state is None:
+    if state is None or columns.keys() <= state.columns.keys():
         return index
-    absent = [name for name, like in columns.items() if name not in state.columns
-              or (like.kind != state.columns[name].kind and state.columns[name].missing.all())]  # fmt: skip
-    if not absent:
-        return index
-    more = {name: of_one_kind(name, columns[name], Attribute.all_missing(state.n_rows))[1] for name in absent}
+    more = {name: of_one_kind(name, like, Attribute.all_missing(state.n_rows))[1]
+            for name, like in columns.items() if name not in state.columns}  # fmt: skip
     wider = index.branch()
     wider._state = state.with_columns(state.columns | more)
     return wider
