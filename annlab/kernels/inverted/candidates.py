@@ -22,7 +22,7 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, distance, inverse_norm
 from annlab.kernels.simd.path import inlined, kernel
-from annlab.kernels.simd.registers import LANES, load, splat
+from annlab.kernels.simd.registers import LANES, choose, load, splat, store
 from annlab.kernels.topk import append, is_worse, keep_at_most, kth_smallest, push
 
 CHUNK_ROWS = 256  # rows whose values are offered at a time
@@ -157,9 +157,13 @@ def settle_by_distance(buffer, length, measuring):
 
 
 @inlined
-def is_alive(alive, row):
-    """Whether the bit of a row is set."""
-    return (alive[row // 64] >> np.uint64(row % 64)) & np.uint64(1) != 0
+def alive_lanes(alive, row, n):
+    """A mask of the rows that are alive, of those from `row` on; for the n first, or for a register of them."""
+    word, shift = row >> 6, row & 63
+    bits = alive[word] >> np.uint64(shift)
+    if shift + min(n, LANES) > 64:
+        bits |= alive[word + 1] << np.uint64(64 - shift)
+    return np.int64(bits)
 
 
 def offering(settle: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,9 +174,9 @@ def offering(settle: Callable[..., Any]) -> Callable[..., Any]:
         """Append what passes; returns the bound, the length, and the largest error of an entry."""
         found, k, error = chunk.found, buffer.k, max(buffer.error, chunk.error)
         if chunk.has_alive:
-            for i in range(chunk.n):
-                if not is_alive(chunk.alive, chunk.row + i):
-                    found[i] = _INFINITY
+            for i in range(0, chunk.n, LANES):
+                alive = alive_lanes(chunk.alive, chunk.row + i, chunk.n - i)
+                store(found + i, choose(alive, load(found + i), splat(_INFINITY)))
         if bound == FIRST_BOUND and chunk.n >= k:
             kth = kth_smallest(found, chunk.n, k, buffer.low, buffer.high)
             if chunk.error > _NONE:
