@@ -70,7 +70,7 @@ _SHORT_TAIL = 256  # rows in float32 that are scanned sooner than made bytes of
 _FEWEST_QUERIES = 4  # that are a batch
 _FEWEST_ROWS, _ROWS_OF_CELL, _MOST_CELLS = 20_000, 256, 4096  # rows that "auto" divides, and into how many cells
 _QUERIES_OF_CELL = 10  # for each cell so many queries are asked before the rows are divided
-_SAMPLE, _SAMPLE_OF_CELL = 20_000, 32  # rows that k-means learns from
+_SAMPLE, _SAMPLE_OF_CELL = 8192, 32  # rows that k-means learns from
 _WORTH_IT = 0.4  # of the rows that a query may be expected to meet in its cells
 _TAIL_SHARE = 32  # of the rows, one in so many may wait in float32 beside bytes: an eighth of a search's time
 
