@@ -78,7 +78,7 @@ class Search:
         q, state = len(self.queries), self.state
         if q == 1 and not self.selection.restricts and not self.state.few_alive(k, self.params):
             return self._nearest_of_one(k)
-        result = _nothing_found(q, k)
+        result = Neighbors(np.empty((q, k)), np.empty((q, k), np.int64))
         each = k + (state.n_rows // _FILTER_COST if self.selection.per_query else 0)
         block = max(16, _BLOCK_ENTRIES // max(each, 1))
         many = q >= _MANY_QUERIES * self.threads
@@ -88,9 +88,12 @@ class Search:
         def work(start: int, stop: int) -> None:
             for first in range(start, stop, block):
                 pool.check()
-                self._nearest_of_block(first, min(stop, first + block), self.threads if whole else 1, result)
+                last = min(stop, first + block)
+                _fill(result.distances[first:last], result.ids[first:last])  # not all at once: it may be gigabytes
+                self._nearest_of_block(first, last, self.threads if whole else 1, result)
 
         if q == 1:
+            _fill(*result)
             self._nearest_of_block(0, 1, self.threads, result)
         else:
             pool.run(work, pool.split(0, q, 1 if whole else self.threads, 12 if many else 1), self.threads)
@@ -288,10 +291,14 @@ def _times(distances: np.ndarray, powers: np.ndarray) -> np.ndarray:
 
 
 def _nothing_found(q: int, k: int) -> Neighbors:
-    distances, ids = np.empty((q, k)), np.empty((q, k), np.int64)
+    result = Neighbors(np.empty((q, k)), np.empty((q, k), np.int64))
+    _fill(*result)
+    return result
+
+
+def _fill(distances: np.ndarray, ids: np.ndarray) -> None:
     distances.fill(np.inf)
     ids.fill(-1)
-    return Neighbors(distances, ids)
 
 
 def _merge(scored: Scored, distances: np.ndarray, ids: np.ndarray) -> None:
