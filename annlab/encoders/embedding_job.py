@@ -119,13 +119,20 @@ def embed_images(
             if progress is not None:
                 progress(stop, len(images), len(work.skipped))
         if len(work.skipped) == len(images):
-            reason = work.skipped[0][1]
-            raise ValueError(f"none of the {len(images)} images in {images.name} could be read; the first: {reason}")
+            raise ValueError(_nothing_came_of(images, work.skipped[0][1]))
     except ValueError:
         work.clear()
         raise
     _finish(work, images, encoder, target, overwrite)
     return len(work.skipped)
+
+
+def _nothing_came_of(images: ImageSet, first_reason: str) -> str:
+    """What to say where all images were skipped, and the first for this reason."""
+    unlike = "is not for the encoder" in first_reason
+    could = "embedded" if unlike else "read"
+    way = '. --no-domain-check embeds them all the same (in Python: outside="embed")' if unlike else ""
+    return f"none of the {len(images)} images in {images.name} could be {could}; the first: {first_reason}{way}"
 
 
 def _embed_block(

@@ -301,6 +301,10 @@ def test_an_image_outside_is_skipped_and_listed_or_embedded_where_that_is_asked_
     assert skipped == len(listed)
     assert any(line.startswith("dog/red.png\t") and "is not for the encoder" in line for line in listed)
     assert embed_images(images, encoder, tmp_path / "all.npy", outside="embed") == skipped - 1
+    (tmp_path / "reds").mkdir()
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "reds" / "red.png")
+    with pytest.raises(ValueError, match=r"none of the 1 images .* could be embedded; .*--no-domain-check embeds them"):
+        embed_images(open_images(tmp_path / "reds"), encoder, tmp_path / "reds.npy", outside="skip")
     with pytest.raises(ValueError, match="outside must be"):
         embed_images(images, encoder, tmp_path / "x.npy", outside="no")  # type: ignore[arg-type]
 
