@@ -33,10 +33,11 @@ export async function show(next, goes, session) {
 
 function draw(engines, kind, vectors, session) {
   const cards = engines.map((each) => make("button", {
-    type: "button", class: "card", "aria-pressed": String(each === kind),
+    type: "button", class: "card", "data-kind": each.kind, "aria-pressed": String(each === kind),
     onclick: () => go({ ...state, kind: each.kind, knob: undefined }, { replace: true }),
   }, make("strong", {}, NAMES[each.kind] ?? each.kind), make("small", {}, stateOf(each))));
   const absent = kind.state === "absent" || kind.state === "failed";
+  const held = $("lab").contains(document.activeElement) ? document.activeElement.dataset.kind ?? kind.kind : null;
   $("lab").replaceChildren(
     make("h2", { id: "lab-name" }, "Engine room"),
     make("p", { class: "notes" }, `Single searches for the ${K} nearest among ${vectors.toLocaleString()} pictures, against exact search.`),
@@ -48,6 +49,7 @@ function draw(engines, kind, vectors, session) {
         make("dl", { class: "figures", "aria-live": "polite", id: "figures" }),
         chart()),
     make("div", { id: "missed", class: "strip" }));
+  if (held) $("lab").querySelector(`[data-kind="${held}"]`)?.focus(); // all of it is new, and the keys were there
 }
 
 function stateOf(engine) {

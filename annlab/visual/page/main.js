@@ -102,7 +102,7 @@ function chosen(item, byKey) {
 function like(item, which) {
   const other = which === "like" ? "unlike" : "like";
   const list = [...new Set([...(state[which] ?? []), String(item.id)])].slice(0, 20);
-  go({ ...state, [which]: list, [other]: (state[other] ?? []).filter((id) => id !== String(item.id)) });
+  go({ ...state, [which]: list, [other]: (state[other] ?? []).filter((id) => id !== String(item.id)) }, { focus: true });
 }
 
 function explain(item) {
@@ -208,7 +208,7 @@ function showQuery(found) {
   document.title = `${name}: annlab`;
   $("text").value = state.text ?? "";
   const chips = [...(state.like ?? []).map((id) => chip(id, "like")), ...(state.unlike ?? []).map((id) => chip(id, "unlike"))];
-  if (state.box) chips.unshift(make("button", { class: "chip", type: "button", onclick: () => go({ ...state, box: undefined, cutoff: undefined }) }, "Whole picture"));
+  if (state.box) chips.unshift(make("button", { class: "chip", type: "button", onclick: () => go({ ...state, box: undefined, cutoff: undefined }, { focus: true }) }, "Whole picture"));
   $("chips").replaceChildren(...chips);
   const writer = session.role === "writer" || session.role === "admin";
   $("keep").hidden = !(image?.kind === "query" && writer);
@@ -217,7 +217,7 @@ function showQuery(found) {
 function chip(id, which) {
   const words = which === "like" ? "also like" : "not like";
   return make("button", { class: `chip ${which}`, type: "button", "aria-label": `${words} image ${id}: remove`,
-    onclick: () => go({ ...state, [which]: state[which].filter((each) => each !== id) }) },
+    onclick: () => go({ ...state, [which]: state[which].filter((each) => each !== id) }, { focus: true }) },
     words, make("img", { src: api.thumbnail(id), alt: "" }), "×");
 }
 
@@ -357,7 +357,7 @@ function listen() {
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["order", "owner", "after", "before"]) $(id).addEventListener("change", () => go({ ...state, [id]: $(id).value || undefined }));
   $("tag").addEventListener("change", () => go({ ...state, tag: $("tag").value.trim() ? [$("tag").value.trim()] : undefined }));
-  $("weaker").addEventListener("click", () => go({ ...state, cutoff: "0" }));
+  $("weaker").addEventListener("click", () => go({ ...state, cutoff: "0" }, { focus: true }));
   $("more").addEventListener("click", nextPage);
   ending.observe($("more"));
   $("shuffle").addEventListener("click", () => go({ ...state, seed: String(1 + Math.floor(Math.random() * 1e6)) }));

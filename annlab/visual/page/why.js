@@ -28,9 +28,9 @@ export async function show(item, state, { session, chosen, like, removed }) {
         make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
         item.score === undefined ? null : make("h3", {}, "Why is this here?"), item.score === undefined ? null : way,
         item.folded?.length ? make("h3", {}, "These show the same") : null,
-        item.folded?.length ? make("div", { class: "strip" }, ...item.folded.slice(0, 24).map((id) => make("button", { type: "button", "aria-label": `Search from image ${id}`, onclick: then(() => chosen({ id })) }, make("img", { src: api.thumbnail(id), alt: "" })))) : null)),
+        item.folded?.length ? make("div", { class: "strip" }, ...item.folded.slice(0, 24).map((id) => make("button", { type: "button", "aria-label": `Search from image ${id}`, onclick: then(() => chosen({ id }, true)) }, make("img", { src: api.thumbnail(id), alt: "" })))) : null)),
     make("div", { class: "row" },
-      make("button", { class: "main", type: "button", onclick: then(() => chosen(item)) }, "Search from here"),
+      make("button", { class: "main", type: "button", onclick: then(() => chosen(item, true)) }, "Search from here"),
       like ? make("button", { type: "button", onclick: then(() => like(item, "like")) }, "More like this") : null,
       like ? make("button", { type: "button", onclick: then(() => like(item, "unlike")) }, "Less like this") : null,
       writes ? make("button", { type: "button", class: "danger", onclick: () => remove(item, removed) }, "Delete") : null));

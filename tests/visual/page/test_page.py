@@ -168,6 +168,14 @@ def test_all_of_it_by_keys(page, photos):
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(rf"\?id={chosen}"))
     until(page, "document.activeElement.id === 'query-name'")
+    for keys, button in (("+", None), (None, "also like"), ("?", "Search from here")):
+        if keys:
+            page.locator("#grid a.look").nth(1).focus()
+            page.keyboard.press(keys)
+        if button:
+            page.get_by_role("button", name=re.compile(button)).focus()
+            page.keyboard.press("Enter")
+        until(page, "document.activeElement.id === 'query-name'")
     page.get_by_role("button", name="Mark a part").focus()
     page.keyboard.press("Enter")
     until(page, "document.activeElement.id === 'part'")
@@ -200,12 +208,20 @@ def test_a_pair_is_judged_blind_and_by_keys(page, photos):
 
 def test_the_engine_room_moves_with_its_knob(page, photos):
     page.goto(f"/?id={photos.ids[1]}&view=engines&kind=IVFIndex")
-    page.get_by_role("button", name="Build it").click()
+    page.locator(".card", has_text="Exact").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("kind=ExactIndex"))
+    until(page, "document.querySelector('.knobs') && document.activeElement.dataset.kind === 'ExactIndex'")
+    page.locator(".card", has_text="Inverted").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Build it").focus()
+    page.keyboard.press("Enter")
     page.locator("[data-knob]").first.wait_for(timeout=60_000)
-    until(page, "document.querySelectorAll('#chart circle').length === 1")
+    assert page.evaluate("document.activeElement.dataset.kind") == "IVFIndex"  # the keys are not lost
+    until(page, "document.querySelectorAll('#chart circle').length === 2")  # the exact one's, too
     page.locator("[data-knob]").first.focus()
     page.keyboard.press("End")
-    until(page, "document.querySelectorAll('#chart circle').length > 1")
+    until(page, "document.querySelectorAll('#chart circle').length > 2")
     until(page, "document.querySelector('#figures dd').textContent === '100.0 %'")
     assert "n_probes" in page.url
 
