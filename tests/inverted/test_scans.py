@@ -179,6 +179,21 @@ def test_codes_are_ranked_as_what_they_stand_for(storage: str, dim: int, q: int,
 
 
 @pytest.mark.parametrize("storage", STORAGES)
+def test_allowed_rows_on_both_sides_of_a_words_end_are_found(storage: str) -> None:
+    """Lists begin anywhere, so the rows of a register may have their bits in two words."""
+    rng = np.random.default_rng(0)
+    lists, vectors = sorted_into(storage, rng.normal(size=(400, 6)).astype(np.float32), "l2", n_lists=3)
+    probes, starts = np.arange(3)[None], lists.cells.offsets[lists.cells.labels(slice(0, 400))]
+    ends = np.arange(64, 385, 64)
+    assert ((ends - starts[ends]) % 4 != 0).any(), "registers of every path are cut"
+    for end in ends:
+        alive = np.zeros((1, 400), bool)
+        alive[0, end - 8 : end + 8] = True
+        found, _ = lists.scan(batch_of(lists, vectors, vectors[:1], probes, packed(alive)[0]), 16)
+        assert np.sort(found[0]).tolist() == np.flatnonzero(alive[0]).tolist()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
 def test_of_equal_rows_those_with_the_smallest_ids_are_found(storage: str) -> None:
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.normal(size=(4, 6)), 700, axis=0).astype(np.float32)
