@@ -20,6 +20,7 @@ The state after an operation is a function of the log up to it, bit for bit. So 
 different hashes at one place of the log are an error and not a fact of life.
 """
 
+import secrets
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -74,7 +75,9 @@ class Replica(Divisible, Reaching):
         self._ahead: deque[tuple[int, Index]] = deque()  # states after operations that are not acknowledged
         self._held: dict[str, int] = {}  # up to where the others' logs are known to be this one's
         self._told: dict[str, int] = {}  # up to where they were told that it is acknowledged
-        self._current = False  # after a start: whether it has heard from a writer how far the log is acknowledged
+        self.life = secrets.token_hex(8)  # what a writer has to name: see `append`
+        self._lives: dict[str, str] = {}  # of the others, as far as they have told this writer
+        self._current = False  # in this life: whether it has heard from a writer how far the log is acknowledged
         self.damage: str | None = None  # what was found that cannot be
         self._others: tuple[str, ...] = ()
         self._enough = 1
@@ -206,13 +209,13 @@ class Replica(Divisible, Reaching):
         """Send another replica what its log lacks, until it holds all of this one."""
         term, place = self.leading, self._held.get(name, self.journal.seq)
         while self.leading == term and term is not None:
-            told, is_all = self.acknowledged, self._knows_all()
+            told, is_all, life = self.acknowledged, self._knows_all(), self._lives.get(name)
             if place < self.journal.snapshot_seq or self.journal.chain_at(place) is None:
                 answer = await self._asked(name, "install", term, self.journal.whole(), self.acknowledged)
             else:
                 until = min(self.journal.seq, place + AT_ONCE)
                 answer = await self._asked(name, "append", term, place, self.journal.chain_at(place),
-                                           self.journal.read(place, until), told, is_all)  # fmt: skip
+                                           self.journal.read(place, until), told, is_all, life)  # fmt: skip
             if self.leading != term or answer is None:
                 return
             how, place = answer
@@ -263,27 +266,30 @@ class Replica(Divisible, Reaching):
             chain = self.journal.chain_at(held) if held >= 0 else None
             if chain is not None and self._told.get(name, -1) < min(held, self.acknowledged):
                 self._told[name] = min(held, self.acknowledged)
-                self.world.call(name, "append", self.leading, held, chain, [], self.acknowledged, self._knows_all())
+                self.world.call(name, "append", self.leading, held, chain, [], self.acknowledged, self._knows_all(),
+                                self._lives.get(name))  # fmt: skip
 
-    async def lacks(self, name: str) -> None:
-        """Of the writer: another replica knows that it is behind."""
+    async def lacks(self, name: str, life: str) -> None:
+        """Of the writer: another replica knows that it is behind, or may be, as it has just begun this life."""
         if self.leading is not None and name in self._others:
+            self._lives[name] = life
             self._held.pop(name, None)
             await self._bring_up(name)
 
     def _ask_writer(self) -> None:
         entry = self._entry()
         if entry is not None and entry.writer != self.name:
-            self.world.call(entry.writer, "lacks", self.name)
+            self.world.call(entry.writer, "lacks", self.name, self.life)
 
     # ---- following
 
     async def append(self, term: int, place: int, chain: bytes, operations: list[Operation], acknowledged: int,
-                     is_all: bool) -> tuple[str, int]:  # fmt: skip
+                     is_all: bool, life: str | None) -> tuple[str, int]:  # fmt: skip
         """Take operations from the writer. "holds" and up to where, "lacks" and after where, or "fenced".
 
         acknowledged: up to where the log is known to be; is_all: whether nothing else is. Only then may a replica that
-        has begun again answer reads: before, it could show less than it did in its last life.
+        has begun again answer reads: before, it could show less than it did in its last life. And only if the writer
+        knew of this life: what it said earlier may arrive late, and be true no more.
         """
         if self._is_fenced(term):
             return "fenced", self.journal.promised
@@ -303,7 +309,11 @@ class Replica(Divisible, Reaching):
             self._look_for_a_seal(new)
         holds = operations[-1].seq if operations else place
         self._apply(min(acknowledged, holds))
-        self._current |= is_all and self.applied >= acknowledged
+        if is_all and not self._current:
+            if life == self.life:
+                self._current = self.applied >= acknowledged
+            else:
+                self._ask_writer()
         return "holds", holds
 
     def _is_fenced(self, term: int) -> bool:
