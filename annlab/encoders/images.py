@@ -43,6 +43,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM
 MAX_PIXELS = 2**26  # 67 million: a phone's 50 megapixels (8192 x 6144), and 200 MB of memory in colour
 MAX_PHOTOGRAPH = 2**28  # JPEG, decoded at a smaller scale
 _BLOCK = 2**20  # samples or pixels computed with at once
+_EXIF = 0x8769  # the tag of the directory of what the camera wrote
 
 
 class FormatError(ValueError):
@@ -108,6 +109,20 @@ def is_single_image(images: object) -> bool:
         or hasattr(images, "read")
         or hasattr(images, "getexif")
     )
+
+
+def exif_of(data: bytes) -> dict[int, Any]:
+    """What the camera wrote into a file's Exif directory, by the numbers of the tags: when it was taken, say. Empty
+    where there is none or it is damaged; no pixel is decoded."""
+    try:
+        with _open(io.BytesIO(data), format_of(data[:32])) as image:
+            # Asked for tags that stand behind its pixels, a PNG would decode these.
+            tags = image.getexif() if image.format == "TIFF" else _pillow().Exif()
+            if image.format != "TIFF":
+                tags.load(image.info.get("exif"))
+            return dict(tags.get_ifd(_EXIF))
+    except Exception:  # parsers raise whatever they trip over
+        return {}
 
 
 def _as_stream(source: Any) -> IO[bytes]:

@@ -1,7 +1,7 @@
 """The indexing pipeline: from files to rows of the catalog and vectors of the index, in step at every moment.
 
     folder --discover--> pending rows --+--> read, hash    --> duplicate (same bytes)
-                                        +--> decode        --> failed, with the reason
+                                        +--> decode, date  --> failed, with the reason
                                         +--> sketch        --> duplicate (same picture)
                                         +--> embed         --> indexed: row and vector in one transaction
 
@@ -17,7 +17,7 @@ again and again, an image may be blamed that did nothing; so such a failure is t
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sqlalchemy import update
@@ -64,6 +64,7 @@ class _Outcome:
     image: Image
     content_hash: str | None = None
     pixels: np.ndarray | None = None
+    taken: datetime.datetime | None = None  # of files of a folder, where they say
     thumb: np.ndarray | None = None
     sketch: np.ndarray | None = None
     duplicate_of: int | None = None
@@ -77,11 +78,18 @@ class _Outcome:
         return self.reason is None and self.duplicate_of is None
 
     @property
+    def dated(self) -> Image:
+        """The image with the date that was found."""
+        return self.image if self.taken is None else replace(self.image, uploaded_at=self.taken)
+
+    @property
     def facts(self) -> dict[str, object]:
         """What was learned of the file."""
         facts: dict[str, object] = {}
         if self.content_hash is not None:
             facts["content_hash"] = self.content_hash
+        if self.taken is not None:
+            facts["uploaded_at"] = self.taken
         if self.pixels is not None and self.sketch is not None:
             facts |= {"height": self.pixels.shape[0], "width": self.pixels.shape[1],
                       "picture_hash": pictures.to_text(self.sketch)}  # fmt: skip
@@ -185,7 +193,10 @@ class Indexer:
 
     def _look_at(self, outcome: _Outcome) -> None:
         """Read, hash, decode and sketch one image."""
-        found = read_picture(outcome.image.path)
+        # Of what came otherwise, whoever gave it may have given its date.
+        of_folder = outcome.image.modified_ns is not None
+        found = read_picture(outcome.image.path, self.catalog.now() if of_folder else None)
+        outcome.taken = found.taken
         outcome.content_hash, outcome.pixels, outcome.reason = found.content_hash, found.pixels, found.reason
         if outcome.pixels is not None:
             outcome.thumb = pictures.thumbnail(outcome.pixels)
@@ -245,7 +256,7 @@ class Indexer:
             ids = [outcome.image.id for outcome in done]
             self.catalog.mark_indexed(ids, self.encoder.fingerprint, connection=connection)
             writes.add(np.stack([o.vector for o in done if o.vector is not None]), ids, on_duplicate="replace",
-                       attributes=attributes_of([outcome.image for outcome in done]))  # fmt: skip
+                       attributes=attributes_of([outcome.dated for outcome in done]))  # fmt: skip
 
     def _thumbnail(self, id: int) -> np.ndarray | None:
         known = self._thumbnails.pop(id, None)

@@ -1,5 +1,6 @@
 """From files to pixels and vectors, where no image stops the others: what goes wrong with one is said in its place."""
 
+import datetime
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.images import decode_image
+from annlab.visual.dates import taken_at
 from annlab.visual.paths import from_text
 
 LARGEST_FILE = 2**30  # bytes
@@ -18,15 +20,16 @@ UNOPENED = "cannot be opened"
 
 @dataclass
 class Picture:
-    """What was found under a path: the hash of the bytes and the pixels, or a reason why not."""
+    """What was found under a path: the hash of the bytes, the pixels and when they were taken, or a reason why not."""
 
     content_hash: str | None = None
     pixels: np.ndarray | None = None
+    taken: datetime.datetime | None = None
     reason: str | None = None
 
 
-def read_picture(path: str | None) -> Picture:
-    """Read, hash and decode one image; `path` as text (paths.py)."""
+def read_picture(path: str | None, now: datetime.datetime | None = None) -> Picture:
+    """Read, hash and decode one image; `path` as text (paths.py). With `now`, ask also when it was taken."""
     found = Picture()
     try:
         file = Path(from_text(path or ""))
@@ -36,6 +39,7 @@ def read_picture(path: str | None) -> Picture:
         data = file.read_bytes()
         found.content_hash = hashlib.sha256(data).hexdigest()
         found.pixels = decode_image(data, name="the image")
+        found.taken = None if now is None else taken_at(data, now)
     except MemoryError:
         found.reason = "decoding it takes more memory than there is"
     except (ValueError, OSError) as error:

@@ -34,7 +34,8 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Filters:
-    """What results must be: of this owner, with all of these tags, uploaded at `after` or later and before `before`."""
+    """What results must be: of this owner, with all of these tags, of a date from `after` on and
+    before `before`: that of the photograph where its file says so, else of the file or the upload."""
 
     owner: int | None = None
     tags: tuple[str, ...] = ()
