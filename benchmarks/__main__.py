@@ -5,8 +5,8 @@ beside the files in --data), ``peers(options)`` (everyone whose BLAS must be ver
 budget)``; and perhaps ``finish(runs, options, budget)`` for what is not about one of the sets, unless some are chosen,
 ``summary(runs)`` for tables to be written beside the runs, and `PEERS` of its own.
 
-``python -m benchmarks durable``, ``exchange``, ``indexing``, ``privacy``, ``serve`` and ``sharded`` have no peers; they
-are described in the files of these names.
+``python -m benchmarks durable``, ``exchange``, ``indexing``, ``nonsense``, ``privacy``, ``serve`` and ``sharded`` have
+no peers; they are described in the files of these names.
 
 ``python -m benchmarks run`` chooses for itself and takes any data (`field/`); ``python -m benchmarks report FOLDER``
 writes its page anew; ``python -m benchmarks compare OLD NEW`` holds two commits against each other (`regression.py`);
@@ -50,7 +50,8 @@ from benchmarks.peers import PEERS, Peer
 
 SUITES: dict[str, ModuleType] = {"exact": exact, "trees": trees, "lsh": lsh, "ivf": ivf, "graphs": graphs}
 WITH_EXTRAS = (
-    "durable", "encoders", "exchange", "feedback", "indexing", "pinterest", "privacy", "serve", "sharded", "taught",
+    "durable", "encoders", "exchange", "feedback", "indexing", "nonsense", "pinterest", "privacy", "serve",
+    "sharded", "taught",
 )  # fmt: skip
 UNPUBLISHABLE = 3  # exit code
 

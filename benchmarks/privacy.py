@@ -1,6 +1,7 @@
 """``python -m benchmarks privacy``: whether the time of an answer tells of what somebody hides.
 
-    python -m benchmarks privacy [--rounds 400] [--images 5000] [--out benchmarks/results/privacy.json]
+    python -m benchmarks privacy [--rounds 400] [--images 5000] [--kind IVFIndex] [--pages]
+                                 [--out benchmarks/results/privacy.json]
 
 Each probe asks two questions in turn, in an order that is drawn every time: one where there is something hidden, and
 one where there is nothing. What is compared is how likely the first takes longer than the second (one half: nothing is
@@ -11,7 +12,9 @@ network, whose jitter would hide what a patient asker could average away.
     add                          a picture of which somebody hides a copy, against a new one
     own copy                     one's own picture of which somebody hides a copy, against one's own other picture: its
                                  row, and the search by it
-    page                         a search among hidden pictures, against the same one where as many are hidden elsewhere
+    page                         a search among hidden pictures, against the same where as many are hidden elsewhere;
+                                 and with the two catalogs in each other's place, for one may be slower by itself
+    control                      the same question twice: what is left is noise
 """
 
 import argparse
@@ -37,13 +40,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks privacy", description="what the time of answers tells")
     parser.add_argument("--rounds", type=int, default=400, help="of each probe (adding: a quarter)")
     parser.add_argument("--images", type=int, default=5000, help="in the catalog")
+    parser.add_argument("--kind", choices=("IVFIndex", "ExactIndex"), default="IVFIndex", help="of index")
+    parser.add_argument("--pages", action="store_true", help="only pages, and the control")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     options = parser.parse_args(arguments)
     records = []
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
-        worlds = [World(Path(place) / name, options.images, around, stack)
+        worlds = [World(Path(place) / name, options.images, around, options.kind, stack)
                   for name, around in (("here", 0), ("elsewhere", 1))]  # fmt: skip
-        for what, first, second, rounds in probes(worlds, options.rounds):
+        some = pages(worlds, options.rounds) + ([] if options.pages else probes(worlds[0], options.rounds))
+        for what, first, second, rounds in some:
             records.append({"probe": what, **compared(*timed(first, second, rounds))})
             print(", ".join(f"{name} {value}" for name, value in records[-1].items()), flush=True)
     if options.out:
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 class World:
     """A catalog behind the application; `_NEAR` pictures around one image are hidden, and anna asks."""
 
-    def __init__(self, folder: Path, n: int, around: int, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, n: int, around: int, kind: str, stack: ExitStack) -> None:
         from starlette.testclient import TestClient
 
         from annlab.visual.attributes import attributes_of
@@ -65,7 +71,8 @@ class World:
         from annlab.visual.service.settings import Settings
 
         folder.mkdir()
-        self.ids = serve.make_catalog(folder, n)
+        self.ids = serve.make_catalog(folder, n, kind)
+        self.pages = [f"/api/search?k=20&cutoff=0&id={self.ids[place * n // 3]}" for place in (0, 1)]
         path = folder / "photos.db"
         with Catalog.open(path) as catalog:
             keys = {name: add_key(catalog, name, "writer") for name in ("anna", "ben")}
@@ -107,14 +114,23 @@ class World:
         return answer.json()["id"]
 
 
-def probes(worlds: list[World], rounds: int) -> list[tuple[str, Callable[[], object], Callable[[], object], int]]:
-    """All questions: what they probe, the one with something hidden, the one without, and how often."""
+Probe = tuple[str, Callable[[], object], Callable[[], object], int]
+
+
+def pages(worlds: list[World], rounds: int) -> list[Probe]:
+    """Searches among what is hidden, in either catalog, and the control."""
     here, elsewhere = worlds
+    first, second = here.pages
+    return [("page among what is hidden", here.ask(first), elsewhere.ask(first), rounds),
+            ("page, in the other catalog", elsewhere.ask(second), here.ask(second), rounds),
+            ("control", here.ask(first), here.ask(first), rounds)]  # fmt: skip
+
+
+def probes(here: World, rounds: int) -> list[Probe]:
+    """All other questions: what they probe, the one with something hidden, the one without, and how often."""
     rng = np.random.default_rng(0)
     absent = max(here.ids) + 3000  # as many digits, and never given
-    some: list[tuple[str, Callable[[], object], Callable[[], object], int]] = []
-    page = f"/api/search?k=20&cutoff=0&id={here.ids[0]}"
-    some.append(("page among what is hidden", here.ask(page), elsewhere.ask(page), rounds))
+    some: list[Probe] = []
     for what, path in (("image", "/api/images/{}"), ("thumbnail", "/api/images/{}/thumbnail"),
                        ("search", "/api/search?id={}")):  # fmt: skip
         some.append((f"{what} of a hidden id", here.ask_any(path, here.hidden, rng),

@@ -77,11 +77,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def make_catalog(folder: Path, n: int) -> list[int]:
-    """A catalog and its index; the ids of images that everybody may see."""
+def make_catalog(folder: Path, n: int, kind: str = "IVFIndex") -> list[int]:
+    """A catalog and its index of a kind; the ids of images that everybody may see."""
     import datetime
 
-    from annlab import IVFIndex
+    import annlab
     from annlab.encoders.pretrained import load_encoder
     from annlab.visual.attributes import attributes_of
     from annlab.visual.catalog import Catalog
@@ -95,7 +95,7 @@ def make_catalog(folder: Path, n: int) -> list[int]:
         rows = [{"owner_id": owners[i % 20], "private": i % 10 == 0, "tags": (f"tag{i % 7}", f"kind{i % 50}"),
                  "uploaded_at": day + datetime.timedelta(minutes=i)} for i in range(n)]  # fmt: skip
         catalog.add_encoder(encoder.fingerprint, ENCODER, encoder.dim)
-        empty = IVFIndex(metric="cosine", dim=encoder.dim)
+        empty = getattr(annlab, kind)(metric="cosine", dim=encoder.dim)
         with catalog.index(empty, folder / "photos.index", snapshot_after=None) as index:
             with index.transaction() as writes:
                 ids = catalog.add_images(rows, connection=writes.connection)
