@@ -119,7 +119,7 @@ def exif_of(data: bytes) -> dict[int, Any]:
             # Asked for tags that stand behind its pixels, a PNG would decode these.
             tags = image.getexif() if image.format == "TIFF" else _pillow().Exif()
             if image.format != "TIFF":
-                tags.load(image.info.get("exif"))
+                tags.load(image.info.get("exif", b""))
             return dict(tags.get_ifd(_EXIF))
     except Exception:  # parsers raise whatever they trip over
         return {}
