@@ -76,6 +76,21 @@ def test_where_nothing_near_is_allowed_the_walk_gives_up_and_a_scan_answers(data
     assert stats.visited[0] <= 64, "all that it opens are excluded, which it notices soon"
 
 
+def test_where_most_rows_are_left_a_walk_gets_out_of_those_that_went(data):
+    """As a class of pictures that somebody removed, or filtered away: a scan of all others would take longer."""
+    vectors, queries = data
+    near = np.argsort(np.linalg.norm(vectors - queries[0], axis=1))
+    gone, query, living = near[:400], vectors[near[300:301]], np.ones(len(vectors), bool)
+    living[gone] = False
+    index = VamanaIndex(seed=0).fit(vectors)
+    for allowed in (living, None):
+        if allowed is None:
+            index.remove(gone)
+        found = index.search(query, 10, allowed=allowed, stats=(stats := SearchStats()))
+        assert recall(found, query, vectors, 10, living[None]) == 1
+        assert stats.visited[0] > 64 and not stats.exact_fallback.any()
+
+
 def test_behind_a_filter_a_walk_reaches_as_far_as_without(data, index):
     """A query may lie where all is allowed; and for more neighbours it need not reach as far beyond the last."""
     structure = index._state.structure
