@@ -122,7 +122,7 @@ function tell(found) {
     [`${(100 * found.recall).toFixed(1)} %`, `recall@${found.k} (${(100 * found.low).toFixed(0)} to ${(100 * found.high).toFixed(0)})`],
     [`${found.milliseconds.toFixed(3)} ms`, "a search"],
     [`${faster.toFixed(1)} ×`, `as fast as exact (${found.exact_milliseconds.toFixed(3)} ms)`],
-    [`${(100 * found.looked_at).toFixed(1)} %`, "distances, to the number of pictures"],
+    ...(found.looked_at === null ? [] : [[`${(100 * found.looked_at).toFixed(1)} %`, "distances, to the number of pictures"]]),
   ];
   $("figures").replaceChildren(...figures.map(([value, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   trail = [...trail, { kind: found.kind, milliseconds: found.milliseconds, recall: found.recall }].slice(-60);

@@ -174,6 +174,8 @@ class Measured(BaseModel):
     high: float
     milliseconds: float = Field(description="Median of single searches.")
     exact_milliseconds: float
-    looked_at: float = Field(description="Distances computed, as a share of all.")
+    looked_at: float | None = Field(
+        description="Distances computed, as a share of all. Of the index that is served, told to admins alone."
+    )
     found: list[int] = Field(description="The nearest images of the query, by this index.")
     missed: list[int] = Field(description="Those that exact search finds and this one does not.")

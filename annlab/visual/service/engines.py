@@ -72,6 +72,17 @@ class Engines:
         n = self._n_public()
         return {"vectors": n, "engines": [self._about(cls.__name__, n) for cls in INDEX_CLASSES]}
 
+    def told(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Of a kind in the overview, or measured, what others than admins may know. The index that is served holds
+        what is hidden, too: its memory, what it chooses by its size, and how many distances it computes tell how much
+        that is."""
+        if about["kind"] != self._service.search.index.kind:
+            return about
+        if "knobs" not in about:
+            return {**about, "looked_at": None}
+        knobs = [{**knob, "value": max(1, knob["high"] // 16)} for knob in about["knobs"]]
+        return {**about, "knobs": knobs, "bytes": None}
+
     def build(self, kind: str) -> dict[str, Any]:
         """Begin to build a kind of index, unless it is there; what state it is in."""
         self._require(kind)
@@ -194,8 +205,8 @@ class Engines:
             self._states[kind] = state
 
     def _about(self, kind: str, n: int) -> dict[str, Any]:
-        """What is told of a kind over n vectors. Of the index that is served too, no number tells of private ones: its
-        memory is the share of what everybody may see."""
+        """What is told of a kind over n vectors: see `told`. Of the memory of the index that is served, the share of
+        what everybody may see."""
         bench, own = self._bench, kind == self._service.search.index.kind
         index: Any = self._service.search.index if own else (bench.built.get(kind) if bench is not None else None)
         state = "current" if own else self._states.get(kind, "absent")

@@ -1,6 +1,6 @@
 """Routes: kinds of index to compare, their knobs, and what these do to recall and time."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query
@@ -26,15 +26,19 @@ def engine_routes(service: Service, door: Door) -> APIRouter:
     Writer = Annotated[Person, Depends(door.needs("writer", 5.0))]
     engines = Engines(service)
 
+    def told(about: dict[str, Any], person: Person) -> dict[str, Any]:
+        return about if person.may("admin") else engines.told(about)
+
     @routes.get("/api/engines", response_model=answers.Engines)
     def overview(person: Reader) -> JSONResponse:
         """All kinds of index, and which are built."""
-        return JSONResponse(engines.overview())
+        all_kinds = engines.overview()
+        return JSONResponse({**all_kinds, "engines": [told(each, person) for each in all_kinds["engines"]]})
 
     @routes.post("/api/engines/{kind}", response_model=answers.Engine, status_code=202)
     def build(kind: Kind, person: Writer) -> JSONResponse:
         """Begin to build an index of this kind in memory, beside the one that is served."""
-        return JSONResponse(engines.build(kind), 202)
+        return JSONResponse(told(engines.build(kind), person), 202)
 
     @routes.get("/api/engines/{kind}", response_model=answers.Measured)
     def measure(kind: Kind, person: Measuring, id: ImageId | None = None, k: Annotated[int, Query(ge=1, le=100)] = 10,
@@ -47,6 +51,6 @@ def engine_routes(service: Service, door: Door) -> APIRouter:
                 vector = service.search.encoder.encode([form.data])[0]
             else:
                 vector = service.search.vector(id, service.viewer(person))
-        return JSONResponse(engines.measure(kind, k, knobs_of(knob), vector))
+        return JSONResponse(told(engines.measure(kind, k, knobs_of(knob), vector), person))
 
     return routes

@@ -96,3 +96,28 @@ def test_every_kind_is_built_and_measured_with_each_of_its_sliders(engines):
         for knob in about["knobs"]:
             for value in (knob["low"], knob["value"], knob["high"]):
                 assert 0 <= engines.measure(cls.__name__, 5, {knob["name"]: value}, None)["recall"] <= 1
+
+
+def test_what_the_served_index_tells_does_not_change_with_what_is_hidden(engines):
+    """Its exact search compares all vectors, also those that it leaves out then, and its memory is that of all."""
+    lab, _, made = engines
+
+    def told():
+        measured = lab.told(lab.measure("ExactIndex", 10, {}, None))
+        about = [lab.told(each) for each in lab.overview()["engines"]]
+        return {name: value for name, value in measured.items() if "milliseconds" not in name}, about
+
+    before, admins = told(), lab.measure("ExactIndex", 10, {}, None)["looked_at"]
+    made.add(directions(700, 16, seed=9), [{"private": True}] * 700)
+    assert told() == before and before[0]["looked_at"] is None
+    assert lab.measure("ExactIndex", 10, {}, None)["looked_at"] > admins, "which an admin may know"
+    assert {about["state"]: about["bytes"] for about in before[1]}["current"] is None
+    assert lab.told(built(lab, "IVFIndex"))["bytes"] > 0, "of what is built of public images, all is told"
+
+
+def test_what_an_index_chooses_by_its_size_is_not_told(engines):
+    lab = engines[0]
+    own = {"kind": "ExactIndex", "knobs": [{"name": "n_probes", "low": 1, "high": 160, "value": 23}], "bytes": 5}
+    knob = {"name": "n_probes", "low": 1, "high": 160, "value": 10}
+    assert lab.told(own) == {"kind": "ExactIndex", "knobs": [knob], "bytes": None}
+    assert lab.told({**own, "kind": "IVFIndex"}) == {**own, "kind": "IVFIndex"}

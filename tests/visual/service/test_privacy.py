@@ -93,6 +93,11 @@ def test_how_a_search_was_answered_tells_nothing_of_private_images(fresh):
     after, engines_after = told(served.cleo)
     assert after == before
     assert json.loads(engines_after)["vectors"] == json.loads(engines)["vectors"]
+    looked_at = lambda client: client.get("/api/engines/ExactIndex?k=3").json()["looked_at"]  # noqa: E731
+    assert looked_at(served.cleo) is None and looked_at(served.root) >= 1
+    sizes = [{each["kind"]: each["bytes"] for each in client.get("/api/engines").json()["engines"]}["ExactIndex"]
+             for client in (served.ben, served.root)]  # fmt: skip
+    assert sizes[0] is None and sizes[1] > 0
     plan = lambda client: client.get("/api/search?id=2&log=false").json()["plan"]  # noqa: E731
     assert plan(served.root).startswith("ExactIndex: ") and plan(served.cleo) == "ExactIndex"
     assert served.cleo.get("/metrics").status_code == served.ben.get("/metrics").status_code == 403
