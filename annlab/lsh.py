@@ -49,8 +49,8 @@ figures.
 
 To read on, in this order: `hashing/codes.py` (metrics become angles, angles become bits), `hashing/scan.py`,
 `hashing/keys.py` and `hashing/buckets.py`, `hashing/finders.py` (both ways behind one protocol), `hashing/tuning.py`
-(what is measured), `hashing/structure.py` (all of it together); the kernels of the same names, beginning with
-`kernels/hashing/signs.py` and `hamming.py`; `hashing/theory.py`.
+(what is measured), `hashing/plans.py` (what a search makes of that), `hashing/structure.py` (all of it together); the
+kernels of the same names, beginning with `kernels/hashing/signs.py` and `hamming.py`; `hashing/theory.py`.
 """
 
 import math

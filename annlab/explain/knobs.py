@@ -51,7 +51,7 @@ def knobs_of(index: Index, k: int, given: dict[str, Any]) -> list[Knob]:
         n = len(structure.vectors)
         return [probes, Knob("rerank", Cause.RERANK, lambda rows: max(1.0, rows / k), effort.keep, n, True)]
     if isinstance(structure, LSHStructure):
-        plan, n = structure._plan(k, params), len(structure.vectors)
+        plan, n = structure.plans.of(k, params), len(structure.vectors)
         candidates = Knob("rerank", Cause.RERANK, int, min(plan.keep, n), n, True)
         if not structure.finder.most_probes:
             return [candidates]

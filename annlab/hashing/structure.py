@@ -3,15 +3,16 @@
     vectors --encoder--> codes --+-- ScanFinder     all codes, by Hamming distance      (scan.py)
                                  +-- BucketFinder   hash tables, probed; estimates      (buckets.py, keys.py)
 
-A search asks the finder for a few candidates, how many the `Tuning` says, and `Index` scores them by the one definition
-of a distance. Behind a filter, the nearest rows may be farther than those that the tuning was measured with, and among
-few rows of buckets there may be fewer than k: then the search goes on with more, in the end with all (`_answer`).
+A search asks the finder for a few candidates, how many `Plans` (plans.py) says, and `Index` scores them by the one
+definition of a distance. Behind a filter, the nearest rows may be farther than those that the tuning was measured with,
+and among few rows of buckets there may be fewer than k: then the search goes on with more, in the end with all
+(`_answer`).
 """
 
 import math
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from annlab.hashing import costs
 from annlab.hashing.codes import Encoder
 from annlab.hashing.finders import BucketFinder, Finder, ScanFinder
 from annlab.hashing.keys import CROSS_POLYTOPE, HYPERPLANES, CrossPolytopeKeys, HyperplaneKeys, Keys
+from annlab.hashing.plans import Plan, Plans
 from annlab.hashing.scan import CodeScan
 from annlab.hashing.settings import SCAN, Settings, may_have_buckets
 from annlab.hashing.tuning import DEFAULT_AIM, EVERYTHING, Aim, Level, Tuner, Tuning
@@ -35,23 +37,11 @@ from annlab.kernels.hashing.buckets import CANDIDATES, FOUND, PROBES
 from annlab.scan.scanner import Scanner
 
 BUCKETS_FROM = 250_000  # rows; from there on "auto" measures which mode is the cheaper
-_FURTHER = 4  # times as many neighbours, when what was looked for is not among the first candidates
-_WIDER = 2  # times as many probes, where the user says how many
 _COPIES = 192  # while the rows become twice as many, tables may be merged, or codes copied, about so often
 _TUNE_AGAIN = 1.5  # times as many rows as were tuned for
 _CHECK = 8  # the share of new rows at which a sample of them is searched
 _CHECKED = 48  # rows of this sample
 _BUILD_ANEW = 1.25  # times as many rows as the encoder was made for, if the tuning became dear
-
-
-class Plan(NamedTuple):
-    """How one search looks for candidates: `exact` is a scan of all vectors; `reach` as in `Level`."""
-
-    n_probes: int
-    keep: int
-    reach: float
-    exact: bool
-    nanoseconds: float
 
 
 class LSHStructure(Structure):
@@ -67,7 +57,7 @@ class LSHStructure(Structure):
         if scanner is not None:
             self.__dict__["scanner"] = scanner
         self._counts = Remembered()
-        self._plans: dict[Any, Plan] = {}  # of searches that were asked for; any thread may add one
+        self.plans = Plans(finder, tuning, len(self.vectors), self._row_bytes)
         self._work = np.zeros((3, N_COUNTERS), np.int64)  # what the kernels count, in terms of the statistics
         self._work[PROBES, VISITED] = 1
         for number, size in ((CANDIDATES, 8 * finder.encoder.n_words), (FOUND, self._row_bytes)):
@@ -128,7 +118,7 @@ class LSHStructure(Structure):
     @property
     def nanoseconds(self) -> float:
         """About what a single query for ten neighbours costs."""
-        return self._plan(10, self.params).nanoseconds
+        return self.plans.of(10, self.params).nanoseconds
 
     def nanoseconds_at(self, growth: float) -> float:
         """The same, if there were `growth` times as many rows."""
@@ -141,7 +131,7 @@ class LSHStructure(Structure):
     # ---- searching
 
     def search(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray | Scored:
-        plan = self._plan(k, request.params)
+        plan = self.plans.of(k, request.params)
         if request.alive is not None:
             return self._search_some(queries, k, request.alive, request)
         if plan.exact:
@@ -156,40 +146,6 @@ class LSHStructure(Structure):
         few = np.flatnonzero(done[:, FOUND] < wanted)
         self._answer(queries, few, len(self.vectors), request, result, widened=1)
         return result
-
-    def _plan(self, k: int, params: dict[str, Any], allowed: int | None = None, widened: int = 0) -> Plan:
-        """How to look for k neighbours among the allowed rows; `widened` times further than should be enough."""
-        asked = k, params["n_probes"], params["rerank"], allowed, widened
-        plan = self._plans.get(asked)
-        if plan is None:
-            if len(self._plans) >= 1024:
-                self._plans.clear()
-            self._plans[asked] = plan = self._planned(*asked)
-        return plan
-
-    def _planned(self, k: int, n_probes: Any, rerank: Any, allowed: int | None, widened: int) -> Plan:
-        """k of m allowed rows are about as near as k n / m of all n rows, if the filter does not go with the vectors.
-
-        Then they have to be found among as many candidates as these, but for those that the filter takes away. And k
-        of n rows are about as near as k t / n of t rows, for so many were measured.
-        """
-        n, finder, free = len(self.vectors), self.finder, n_probes == rerank == "auto"
-        there = n if allowed is None else max(allowed, 1)
-        tuned = min(n, self.tuning.n_rows)
-        grown, growth, share = max(1.0, there / tuned), n / tuned, there / n if widened == 0 else 1.0
-        near, level = self.tuning.at(k), self.tuning.at(min(k * grown * tuned / there * _FURTHER**widened, 2.0**31 - 1))
-        probes = level.n_probes if n_probes == "auto" else n_probes * _WIDER**widened
-        keep = math.ceil(max(grown * near.rerank, growth * share * level.rerank)) if rerank == "auto" else rerank
-        probes, keep = min(probes, finder.most_probes), min(max(keep, k), n)
-        candidates = growth * level.candidates * (probes / level.n_probes if level.n_probes else 1.0)
-        scored = min(keep, candidates) if candidates else keep
-        everything = n * self._row_bytes
-        nanoseconds = finder.nanoseconds(probes, candidates) + costs.scoring(scored, self._row_bytes)
-        may_be_exact = free or widened > 0 or probes == finder.most_probes  # else it is what the user asked for
-        exact = (keep == n and probes == finder.most_probes) or (free and level.rerank == EVERYTHING)
-        exact |= may_be_exact and nanoseconds > costs.worth(everything)
-        reach = level.reach if free and not exact else math.inf
-        return Plan(probes, keep, reach, exact, costs.scanning(everything) if exact else nanoseconds)
 
     def _search_some(self, queries: np.ndarray, k: int, alive: np.ndarray, request: Request) -> Scored:
         """The k nearest among the living and allowed rows."""
@@ -215,7 +171,7 @@ class LSHStructure(Structure):
         Nearly always it is: so this is the way of a single query in an index with removed rows, and short.
         """
         k = result.ids.shape[1]
-        plan = self._plan(k, request.params, allowed)
+        plan = self.plans.of(k, request.params, allowed)
         self._score(result, queries, self._candidates(queries, k, request.alive, plan, request), request)
         if plan.exact:
             return
@@ -236,7 +192,7 @@ class LSHStructure(Structure):
         k, alive, last = result.ids.shape[1], request.alive, min(result.ids.shape[1], allowed) - 1
         far = np.zeros(len(queries)) if far is None else far
         while len(some):
-            plan = self._plan(k, request.params, allowed, widened)
+            plan = self.plans.of(k, request.params, allowed, widened)
             widened += 1
             now = some[far[some] <= plan.reach]  # each query waits for a plan that reaches so far, whoever else asks
             if not len(now):
@@ -287,7 +243,7 @@ class LSHStructure(Structure):
         metric, wanted = self.finder.encoder.metric.code, 1
         far = float(self.finder.encoder.farness(query, np.array([radius]))[0])
         while True:
-            plan = self._plan(wanted, request.params, allowed)
+            plan = self.plans.of(wanted, request.params, allowed)
             if plan.exact:
                 return self.scanner.search_radius(query, radius, alive, request.threads, counters)[1]
             if far <= plan.reach:
@@ -338,7 +294,7 @@ class LSHStructure(Structure):
         return None if dear and n >= _BUILD_ANEW * old.n_rows else new
 
     def _grown(self, n: int) -> Level:
-        """What a search of n rows does, by this tuning, for ten neighbours: see `_planned`."""
+        """What a search of n rows does, by this tuning, for ten neighbours: see `Plans`."""
         level, growth = self.tuning.main, max(1.0, n / self.tuning.n_rows)
         if level.rerank == EVERYTHING or self.params["rerank"] != "auto":
             return level
@@ -346,7 +302,7 @@ class LSHStructure(Structure):
 
     def rows_touched(self, params: dict[str, Any]) -> int:
         """Rows that an exact scan reads in a quarter of the time of a search, so that a tail never dominates it."""
-        share = 0.25 * self._plan(10, params).nanoseconds / costs.scanning(self._row_bytes)
+        share = 0.25 * self.plans.of(10, params).nanoseconds / costs.scanning(self._row_bytes)
         return int(min(len(self.vectors), 1 + share))
 
     def tail_limit(self, params: dict[str, Any]) -> int:

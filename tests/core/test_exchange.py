@@ -103,12 +103,12 @@ def test_the_dead_do_not_count_as_growth(mode):
     centers = 3 * rng.standard_normal((60, 12))
     draw = lambda n: (centers[rng.integers(60, size=n)] + rng.standard_normal((n, 12))).astype(np.float32)  # noqa: E731
     index = annlab.LSHIndex(mode=mode).fit(draw(8000))
-    before = index._state.structure._plan(10, index._usual_params)
+    before = index._state.structure.plans.of(10, index._usual_params)
     index.remove(np.arange(1500))
     index.add(draw(1500))
     structure, queries = index._state.structure, draw(60)
     assert (len(structure.vectors), structure.tuning.n_rows) == (9500, 8000)
-    exchanged = structure._plan(10, index._usual_params, allowed=8000)
+    exchanged = structure.plans.of(10, index._usual_params, allowed=8000)
     assert abs(exchanged.keep - before.keep) <= 1 and exchanged.n_probes == before.n_probes
     true = annlab.ExactIndex().fit(index.vectors(), index.ids).search(queries, 10).ids
     found = index.search(queries, 10).ids

@@ -122,7 +122,7 @@ def test_new_rows_are_looked_for_as_searches_among_more_rows_do(monkeypatch):
     monkeypatch.setattr(Tuner, "recall", lambda self, level, rows: checked.append(level.rerank) or 1.0)
     index.add(vectors[4000:])
     assert index.calibration.n_rows == 4000, "nothing was tuned again"
-    assert checked == [index._state.structure._plan(10, index._search_params({})).keep]
+    assert checked == [index._state.structure.plans.of(10, index._search_params({})).keep]
     assert checked[0] > before
     given = LSHIndex(mode="buckets", rerank=70).fit(vectors[:4000])
     assert given._state.structure._grown(8000).rerank == 70, "what the user says is not scaled"

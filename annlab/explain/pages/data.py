@@ -174,7 +174,7 @@ def _lsh() -> Page:
             "keys": finder.keys.rows(vectors, codes).tolist(),  # type: ignore[union-attr]
             "sets": cheapest_sets(bits, 2**bits).tolist(),
             "exact": [
-                structure._plan(K, _asked(index, probes), len(vectors), 1).exact
+                structure.plans.of(K, _asked(index, probes), len(vectors), 1).exact
                 for probes in range(1, TABLES * 2**bits)
             ],
         }

@@ -6,7 +6,8 @@ from annlab.explain.trace import Step, Trace
 from annlab.explain.traces.asked import Asked
 from annlab.hashing.finders import BucketFinder
 from annlab.hashing.keys import HyperplaneKeys
-from annlab.hashing.structure import LSHStructure, Plan
+from annlab.hashing.plans import Plan
+from annlab.hashing.structure import LSHStructure
 
 _NAN = float("nan")
 
@@ -35,12 +36,12 @@ def _plans(structure: LSHStructure, asked: Asked, visited: int) -> list[Plan]:
     """The rounds of a search: it goes on with more probes until what it finds is near enough."""
     params, alive = asked.request.params, asked.request.alive
     allowed = None if alive is None else int(np.bitwise_count(alive).sum())
-    plans, total, widened = [structure._plan(asked.k, params, allowed)], 0, 0
+    plans, total, widened = [structure.plans.of(asked.k, params, allowed)], 0, 0
     total = _visits(structure, plans[0])
     while total < visited:
         widened += 1
         allowed = len(structure.vectors) if allowed is None else allowed
-        plan = structure._plan(asked.k, params, allowed, widened)
+        plan = structure.plans.of(asked.k, params, allowed, widened)
         if plan.exact:
             break
         plans.append(plan)
