@@ -7,6 +7,8 @@ carried over; and where even that finds too little, the next plan looks further.
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from annlab.hashing import costs
 from annlab.hashing.finders import Finder
 from annlab.hashing.tuning import EVERYTHING, Tuning
@@ -50,7 +52,7 @@ class Plans:
         of n rows are about as near as k t / n of t rows, for so many were measured.
         """
         n, finder, free = self._n, self._finder, n_probes == rerank == "auto"
-        there = n if allowed is None else max(allowed, 1)
+        there = n if allowed is None else max(int(about(np.array(allowed))), 1)
         tuned = min(n, self._tuning.n_rows)
         grown, growth, share = max(1.0, there / tuned), n / tuned, there / n if widened == 0 else 1.0
         further = min(k * grown * tuned / there * _FURTHER**widened, 2.0**31 - 1)
@@ -67,3 +69,14 @@ class Plans:
         exact |= may_be_exact and nanoseconds > costs.worth(everything)
         reach = level.reach if free and not exact else math.inf
         return Plan(probes, keep, reach, exact, costs.scanning(everything) if exact else nanoseconds)
+
+
+def about(counts: np.ndarray) -> np.ndarray:
+    """Numbers of rows, rounded down to four binary digits.
+
+    Queries with a filter each are searched together where about as many rows are allowed. How far a query looks may
+    not depend on who else is asked, so it looks as far as the rounded number says, alone as in any batch.
+    """
+    counts = counts.astype(np.int64)
+    digits = np.maximum(np.frexp(counts)[1] - 4, 0)
+    return counts >> digits << digits

@@ -27,7 +27,7 @@ from annlab.hashing import costs
 from annlab.hashing.codes import Encoder
 from annlab.hashing.finders import BucketFinder, Finder, ScanFinder
 from annlab.hashing.keys import CROSS_POLYTOPE, HYPERPLANES, CrossPolytopeKeys, HyperplaneKeys, Keys
-from annlab.hashing.plans import Plan, Plans
+from annlab.hashing.plans import Plan, Plans, about
 from annlab.hashing.scan import CodeScan
 from annlab.hashing.settings import SCAN, Settings, may_have_buckets
 from annlab.hashing.tuning import DEFAULT_AIM, EVERYTHING, Aim, Level, Tuner, Tuning
@@ -159,7 +159,7 @@ class LSHStructure(Structure):
                 self._answer_all(queries, allowed, request, result)
             return result
         counts = np.bitwise_count(alive).sum(axis=1)
-        sizes = np.frexp(counts)[1]  # queries with about as many rows are searched together
+        sizes = about(counts)  # queries of one plan are searched together
         for size in np.unique(sizes[counts > 0]):
             some = np.flatnonzero(sizes == size)
             self._answer(queries, some, int(counts[some].min()), request, result)

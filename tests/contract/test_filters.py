@@ -129,3 +129,18 @@ def test_a_filter_that_is_removed_later_leaves_no_trace(entry):
     before = index.search(np.eye(6), 10)
     index.search(np.eye(6), 10, allowed=[1, 2, 3])
     same(index.search(np.eye(6), 10), before)
+
+
+def test_a_filter_for_each_query_is_answered_alike_in_any_batch(entry):
+    """Alone, among others whose filters leave more or fewer rows, and by any threads."""
+    rng = np.random.default_rng(1)
+    centers, near, clusters = 2 * rng.standard_normal((30, 24)), rng.integers(30, size=60), rng.integers(30, size=3000)
+    vectors = (centers[clusters] + rng.standard_normal((3000, 24))).astype(np.float32)
+    queries = (centers[near] + rng.standard_normal((60, 24))).astype(np.float32)
+    index = entry.make().fit(vectors)
+    masks = rng.random((60, 3000)) < rng.uniform(0.5, 1, (60, 1))
+    masks &= (clusters != near[:, None]) | (rng.random((60, 3000)) < 0.1)
+    whole = index.search(queries, 20, allowed=masks, threads=1)
+    same(index.search(queries, 20, allowed=masks, threads=2), whole)
+    for i, (query, mask) in enumerate(zip(queries, masks, strict=True)):
+        same(index.search(query, 20, allowed=mask), (whole.distances[i], whole.ids[i]))
