@@ -33,7 +33,6 @@ from annlab.kernels.simd.prepared import Prepared
 
 _SCARCE = 16  # where k is more than one row in so many, searches are exact
 _LEAST_OPENED = 64
-_WALKED = 2  # rows that are scanned in the time in which a walk compares one
 _PATIENCE, _HARDLY = 64, 8  # rows to scan for one node that may be opened among excluded ones; see `_wanted`
 _FEW = 0.5  # of all rows: where more are allowed, walks go on
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
@@ -82,7 +81,9 @@ class Plan(NamedTuple):
 class Plans:
     """Makes plans for one structure, and remembers them."""
 
-    def __init__(self, calibrations: Calibrations, walkable: Walkable, vectors: np.ndarray, metric: Metric) -> None:
+    def __init__(self, calibrations: Calibrations, walkable: Walkable, vectors: np.ndarray, metric: Metric,
+                 scanned_meanwhile: int = 1) -> None:  # fmt: skip
+        self._scanned_meanwhile = scanned_meanwhile
         graph, blocks, rows, lifting = walkable
         self._calibrations, self._graph, self._rows = calibrations, graph, rows
         self._vectors, self._metric, self._n = vectors, metric, len(vectors)
@@ -125,7 +126,8 @@ class Plans:
         usual, factor = map(max, self._calibrations.at(among), self._calibrations.at(k))
         if reach != "auto":
             usual, factor = float(reach), self._factor_for(float(reach), usual, factor)
-        if usual == EVERYTHING or _SCARCE * k > n_allowed or _WALKED * self._calibrations.visited(among) > n_allowed:
+        scanned = self._calibrations.visited(among) * (1 if alive is None else self._scanned_meanwhile)
+        if usual == EVERYTHING or _SCARCE * k > n_allowed or scanned > n_allowed:
             return None
         calibration = self._calibrations.nearest_to(k)
         guarded = reach == "auto" and n_allowed > _MOSTLY * self._n and calibration.k >= k and calibration.n_queries > 0

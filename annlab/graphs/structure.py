@@ -59,6 +59,8 @@ class GraphStructure(Structure):
     bulk: ClassVar[frozenset[str]] = frozenset({"vectors", "codes", "points"})
     exact_up_to: ClassVar[int] = 1000
     """Rows that are scanned rather than linked."""
+    scanned_meanwhile: ClassVar[int] = 2
+    """Rows behind a filter that are scanned in the time in which a walk compares one."""
 
     def __init__(self, vectors: np.ndarray, metric: Metric, walkable: Walkable | None, calibrations: Calibrations,
                  age: Age, newest: np.ndarray | None = None) -> None:  # fmt: skip
@@ -67,7 +69,7 @@ class GraphStructure(Structure):
         self.vectors, self.metric, self.walkable = vectors, metric, walkable
         self.calibrations, self.age = calibrations, age
         if walkable is not None:
-            self.plans, self._rooms = Plans(calibrations, walkable, vectors, metric), Rooms()
+            self.plans, self._rooms = Plans(calibrations, walkable, vectors, metric, self.scanned_meanwhile), Rooms()
 
     @cached_property
     def scanner(self) -> Scanner:

@@ -39,7 +39,7 @@ def _divided(vectors, attributes):
 class WalkedStructure(GraphStructure):
     """A graph over few rows, too, so that small data are walked through and not scanned."""
 
-    exact_up_to = 20
+    exact_up_to, scanned_meanwhile = 20, 1
 
 
 class WalkedIndex(VamanaIndex):

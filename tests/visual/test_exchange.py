@@ -3,6 +3,7 @@
 import csv
 import datetime
 import json
+import re
 
 import pytest
 from sqlalchemy import select
@@ -72,7 +73,7 @@ def test_all_tables_go_out_and_come_back(form, filled, tmp_path):
 def test_nothing_personal_goes_out(form, filled, tmp_path):
     export_all(filled, tmp_path, form)
     for path in tmp_path.glob(f"*.{form}"):
-        content = path.read_bytes()
+        content = re.sub(rb"-[0-9a-f]{12}", b"", path.read_bytes())  # pseudonyms, whose digits may be any
         for secret in (b"johnduo", b"San Jos", b"gmail", b"USA", b"38.9", b"-77", b"anna", b"389", b"770"):
             assert secret not in content, path
     header = (tmp_path / "users.csv").read_text().split("\n")[0] if form == "csv" else "id"
