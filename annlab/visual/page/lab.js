@@ -12,6 +12,7 @@ let trail = []; // what was measured: {kind, milliseconds, recall}
 let go = () => {};
 let state = {};
 let asking = false, again = false, waiting = 0;
+let wanted = null; // the kind that is to be measured
 
 /** Show the engine room where the state says so. */
 export async function show(next, goes, session) {
@@ -92,8 +93,9 @@ async function build(kind, session) {
   }
 }
 
-/** Measure with the knobs as they stand; one at a time, the last position always. */
+/** Measure with the knobs as they stand; one at a time, the last position of the last kind always. */
 async function measure(kind) {
+  wanted = kind.kind;
   if (asking) {
     again = true;
     return;
@@ -102,12 +104,11 @@ async function measure(kind) {
   try {
     do {
       again = false;
-      const asked = new URLSearchParams({ k: K });
+      const now = wanted, asked = new URLSearchParams({ k: K });
       if (state.id) asked.set("id", state.id);
       for (const input of document.querySelectorAll("[data-knob]")) asked.append("knob", `${input.dataset.knob}:${input.dataset.value}`);
-      const found = await api.measure(kind.kind, asked);
-      if (state.view !== "engines" || !$("figures")) return;
-      tell(found);
+      const found = await api.measure(now, asked);
+      if (state.view === "engines" && now === wanted && $("figures")) tell(found);
     } while (again);
   } catch (error) {
     news(error.message);

@@ -212,6 +212,7 @@ def test_the_engine_room_moves_with_its_knob(page, photos):
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("kind=ExactIndex"))
     until(page, "document.querySelector('.knobs') && document.activeElement.dataset.kind === 'ExactIndex'")
+    until(page, "document.querySelectorAll('#chart circle').length === 1")
     page.locator(".card", has_text="Inverted").focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Build it").focus()
