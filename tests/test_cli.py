@@ -266,7 +266,7 @@ def test_train_encode_and_evaluate_read_each_others_files(
     evaluate = ["evaluate", paths["e.npy"], "--labels", paths["labels.npy"], "--json", paths["m.json"]]
     assert main(evaluate) == 0
     means = json.loads((tmp_path / "m.json").read_text())
-    assert set(means) == {"queries", "mrr", "recall@10", "precision@10", "map", "ndcg@10"}
+    assert set(means) == {"queries", "mrr", "hit@10", "precision@10", "r_precision", "map", "ndcg@10"}
     assert means["queries"] == 300 and means["precision@10"] > 0.8
     capsys.readouterr()
     assert main(["evaluate", paths["e.npy"], "--labels", paths["labels.npy"], "--held-out", paths["encoder"]]) == 0

@@ -42,7 +42,7 @@ def add_to(commands: shared.Commands) -> None:
         choices=("augmentation", "labels", "captions"),
         default="augmentation",
         help="what counts as similar: two views of one image (needs no labels), two images of one class, or an image "
-        "and what is said of it; the last gives an encoder of texts, too, and starts anew when it was stopped",
+        "and what is said of it; the last gives an encoder of texts, too",
     )
     train.add_argument("--captions", metavar="FILE.tsv", help="a line for each image: its path in the folder, its "
                        "name, other words for it, with tabs between them; the set emoji has its own")  # fmt: skip

@@ -113,7 +113,7 @@ def lesson_of(
     judges = _held_out(codes, seed)
     if not judges.any():
         say(f"no image is held out to compare with pixels and pretrained encoders: that takes {SHARE * LEAST} images "
-            "with labels (folders for classes, or --labels)")  # fmt: skip
+            f"with labels of two classes or more (folders, or --labels), here are {_what_is_there(codes)}")  # fmt: skip
     if isinstance(source, PairSource):
         given: PairSource | None = source.taken(read[~judges])
     elif source is not None:
@@ -136,6 +136,11 @@ def _refuse_useless(names: NDArray[Any], codes: NDArray[np.int64]) -> None:
             f"each of the {len(codes)} images has a class of its own, as {names[0]}: labels teach what is similar "
             "where a class has two images or more; without them use --positives augmentation"
         )
+
+
+def _what_is_there(codes: NDArray[np.int64]) -> str:
+    n_classes = len(np.unique(codes[codes >= 0]))
+    return f"{np.count_nonzero(codes >= 0)} of {n_classes} class{'' if n_classes == 1 else 'es'}"
 
 
 def _held_out(codes: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:

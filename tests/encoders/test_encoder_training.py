@@ -210,6 +210,8 @@ def test_images_in_no_class_teach_no_labels(folder: Path, tmp_path: Path, monkey
     found = sorted_out(["a", "", "b", "a"], said)
     assert found.rows.tolist() == [0, 2, 3] and found.codes.tolist() == [0, 1, 0] and not found.judges.any()
     assert said[0] == "left out: 1 images that lie in no class's folder" and "no image is held out" in said[1]
+    sorted_out(["a"] * 200, said := [], "augmentation")
+    assert said[0].endswith("with labels of two classes or more (folders, or --labels), here are 200 of 1 class")
     with pytest.raises(ValueError, match=r"of 1 class\(es\), a: labels teach"):
         sorted_out(["a", ""], said)
     with pytest.raises(ValueError, match=r"each of the 2 images has a class of its own, as a: .*two images or more"):
