@@ -5,7 +5,7 @@ once is not disturbed by writers. What is to be in the next state is computed el
 state; this class keeps their order:
 
     core/builder.py       structures are made
-    core/writes.py        the next state after rows were added
+    core/writes.py        the next state after rows were added, changed or removed
     core/compaction.py    when added rows are taken into the structure, and removed ones dropped
 
 Locks: a write takes `_write_lock` for as long as it makes the next state. Building takes `_compact_lock`, and the other
@@ -166,7 +166,7 @@ class Collection:
         """
         with self._writing():
             numbers = validation.as_ids(ids, ordered=True)
-            rows = self._rows_of(numbers)
+            rows = writes.rows_of(self._state, numbers)
             if attributes is None and self._state is not None:
                 attributes = {name: column[rows] for name, column in self._state.columns.items()}
             self._append(vectors, numbers, attributes, on_duplicate="replace")
@@ -200,7 +200,7 @@ class Collection:
             state = self._require_state()
             numbers = self.ids if ids is None else validation.as_ids(ids, ordered=True)
             validation.no_duplicates(numbers)
-            self._state = writes.with_attributes(state, attributes, self._rows_of(numbers, state))
+            self._state = writes.with_attributes(state, attributes, writes.rows_of(state, numbers))
 
     def remove(self, ids: Any, missing: str = "raise") -> int:
         """Remove vectors by id; returns how many there were.
@@ -218,17 +218,9 @@ class Collection:
         """
         validation.as_choice("missing", missing, ("raise", "ignore"))
         numbers = validation.as_ids(ids)
-        if not bool((numbers[1:] > numbers[:-1]).all()):
-            numbers = np.sort(numbers)
-            again = numbers[1:] == numbers[:-1]
-            if again.any():
-                numbers = numbers[np.append(True, ~again)]  # np.unique hashes, for four times as long
         with self._writing():
-            state = self._state
-            rows = self._rows_of(numbers) if missing == "raise" else writes.rows_present(state, numbers)
-            if state is not None and len(rows):
-                self._state = state.without(rows)
-        return len(rows)
+            self._state, n_removed = writes.removed(self._state, numbers, missing)
+        return n_removed
 
     def compact(self, *, threads: int | None = None, progress: Any = None) -> None:
         """Build the structure anew over the living vectors. Answers of exact indexes do not change.
@@ -269,7 +261,7 @@ class Collection:
         numbers = validation.as_ids(ids)
         validation.no_duplicates(numbers)
         state = self._require_state()
-        rows = np.sort(self._rows_of(numbers, state))
+        rows = np.sort(writes.rows_of(state, numbers))
         other = copy.copy(self)
         other._state = compaction.part(state, rows, self._builder, pool.resolve(threads))
         return other
@@ -303,25 +295,29 @@ class Collection:
         A write that comes while another thread compacts does not wait for it: what is due then is found by the next
         write.
         """
-        if self._auto_compact and self._compact_lock.acquire(blocking=False):
-            try:
-                state = self._state
-                if state is None:
-                    return
-                if compaction.many_dead(state) and self.rebuilds_itself:
+        if not self._auto_compact or not self._compact_lock.acquire(blocking=False):
+            return
+        try:
+            state, params = self._state, self._usual_params
+            if state is None:
+                return
+            if self.rebuilds_itself and compaction.many_dead(state):
+                self.compact(threads=threads)
+            elif self.rebuilds_itself and compaction.tail_is_long(state, params):
+                if not self._absorb(state, threads):
                     self.compact(threads=threads)
-                elif compaction.tail_is_long(state, self._usual_params):
-                    if not self.rebuilds_itself and not compaction.tail_has_grown(before, state, self._usual_params):
-                        return
-                    absorbed = self._builder.absorb(state, pool.resolve(threads))
-                    if absorbed is None:
-                        if self.rebuilds_itself:
-                            self.compact(threads=threads)
-                        return
-                    with self._write_lock:  # only rows and tombstones can have been added since
-                        self._state = self._require_state().resealed(*absorbed, n_taken=state.n_rows)
-            finally:
-                self._compact_lock.release()
+            elif compaction.tail_has_grown(before, state, params):
+                self._absorb(state, threads)
+        finally:
+            self._compact_lock.release()
+
+    def _absorb(self, state: State, threads: int | None) -> bool:
+        """Take the tail into the structure; False where that cannot be done, and it has to be built anew."""
+        absorbed = self._builder.absorb(state, pool.resolve(threads))
+        if absorbed is not None:
+            with self._write_lock:  # only rows and tombstones can have been added since
+                self._state = self._require_state().resealed(*absorbed, n_taken=state.n_rows)
+        return absorbed is not None
 
     @property
     def _builder(self) -> Builder:
@@ -390,12 +386,4 @@ class Collection:
         return self._state
 
     def _asked_rows(self, ids: Any, state: State) -> np.ndarray:
-        return state.live_rows if ids is None else self._rows_of(validation.as_ids(ids, ordered=True), state)
-
-    def _rows_of(self, ids: np.ndarray, state: State | None = None) -> np.ndarray:
-        state = state or self._state
-        rows = np.full(len(ids), -1, np.int64) if state is None else state.ids.find(ids, state.alive.array)
-        if (rows < 0).any():
-            absent = ids[rows < 0]
-            raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(ids)} are not)")
-        return rows
+        return state.live_rows if ids is None else writes.rows_of(state, validation.as_ids(ids, ordered=True))

@@ -11,6 +11,7 @@ meanwhile is replayed (`State.replayed`) onto the new state before it is publish
 """
 
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,10 @@ def tail_is_long(state: State, params: dict[str, Any]) -> bool:
 
 
 def tail_has_grown(before: State | None, state: State, params: dict[str, Any]) -> bool:
-    """Whether a write has made the tail so much longer that to absorb it is worth another try."""
+    """Whether this write has made the tail too long, or so much longer that to absorb it is worth another try."""
     most = _bearable(state, params)
     was = 0 if before is None or before.structure is not state.structure else len(before.tail.array)
-    return len(state.tail.array) // most > was // most
+    return ceil(len(state.tail.array) / most) > max(1, ceil(was / most))
 
 
 def _bearable(state: State, params: dict[str, Any]) -> int:

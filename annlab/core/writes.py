@@ -1,4 +1,7 @@
-"""The next state of an index after rows were added. Nothing here takes locks or publishes: that is for `Index`."""
+"""The next state of an index after a write: rows added, changed or removed.
+
+Nothing here takes locks or publishes: that is for `Collection`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,6 +60,27 @@ def with_attributes(state: State, attributes: Mapping[str, Any], rows: np.ndarra
         known = columns.get(name)
         columns[name] = (Attribute.all_missing(state.n_rows) if known is None else known).replaced(name, rows, new)
     return state.with_columns(columns)
+
+
+def removed(state: State | None, ids: np.ndarray, missing: str) -> tuple[State | None, int]:
+    """The state without the rows of some ids, and how many these were; an id given twice counts once.
+
+    Raises a KeyError for an id that is not there, unless `missing` is "ignore".
+    """
+    if not bool((ids[1:] > ids[:-1]).all()):
+        ids = np.sort(ids)
+        ids = ids[np.append(True, ids[1:] != ids[:-1])]  # np.unique hashes, for four times as long
+    rows = rows_of(state, ids) if missing == "raise" else rows_present(state, ids)
+    return state.without(rows) if state is not None and len(rows) else state, len(rows)
+
+
+def rows_of(state: State | None, ids: np.ndarray) -> np.ndarray:
+    """The living rows of ids that all have to be there: a KeyError names the first that is not."""
+    rows = np.full(len(ids), -1, np.int64) if state is None else state.ids.find(ids, state.alive.array)
+    if (rows < 0).any():
+        absent = ids[rows < 0]
+        raise KeyError(f"id {int(absent[0])} is not in the index ({len(absent)} of {len(ids)} are not)")
+    return rows
 
 
 def rows_present(state: State | None, ids: np.ndarray) -> np.ndarray:
