@@ -5,9 +5,9 @@ than what a small network learns from some thousand images. Else, or if asked, a
 (`training.py`). A tenth of the images is held out of either, and says at the end whether the new encoder is better than
 the pixels and than the encoder that was there (`comparing.py`).
 
-For a thin CNN the first two preprocessing steps (colour mode, size) run before training, on every image; the last two
-(0..1, z-score) hold the statistics that training measured. Together they are the steps that the encoder is saved with,
-so that serving repeats exactly what training saw.
+`pixels.py` reads the images. For a thin CNN the first two preprocessing steps (colour mode, size) are done with that,
+before training; the last two (0..1, z-score) hold the statistics that training measured. Together they are the steps
+that the encoder is saved with, so that serving repeats exactly what training saw.
 
 A run that was killed leaves `training.npz` or `start.npy` in the encoder's folder, and goes on from there when it is
 started again. One that failed for good (no finite loss, collapsed embeddings) takes it away.
@@ -38,8 +38,8 @@ from annlab.encoders.encoder_folder import (
     write_encoder,
 )
 from annlab.encoders.image_sets import ImageSet
-from annlab.encoders.images import decode_image
-from annlab.encoders.preprocess import ColorMode, Resize, ScaleToUnit, Step, ZScore
+from annlab.encoders.pixels import Pixels, read_pixels
+from annlab.encoders.preprocess import ScaleToUnit, Step, ZScore
 from annlab.encoders.telling import card_of, every, line_of
 
 if TYPE_CHECKING:
@@ -49,10 +49,9 @@ if TYPE_CHECKING:
     from annlab.encoders.trained import Trained
     from annlab.encoders.training_config import TrainConfig
 
-__all__ = ["SCRATCH", "TrainedEncoder", "encoder_of", "read_pixels", "train_encoder"]
+__all__ = ["SCRATCH", "TrainedEncoder", "encoder_of", "train_encoder"]
 
 Made = TypeVar("Made")
-DEFAULT_SIDE = 32
 SCRATCH = "scratch"
 
 
@@ -143,23 +142,19 @@ def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str 
 
     torch.set_num_threads(threads)
     config = config or TrainConfig()
-    geometry, pixels, read = read_pixels(images, size, say)
+    decoded = read_pixels(images, size, say)
     if positives == "captions":
-        encoder, card = _with_captions(folder, images, (geometry, pixels, read), config, command, say, overwrite)
+        encoder, card = _with_captions(folder, images, decoded, config, command, say, overwrite)
         write_encoder(encoder, card, [], folder, overwrite)
         forget_unfinished(folder)
         return TrainedEncoder(encoder, None, [])
-    lesson = lesson_of(images, pixels, read, positives, labels, source, config.seed, say)
+    lesson = lesson_of(images, decoded.pixels, decoded.read, positives, labels, source, config.seed, say)
     known = known_encoders(lesson, images, threads) if start is None or lesson.judges.any() else {}
-    start = _chosen(start, known, pixels, say)
-    n_learners = np.count_nonzero(~lesson.judges)
-    say(f"learning from {n_learners} images of {pixels.shape[1:]}, positives from {positives}")
-    if positives == "augmentation" and lesson.judges.any():
-        say(f"labels of {len(np.unique(lesson.codes[lesson.codes >= 0]))} classes are there, and judge alone: "
-            "--positives labels learns from them")  # fmt: skip
-    config = _fit_for(positives, config, pixels.shape[3])
+    start = _chosen(start, known, decoded.pixels, say)
+    _say_what_teaches(lesson, positives, say)
+    config = _fit_for(positives, config, decoded.pixels.shape[3])
     base = None if start == SCRATCH else known[start] if start in known else load_encoder(start, threads)
-    encoder, course, held = _learned(folder, base, images, lesson, geometry, config, say, overwrite)
+    encoder, course, held = _learned(folder, base, images, lesson, decoded.steps, config, say, overwrite)
     vectors = {} if base is None else {start if start in known else base.name: held[0], NEW: held[1]}
     judgement = judge(lesson, images, known, encoder, vectors, say) if lesson.judges.any() else None
     made = TrainedEncoder(encoder, judgement, [warning for warning in [plateau_warning(course[0])] if warning])
@@ -180,17 +175,17 @@ def _domain(pixels: NDArray[np.uint8], images: ImageSet) -> Domain:
 def _with_captions(
     folder: Path,
     images: ImageSet,
-    prepared: tuple[list[Step], NDArray[np.uint8], NDArray[np.int64]],
+    decoded: Pixels,
     asked: TrainConfig,
     command: str,
     say: Callable[[str], None],
     overwrite: bool,
 ) -> tuple[Encoder, str]:
-    """Train on pictures and their captions: the encoder and its card. `prepared` is what `read_pixels` gave; of `asked`
-    the number of epochs and the seed count."""
+    """Train on pictures and their captions: the encoder and its card. Of `asked` the number of epochs and the seed
+    count."""
     from annlab.encoders.train_captions import CONFIG, encoder_of_clip, train_with_captions
 
-    geometry, pixels, read = prepared
+    geometry, pixels, read = decoded
     captions = images.captions or []
     said = np.array([bool(captions[row]) for row in read], dtype=np.bool_)
     if not said.all():
@@ -216,6 +211,15 @@ def _with_captions(
 - Licence: that of the images and captions, as far as they have one
 """
     return encoder, card
+
+
+def _say_what_teaches(lesson: Lesson, positives: str, say: Callable[[str], None]) -> None:
+    """How many images there are to learn from, and by what; and that labels would teach, where they only judge."""
+    n_learners = np.count_nonzero(~lesson.judges)
+    say(f"learning from {n_learners} images of {lesson.pixels.shape[1:]}, positives from {positives}")
+    if positives == "augmentation" and lesson.judges.any():
+        say(f"labels of {len(np.unique(lesson.codes[lesson.codes >= 0]))} classes are there, and judge alone: "
+            "--positives labels learns from them")  # fmt: skip
 
 
 def _refuse_without_lesson(images: ImageSet, positives: str, labels: NDArray[Any] | None) -> None:
@@ -364,39 +368,3 @@ def encoder_of(trained: Trained, geometry: list[Step], name: str, domain: Any, c
 
     steps = [*geometry, ScaleToUnit(), ZScore(tuple(trained.mean), tuple(trained.std))]
     return export_encoder(trained.module, steps, name, domain, compact=compact)
-
-
-def read_pixels(
-    images: ImageSet, size: int | None, say: Callable[[str], None]
-) -> tuple[list[Step], NDArray[np.uint8], NDArray[np.int64]]:
-    """Bring images to one colour mode and size.
-
-    Returns
-    -------
-    steps : the color mode and the resize that were applied
-    pixels : (n, height, width, 1 or 3) uint8; grayscale only if every image is
-    read : (n,) the rows of `images` that could be read
-    """
-    resize = None
-    if size is not None or not isinstance(images.images, np.ndarray):
-        side = size or DEFAULT_SIDE
-        resize = Resize(side, side, "crop")
-    for note in images.notes:
-        say(note)
-    rows: list[NDArray[np.uint8]] = []
-    read: list[int] = []
-    tell = every(say)
-    for number in range(len(images)):
-        tell(f"decoded {number} of {len(images)} images")
-        try:
-            image = decode_image(images.images[number])[np.newaxis]
-        except (ValueError, OSError) as error:
-            say(f"left out: {error}")
-            continue
-        rows.append(image if resize is None else resize(image))
-        read.append(number)
-    if not rows:
-        raise ValueError(f"none of the {len(images)} images in {images.name} could be read")
-    color_mode = ColorMode("grayscale" if all(row.shape[3] == 1 for row in rows) else "rgb")
-    pixels = np.concatenate([color_mode(row) for row in rows])
-    return [color_mode, resize or Resize(pixels.shape[1], pixels.shape[2])], pixels, np.array(read)

@@ -1,6 +1,6 @@
 """From pictures and what is said of them to an encoder of both, in one space: ``annlab train --positives captions``.
 
-The pictures are brought to one size as for any encoder (`encoder_training.py`), the phrases become captions
+The pictures are brought to one size as for any encoder (`pixels.py`), the phrases become captions
 (`captions.py`), both networks learn from each other (`clip_training.py`). What is returned embeds images and texts
 without torch. The pictures are never mirrored: a caption may say left or right.
 """

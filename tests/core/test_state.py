@@ -69,3 +69,15 @@ def test_ids_are_not_continued_beyond_int64():
     with pytest.raises(ValueError, match="int64 ends there"):
         index.add(np.eye(2)[:1])
     assert len(index) == 3
+
+
+def test_a_tail_that_reached_its_limit_exactly_is_taken_in_by_the_next_write():
+    """Where nothing is rebuilt unasked: to try again at every write would cost more than it saves."""
+    rng = np.random.default_rng(0)
+    index = KDTreeIndex().fit(rng.random((100, 2)))
+    index.rebuilds_itself = False
+    most = index._state.structure.tail_limit({})
+    index.add(rng.random((most, 2)))
+    assert len(index._state.tail.array) == most
+    index.add(rng.random((1, 2)))
+    assert len(index._state.tail.array) == 0

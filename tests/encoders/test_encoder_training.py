@@ -18,6 +18,7 @@ from annlab.encoders import encoder_training as module  # noqa: E402
 from annlab.encoders import lessons  # noqa: E402
 from annlab.encoders.encoder import Domain, Encoder, learn_domain  # noqa: E402
 from annlab.encoders.image_sets import ImageSet, open_images, with_captions  # noqa: E402
+from annlab.encoders.pixels import read_pixels  # noqa: E402
 from annlab.encoders.preprocess import ColorMode, Resize, preprocess  # noqa: E402
 from annlab.encoders.texts import Texts  # noqa: E402
 from tests.encoders.helpers import linear_encoder, linear_model  # noqa: E402
@@ -43,7 +44,7 @@ def test_training_and_serving_see_the_same_bits(folder: Path, monkeypatch: pytes
     from annlab.encoders.cnn import ThinCNN
     from annlab.encoders.trained import Trained, as_nchw, normalised
 
-    geometry, pixels, _ = module.read_pixels(open_images(folder), 24, lambda text: None)
+    geometry, pixels, _ = read_pixels(open_images(folder), 24, lambda text: None)
     mean, std = (0.2860, 0.35, 0.31), (0.353, 0.2, 0.27)
     trained_on = normalised(torch.from_numpy(as_nchw(pixels)).float() / 255, mean, std).numpy()
     files = [path for path in open_images(folder).images if path.name != "bad.png"]  # type: ignore[union-attr]
@@ -55,19 +56,19 @@ def test_training_and_serving_see_the_same_bits(folder: Path, monkeypatch: pytes
 
 def test_files_are_scaled_and_arrays_keep_their_size(folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    steps, pixels, read = module.read_pixels(open_images(folder), None, said.append)
+    steps, pixels, read = read_pixels(open_images(folder), None, said.append)
     assert steps == [ColorMode("rgb"), Resize(32, 32, "crop")] and pixels.shape == (7, 32, 32, 3)
     assert read.tolist() == [0, 1, 2, 3, 4, 5, 6] and open_images(folder).items[7] == "many/bad.png"
     assert len(said) == 1 and said[0].startswith("left out: ") and "bad.png" in said[0]
     np.save(tmp_path / "a.npy", np.zeros((3, 20, 30), np.uint8))
-    steps, pixels, _ = module.read_pixels(open_images(tmp_path / "a.npy"), None, said.append)
+    steps, pixels, _ = read_pixels(open_images(tmp_path / "a.npy"), None, said.append)
     assert steps == [ColorMode("grayscale"), Resize(20, 30)] and pixels.shape == (3, 20, 30, 1)
-    steps, pixels, _ = module.read_pixels(open_images(tmp_path / "a.npy"), 16, said.append)
+    steps, pixels, _ = read_pixels(open_images(tmp_path / "a.npy"), 16, said.append)
     assert steps == [ColorMode("grayscale"), Resize(16, 16, "crop")] and pixels.shape == (3, 16, 16, 1)
     for path in folder.rglob("*.png"):
         path.write_bytes(b"bad")
     with pytest.raises(ValueError, match=r"none of the 8 images .* could be read"):
-        module.read_pixels(open_images(folder), None, said.append)
+        read_pixels(open_images(folder), None, said.append)
 
 
 def test_the_domain_is_learned_from_the_images_with_room() -> None:
