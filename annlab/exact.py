@@ -30,8 +30,8 @@ bounds there, so the matrix of distances is never written. One query reads the v
 With "int8" the values are those of bytes, four times as many at once, and each panel has its own slack: the same
 answers, to the last bit.
 
-Where rows lie in clusters, most of them need not be looked at. Once many queries were asked in batches, the rows are
-divided into cells about the centers of k-means, and a query leaves out all cells that lie farther away than its bound.
+Where rows lie in clusters, most of them need not be looked at. Once many queries were asked, the rows are divided into
+cells about the centers of k-means, and a query leaves out all cells that lie farther away than its bound.
 
 The cost
 --------
@@ -45,7 +45,8 @@ Where to read on
 ----------------
 `scan/scanner.py` (why no neighbour is lost), `kernels/tile.py` and `kernels/scan/batch.py` (the tile and its bounds),
 `kernels/scan/one.py` and `core/shortcut.py` (one query), `kernels/topk.py` (the buffer), `scan/int8.py`,
-`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes), `scan/cells.py` and `kernels/scan/cells.py` (cells).
+`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes),
+`scan/cells.py`, `kernels/scan/cells.py` and `kernels/scan/one_cells.py` (cells).
 """
 
 import tempfile
@@ -54,7 +55,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from annlab.common import validation
+from annlab.common import pool, validation
 from annlab.common.memory import copied
 from annlab.core.structure import SMALL_TAIL, Beside, Building, Request, Shortcut, Structure
 from annlab.distances import Metric
@@ -64,12 +65,13 @@ from annlab.scan import int8
 from annlab.scan.cells import Cells, Frame, possible, share_seen
 from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
-from annlab.scan.shortcut import exact_shortcut
+from annlab.scan.shortcut import cells_shortcut, exact_shortcut
 
 _SHORT_TAIL = 256  # rows in float32 that are scanned sooner than made bytes of
 _FEWEST_QUERIES = 4  # that are a batch
 _FEWEST_ROWS, _ROWS_OF_CELL, _MOST_CELLS = 20_000, 256, 4096  # rows that "auto" divides, and into how many cells
 _QUERIES_OF_CELL = 10  # for each cell so many queries are asked before the rows are divided
+_COST_OF_ONE = 4  # queries of a batch take as long as one for itself
 _SAMPLE, _SAMPLE_OF_CELL = 8192, 32  # rows that k-means learns from
 _WORTH_IT = 0.4  # of the rows that a query may be expected to meet in its cells
 _TAIL_SHARE = 32  # of the rows, one in so many may wait in float32 beside bytes: an eighth of a search's time
@@ -110,7 +112,12 @@ class ExactStructure(Structure):
         return scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
 
     def shortcut(self, k: int, params: dict[str, Any], beside: Beside) -> Shortcut:
-        return exact_shortcut(self._scanner, k, beside)
+        division = self._division
+        shortcut = None if division.cells is None else cells_shortcut(division.cells, k, beside)
+        if shortcut is not None:
+            return shortcut
+        outdated = division.note_one if division.is_open else None
+        return exact_shortcut(self._scanner, k, beside)._replace(outdated=outdated)
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         return self._scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)
@@ -163,11 +170,12 @@ class ExactStructure(Structure):
 
 
 class Division:
-    """Rows divided into cells, once so many queries were asked in batches that they would have paid for it.
+    """Rows divided into cells, once so many queries were asked that they would have paid for it.
 
     Few searches are not worth a division, and which searches come is not known. So the rows are divided when the
-    batches so far took about as long as that takes: whoever asks little never pays, and nobody waits more than twice as
-    long as the one who knew. One search does it, at its start, while others go on as before.
+    searches so far took about as long as that takes: whoever asks little never pays, and nobody waits more than twice
+    as long as the one who knew. A batch does it at its start. Who asks one query at a time does not expect that one of
+    them takes seconds: there a thread does it, while all go on as before.
     """
 
     def __init__(self, scanner: Scanner, params: dict[str, Any]) -> None:
@@ -175,31 +183,51 @@ class Division:
         self._scanner, self._lock, self._asked = scanner, threading.Lock(), 0
         n, wanted = len(scanner.vectors), params["cells"]
         self._n_cells, self._automatic = min(_MOST_CELLS, n // _ROWS_OF_CELL), wanted == "auto"
-        self._open = possible(scanner)  # whether they may still be divided
+        self.is_open = possible(scanner)  # whether they may still be divided
         if self._automatic:
-            self._open &= n >= _FEWEST_ROWS and int8.suits(scanner.vectors) and params["precision"] != "float32"
-            self._open &= params["keep_vectors"] == "memory"
+            self.is_open &= n >= _FEWEST_ROWS and int8.suits(scanner.vectors) and params["precision"] != "float32"
+            self.is_open &= params["keep_vectors"] == "memory"
         else:
             self._n_cells = min(wanted, n)
-            self._open &= wanted > 1
+            self.is_open &= wanted > 1
         self._due = _QUERIES_OF_CELL * self._n_cells if self._automatic else 0
 
     def scanner_for(self, n_queries: int, threads: int) -> Scanner | Cells:
         """What a batch of so many queries is given to."""
         if n_queries < _FEWEST_QUERIES:
             return self._scanner
-        if self._open:
-            self._asked += n_queries  # two threads may lose a count: this need not be exact
-            if self._asked > self._due and self._lock.acquire(blocking=False):
-                try:
-                    if self._open:
-                        self.cells = self._divide(threads)
-                        self._open = False
-                finally:
-                    self._lock.release()
+        if self._is_due(n_queries):
+            self._divide(threads)
         return self.cells or self._scanner
 
-    def _divide(self, threads: int) -> Cells | None:
+    def note_one(self) -> bool:
+        """Count a query that is asked for itself; whether there are cells for it."""
+        if self._is_due(_COST_OF_ONE):
+            if self._automatic:
+                pool.behind(lambda: self._divide(1), "cells")
+            else:
+                self._divide(1)
+        return self.cells is not None
+
+    def _is_due(self, cost: int) -> bool:
+        """Whether the caller is to divide the rows: it holds the lock then. A query of a batch costs 1."""
+        if not self.is_open:
+            return False
+        self._asked += cost  # two threads may lose a count: this need not be exact
+        return self._asked > self._due and self._lock.acquire(blocking=False)
+
+    def _divide(self, threads: int) -> None:
+        """Divide the rows, unless another did so meanwhile, and release the lock."""
+        try:
+            if self.is_open:
+                self.cells = self._divided(threads)
+            self.is_open = False
+        except MemoryError:
+            self.is_open = False  # searches go on as before
+        finally:
+            self._lock.release()
+
+    def _divided(self, threads: int) -> Cells | None:
         """The rows in cells; None where a search would have to look into most of them."""
         rng, vectors = np.random.default_rng(0), self._scanner.vectors
         frame = Frame(self._scanner)
@@ -212,9 +240,8 @@ class Division:
         centers = train(points, self._n_cells, rng, max_iterations=4, n_threads=threads).centroids
         if not self._automatic:
             return Cells(self._scanner, frame, centers, threads, most_seen=np.inf)
-        if share_seen(frame, self._scanner, centers, sample) > _WORTH_IT:
-            return None
-        return Cells(self._scanner, frame, centers, threads)
+        expected = share_seen(frame, self._scanner, centers, sample)
+        return Cells(self._scanner, frame, centers, threads, expected=expected) if expected <= _WORTH_IT else None
 
 
 def _scanner(vectors: np.ndarray, metric: Metric, extent: Extent, precision: str, rng: np.random.Generator,
@@ -251,10 +278,10 @@ class ExactIndex(Index):
         takes it from 512 vectors on for single queries, and from 20,000 on for batches, if it leaves few of a sample of
         vectors to be looked at again. The answers are the same.
     cells : "auto" or int
-        Into how many cells rows are divided, for batches by l2 and cosine that then look into few of them. It takes
-        dim + 12 bytes more for a vector. "auto" divides 20,000 rows and more, once so many queries were asked in
-        batches that these took about as long as dividing, if a sample of rows shows that most cells can be left out;
-        1: never. The answers are the same.
+        Into how many cells rows are divided, for searches by l2 and cosine that then look into few of them. It takes
+        dim + 12 bytes more for a vector. "auto" divides 20,000 rows and more, once so many queries were asked that
+        these took about as long as dividing, if a sample of rows shows that most cells can be left out; a batch then
+        does it first, for single queries a thread does. 1: never. The answers are the same.
     keep_vectors : {"memory", "mmap"}
         "mmap" keeps the vectors in a temporary file, for the few that are looked at again; with "int8", memory then
         holds little more than a quarter of them.

@@ -13,6 +13,7 @@ only where that changes no result. Once the caller of `run` is interrupted, the 
 their next portion, and it waits until they have.
 """
 
+import contextlib
 import itertools
 import os
 import threading
@@ -157,6 +158,31 @@ def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], threads: i
     if error is not None:
         raise error
     return results
+
+
+class _Behind:
+    """Work that nobody waits for is wanted for as long as the program runs."""
+
+    @property
+    def wanted(self) -> bool:
+        return threading.main_thread().is_alive()
+
+
+def behind(function: Callable[[], None], name: str) -> None:
+    """Call a function in a thread of its own, without making others wait: it gives up when the program ends.
+
+    Where the system has no thread left, it is called here.
+    """
+
+    def work() -> None:
+        _inside.worker, _inside.call = True, _Behind()
+        with contextlib.suppress(Unwanted):
+            function()
+
+    try:
+        threading.Thread(target=work, name=f"annlab {name}").start()
+    except RuntimeError:
+        function()
 
 
 def _get_pool(threads: int) -> ThreadPoolExecutor:

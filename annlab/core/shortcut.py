@@ -72,6 +72,10 @@ class Shortcuts:
             return None
         if ready is None:
             return None
+        if ready.outdated is not None and (query.ndim == 1 or len(query) == 1) and ready.outdated():
+            ready = self._made(asked, k, check(given))
+            if ready is None:
+                return None
         alone = not ready.is_large if threads is None else threads == 1 and type(threads) is int  # nearly always
         if not alone and not _alone(threads, ready.is_large):
             return None
@@ -85,7 +89,9 @@ class Shortcuts:
 
     def _made(self, asked: Any, k: int, params: dict[str, Any]) -> "_Ready | None":
         shortcut = self._shortcut(k, params) if 1 <= k <= _LARGEST_K else None
-        ready = None if shortcut is None or shortcut.work > _LARGE else _Ready(shortcut)
+        ready: _Ready | None = None
+        if shortcut is not None:
+            ready = _Ready(shortcut) if shortcut.work <= _LARGE else _TooLarge(shortcut.outdated)
         if len(self._known) >= _MOST_KEPT:
             self._known = {}
         self._known[asked] = ready
@@ -107,11 +113,13 @@ class Shortcuts:
 class _Ready:
     """A shortcut, prepared for calls."""
 
-    __slots__ = ("_call", "_local", "_make_room", "_room", "_size", "_table", "batch", "is_large", "shape")
+    __slots__ = ("_call", "_local", "_make_room", "_room", "_size", "_table", "batch", "is_large", "outdated",
+                 "shape")  # fmt: skip
 
     def __init__(self, shortcut: Shortcut) -> None:
         self._table, self._make_room, self._size = Prepared(shortcut.table), shortcut.make_room, shortcut.size
         self.shape, self.is_large, self.batch = (shortcut.dim,), shortcut.work > _SMALL, shortcut.batch
+        self.outdated = shortcut.outdated
         made = shortcut.make_room
         self._room = f"{made.__module__} {made.__qualname__} {shortcut.size}"  # a name: its hash is computed once
         self._local = threading.local() if shortcut.size is None else _shared
@@ -144,6 +152,15 @@ class _Ready:
             rooms.clear()
         rooms[self._room] = room = Prepared(self._make_room(*self._size or ()))
         return room
+
+
+class _TooLarge(_Ready):
+    """In place of a shortcut that would keep Ctrl-C waiting: it takes no query, but may be outdated."""
+
+    __slots__ = ()
+
+    def __init__(self, outdated: Callable[[], bool] | None) -> None:
+        self.shape, self.is_large, self.batch, self.outdated = (-1,), True, 0, outdated
 
 
 def _alone(threads: Any, is_large: bool) -> bool:

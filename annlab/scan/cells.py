@@ -3,7 +3,7 @@
 `Cells` holds a copy of the rows as bytes, grouped by the nearest of some centers. A query looks into the cell of the
 nearest center first, which gives it a bound, and then into all others that could hold a nearer row. What it returns
 are candidates, as those of `Scanner`, with the same k nearest among them; the queries that it could not answer are
-named, and asked again in another way.
+named, and asked again in another way. One query alone is answered by `kernels/scan/one_cells.py`, from the same cells.
 
 Why no neighbour is lost
 ------------------------
@@ -103,11 +103,11 @@ class Cells:
     """Rows of a scanner as bytes, by cells."""
 
     def __init__(self, scanner: Scanner, frame: Frame, centers: np.ndarray, n_threads: int = 1, *,
-                 most_seen: float = _MOST_SEEN) -> None:  # fmt: skip
+                 expected: float = 1.0, most_seen: float = _MOST_SEEN) -> None:  # fmt: skip
         """`centers` (cells, dim) float32, of points; a batch that would look into more than `most_seen` of the panels
-        is left to the scanner."""
+        is left to the scanner. A query may be expected to look into such a share of them."""
         self.scanner, self.frame, self.n, dim = scanner, frame, len(scanner.vectors), scanner.vectors.shape[1]
-        self.most_seen = most_seen
+        self.expected, self.most_seen = expected, most_seen
         centers = np.rint(centers) if frame.exact else centers
         self.centers = Centroids(np.ascontiguousarray(centers, np.float32))
         labels, at_once, finite = np.empty(self.n, np.int32), rows_at_once(dim), np.empty(self.n, bool)
@@ -132,6 +132,7 @@ class Cells:
         )  # fmt: skip
         self.rows.codes[...] = 0
         for cell in np.flatnonzero(sizes).tolist():
+            pool.check()
             self._fill(cell, order[offsets[cell] : offsets[cell + 1]])
 
     def _fill(self, cell: int, members: np.ndarray) -> None:
@@ -176,6 +177,15 @@ class Cells:
         """Whether cells are of use for q queries that ask for k of the rows whose bits are set."""
         allowed = self.n if alive is None else int(np.bitwise_count(alive).sum(axis=-1).min(initial=self.n))
         return q >= _FEWEST and self.n > 8 * k and allowed >= max(self.n // _FEW, 8 * k)
+
+    def serves_one(self, k: int, alive: np.ndarray | None) -> bool:
+        """The same for one query at a time."""
+        return self.serves(_FEWEST, k, alive)
+
+    @property
+    def lengths(self) -> tuple[float, float, float]:
+        """Between which lengths a query may lie, for cosine, and how long it may be as a point."""
+        return _FAINT, _FAR, _LONGEST * max(1.0, self.largest)
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
@@ -232,7 +242,7 @@ class Cells:
         with np.errstate(all="ignore"):
             points[:, :dim] = self.frame.points(queries)
             norms = np.sqrt(np.einsum("ij,ij->i", points, points))
-            usable = norms < _LONGEST * max(1.0, self.largest)
+            usable = norms < self.lengths[2]
         points[~usable], norms[~usable] = 0.0, 0.0
         panels = Centroids(points[:, :dim].astype(np.float32))
         distances = np.empty((len(rows.radii), len(panels.half_norms)), np.float32)

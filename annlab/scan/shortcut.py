@@ -7,11 +7,13 @@ import numpy as np
 
 from annlab.common import rowsets
 from annlab.distances import Metric
+from annlab.kernels.scan import one_cells
 from annlab.kernels.scan import shortcut as kernels
 from annlab.kernels.scan.int8 import Codes
 from annlab.kernels.scoring import Entries
 from annlab.kernels.shortcut import Waiting
 from annlab.kernels.simd.path import entry
+from annlab.scan.cells import Cells
 from annlab.scan.int8 import ByteScanner
 from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
@@ -75,6 +77,8 @@ class Shortcut(NamedTuple):
         Bytes that a call reads, about.
     batch : int
         So many queries are answered sooner by as many calls than together in the general way.
+    outdated : function, or None
+        Asked before every call; once it says True, the structure has a better shortcut.
     """
 
     kernel: entry
@@ -84,6 +88,7 @@ class Shortcut(NamedTuple):
     dim: int
     work: int
     batch: int = 1
+    outdated: Callable[[], bool] | None = None
 
 
 def exact_shortcut(scanner: Scanner | None, k: int, beside: Beside) -> Shortcut:
@@ -99,6 +104,25 @@ def exact_shortcut(scanner: Scanner | None, k: int, beside: Beside) -> Shortcut:
     size = (entries.dim, max(_CAPACITY, 8 * k), k)
     table = kernels.Table(entries, sealed, tail, codes, by_bytes)
     return Shortcut(kernels.search_exact, table, kernels.new_room, size, entries.dim, work)
+
+
+def cells_shortcut(cells: Cells, k: int, beside: Beside) -> Shortcut | None:
+    """The shortcut of rows that lie in cells, and the tail; None where cells are of no use."""
+    scanner, rows, frame = cells.scanner, cells.rows, cells.frame
+    if not cells.serves_one(k, beside.alive):
+        return None
+    entries, center = beside.entries(scanner.vectors), np.zeros(rows.stride)
+    center[: entries.dim] = frame.center
+    how = one_cells.Frame(center, float(frame.scale), entries.metric, *cells.lengths, cells.largest + frame.unit,
+                          frame.exact)  # fmt: skip
+    n_cells, n_panels = len(rows.radii), len(rows.codes)
+    most_seen = int(min(cells.most_seen, 1.0) * n_panels)
+    alive = _NO_WORDS if beside.alive is None else beside.alive
+    table = one_cells.Table(entries, rows, n_cells, how, most_seen, alive, beside.alive is not None,
+                            _part(beside.tail, beside.tail_alive))  # fmt: skip
+    size = (entries.dim, rows.stride, rows.quads, n_cells, max(_CAPACITY, 8 * k), k)
+    work = 8 * rows.centers.size + int(cells.expected * rows.codes.size) + 4 * beside.tail.vectors.size
+    return Shortcut(one_cells.search_by_cells, table, one_cells.new_room, size, entries.dim, work)
 
 
 def _part(scanner: Scanner, alive: np.ndarray | None) -> kernels.Part:

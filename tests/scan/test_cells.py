@@ -1,5 +1,7 @@
 """Attacks on exact search by cells: its answers are those of the plain scan and of brute force, to the last bit."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from annlab.scan import int8
 from tests import oracle
 from tests.contract.checks import same
 from tests.scan.int8_data import DATA, beside, data, normal
+from tests.scan.test_shortcut import by_shortcut, in_general
 
 METRICS = ("l2", "cosine")
 
@@ -19,6 +22,17 @@ def built(vectors, metric="l2", n_cells=7, **more):
 
 def cells_of(index):
     return index._state.structure._division.cells
+
+
+def through_cells(index, queries, k):
+    """How many queries are answered by the cells one at a time, each as the plain scan answers it."""
+    through = 0
+    for query in queries:
+        found = by_shortcut(index, query, k)
+        if found is not None and cells_of(index) is not None and cells_of(index).serves_one(k, None):
+            same(found, in_general(index, query, k))
+            through += 1
+    return through
 
 
 def clusters(rng, n, dim, n_clusters=40, apart=8.0):
@@ -38,6 +52,7 @@ def test_cells_give_the_answers_of_a_plain_scan_on_hostile_data(name, metric):
         same(found, plain.search(queries, k, threads=1))
         if by_judge is not None:
             same(found, (by_judge[0][:, :k], by_judge[1][:, :k]))
+        through_cells(index, queries[:9], k)
     same(index.search(np.vstack([queries, vectors[:5]]), 3, threads=2),
          plain.search(np.vstack([queries, vectors[:5]]), 3, threads=1))  # fmt: skip
 
@@ -130,6 +145,43 @@ def test_rows_are_divided_when_enough_was_asked(monkeypatch):
         for _ in range(3):
             other.search(together[:100], 5, threads=1)
         assert cells_of(other) is None, more
+
+
+def test_one_query_after_the_other_goes_by_the_cells():
+    rng = np.random.default_rng(7)
+    vectors = clusters(rng, 3000, 24)
+    for metric in METRICS:
+        index = built(vectors, metric, 50, auto_compact=False)
+        assert through_cells(index, vectors[:60], 1) == 60, metric
+        assert through_cells(index, vectors[:60] + 0.1 * normal(rng, 60, 24), 20) == 60, metric
+        index.remove(index.ids[::3])
+        index.add(vectors[:40] + np.float32(0.01))
+        assert through_cells(index, vectors[:60], 5) == 60, "dead rows, and some that were added"
+        far = 30 * normal(rng, 9, 24)
+        cells_of(index).most_seen = 0.1
+        index.add(vectors[:1])  # a state without shortcuts
+        assert through_cells(index, far, 20) < 9, "who would look into too much is given to the plain scan"
+        for query in far:
+            same(index.search(query, 20), in_general(index, query, 20))
+
+
+def test_a_thread_divides_the_rows_for_queries_that_come_one_at_a_time(monkeypatch):
+    rng = np.random.default_rng(4)
+    vectors = clusters(rng, 3000, 32)
+    monkeypatch.setattr(int8, "PATH_NAME", "avx2")
+    monkeypatch.setattr(exact, "_FEWEST_ROWS", 2000)
+    monkeypatch.setattr(exact, "_ROWS_OF_CELL", 50)
+    monkeypatch.setattr(exact, "_QUERIES_OF_CELL", 2)  # 60 cells: after 120 queries of a batch, or 30
+    index, plain = annlab.ExactIndex().fit(vectors), annlab.ExactIndex(cells=1).fit(vectors)
+    for query in vectors[:30]:
+        same(index.search(query, 5), plain.search(query, 5))
+    assert cells_of(index) is None
+    index.search(vectors[30], 5)
+    for thread in threading.enumerate():
+        if thread.name == "annlab cells":
+            thread.join()
+    assert cells_of(index) is not None
+    assert through_cells(index, vectors[31:60], 5) == 29
 
 
 def test_files_and_parameters(tmp_path):

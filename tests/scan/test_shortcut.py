@@ -57,10 +57,11 @@ def test_the_shortcut_is_exact_on_hostile_data(name, metric):
     dim=st.sampled_from([1, 2, 3, 4, 7, 16, 17, 33, 64, 100]),
     metric=st.sampled_from(METRICS),
     precision=st.sampled_from(PRECISIONS),
+    cells=st.sampled_from([1, 1, 5]),
     kind=st.sampled_from(["real", "whole", "repeated", "shifted", "zeros", "spread"]),
     writes=st.integers(0, 3),
 )
-def test_the_shortcut_is_brute_force_to_the_last_bit(seed, n, dim, metric, precision, kind, writes):
+def test_the_shortcut_is_brute_force_to_the_last_bit(seed, n, dim, metric, precision, cells, kind, writes):
     """Against the oracle: sealed rows, a tail, dead rows of both, k up to all of them and beyond."""
     rng = np.random.default_rng(seed)
 
@@ -79,7 +80,7 @@ def test_the_shortcut_is_brute_force_to_the_last_bit(seed, n, dim, metric, preci
         return rows.astype(np.float32)
 
     vectors, ids = some(n), rng.permutation(10 * n)[:n]
-    index = annlab.ExactIndex(metric=metric, precision=precision, auto_compact=False).fit(vectors, ids)
+    index = annlab.ExactIndex(metric=metric, precision=precision, cells=cells, auto_compact=False).fit(vectors, ids)
     if writes & 1:
         more = some(int(rng.integers(1, 60)))
         vectors, ids = np.vstack([vectors, more]), np.append(ids, np.arange(10 * n, 10 * n + len(more)))

@@ -326,6 +326,13 @@ def bound_group(room, limits):
         store(room.most + j, integer_bounds(room.bounds + j, room.spans + j, room.ratios + j, room.offsets + j, limits))
 
 
+@inlined
+def is_near(bound, radius, distance):
+    """Whether a cell of this radius may hold a row within the bound, at this squared distance of its center."""
+    reach = math.sqrt(max(0.0, 2.0 * np.float64(bound))) + radius
+    return bound == _LARGEST or distance <= reach * reach * (1.0 + 2.0**-20)
+
+
 @kernel
 def who_comes(cells, queries, kept, which, cell, at_nearest):
     """List the queries that have to look into a cell: those nearest to it, or all others that their bound lets in."""
@@ -334,9 +341,7 @@ def who_comes(cells, queries, kept, which, cell, at_nearest):
     for q in range(queries.n):
         if (queries.nearest[q] == cell) != at_nearest or kept.lengths[q] == OVERFLOWED:
             continue
-        bound = np.float64(kept.bounds[q])
-        reach = math.sqrt(max(0.0, 2.0 * bound)) + radius
-        if bound == _LARGEST or distances[q] <= reach * reach * (1.0 + 2.0**-20):
+        if is_near(kept.bounds[q], radius, distances[q]):
             which[n] = q
             n += 1
             kept.seen[q] += panels

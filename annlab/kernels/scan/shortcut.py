@@ -70,6 +70,19 @@ def offer_part(part, q, norm, room, k):
     return offer_nearest(rows, q, room.hits, _LARGEST, rule)
 
 
+@kernel
+def offer_tail(entries, tail, q, norm, room, k, m):
+    """Append what can be among the nearest of the tail to the first m candidates; returns their number."""
+    if tail.rows.stop > 0:
+        length = offer_part(tail, q, norm, room, k)
+        if length == OVERFLOWED:
+            return OVERFLOWED
+        for i in range(length):
+            room.desk.candidates[m + i] = entries.n + room.hits.rows[i]
+        m += length
+    return m
+
+
 @entry
 def search_exact(path, table, query, room, distances, ids):
     """Fill distances and ids (k,) for a query (dim,); whether that was possible."""
@@ -92,12 +105,8 @@ def search_exact(path, table, query, room, distances, ids):
         for i in range(length):
             candidates[i] = r.hits.rows[i]
         m = length
-    if t.tail.rows.stop > 0:
-        length = offer_part(t.tail, q, norm, r, k)
-        if length == OVERFLOWED:
-            return False
-        for i in range(length):
-            candidates[m + i] = entries.n + r.hits.rows[i]
-        m += length
+    m = offer_tail(entries, t.tail, q, norm, r, k, m)
+    if m == OVERFLOWED:
+        return False
     settle(query, entries, r.desk, m, distances, ids)
     return True
