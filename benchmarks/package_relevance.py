@@ -3,6 +3,8 @@
 python -m benchmarks.package_relevance
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from annlab.datasets import emoji
@@ -11,8 +13,10 @@ from annlab.encoders.captions import nonsense
 from annlab.encoders.encoder import Encoder
 from annlab.encoders.pretrained import MODELS, load_encoder
 from annlab.visual.calibrating import learn_relevance
+from annlab.visual.facts import words_of
 from annlab.visual.nonsense import drawn_nonsense
 from annlab.visual.relevance import Relevance
+from annlab.visual.wording import Wording
 
 NONSENSE = 1600
 
@@ -50,12 +54,13 @@ def of_emoji(encoder: Encoder, rows: slice | np.ndarray = slice(None)) -> Releva
     counts = shared.diagonal()
     alike = shared >= (counts[:, None] + counts - shared) / 3
     drawn = drawn_nonsense(NONSENSE, list(images[::8]), dressing=2)
-    return learn_relevance(
+    learned = learn_relevance(
         encoder.encode(images), alike, encoder.fingerprint, nonsense=encoder.encode(drawn, check_domain=False),
         texts=encoder.texts.encode(words), text_labels=said > 0,
         text_nonsense=encoder.texts.encode(nonsense(NONSENSE, np.random.default_rng(2))),
         expected=0.05, learned_from=f"the phrases of the {len(images)} packaged emoji",
     )  # fmt: skip
+    return replace(learned, wording=Wording(word for phrase in words for word in words_of(phrase)))
 
 
 if __name__ == "__main__":

@@ -167,6 +167,10 @@ class Facts:
                 found.setdefault(word, []).append(tag)
         return found
 
+    def is_said(self, word: str, visible: np.ndarray) -> bool:
+        """Whether a word stands in a tag of some image of a mask."""
+        return any(visible[self.tags[tag]].any() for tag in self.tags_with.get(word, ()))
+
     def words_beginning(self, start: str) -> list[str]:
         """The words of tags that begin so, in their order; itself among them, if it is one."""
         words = self._words

@@ -31,6 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
+from annlab.visual.wording import Wording
+
 FILE = "relevance.npz"
 _LARGEST_FILE = 16 * 2**20  # bytes
 
@@ -105,6 +107,8 @@ class Relevance:
         `text` is None where no text was calibrated: then `image` serves.
     learned_from : str
         In words.
+    wording : Wording or None
+        The words that the encoder was taught, by which texts that mean something are told from others.
     """
 
     fingerprint: str
@@ -112,6 +116,7 @@ class Relevance:
     image: Curve
     text: Curve | None = None
     learned_from: str = ""
+    wording: Wording | None = None
 
     def curve(self, by_text: bool = False) -> Curve:
         """That of queries by text or by image."""
@@ -139,6 +144,8 @@ class Relevance:
                 arrays[f"{name}_leaning"] = curve.leaning.astype(np.float32)
                 for part, falling in (("distance", curve.by_distance), ("strangeness", curve.by_strangeness)):
                     arrays[f"{name}_{part}"] = np.stack([falling.places, falling.values])
+        if self.wording is not None:
+            arrays["words"] = self.wording.to_bytes()
         file = io.BytesIO()
         np.savez(file, **arrays)  # type: ignore[arg-type]  # whose stub knows no ** of arrays
         return file.getvalue()
@@ -161,6 +168,7 @@ class Relevance:
             wide = references.shape[1] if references.ndim == 2 else dim
             image = _curve(arrays, "image", wide)
             text = _curve(arrays, "text", wide) if "text_cutoff" in arrays else None
+            wording = Wording.from_bytes(arrays["words"]) if "words" in arrays else None
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{where} is damaged: {error}") from None
         if given != fingerprint:
@@ -169,7 +177,7 @@ class Relevance:
             raise ValueError(f"{where} has references of shape {references.shape} for an encoder of dimension {dim}")
         if not np.isfinite(references).all():
             raise ValueError(f"{where} is damaged: its references are not all finite")
-        return cls(fingerprint, references, image, text, said)
+        return cls(fingerprint, references, image, text, said, wording)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], fingerprint: str, dim: int) -> Relevance | None:

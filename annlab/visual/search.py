@@ -371,10 +371,17 @@ class VisualSearch:
             params = {**parameters_of(view, request.params), "threads": self._threads}
             fetch = (by_scan(view, embedded.vector, facts, chosen) if request.exact
                      else by_index(view, embedded.vector, chosen, params, stats))  # fmt: skip
-        by_text, empty = isinstance(query, ByText), embedded.empty
-        scoring = Scoring.of(self.relevance, embedded.vector, by_text, view.metric, empty is None)
-        notes = [] if empty is None else [f"nothing is like this picture: {empty}"]
+        notes = [] if embedded.empty is None else [f"nothing is like this picture: {embedded.empty}"]
+        by_text = isinstance(query, ByText)
+        if isinstance(query, ByText) and not self._means_something(query.text, request.viewer, facts):
+            notes = ["the encoder has not learned these words, and no picture has them as a tag"]
+        scoring = Scoring.of(self.relevance, embedded.vector, by_text, view.metric, not notes)
         return Source(fetch, scoring, embedded.named, chosen.allowed, embedded.vector.tobytes(), notes=notes)
+
+    def _means_something(self, text: str, viewer: Viewer, facts: Facts) -> bool:
+        """Whether a text is made of words that the encoder was taught, or that the viewer sees in tags."""
+        wording = None if self.relevance is None else self.relevance.wording
+        return wording is None or wording.says_something(text, lambda word: facts.is_said(word, facts.visible(viewer)))
 
 
 def _with_relevance(place: Path, encoder: Encoder) -> Path | None:
