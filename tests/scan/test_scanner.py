@@ -94,3 +94,28 @@ def test_rows_beyond_the_cache_are_read_one_by_one_with_the_same_answers(metric,
     for query, distances, ids in zip(queries, *together):
         np.testing.assert_array_equal(index.search(query, k=12, threads=1).ids, ids)
         np.testing.assert_array_equal(index.search(query, k=12, threads=1, stats=SearchStats()).distances, distances)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_of_most_rows_beyond_the_cache_the_others_are_passed_over_with_the_same_answers(metric, dtype):
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((9_000, 240)).astype(dtype)
+    vectors[1::3] = vectors[::3]  # those that are not allowed would tie
+    assert vectors.nbytes > scanner._FROM_MEMORY
+    index = ExactIndex(metric=metric, precision="float32").fit(vectors)
+    keep = np.flatnonzero(np.arange(9_000) % 3 != 1)
+    queries, among = vectors[:9:3], ExactIndex(metric=metric, precision="float32").fit(vectors[keep], keep)
+    for some in (queries[:1], queries):
+        stats = SearchStats()
+        found = index.search(some, 20, allowed=keep, stats=stats, threads=1)
+        wanted = among.search(some, 20)
+        np.testing.assert_array_equal(found.ids, wanted.ids)
+        np.testing.assert_array_equal(found.distances, wanted.distances)
+        assert (stats.distances == 9_000).all(), "all are read, in the order of their addresses"
+        radius = wanted.distances[:, 10]
+        np.testing.assert_array_equal(index.search_radius(some, radius, allowed=keep).ids,
+                                      among.search_radius(some, radius).ids)  # fmt: skip
+    stats = SearchStats()
+    index.search(queries[:1], 20, allowed=keep[:3000], stats=stats)
+    assert stats.distances.tolist() == [3000]
