@@ -71,7 +71,8 @@ _SHORT_TAIL = 256  # rows in float32 that are scanned sooner than made bytes of
 _FEWEST_QUERIES = 4  # that are a batch
 _FEWEST_ROWS, _ROWS_OF_CELL, _MOST_CELLS = 20_000, 256, 4096  # rows that "auto" divides, and into how many cells
 _QUERIES_OF_CELL = 10  # for each cell so many queries are asked before the rows are divided
-_COST_OF_ONE = 4  # queries of a batch take as long as one for itself
+_COST_OF_ONE = 4  # queries of a batch take as long as one for itself,
+_COST_OF_FLOATS = 4  # and as many scans of bytes as one of floats
 _SAMPLE, _SAMPLE_OF_CELL = 8192, 32  # rows that k-means learns from
 _WORTH_IT = 0.4  # of the rows that a query may be expected to meet in its cells
 _TAIL_SHARE = 32  # of the rows, one in so many may wait in float32 beside bytes: an eighth of a search's time
@@ -191,6 +192,8 @@ class Division:
             self._n_cells = min(wanted, n)
             self.is_open &= wanted > 1
         self._due = _QUERIES_OF_CELL * self._n_cells if self._automatic else 0
+        if not isinstance(scanner, int8.ByteScanner):
+            self._due //= _COST_OF_FLOATS
 
     def scanner_for(self, n_queries: int, threads: int) -> Scanner | Cells:
         """What a batch of so many queries is given to."""
