@@ -61,7 +61,7 @@ def build_graph(vectors: np.ndarray, *, degree: int, alpha: float, threads: int,
     own = pruned(rows, keys, degree, alpha, threads, progress)
     del keys
     links = joined(rows, own, alpha, threads, progress)
-    entries = find_entries(rows, rng, threads)
+    entries = find_entries(rows, np.diff(nodes.offsets), rng, threads)
     lead_far(links, entries, rows, alpha, rng, threads)
     entries = reach_all(links, entries, rows)
     return Graph(links, entries, None if nodes.all_single else nodes.offsets), nodes.order

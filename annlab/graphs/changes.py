@@ -68,7 +68,7 @@ def insert(graph: Graph, vectors: np.ndarray, more: np.ndarray, *, alpha: float,
     of_changed = np.append(offsets[changed], offsets[n_old])
     relinked(rows, changed, (back & LOW).astype(np.int32), of_changed, alpha, threads, links)
     progress("pruning", 1.0)
-    entries = find_entries(rows, rng, threads)
+    entries = find_entries(rows, np.diff(nodes.offsets), rng, threads)
     lead_far(links, entries, rows, alpha, rng, threads)
     entries = reach_all(links, entries, rows)
     return Graph(links, entries, None if nodes.all_single else nodes.offsets), nodes.order

@@ -1,10 +1,11 @@
 """Every node is reached: where a walk begins, and links for the nodes that it would not find.
 
-Entries lie where the rows do: at the means of 128 groups of leaders. What cannot be reached from them is attached, one
-by one, to the nearest node it links to that is reached, in the place of a link that nobody depends on (see
-kernels/graphs/reach.py), and brings along all that it leads to. What is left then is a part of the data that lies by
-itself. Its first node becomes an entry, as long as entries are few; after that it is attached to the entry that is
-nearest to it, or below that.
+Entries lie where the rows do: at the means of 128 groups of leaders. Nodes that stand for most rows are entries, too:
+who misses such a node misses all neighbours, and a walk looks at every entry within its bound. What cannot be reached
+from the entries is attached, one by one, to the nearest node it links to that is reached, in the place of a link that
+nobody depends on (see kernels/graphs/reach.py), and brings along all that it leads to. What is left then is a part of
+the data that lies by itself. Its first node becomes an entry, as long as entries are few; after that it is attached to
+the entry that is nearest to it, or below that.
 """
 
 import numpy as np
@@ -20,10 +21,14 @@ _FEWEST, _MOST = 128, 256  # entries
 _ENTRY_BYTES = 2**16  # of the rows of all: each walk looks at them, so where rows are long there are fewer
 _ROWS_PER_ENTRY = 4  # where there are few rows
 _PER_LEADER = 64  # rows of the sample that entries are found in
+_CROWD, _MOST_CROWDS = 32, 64  # rows of a node that is an entry for that, and how many such entries there may be
 
 
-def find_entries(rows: Rows, rng: np.random.Generator, threads: int) -> np.ndarray:
-    """Distinct rows near the means of groups of rows, ascending, int32."""
+def find_entries(rows: Rows, sizes: np.ndarray, rng: np.random.Generator, threads: int) -> np.ndarray:
+    """Distinct nodes near the means of groups of rows, and those that stand for most rows, ascending, int32.
+
+    sizes (n,): how many rows each node stands for.
+    """
     n = len(rows.codes)
     most = max(_FEWEST, min(_MOST, _ENTRY_BYTES // rows.stride))
     n_entries = max(1, min(most, n // _ROWS_PER_ENTRY))
@@ -31,7 +36,8 @@ def find_entries(rows: Rows, rng: np.random.Generator, threads: int) -> np.ndarr
     some.sort()
     means = find_leaders(rows, some, n_entries, rng, threads)
     nearest = nearest_in(packed(rows, some), means, np.arange(n_entries, dtype=np.int32), 1, threads)
-    return np.unique(nearest & LOW).astype(np.int32)
+    crowds = np.argsort(-sizes, kind="stable")[:_MOST_CROWDS]
+    return np.union1d((nearest & LOW).astype(np.int32), crowds[sizes[crowds] >= _CROWD].astype(np.int32))
 
 
 def reach_all(links: np.ndarray, entries: np.ndarray, rows: Rows) -> np.ndarray:

@@ -75,6 +75,7 @@ def test_identical_rows_share_a_node():
     x = x[rng.permutation(len(x))]
     graph, vectors = build(x)
     assert len(graph.links) == 3000 and np.diff(graph.offsets).max() >= 901
+    assert np.diff(graph.offsets).argmax() in graph.entries  # whoever misses it misses 901 rows
     beside = distinct[7] + 0.2 * rng.normal(size=(50, 8)).astype(np.float32)
     assert oracle.recall(vectors, graph, beside, 10, 1.2) >= 0.99
     _, order = build_graph(x.astype(np.float32), degree=16, alpha=1.2, threads=1, seed=0, progress=quiet)
@@ -88,6 +89,7 @@ def test_near_copies_that_crowd_a_place_share_nodes():
     copies = around[5] + 0.4 * step * rng.normal(size=(1500, 16))
     graph, vectors = build(np.concatenate([around, copies]), degree=32)
     assert 3000 <= len(graph.links) < 3100
+    assert np.isin(np.flatnonzero(np.diff(graph.offsets) >= 32), graph.entries).all()
     beside = around[5] + 0.2 * rng.normal(size=(40, 16))
     assert oracle.recall(vectors, graph, beside, 10, 1.3) >= 0.95
     assert oracle.recall(vectors, graph, copies[::50] + 0.1 * step, 10, 1.3) >= 0.95
