@@ -62,6 +62,8 @@ TITLES = {
     "ivf-sizes": "Inverted files: cost against the number of rows",
     "lsh": "Hashing",
     "lsh-sizes": "Hashing: cost against the number of rows",
+    "nonsense": "Uploads that mean nothing: what they find",
+    "nonsense-words": "Texts that mean nothing among the packaged drawings, and what is kept of real ones",
     "pinterest": "Pinterest in small: features, duplicates, depth, gate, with the lift in a simulated experiment",
     "recommend": "annlab.recommend against the fastest choice, on twice ten made sets (a busy machine)",
     "serve": "The service under load: 100,000 images, an inverted file, two cores that the generator uses too",

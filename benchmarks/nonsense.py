@@ -1,6 +1,6 @@
 """``python -m benchmarks nonsense``: what uploads that mean nothing find, of kinds that nobody has learned from.
 
-    python -m benchmarks nonsense [--each 100] [--out benchmarks/results/nonsense.json]
+    python -m benchmarks nonsense [--each 100] [--words] [--out benchmarks/results/nonsense.json]
 
 The cut-off and the look at the pixels were made better while figures of other kinds were looked at, so those flatter.
 The kinds here were drawn afterwards, and measured once (codes and handwriting had been among the others too, drawn by
@@ -9,7 +9,8 @@ other code). Whoever changes the cut-off and looks at these figures has used the
 Each picture is asked as an upload among the packaged drawings, and among the packaged clothes as it comes and in grey
 on black, as clothes are. What is told is the mean share of the catalog that is shown, and the share of queries that are
 shown more than a twentieth of it: of all uploads ("shown", "many"), and by their vectors alone, as if no look at the
-pixels came before ("by_vector", "many_by_vector"); "refused" are those that their pixels give away.
+pixels came before ("by_vector", "many_by_vector"); "refused" are those that their pixels give away. Texts of words that
+mean nothing, and real ones, follow (`nonsense_words.py`; `--words`: they alone).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import environment, report
+from benchmarks import environment, nonsense_words, report
 
 _MANY, _LEARNED_FROM = 0.05, 250
 Pixels = np.ndarray
@@ -30,9 +31,10 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print, and write the records if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks nonsense", description="what nonsense finds")
     parser.add_argument("--each", type=int, default=100, help="pictures of each kind")
+    parser.add_argument("--words", action="store_true", help="texts alone")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     options = parser.parse_args(arguments)
-    records = measured(options.each)
+    records = ([] if options.words else measured(options.each)) + nonsense_words.measured(options.each)
     for record in records:
         print(", ".join(f"{name} {value}" for name, value in record.items()))
     if options.out:

@@ -2,17 +2,21 @@
 
 A text encoder puts any row of letters near *something*, and of made-up words one in ten lies where words lie. How they
 are written tells more. So a calibration (`relevance.py`) may keep the words that its encoder has learned from, and a
-text means something if at least half of its words are among them, or are like one of them: a word that is misspelt, or
-has another ending, still shares most of its pieces with one that was taught, and made-up words seldom do.
+text means something if at least half of its words are among them, or are like one of them: a word with another ending
+still shares most of its pieces with one that was taught, and one that is misspelt is equal to it but for a slip of the
+pen. Made-up words seldom are.
 
     pieces of a word    the pairs and the triples of letters in ``<word>``
     how like two are    the shares of their pieces that they have in common, of pairs and of triples, their mean
+    a slip              two longer words are equal once a letter is left out, of one or of both: so a letter may be
+                        wanting, doubled, mistaken or exchanged with the next, and no word is compared with all others
 
 A word of the tags that the viewer sees counts as one that is known: whoever asks for it means these.
 
 What it cannot do: a word of another language that is written much as a taught one is taken for it.
 
-L. R. Dice, Measures of the amount of ecologic association between species, 1945.
+L. R. Dice, Measures of the amount of ecologic association between species, 1945. T. Bocek, E. Hunt, B. Stiller, Fast
+similarity search in large dictionaries, 2007.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from annlab.visual.facts import words_of
 
 _ALIKE = 0.62  # more refuses words with a slip of the pen, less takes what can be pronounced for a word
 _HALF = 0.5
+_LONG = 5  # letters of a taught word that may be misspelt: of fewer, any row of letters is a slip away from some word
 _LONGEST = 40  # letters of a word that is compared with others
 
 
@@ -43,7 +48,9 @@ class Wording:
 
     def has_like(self, word: str) -> bool:
         """Whether some word is like this one."""
-        return len(word) <= _LONGEST and bool(len(self.words)) and float(self.likeness(word).max()) >= _ALIKE
+        if len(word) > _LONGEST or not self.words:
+            return False
+        return not self._slips.isdisjoint(_shorter(word)) or float(self.likeness(word).max()) >= _ALIKE
 
     def likeness(self, word: str) -> np.ndarray:
         """How like every word (n,) is to this one, 0..1."""
@@ -55,6 +62,11 @@ class Wording:
                 shared = np.bincount(np.concatenate(places), minlength=len(result))
                 result += shared / (sizes + len(pieces))
         return result
+
+    @cached_property
+    def _slips(self) -> set[str]:
+        """Longer words, whole and with a letter left out."""
+        return {each for word in self.words if len(word) >= _LONG for each in _shorter(word)}
 
     @cached_property
     def _pieces(self) -> dict[int, tuple[dict[str, np.ndarray], np.ndarray]]:
@@ -85,6 +97,11 @@ class Wording:
         if any(words_of(word) != [word] for word in words):
             raise ValueError("what is kept as words holds something else")
         return cls(words)
+
+
+def _shorter(word: str) -> set[str]:
+    """A word, and all that is left of it without one of its letters."""
+    return {word, *(word[:place] + word[place + 1 :] for place in range(len(word)))}
 
 
 def _pieces(word: str, n: int) -> set[str]:

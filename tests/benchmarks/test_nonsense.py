@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("PIL")
 from benchmarks.nonsense import KINDS, on_black, told
+from benchmarks.nonsense_words import kinds
 
 
 @pytest.mark.parametrize("draw", KINDS)
@@ -26,3 +27,11 @@ def test_on_black_is_grey_and_on_black():
 def test_what_is_refused_shows_nothing():
     given = told(np.array([0.2, 0.04, 0.1, 0.0]), np.array([True, False, False, False]))
     assert given == {"queries": 4, "refused": 0.25, "shown": 0.035, "many": 1, "by_vector": 0.085, "many_by_vector": 2}
+
+
+def test_texts_of_a_kind_are_drawn_by_a_seed():
+    one, again, other = (kinds(30, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one == again and one.keys() == other.keys()
+    for kind in ("keys", "sounds", "codes", "figures"):
+        assert len(one[kind]) == 30 and one[kind] != other[kind]
+        assert all(any(sign.isalnum() for sign in text) for text in one[kind])

@@ -19,13 +19,28 @@ from tests.visual.test_relevance import clusters
 TAUGHT = Wording(["red", "heart", "elephant", "guitar", "smile"])
 
 
-@pytest.mark.parametrize("text", ["red", "Red HEART!", "elephants", "elepphant", "guitars", "smiles", "red xqzt"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "red",
+        "Red HEART!",
+        "elephants",
+        "elepphant",
+        "guitars",
+        "smiles",
+        "red xqzt",
+        "gutar",
+        "guitarr",
+        "guizar",
+        "giutar",
+    ],
+)
 def test_taught_words_and_what_is_written_like_them_say_something(text):
     assert TAUGHT.says_something(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["xqzt", "84", "2026-11-29", "ele", "rot", "猫", "xqzt red bfdj", "tnahpele", "q" * 400]
+    "text", ["xqzt", "84", "2026-11-29", "ele", "rot", "rde", "猫", "xqzt red bfdj", "tnahpele", "q" * 400]
 )
 def test_other_words_do_not(text):
     assert not TAUGHT.says_something(text)
@@ -55,7 +70,7 @@ def test_the_packaged_words_tell_made_up_ones_from_slips_of_the_pen():
     encoder, rng = load_encoder("emoji"), np.random.default_rng(11)
     wording = Relevance.load(folder_of_encoder("emoji"), encoder.fingerprint, encoder.dim).wording
     long = [word for word in wording.words if len(word) >= 7][::9]
-    assert np.mean([wording.says_something(misspelt(word, rng)) for word in long]) > 0.75
+    assert np.mean([wording.says_something(misspelt(word, rng)) for word in long]) == 1
     assert all(wording.says_something(word) for word in wording.words[::7])
     assert np.mean([wording.says_something(text) for text in nonsense(150, rng)]) < 0.03
     assert not any(wording.says_something(str(number)) for number in rng.integers(10**3, 10**7, 60))
