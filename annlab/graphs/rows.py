@@ -4,7 +4,6 @@ A row holds no more than the kernel reads of a node that it only looks at. What 
 number, lies beside the links that lead there (`Rows.norms`), so that it comes with them.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from annlab.kernels.simd.memory import LINE, aligned
 _SAMPLE, _COORDINATES, _FEWEST = 20_000, 2**24, 64  # rows from which the step is learned, fewer of long ones
 _USUAL = 0.9999  # quantile of the coordinates that bytes are made for: few larger ones are cut off
 _LEVELS = 127
+_NEARLY_ALL = 0.99  # quantile of what rounding lost: a few rows lose much, as they have coordinates that were cut off
 _MOST_CUT = 0.001  # share of coordinates that may be cut off before codes should be made anew
 
 
@@ -42,7 +42,8 @@ class Rows:
     step : float
         Of the codes; 1 for points.
     blur : float
-        How far a vector's point may be from what stands for it here: by rounding, and where a node has several vectors.
+        How far a vector's point may be from what stands for it here: by rounding, nearly always, and where a node has
+        several vectors. Few rows have coordinates that were cut off; these are not asked.
     axes : (point_dim, components) float32, or None
         The directions of the leading components that codes hold in place of the points (`leading.py`).
     """
@@ -84,21 +85,34 @@ def rows_of(points: np.ndarray, first_rows: np.ndarray | None, terms: np.ndarray
 
 
 def _blur_of(rows: Rows, points: np.ndarray, first_rows: np.ndarray | None) -> float:
-    n, dim = points.shape
-    if not rows.has_codes and first_rows is None:
-        return 0.0
-    at_once, worst = rows_at_once(dim), 0.0
-    for start in range(0, n, at_once):
-        stop = min(n, start + at_once)
-        nodes: np.ndarray | slice = slice(start, stop)
-        if first_rows is not None:
-            nodes = np.searchsorted(first_rows, np.arange(start, stop), side="right") - 1
-        stands = rows.array[nodes, :dim].astype(np.float32)
-        if rows.has_codes:
-            stands = (stands - np.float32(MIDDLE)) * np.float32(rows.step)
-        lost = points[start:stop] - stands
-        worst = max(worst, float(np.einsum("ij,ij->i", lost, lost, dtype=np.float64).max()))
-    return math.sqrt(worst)
+    """How far nearly all nodes are from what stands for them, and the farthest vector from its node."""
+    blur = float(np.quantile(_lost(rows, points, first_rows), _NEARLY_ALL)) if rows.has_codes else 0.0
+    if first_rows is None:
+        return blur
+    others, farthest = np.setdiff1d(np.arange(len(points)), first_rows, assume_unique=True), 0.0
+    for some in _portions(others, points.shape[1]):
+        nodes = np.searchsorted(first_rows, some, side="right") - 1
+        farthest = max(farthest, float(_lengths(points[some] - points[first_rows[nodes]]).max()))
+    return blur + farthest
+
+
+def _lost(rows: Rows, points: np.ndarray, first_rows: np.ndarray | None) -> np.ndarray:
+    """How much of each node (n_nodes,) rounding to bytes has lost."""
+    dim, places = points.shape[1], np.arange(len(points)) if first_rows is None else first_rows
+    lost = np.empty(len(places))
+    for nodes in _portions(np.arange(len(places)), dim):
+        stands = (rows.array[nodes, :dim].astype(np.float32) - np.float32(MIDDLE)) * np.float32(rows.step)
+        lost[nodes] = _lengths(points[places[nodes]] - stands)
+    return lost
+
+
+def _portions(numbers: np.ndarray, dim: int) -> list[np.ndarray]:
+    at_once = rows_at_once(dim)
+    return [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
+
+
+def _lengths(gaps: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("ij,ij->i", gaps, gaps, dtype=np.float64))
 
 
 def step_for(points: np.ndarray) -> float:

@@ -55,8 +55,9 @@ def scratch(candidates: np.ndarray) -> np.ndarray:
 
 @inlined
 def _ask_for(entries, row):
-    """Candidates lie anywhere in memory: ask for a sealed one early."""
+    """Candidates lie anywhere in memory: ask for a sealed one early, and for its id."""
     if 0 <= row < entries.n:
+        prefetch(entries.keys + row)
         for offset in range(0, min(entries.dim, 256), 16):
             prefetch(entries.sealed + row * entries.dim + offset)
 

@@ -75,7 +75,6 @@ def test_identical_rows_share_a_node():
     x = x[rng.permutation(len(x))]
     graph, vectors = build(x)
     assert len(graph.links) == 3000 and np.diff(graph.offsets).max() >= 901
-    assert np.diff(graph.offsets).argmax() in graph.entries  # whoever misses it misses 901 rows
     beside = distinct[7] + 0.2 * rng.normal(size=(50, 8)).astype(np.float32)
     assert oracle.recall(vectors, graph, beside, 10, 1.2) >= 0.99
     _, order = build_graph(x.astype(np.float32), degree=16, alpha=1.2, threads=1, seed=0, progress=quiet)

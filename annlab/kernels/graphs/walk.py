@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from annlab.kernels.graphs.walk_best import insert
-from annlab.kernels.graphs.walk_open import NEAR, ROOM, Open, append, divide, refill, take_nearest
+from annlab.kernels.graphs.walk_open import NEAR, ROOM, Open, append, divide, nearest_of, refill, take_nearest
 from annlab.kernels.graphs.walk_rows import LINE_FLOATS
 from annlab.kernels.simd.folding import QUARTER
 from annlab.kernels.simd.path import inlined
@@ -217,20 +217,18 @@ def walking(registers: Callable[..., Any], compare: Callable[..., Any],
 
     @inlined
     def enter(nodes, room, wanted, asking, hidden, block, sums):
-        """The distances of all entries, and which is the nearest."""
+        """The distances of all entries; returns which is the nearest."""
         listed, padded = room.listed, -(-nodes.n_entries // LANES) * LANES
-        nearest, place = _INFINITY, 0
         for start in range(0, padded, LANES):
             for z in range(LANES):
                 listed[z] = np.int32(start + z)
             distances = compare(block, sums, nodes.entry_rows, listed, nodes.entry_norms + start, nodes.stride, asking)
             store(room.entry_distances + start, distances)
-        for e in range(nodes.n_entries):
-            if np.int64(nodes.entries[e]) == hidden:
-                room.entry_distances[e] = _INFINITY
-            if room.entry_distances[e] < nearest:
-                nearest, place = room.entry_distances[e], e
-        return place
+        if hidden >= 0:
+            for e in range(nodes.n_entries):
+                if np.int64(nodes.entries[e]) == hidden:
+                    room.entry_distances[e] = _INFINITY
+        return nearest_of(room.entry_distances, nodes.n_entries)[0]
 
     @inlined
     def walk(nodes, room, wanted, asking, hidden, lane):

@@ -53,23 +53,29 @@ def append(open, n_near, n_far, distances, nodes, bound, pivot):
 
 
 @inlined
+def nearest_of(distances, n):
+    """The place of the smallest of n >= 1 distances, and that one. Infinities fill their last register."""
+    smallest = load(distances)
+    for p in range(LANES, n, LANES):
+        smallest = smaller(load(distances + p), smallest)
+    smallest, place = minimum(smallest), np.int64(0)
+    for p in range(0, n, LANES):
+        here = load(distances + p) == smallest
+        if here != 0:
+            place = p + first(here)
+            break
+    return place, lowest_lane(smallest)
+
+
+@inlined
 def take_nearest(open, n_near, bound):
     """The nearest node of the near list, taken out; -1 if none is below the bound. Returns it, and the new length."""
     if n_near == 0:
         return np.int64(-1), n_near
     distances = open.near
-    smallest = load(distances)
-    for p in range(LANES, n_near, LANES):
-        smallest = smaller(load(distances + p), smallest)
-    smallest = minimum(smallest)
-    if lowest_lane(smallest) >= bound:
+    place, smallest = nearest_of(distances, n_near)
+    if smallest >= bound:
         return np.int64(-1), n_near
-    place = np.int64(0)
-    for p in range(0, n_near, LANES):
-        here = load(distances + p) == smallest
-        if here != 0:
-            place = p + first(here)
-            break
     node = np.int64(open.near_nodes[place])
     n_near -= 1
     distances[place], open.near_nodes[place] = distances[n_near], open.near_nodes[n_near]

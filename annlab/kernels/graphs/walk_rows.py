@@ -181,9 +181,13 @@ def float_distances(block, sums, rows, listed, norms, stride, asking):
 
 @inlined
 def ask_for_bytes(rows, node, stride):
-    """Ask for the codes of a node."""
-    for i in range(0, stride, ROW_BYTES):
-        prefetch(rows + (node * stride + i))
+    """Ask for the codes of a node; up to two lines, the usual case, without a loop."""
+    row = rows + node * stride
+    prefetch(row)
+    if stride > ROW_BYTES:
+        prefetch(row + ROW_BYTES)
+        for i in range(2 * ROW_BYTES, stride, ROW_BYTES):
+            prefetch(row + i)
 
 
 @inlined

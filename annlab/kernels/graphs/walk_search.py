@@ -1,10 +1,12 @@
 """The search of a graph, from a query to its answer, in one call: convert, walk, and let the vectors decide.
 
-A walk ends with the `keep` nodes that are nearest by their codes. Codes are off by no more than `blur`: by what a point
-and the query lost to rounding. So whoever is farther away than the k-th by more than twice that is none of the k
-nearest; of the others the vectors are measured by the one definition of a distance (`kernels/scoring.py`). A node may
-stand for several vectors; all of them are measured, and so are the rows of the tail, which no link leads to. Codes of
-leading components leave out too much to exclude anybody: then all that were kept are measured.
+A walk ends with the `keep` nodes that are nearest by their codes. Codes are off by `blur`: by what a point and the
+query lost to rounding. That has no direction of its own, so of its length only a share of 1 / sqrt(dim) usually lies in
+the direction of the query and changes a distance. Whoever is farther away than the k-th by more than several times that
+is hardly one of the k nearest; of the others the vectors are measured by the one definition of a distance
+(`kernels/scoring.py`). A node may stand for several vectors; all of them are measured, and so are the rows of the tail,
+which no link leads to. Codes of leading components leave out too much to exclude anybody: then all that were kept are
+measured.
 
 Where a walk opens too many nodes, or what it finds behind a filter is unusually far away, it gives up, and a scan
 answers.
@@ -35,6 +37,7 @@ from annlab.kernels.simd.registers import LANES, float_memory, float_registers, 
 _INFINITY, _ZERO, _NOUGHT = np.inf, np.float32(0.0), np.int32(0)
 _DISTANCES, _VISITED, _BYTES = 0, 1, 2  # columns of the counters, see common/statistics.py
 _ROUNDING = 1e-5  # of a float32 sum, and more
+_SURE = 3.0  # times what usually lies in the direction of the query
 GAVE_UP, HIDDEN, KTH = 0, 1, 2  # columns of the notes: whether too many nodes were opened; a node that the walk must
 N_NOTES = 3  # not see, or -1; the squared distance of the k-th
 COUNT, TOTAL, ENOUGH = 0, 1, 2  # of a tally: queries, the sum of the logarithms of their k-th squared distances, and
@@ -93,7 +96,8 @@ def _gather(table, room, blur):
     limit, k, m = _INFINITY, wanted.k, 0
     kth = np.float64(walk.best[k - 1])
     if kth < _INFINITY and table.frame.n_axes == 0:
-        limit = (math.sqrt(max(kth, 0.0)) + 2.0 * blur) ** 2 * (1.0 + _ROUNDING)
+        off = _SURE * blur / math.sqrt(table.frame.dim)
+        limit = (math.sqrt(max(kth, 0.0)) + 2.0 * off) ** 2 * (1.0 + _ROUNDING)
     for j in range(wanted.keep):
         node = np.int64(walk.best_nodes[j])
         if node < 0 or (j >= k and walk.best[j] > limit):

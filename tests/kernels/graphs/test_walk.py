@@ -116,6 +116,18 @@ def test_codes_tell_how_far_points_are(metric, dim):
         np.testing.assert_array_equal(np.argsort(true, kind="stable"), order)
 
 
+def test_blur_is_that_of_usual_rows_and_of_the_farthest_vector_of_a_node():
+    points = np.random.default_rng(4).standard_normal((300, 64)).astype(np.float32)
+    points[7, 3] = 1000.0  # cut off: a byte holds up to 127 steps
+    step, terms = 0.04, np.zeros(300, np.float32)
+    usual = step * np.sqrt(64 / 12)
+    assert 0.8 * usual < rows_of(points, None, terms, step).blur < 1.3 * usual
+    points[200] = points[199]
+    points[200, 0] += 3.0
+    firsts = np.setdiff1d(np.arange(300), [200])
+    assert 3.0 < rows_of(points, firsts, terms[firsts], step).blur < 3.0 + 1.3 * usual
+
+
 @pytest.mark.parametrize(("dim", "n_axes"), [(1, 64), (67, 64), (130, 192)])
 def test_components_have_the_same_bits_for_any_width_of_registers(dim, n_axes):
     rng = np.random.default_rng(dim)
