@@ -91,11 +91,24 @@ def mapped(folder: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.asarray(np.memmap(file, np.dtype(dtype), mode="r+", shape=shape))
 
 
-def copied(array: np.ndarray) -> np.ndarray:
-    """A copy, made by parts: one call for gigabytes would not answer Ctrl-C."""
-    result, at_once = np.empty_like(array), rows_at_once(max(1, int(np.prod(array.shape[1:]))))
+def copied(array: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """A copy with rows one after the other, of an element type, made by parts: one call for gigabytes would not answer
+    Ctrl-C."""
+    result = np.empty(array.shape, array.dtype if dtype is None else dtype)
+    at_once = rows_at_once(max(1, int(np.prod(array.shape[1:]))))
     for start in range(0, len(array), at_once):
         result[start : start + at_once] = array[start : start + at_once]
+    return result
+
+
+def taken(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """array[rows], made by parts as `copied` is; `rows` (m,) are numbers of rows, all within the array."""
+    at_once = rows_at_once(max(1, int(np.prod(array.shape[1:]))))
+    if len(rows) <= at_once:
+        return array[rows]
+    result = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    for start in range(0, len(rows), at_once):
+        np.take(array, rows[start : start + at_once], axis=0, out=result[start : start + at_once], mode="clip")
     return result
 
 

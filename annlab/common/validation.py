@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from annlab.common import slices
+from annlab.common.memory import copied
 
 MAX_ROWS = 2**31 - 2**16  # kernels count rows in int32
 _FEW = 4096  # values: more are not worth a second way, and BLAS might start threads
@@ -123,14 +124,14 @@ def as_vectors(
                 f"pass {name}.astype(np.float64)"
             )
     if array.dtype == wanted:  # equal only in this machine's byte order
-        result = np.ascontiguousarray(array)
+        result = np.ascontiguousarray(array) if array.flags.c_contiguous else copied(array)
     else:
         with np.errstate(over="ignore", under="ignore"):
-            result = np.ascontiguousarray(array, dtype=wanted.newbyteorder("="))
+            result = copied(array, wanted.newbyteorder("="))
         if is_double and metric == "cosine":
             _check_directions(array, name, float(np.finfo(wanted).smallest_normal), str(wanted))
     if not result.flags.writeable:
-        result = result.copy()
+        result = copied(result)
     _check_range(result, name, metric)
     return result
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from annlab.common.memory import IN_MEMORY, Workspace
+from annlab.common.memory import IN_MEMORY, Workspace, taken
 from annlab.common.progress import Progress
 from annlab.distances import Metric
 from annlab.scan.shortcut import Beside, Shortcut
@@ -186,7 +186,7 @@ class Structure:
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows, copied."""
-        return self.vectors[rows]
+        return taken(self.vectors, rows)
 
     def absorb(self, vectors: np.ndarray, building: Building) -> tuple[Self, np.ndarray | None] | None:
         """A structure that also holds `vectors`, behind the present rows before `order` is applied as in `build`.

@@ -72,14 +72,16 @@ class Conversion:
 
     def points(self, vectors: np.ndarray) -> np.ndarray:
         """The points of some vectors, float32, converted in chunks."""
-        result = np.empty(vectors.shape, np.float32)
-        if self.metric.code == L2 and self.scale == 1.0:
-            with np.errstate(over="ignore"):
-                np.subtract(vectors, self.center, out=result, casting="unsafe")
-            return np.clip(result, -_FARTHEST, _FARTHEST, out=result)
-        at_once = rows_at_once(vectors.shape[1])
+        result, at_once = np.empty(vectors.shape, np.float32), rows_at_once(vectors.shape[1])
+        shifted = self.metric.code == L2 and self.scale == 1.0
         for start in range(0, len(vectors), at_once):
-            result[start : start + at_once] = self.rows(vectors[start : start + at_once])
+            some, points = vectors[start : start + at_once], result[start : start + at_once]
+            if shifted:
+                with np.errstate(over="ignore"):
+                    np.subtract(some, self.center, out=points, casting="unsafe")
+                np.clip(points, -_FARTHEST, _FARTHEST, out=points)
+            else:
+                points[:] = self.rows(some)
         return result
 
     def queries(self, queries: np.ndarray) -> np.ndarray:

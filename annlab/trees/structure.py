@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from annlab.common import pool
+from annlab.common.memory import taken
 from annlab.common.rowsets import Remembered
 from annlab.common.statistics import DISTANCES, N_COUNTERS
 from annlab.core.structure import Beside, Building, Request, Scored, Shortcut, Structure
@@ -157,10 +158,10 @@ class TreeStructure(Structure):
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows, copied."""
         if len(self.trees) == 1 and self.trees[0].rows is None:
-            return np.take(self.trees[0].vectors, rows, axis=0)
+            return taken(self.trees[0].vectors, rows)
         slots = self._slots[rows]
         if len(rows) > self.n_rows // 2:  # most of them: quicker from one array than tree by tree
-            return np.take(np.concatenate([tree.vectors for tree in self.trees]), slots, axis=0)
+            return taken(np.concatenate([tree.vectors for tree in self.trees]), slots)
         result = np.empty((len(rows), len(self.center)), self.trees[0].vectors.dtype)
         for tree, first_slot in zip(self.trees, self._table[:, FIRST_SLOT].tolist(), strict=True):
             here = np.flatnonzero((slots >= first_slot) & (slots < first_slot + len(tree)))
