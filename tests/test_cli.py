@@ -288,4 +288,7 @@ def test_train_needs_labels_where_it_is_told_to_use_them(tmp_path: Path, capsys:
     np.save(tmp_path / "labels.npy", np.zeros(8, int))
     assert main([*command, "--labels", str(tmp_path / "labels.npy")]) == 1
     assert "9 images but 8 labels" in capsys.readouterr().err
+    for size in ("0", "7"):
+        assert main([*command, "--size", size]) == 1
+        assert f"size={size}: images are scaled to at least 8 x 8" in capsys.readouterr().err
     assert not (tmp_path / "encoder").exists()

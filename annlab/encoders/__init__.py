@@ -27,6 +27,7 @@ from annlab.encoders.pairs import AugmentationPairs, ClickPairs, JudgementPairs,
 from annlab.encoders.pretrained import default_encoder, load_encoder
 
 if TYPE_CHECKING:
+    from annlab.encoders.augment import Augment
     from annlab.encoders.clip import Clip, ClipConfig
     from annlab.encoders.clip_training import train_clip
     from annlab.encoders.encoder_training import train_encoder
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from annlab.encoders.training_config import TrainConfig
 
 _LAZY = {
+    "augment": ("Augment",),
     "clip": ("Clip", "ClipConfig"),
     "clip_training": ("train_clip",),
     "head": ("Head", "attach", "train_head"),
@@ -68,6 +70,7 @@ _LAZY = {
 _HOMES = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
+    "Augment",
     "AugmentationPairs",
     "ClickPairs",
     "Clip",

@@ -53,6 +53,7 @@ __all__ = ["SCRATCH", "TrainedEncoder", "encoder_of", "train_encoder"]
 
 Made = TypeVar("Made")
 SCRATCH = "scratch"
+LEAST_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def train_encoder(images: ImageSet, out: str | os.PathLike[str], positives: str 
     """
     folder = Path(out)
     refuse_folder(folder, overwrite)
-    _refuse_without_lesson(images, positives, labels)
+    _refuse_without_lesson(images, positives, labels, size)
     _refuse_without_export()
     import torch  # the extra's absence is explained by the modules below
 
@@ -222,8 +223,10 @@ def _say_what_teaches(lesson: Lesson, positives: str, say: Callable[[str], None]
             "--positives labels learns from them")  # fmt: skip
 
 
-def _refuse_without_lesson(images: ImageSet, positives: str, labels: NDArray[Any] | None) -> None:
-    """Raise before anything is read if what is to teach is not there."""
+def _refuse_without_lesson(images: ImageSet, positives: str, labels: NDArray[Any] | None, size: int | None) -> None:
+    """Raise before anything is read if what is to teach is not there, or would be too small to show anything."""
+    if size is not None and size < LEAST_SIDE:
+        raise ValueError(f"size={size}: images are scaled to at least {LEAST_SIDE} x {LEAST_SIDE} pixels")
     if positives == "captions" and images.captions is None:
         raise ValueError("there are no captions to learn from: give --captions FILE.tsv")
     if positives == "labels" and labels is None:

@@ -5,9 +5,9 @@ images they were 40, and taught nothing. So a budget is counted in steps, at lea
 asked for, or in minutes. Between two validations lies a *round*: one pass over the images, or a hundred steps where a
 pass is shorter.
 
-Patience is counted in steps, too, and not everywhere: while the learning rate rises nothing is decided, and a loss that
-still stands where it began (on the plateau of an untrained network, which it may leave suddenly) has not stopped
-improving; it has not begun.
+Patience is counted in steps, too, and not everywhere: while the learning rate rises nothing is decided, nor while views
+are smaller than the images that validation searches; and a loss that still stands where it began (on the plateau of an
+untrained network, which it may leave suddenly) has not stopped improving; it has not begun.
 
 No randomness and no torch in here.
 """
@@ -50,6 +50,8 @@ class Schedule:
         Steps without a better validation after which the run ends; None: never before its end.
     minutes : float or None
         Of a clock on the wall.
+    undecided : float
+        The share of the way in which patience is not counted.
 
     Examples
     --------
@@ -64,6 +66,7 @@ class Schedule:
     steps_per_round: int
     patience: int | None
     minutes: float | None = None
+    undecided: float = WARM_UP
 
     @classmethod
     def of(
@@ -74,6 +77,7 @@ class Schedule:
         steps: int | None = None,
         minutes: float | None = None,
         patience: int | None = None,
+        undecided: float = WARM_UP,
     ) -> Schedule:
         """The plan for so many images. `epochs` are passes, each of them a round; without them and `steps` it is ten
         passes, at least a thousand steps; with `minutes` alone as many as there is time for."""
@@ -87,7 +91,7 @@ class Schedule:
         if total is not None:
             a_round = min(a_round, total)
             patience = max(1, total // 2) if patience is None else patience
-        return cls(total, a_round, patience, minutes)
+        return cls(total, a_round, patience, minutes, undecided)
 
     def progress(self, step: int, seconds: float) -> float:
         """How much of the whole lies behind the middle of a step (the first is 0), that begins after so long: 0..1."""
@@ -117,7 +121,7 @@ class Schedule:
         if self.patience is None:
             return False
         best = max(history, key=lambda row: row["score"])
-        undecided = [
-            row["steps"] for row in history if row["progress"] < WARM_UP or row.get("learned", 1.0) < ON_PLATEAU
+        uncounted = [
+            row["steps"] for row in history if row["progress"] < self.undecided or row.get("learned", 1.0) < ON_PLATEAU
         ]
-        return done - max([best["steps"], *undecided]) >= self.patience
+        return done - max([best["steps"], *uncounted]) >= self.patience

@@ -9,7 +9,7 @@ from typing import cast
 from annlab.encoders._torch import torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.pairs import AugmentationPairs, LabelPairs, PairSource
-from annlab.encoders.schedule import Schedule, fitting_batch
+from annlab.encoders.schedule import WARM_UP, Schedule, fitting_batch
 
 __all__ = ["TrainConfig", "has_bfloat16"]
 
@@ -59,7 +59,7 @@ class TrainConfig:
         Images held out of training; never more than a tenth.
     patience : int, optional
         Stop after this many steps without a better validation result, those not counted in which the learning rate
-        rises or the loss still stands where it began; None: half of all steps.
+        rises, views have `early_size` or the loss still stands where it began; None: half of all steps.
     seed : int
     bfloat16 : bool, optional
         Compute convolutions in bfloat16; None: where the processor does it natively (it halves the time).
@@ -115,7 +115,8 @@ class TrainConfig:
     def schedule(self, n_images: int) -> Schedule:
         """How many steps this makes for so many training images, once `batch_size` is chosen."""
         size = fitting_batch(n_images, self.batch_size)
-        return Schedule.of(n_images, size, self.epochs, self.steps, self.minutes, self.patience)
+        undecided = WARM_UP if self.early_size is None else EARLY
+        return Schedule.of(n_images, size, self.epochs, self.steps, self.minutes, self.patience, undecided)
 
     def augment_at(self, progress: float) -> Augment:
         """What makes views when so much of the way is done; of resolved settings."""

@@ -44,3 +44,7 @@ def test_patience_counts_steps_after_the_best_but_not_on_the_plateau():
     assert not plan.is_over([])
     early = Schedule.of(1200, 150, steps=1000, patience=5)
     assert not early.is_over(rows([0.9, 0.5, 0.4], steps=20)), "the rate still rises"
+    small_views = Schedule.of(1000, 100, steps=1000, patience=300, undecided=2 / 3)
+    scores = [0.9, *[0.5] * 5, 0.7, 0.7, 0.7]
+    assert not small_views.is_over(rows(scores[:6])) and not small_views.is_over(rows(scores[:8]))
+    assert small_views.is_over(rows(scores)), "300 steps after views became large"

@@ -86,7 +86,7 @@ def test_each_source_teaches_the_network_to_retrieve(kind):
     assert trained.history[-1]["loss"] < trained.history[0]["loss"]
 
 
-@pytest.mark.parametrize("loss", ["info_nce", "triplet", "contrastive", "nt_xent"])
+@pytest.mark.parametrize("loss", ["supervised_contrastive", "info_nce", "triplet", "contrastive", "nt_xent"])
 def test_every_loss_learns_from_labels(loss):
     images, labels = toy_images(400)
     config = replace(
@@ -321,6 +321,7 @@ def test_views_are_small_for_two_thirds_of_the_way(monkeypatch):
     config = replace(SMALL, epochs=None, steps=9, early_size=0.5, validation_size=1)
     train(images, LabelPairs(labels), config)
     assert sides == [14] * 6 + [28] * 3
+    assert config.schedule(160).undecided == 2 / 3, "small views must not use up the patience"
 
 
 def test_a_vector_for_each_class_teaches_and_goes_on_after_a_kill(tmp_path):
