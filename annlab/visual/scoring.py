@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,17 +91,23 @@ def relevance_of(catalog: Catalog, index: DurableIndex | Index, encoder: Encoder
                  folder: Path | None = None) -> Relevance | None:  # fmt: skip
     """The calibration for an encoder: that in its folder or with the packaged encoder that it is, or one that is
     learned from the catalog; None while that has too few images."""
-    found = None if folder is None else Relevance.load(folder, encoder.fingerprint, encoder.dim)
-    if found is None and encoder.name in _packaged():
-        try:
-            found = Relevance.load(MODELS / encoder.name, encoder.fingerprint, encoder.dim)
-        except AnotherEncoderError:  # that only has the same name
-            found = None
-    return _learned(catalog, index, encoder, facts) if found is None else found
+    packaged = _packaged(encoder)
+    found = packaged if folder is None else Relevance.load(folder, encoder.fingerprint, encoder.dim) or packaged
+    if found is None:
+        return _learned(catalog, index, encoder, facts)
+    if found.wording is None and packaged is not None:  # a copy of the time before words were kept
+        found = replace(found, wording=packaged.wording)
+    return found
 
 
-def _packaged() -> set[str]:
-    return {place.name for place in MODELS.iterdir() if place.is_dir()}
+def _packaged(encoder: Encoder) -> Relevance | None:
+    """The calibration that the package brings for an encoder, if it is one of the packaged."""
+    if encoder.name not in {place.name for place in MODELS.iterdir() if place.is_dir()}:
+        return None
+    try:
+        return Relevance.load(MODELS / encoder.name, encoder.fingerprint, encoder.dim)
+    except AnotherEncoderError:  # that only has the same name
+        return None
 
 
 def _learned(catalog: Catalog, index: DurableIndex | Index, encoder: Encoder, facts: Facts) -> Relevance | None:

@@ -30,6 +30,7 @@ from annlab.visual.facts import words_of
 
 _ALIKE = 0.62  # more refuses words with a slip of the pen, less takes what can be pronounced for a word
 _HALF = 0.5
+_SHORT = 3  # letters: of fewer before an s, it is seldom a plural
 _LONG = 5  # letters of a taught word that may be misspelt: of fewer, any row of letters is a slip away from some word
 _LONGEST = 40  # letters of a word that is compared with others
 
@@ -44,7 +45,12 @@ class Wording:
     def says_something(self, text: str, known: Callable[[str], bool] = lambda word: False) -> bool:
         """Whether enough words of a text are known: here, or as a function says."""
         words = words_of(text)
-        return sum(word in self._known or self.has_like(word) or known(word) for word in words) >= _HALF * len(words)
+        said = (self.has(word) or self.has_like(word) or known(word) for word in words)
+        return sum(said) >= _HALF * len(words)
+
+    def has(self, word: str) -> bool:
+        """Whether a word was taught, or is the plural of one, which is little like a short one."""
+        return word in self._known or (len(word) > _SHORT and word.removesuffix("s") in self._known)
 
     def has_like(self, word: str) -> bool:
         """Whether some word is like this one."""

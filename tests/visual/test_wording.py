@@ -11,6 +11,7 @@ from annlab.encoders.pretrained import folder_of_encoder, load_encoder
 from annlab.visual.calibrating import learn_relevance
 from annlab.visual.facts import words_of
 from annlab.visual.relevance import Relevance
+from annlab.visual.scoring import relevance_of
 from annlab.visual.search import ByText, Viewer
 from annlab.visual.wording import Wording
 from tests.visual.searching import Made, directions
@@ -29,6 +30,7 @@ TAUGHT = Wording(["red", "heart", "elephant", "guitar", "smile"])
         "guitars",
         "smiles",
         "red xqzt",
+        "reds",
         "gutar",
         "guitarr",
         "guizar",
@@ -40,7 +42,7 @@ def test_taught_words_and_what_is_written_like_them_say_something(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["xqzt", "84", "2026-11-29", "ele", "rot", "rde", "猫", "xqzt red bfdj", "tnahpele", "q" * 400]
+    "text", ["xqzt", "84", "res", "2026-11-29", "ele", "rot", "rde", "猫", "xqzt red bfdj", "tnahpele", "q" * 400]
 )
 def test_other_words_do_not(text):
     assert not TAUGHT.says_something(text)
@@ -64,6 +66,15 @@ def test_words_are_kept_in_the_file_of_the_calibration():
             Wording.from_bytes(bad)
     without = Relevance.from_bytes(replace(learned, wording=None).to_bytes(), encoder.fingerprint, encoder.dim)
     assert without.wording is None and without.text.cutoff == learned.text.cutoff
+
+
+def test_a_catalog_of_the_time_before_words_were_kept_has_those_of_the_package(tmp_path):
+    encoder = load_encoder("emoji")
+    shipped = Relevance.load(folder_of_encoder("emoji"), encoder.fingerprint, encoder.dim)
+    replace(shipped, wording=None, learned_from="here").save(tmp_path)
+    with Made(tmp_path) as made:
+        found = relevance_of(made.catalog, made.index, encoder, made.search.facts(), tmp_path)
+    assert found.learned_from == "here" and found.wording.words == shipped.wording.words
 
 
 def test_the_packaged_words_tell_made_up_ones_from_slips_of_the_pen():

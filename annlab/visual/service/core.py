@@ -20,7 +20,7 @@ from annlab.visual import changes, schema
 from annlab.visual.catalog import CatalogError, Image, StaleIndexError
 from annlab.visual.indexing import Indexer
 from annlab.visual.paths import from_text, to_text
-from annlab.visual.search import ById, ByUpload, Crop, NotFound, QueryError, Viewer, VisualSearch
+from annlab.visual.search import ById, ByText, ByUpload, Crop, NotFound, QueryError, Viewer, VisualSearch
 from annlab.visual.service import picturing
 from annlab.visual.service.arms import Arms
 from annlab.visual.service.impressions import Impressions
@@ -323,6 +323,8 @@ def _warm_up(search: VisualSearch) -> None:
     if len(search.index):
         with contextlib.suppress(NotFound, QueryError):
             search.search(ById(int(search.index.ids[0])), k=10, viewer=Viewer(None, "admin"))
+            if search.can_search_text:  # no word is like this one, so all is made that words are compared with
+                search.search(ByText("xqzj"), k=10, viewer=Viewer(None, "admin"))
 
 
 def _seen_by(person: Person) -> ColumnElement[bool]:
