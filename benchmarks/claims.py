@@ -34,7 +34,7 @@ from benchmarks.oracle import Oracle
 K, QUERIES, REPEATS = 10, 100, 7
 ROWS = 20_000
 DIMENSIONS = (2, 4, 8, 16, 32, 64, 128, 256, 1024)
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
+SIZES = (1_000, 10_000, 100_000, 1_000_000, 2_000_000)
 SEPARATIONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # distance of centres, in radii of a cluster
 SPREADS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # about a ray, in lengths of a row
 RECALLS = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
