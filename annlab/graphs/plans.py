@@ -6,11 +6,11 @@ far; calibration measured both for several k. A scan looks at the allowed rows. 
 
 What goes with the query nobody knows before: whether the rows around it are allowed, or forbidden all of them. So a
 walk gives up once it has looked at as many nodes as there are rows to scan, and the scan answers: its answer is exact.
-Before that, where at most half of the rows are allowed, after a small part of what a scan would cost, it looks at the
-nodes that it opened: if hardly any of these is allowed, the filter excludes where the query lies, and to go on would be
-of no use. Where more are allowed, as after a class was removed, walks often get out of those that are not, and a scan
-is long. A walk also gives up where what it found behind a filter is farther away than calibration ever saw the
-neighbours: for there nobody measured how far it has to reach.
+Before that, after a part of what a scan would cost, it looks at the nodes that it opened: if hardly any of these is
+allowed, the filter excludes where the query lies, and to go on would be of no use. Where more than half of the rows are
+allowed, as after a class was removed, walks often get out of those that are not, and go on for longer. A walk also
+gives up where what it found behind a filter is farther away than calibration ever saw the neighbours: for there nobody
+measured how far it has to reach.
 """
 
 import math
@@ -33,8 +33,8 @@ from annlab.kernels.simd.prepared import Prepared
 
 _SCARCE = 16  # where k is more than one row in so many, searches are exact
 _LEAST_OPENED = 64
-_PATIENCE, _HARDLY = 64, 8  # rows to scan for one node that may be opened among excluded ones; see `_wanted`
-_FEW = 0.5  # of all rows: where more are allowed, walks go on
+_PATIENCE, _HARDLY = 128, 8  # rows to scan for one node that may be opened among excluded ones; see `_wanted`
+_FEW, _LONG = 0.5, 256  # of all rows: where more are allowed, walks open so many nodes at least
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
 _LARGEST_REACH = 1e6
@@ -161,7 +161,7 @@ class Plans:
         most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))
         words = _NO_WORDS if alive is None else self._nodes_of(alive)
         gamma = min(float(reach), _LARGEST_REACH) ** 2
-        patience = max(_LEAST_OPENED, n_allowed // _PATIENCE) if n_allowed <= _FEW * self._n else most
+        patience = max(_LEAST_OPENED if n_allowed <= _FEW * self._n else _LONG, n_allowed // _PATIENCE)
         fewest = max(1, patience * n_allowed // (_HARDLY * self._n))  # an eighth of what chance would have it
         return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise, patience, fewest)
 

@@ -36,6 +36,7 @@ from annlab.graphs.room import Rooms, blocks_of, nodes_of_rows
 from annlab.graphs.rows import Rows, are_in_range, in_line, rows_of, step_for
 from annlab.kernels import scoring
 from annlab.kernels.graphs import walk_search as kernels
+from annlab.scan.int8 import ByteScanner, pays, suits
 from annlab.scan.scanner import Scanner
 from annlab.scan.shortcut import exact_shortcut
 
@@ -43,6 +44,7 @@ _GROWTH = 1.1  # times the rows when reach was measured: it is measured again
 _REBUILT = 2.0  # times the rows that codes and center were made for
 _COPIES = 64  # while the rows become twice as many, the graph may be copied about so often
 _BATCH = 16  # queries that are walked for one by one, as walks share nothing: below, the way of batches takes longer
+_SCANS = 32  # for so many queries, after which rows are kept as bytes, too: these take about as long to make
 _CALIBRATED = 300  # held-out rows of either kind, when new ones came
 
 
@@ -68,6 +70,7 @@ class GraphStructure(Structure):
         self._newest = newest
         self.vectors, self.metric, self.walkable = vectors, metric, walkable
         self.calibrations, self.age = calibrations, age
+        self._n_scanned, self._quick = 0, None  # type: int, Scanner | None
         if walkable is not None:
             self.plans, self._rooms = Plans(calibrations, walkable, vectors, metric, self.scanned_meanwhile), Rooms()
 
@@ -256,7 +259,23 @@ class GraphStructure(Structure):
 
     def scan_all(self, queries: np.ndarray, k: int, request: Request) -> np.ndarray:
         """Exact candidates among all rows."""
-        return self.scanner.search(queries, k, request.alive, request.keys, request.threads, request.counters)
+        return self._quick_scanner(len(queries), request.threads).search(
+            queries, k, request.alive, request.keys, request.threads, request.counters
+        )
+
+    def _quick_scanner(self, n_queries: int, threads: int) -> Scanner:
+        """Scans bytes, once floats were scanned so often that it would have paid to make them; finds the same."""
+        self._n_scanned += n_queries
+        if self._quick is None and self._n_scanned > _SCANS:
+            self._quick = self.scanner  # nobody else begins
+            if suits(self.vectors):
+                by_bytes = ByteScanner.of(self.vectors, self.metric, self.scanner.extent, threads, for_all=False)
+                self._quick = by_bytes if pays(by_bytes, np.random.default_rng(0)) else self.scanner
+        return self._quick or self.scanner
+
+    def made_since(self) -> dict[str, int]:
+        quick = self._quick
+        return {"codes of scans": quick.codes.nbytes} if isinstance(quick, ByteScanner) else {}
 
     def search_radius(self, queries: np.ndarray, radius: float, request: Request) -> tuple[np.ndarray, np.ndarray]:
         return self.scanner.search_radius(queries, radius, request.alive, request.threads, request.counters)

@@ -76,6 +76,27 @@ def test_where_nothing_near_is_allowed_the_walk_gives_up_and_a_scan_answers(data
     assert stats.visited[0] <= 64, "all that it opens are excluded, which it notices soon"
 
 
+def test_where_most_rows_are_allowed_but_none_near_the_walk_gives_up_later(data, index, monkeypatch):
+    vectors, queries = data
+    monkeypatch.setattr("annlab.graphs.plans._LONG", 80)
+    far = np.linalg.norm(vectors - queries[0], axis=1)
+    allowed, stats = far > np.quantile(far, 0.3), SearchStats()
+    found = index.search(queries[:1], 10, allowed=allowed, stats=stats)
+    assert recall(found, queries[:1], vectors, 10, allowed[None]) == 1
+    assert stats.visited[0] <= 80 and stats.exact_fallback.all()
+
+
+def test_scans_that_come_often_read_bytes_and_find_the_same(data):
+    vectors, queries = data
+    far = np.linalg.norm(vectors - queries[0], axis=1)
+    allowed, index = far > np.quantile(far, 0.5), VamanaIndex(seed=0).fit(vectors)
+    first, before = index.search(queries[0], 10, allowed=allowed), index.memory()
+    for _ in range(33):
+        found = index.search(queries[0], 10, allowed=allowed)
+        assert found.ids.tolist() == first.ids.tolist() and found.distances.tolist() == first.distances.tolist()
+    assert "codes of scans" not in before and index.memory()["codes of scans"] >= len(vectors) * 8
+
+
 def test_where_most_rows_are_left_a_walk_gets_out_of_those_that_went(data):
     """As a class of pictures that somebody removed, or filtered away: a scan of all others would take longer."""
     vectors, queries = data
