@@ -36,6 +36,8 @@ def add_to(commands: shared.Commands) -> None:
                        "that has the catalog open, or as actors of Ray (default: %(default)s)")  # fmt: skip
     index.add_argument("--watch", action="store_true", help="go on: look again every few seconds until Ctrl-C; files "
                        "that are still being written wait; with --json one line for every change")  # fmt: skip
+    index.add_argument("--folder-tags", action="store_true", help="the folders that an image lies in become its tags, "
+                       "which whoever searches may read; the catalog remembers it")  # fmt: skip
     index.add_argument("--forget-missing", action="store_true", help="even if not one known image is there any more")
     shared.add_threads(index)
     shared.add_json(index)
@@ -67,8 +69,8 @@ def _index(options: argparse.Namespace) -> int:
         return _watch(options)
     result = index_folder(
         options.folder, options.into, encoder=options.encoder, kind=options.index, index_folder=options.index_folder,
-        forget_missing=options.forget_missing, threads=options.threads, sharding=_sharding(options),
-        progress=ProgressLine(), say=say,
+        forget_missing=options.forget_missing, folder_tags=options.folder_tags, threads=options.threads,
+        sharding=_sharding(options), progress=ProgressLine(), say=say,
     )  # fmt: skip
     answer(options, result, _indexed(result, options.into))
     return 0
@@ -85,8 +87,8 @@ def _watch(options: argparse.Namespace) -> int:
     say(f"watching {options.folder}; Ctrl-C ends it")
     try:
         watch_folder(options.folder, options.into, encoder=options.encoder, kind=options.index,
-                     index_folder=options.index_folder, threads=options.threads, sharding=_sharding(options),
-                     told=told, progress=ProgressLine(), say=say)  # fmt: skip
+                     index_folder=options.index_folder, folder_tags=options.folder_tags, threads=options.threads,
+                     sharding=_sharding(options), told=told, progress=ProgressLine(), say=say)  # fmt: skip
     except KeyboardInterrupt:
         say("no longer watching")
     return 0

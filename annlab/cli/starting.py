@@ -72,7 +72,8 @@ def _photographs(folder: str, home: Path, encoder: str | None, threads: int) -> 
                 f"annlab promote {catalog} efficientnet-lite0"
             )
     catalog.parent.mkdir(parents=True, exist_ok=True)
-    index_folder(str(root), str(catalog), encoder=encoder, threads=threads, progress=ProgressLine(), say=say)
+    index_folder(str(root), str(catalog), encoder=encoder, folder_tags=True, threads=threads,
+                 progress=ProgressLine(), say=say)  # fmt: skip
     return catalog
 
 

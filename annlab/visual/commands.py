@@ -17,6 +17,7 @@ from annlab.visual import promotion, watching
 from annlab.visual.catalog import Catalog
 from annlab.visual.discovery import discover
 from annlab.visual.encoder_rows import FIRST_INDEX
+from annlab.visual.folder_tags import want_folder_tags
 from annlab.visual.indexing import Indexed, Indexer
 from annlab.visual.pair import encoder_of, folder_of, keep_encoder
 from annlab.visual.schema import FAILED
@@ -31,8 +32,8 @@ Sharding = dict[str, Any]
 
 
 def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: str = "auto",
-                 index_folder: str | None = None, forget_missing: bool = False, threads: int = 1,
-                 sharding: Sharding | None = None, progress: Counted = uncounted,
+                 index_folder: str | None = None, forget_missing: bool = False, folder_tags: bool = False,
+                 threads: int = 1, sharding: Sharding | None = None, progress: Counted = uncounted,
                  say: Say = lambda line: None) -> dict[str, Any]:  # fmt: skip
     """Bring a catalog and its index up to date with a folder of images.
 
@@ -41,7 +42,8 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
     ValueError, OSError, RuntimeError
         With what is wrong and what to do; whatever was written before stays.
     """
-    with opened_pair(folder, into, encoder, kind, index_folder, threads, sharding) as (catalog, index, model):
+    pair = opened_pair(folder, into, encoder, kind, index_folder, threads, sharding, folder_tags)
+    with pair as (catalog, index, model):
         say(f"catalog {into}; encoder {model.name}")
         found = discover(catalog, index, folder, forget_missing=forget_missing, progress=progress)
         say(str(found))
@@ -51,15 +53,15 @@ def index_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
 
 
 def watch_folder(folder: str, into: str, *, encoder: str | None = None, kind: str = "auto",
-                 index_folder: str | None = None, threads: int = 1, sharding: Sharding | None = None,
-                 told: Callable[[dict[str, Any]], None],
+                 index_folder: str | None = None, folder_tags: bool = False, threads: int = 1,
+                 sharding: Sharding | None = None, told: Callable[[dict[str, Any]], None],
                  progress: Counted = uncounted, say: Say = lambda line: None) -> None:  # fmt: skip
     """Keep a catalog and its index up to date with a folder, until somebody interrupts it."""
 
     def opened() -> Any:
         named = encoder if first else None  # another one may have been promoted
         first.clear()
-        return opened_pair(folder, into, named, kind, index_folder, threads, sharding)
+        return opened_pair(folder, into, named, kind, index_folder, threads, sharding, folder_tags)
 
     first = ["time"]
     watching.watch(folder, opened, told=told, say=say, progress=progress)
@@ -67,13 +69,16 @@ def watch_folder(folder: str, into: str, *, encoder: str | None = None, kind: st
 
 @contextmanager
 def opened_pair(folder: str, into: str, encoder: str | None, kind: str, index_folder: str | None, threads: int,
-                sharding: Sharding | None = None) -> Iterator[tuple[Catalog, DurableIndex, Encoder]]:  # fmt: skip
+                sharding: Sharding | None = None,
+                folder_tags: bool = False) -> Iterator[tuple[Catalog, DurableIndex, Encoder]]:  # fmt: skip
     """A catalog with its index and encoder, made if they are not there."""
     if not Path(folder).is_dir():  # before anything is made
         raise NotADirectoryError(f"{folder} is no folder of images")
     with Catalog.open(into) as catalog:
         if sharding is not None:
             catalog.spread(**sharding)
+        if folder_tags:
+            want_folder_tags(catalog)
         place = folder_of(catalog, into, index_folder)
         model = encoder_of(catalog, place, encoder, threads)
         there = catalog.index_name() in catalog.index_names()

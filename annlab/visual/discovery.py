@@ -25,6 +25,7 @@ from typing import Any
 from annlab.common.progress import Counted, uncounted
 from annlab.durable import DurableIndex
 from annlab.encoders.folders import find_images
+from annlab.visual import folder_tags
 from annlab.visual.catalog import Catalog, Image
 from annlab.visual.paths import from_text, to_text
 from annlab.visual.reading import UNOPENED
@@ -90,7 +91,7 @@ def discover(catalog: Catalog, index: DurableIndex, folder: str | os.PathLike[st
         raise RuntimeError(f"none of the {len(known)} images that the catalog knows in {root} is there any more: is "
                            "the disk mounted? If they were removed on purpose, say --forget-missing")  # fmt: skip
     result = Discovered(seen=len(files) + len(left_out), unreadable=len(left_out))
-    _take_in(catalog, files, known, gone, result, settled, progress)
+    _take_in(catalog, root, files, known, gone, result, settled, progress)
     _note_unreadable(catalog, index, left_out, known)
     _remove(catalog, index, list(gone.values()))
     result.removed = len(gone)
@@ -107,9 +108,11 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, Image], gone: dict[str | None, Image],
-             result: Discovered, settled: Settled, progress: Counted) -> None:  # fmt: skip
+def _take_in(catalog: Catalog, root: Path, files: dict[str, Path], known: dict[str | None, Image],
+             gone: dict[str | None, Image], result: Discovered, settled: Settled,
+             progress: Counted) -> None:  # fmt: skip
     """Rows for files that are new, changed or moved; those that moved are taken out of `gone`."""
+    tagged = folder_tags.has_folder_tags(catalog)
     by_hash = {image.content_hash: image for image in gone.values() if image.content_hash}
     added: list[dict[str, Any]] = []
     now = catalog.now()
@@ -125,11 +128,13 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
                 digest = content_hash(path) if by_hash else None
                 moved = by_hash.pop(digest, None) if digest else None
                 if moved is not None:
-                    catalog.change_image(moved.id, path=text, **facts)
+                    more = _retagged(moved, root, path) if tagged else {}
+                    catalog.change_image(moved.id, path=text, **facts, **more)
                     del gone[moved.path]
                     result.moved += 1
                 else:
-                    added.append({"path": text, "uploaded_at": _time_of(status, now), **facts})
+                    tags = folder_tags.tags_of(root, path) if tagged else ()
+                    added.append({"path": text, "uploaded_at": _time_of(status, now), "tags": tags, **facts})
                     result.new += 1
             elif row.status == FAILED and (row.reason or "").startswith(UNOPENED) and os.access(path, os.R_OK):
                 catalog.mark_pending([row.id])  # its disk was away, say
@@ -149,6 +154,12 @@ def _take_in(catalog: Catalog, files: dict[str, Path], known: dict[str | None, I
             progress("looking for images", number, len(files))
     if added:
         catalog.add_images(added)
+
+
+def _retagged(image: Image, root: Path, path: Path) -> dict[str, Any]:
+    """The tags of an image whose file has moved."""
+    before = folder_tags.tags_of(root, Path(from_text(image.path or "")))
+    return {"tags": folder_tags.moved(image.tags, before, folder_tags.tags_of(root, path))}
 
 
 def _stored(nanoseconds: int) -> int:

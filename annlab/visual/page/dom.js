@@ -43,8 +43,8 @@ const moments = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "sh
 
 /** What an image is called: its tags, or the name of its file, or the moment it is of. */
 export function described(image) {
-  if (image.tags.length) return image.tags.join(", ");
-  return image.name ?? `picture of ${moments.format(new Date(image.date))}`;
+  const words = image.name ? [image.name, ...image.tags] : image.tags; // a photograph's file, and its folders
+  return words.length ? words.join(", ") : `picture of ${moments.format(new Date(image.date))}`;
 }
 
 /** Say something that went wrong, or nothing. */

@@ -18,6 +18,7 @@ from annlab.durable import InUseError
 from annlab.encoders.images import decode_image
 from annlab.visual import changes, schema
 from annlab.visual.catalog import CatalogError, Image, StaleIndexError
+from annlab.visual.folder_tags import has_folder_tags
 from annlab.visual.indexing import Indexer
 from annlab.visual.paths import from_text, to_text
 from annlab.visual.search import ById, ByText, ByUpload, Crop, NotFound, QueryError, Viewer, VisualSearch
@@ -52,6 +53,7 @@ class Service:
                                        lambda outcome: self.metrics.impressions.labels(outcome).inc())  # fmt: skip
         self.arms = Arms(search, settings.explore)
         self.started = time.time()
+        self._folder_tags = has_folder_tags(self.catalog)
         self._exchanged = 0
         self._given = search
         self._following, self._writing = threading.Lock(), threading.Lock()  # taken in this order
@@ -136,8 +138,8 @@ class Service:
         return whole if box is None else Crop(whole, box)
 
     def add_names(self, told: Sequence[dict[str, Any]]) -> None:
-        """Names for images that have no tag: see `showing.add_names`."""
-        add_names(told, self.catalog, self.settings.uploads.resolve())
+        """Names for images that have no tag of their own: see `showing.add_names`."""
+        add_names(told, self.catalog, self.settings.uploads.resolve(), also_tagged=self._folder_tags)
 
     # ---- adding and deleting
 

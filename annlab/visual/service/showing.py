@@ -49,10 +49,12 @@ def told(image: Image | Seen, person: Person, is_admin: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def add_names(told: Sequence[dict[str, Any]], catalog: Catalog, uploads: PurePath) -> None:
+def add_names(told: Sequence[dict[str, Any]], catalog: Catalog, uploads: PurePath, *,
+              also_tagged: bool = False) -> None:  # fmt: skip
     """Give images without a tag the names of their files, where these are files of a folder: to those alone who may
-    delete them, for others were never shown the folder."""
-    nameless = {each["id"]: each for each in told if each["own"] and not each["tags"] and each["kind"] == "image"}
+    delete them, for others were never shown the folder. `also_tagged`: those with tags, too."""
+    nameless = {each["id"]: each for each in told if each["own"] and each["kind"] == "image"
+                and (also_tagged or not each["tags"])}  # fmt: skip
     if not nameless:
         return
     c = schema.images.c
