@@ -105,6 +105,8 @@ def scan(storage: Any, batch: Batch, keep: int) -> tuple[np.ndarray, np.ndarray]
 
 def _cut(sizes: np.ndarray, n_pairs: np.ndarray, parts: int) -> np.ndarray:
     """Where to cut the lists into at most `parts` ranges that take about as long as each other."""
+    if parts == 1:
+        return np.array([0, len(sizes)])
     costs = np.cumsum(sizes * np.where(n_pairs > 0, n_pairs + _READING, 0))
     inner = np.searchsorted(costs, costs[-1] * np.arange(1, parts) / parts) + 1
     return np.unique(np.concatenate([[0], inner, [len(sizes)]]))

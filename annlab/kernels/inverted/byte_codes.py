@@ -121,7 +121,7 @@ def quantize_queries(path, queries, widths, out, units, sums):
         units[i], sums[i] = quantize_query(y + i * dim, dim, width, z + i * stride, stride)
 
 
-@kernel
+@inlined
 def prepare(lists, queries, label, pair, room, place):
     """The bytes of a pair, and the base of its values."""
     dim, stride, q, operand = lists.dim, lists.stride, pair // queries.n_probes, room.operands + place * room.stride

@@ -169,7 +169,7 @@ def alive_lanes(alive, row, n):
 def offering(settle: Callable[..., Any]) -> Callable[..., Any]:
     """How a chunk is offered to a buffer that `settle` keeps within its size."""
 
-    @kernel
+    @inlined
     def offer(chunk, buffer, bound, length, measuring):
         """Append what passes; returns the bound, the length, and the largest error of an entry."""
         found, k, error = chunk.found, buffer.k, max(buffer.error, chunk.error)

@@ -26,7 +26,7 @@ from annlab.kernels.inverted.loops import Parts, Queries, Room, Share, Tile, lis
 from annlab.kernels.inverted.one_query import OneQuery, answering, by_shortcut
 from annlab.kernels.simd.folding import QUARTER, fold_first, fold_quarters, fold_rows, fold_second
 from annlab.kernels.simd.lanes import total
-from annlab.kernels.simd.path import entry, inlined, kernel
+from annlab.kernels.simd.path import entry, inlined
 from annlab.kernels.simd.prepared import opened
 from annlab.kernels.simd.registers import (
     LANES,
@@ -123,7 +123,7 @@ def row_by_row(block, sums, x, query, dim):
     fold_rows(block, sums)
 
 
-@kernel
+@inlined
 def about_centroid(y, centroid, center, dim, out):
     """out = y - centroid in whole registers, zeros behind dim; |out|^2 and out.(centroid + center), in float32."""
     square, along, i = splat(_ZERO), splat(_ZERO), 0
@@ -139,7 +139,7 @@ def about_centroid(y, centroid, center, dim, out):
     return total(square), total(along)
 
 
-@kernel
+@inlined
 def squared_length(y, dim):
     """|y|^2 in float32."""
     square, i = splat(_ZERO), 0
@@ -150,7 +150,7 @@ def squared_length(y, dim):
     return total(square)
 
 
-@kernel
+@inlined
 def arrange(query, dim, out):
     """A query (dim,) in whole registers, the last one with its last coordinates, zeros in place of repeated ones."""
     whole = dim - dim % LANES
@@ -168,7 +168,7 @@ def rounding_of(dim):
     return (dim / LANES + 20.0) * 2.0**-24
 
 
-@kernel
+@inlined
 def error_of(length, reach, away, blur, dim, residual, is_product):
     """Half the interval that holds the true value of every row of a pair: see `inverted/flat_lists.py`."""
     rounding = rounding_of(dim)
@@ -179,7 +179,7 @@ def error_of(length, reach, away, blur, dim, residual, is_product):
     return rounding * of_sums + own * (length + reach + own) + dim * _UNDERFLOW
 
 
-@kernel
+@inlined
 def prepare(lists, queries, label, pair, room, place):
     """The query of a pair about the list's centroid; the base of its values and their error."""
     dim, q, metric = lists.dim, pair // queries.n_probes, queries.metric

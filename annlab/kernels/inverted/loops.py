@@ -9,6 +9,9 @@ query alone reads its lists from one end to the other, since that is what it wai
 - the values are offered to the queries' buffers, which `settle` keeps within their size (`inverted/candidates.py`).
 
 A pair's values do not depend on what else is in a batch, so neither does the answer.
+
+`prepare`, `tile` and the offer are `inlined`: they take some forty numbers and addresses, and a call for every pair,
+with all of these on the stack, would take about as long as what it calls.
 """
 
 from collections.abc import Callable

@@ -134,7 +134,7 @@ def code_tile(sums, codes, block_bytes, tables, table_bytes, n_queries, n_blocks
         codes, tables = codes + 64, tables + 128
 
 
-@kernel
+@inlined
 def prepare(lists, queries, label, pair, room, place):
     """The table of a pair (or the number of that of its query), and the base of its values."""
     dim, q, operand = lists.dim, pair // queries.n_probes, room.operands + place * room.stride

@@ -30,6 +30,7 @@ from annlab.kernels.scan.int8 import (
     U,
     byte_tile,
     integer_bounds,
+    pass_on,
     start_sums,
 )
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, ints_to_floats, low_bytes
@@ -374,13 +375,7 @@ def scan_cells(path, rows: Cells, first_cell, last_cell, at_nearest, queries: Qu
                         norms = cells.half_norms + row
                         byte_tile(block, start_sums(norms, inverse), start_sums(norms + LANES, inverse), r.packed,
                                   cells.codes + p * quads * QUAD_BYTES + 4 * strip, quads)  # fmt: skip
-                        passed = 0
-                        for j in range(QUERIES_IN_TILE):
-                            limit_sum = splat(r.most[j])
-                            passed |= (block[2 * j] <= limit_sum) | (block[2 * j + 1] <= limit_sum)
-                        if passed != 0:
-                            for j in range(ACCUMULATORS):
-                                store(r.sums + j * LANES, block[j])
+                        if pass_on(block, r.most, r.sums):
                             collect(cells, asked, found, r, first, n, row)
                             bound_group(r, limits)
 

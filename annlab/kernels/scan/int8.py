@@ -302,6 +302,19 @@ def bound_tile(most, queries, q, bounds, limits):
         store(most + j, integer_bounds(bounds + i, queries.spans + i, queries.ratios + i, queries.offsets + i, limits))
 
 
+@inlined
+def pass_on(block, most, sums):
+    """Whether a row of a tile is within the bound of its query, most (QUERIES_IN_TILE,); if so, sums = the tile."""
+    within = 0
+    for j in range(QUERIES_IN_TILE):
+        bound = splat(most[j])
+        within |= (block[2 * j] <= bound) | (block[2 * j + 1] <= bound)
+    if within != 0:
+        for j in range(ACCUMULATORS):
+            store(sums + j * LANES, block[j])
+    return within != 0
+
+
 @entry
 def scan_bytes(path, rows: Codes, first_panel, last_panel, queries: Queries, buffers: Buffers, room: Room):
     """Offer the rows of panels first_panel..last_panel-1 to every query: buffers keep what can be among the nearest."""
@@ -322,13 +335,7 @@ def scan_bytes(path, rows: Codes, first_panel, last_panel, queries: Queries, buf
                     byte_tile(block, start_sums(norms, inverse), start_sums(norms + LANES, inverse),
                               asked.packed + q * quads * 4, coded.codes + p * quads * QUAD_BYTES + 4 * strip,
                               quads)  # fmt: skip
-                    passed = 0
-                    for j in range(QUERIES_IN_TILE):
-                        limit_sum = splat(r.most[j])
-                        passed |= (block[2 * j] <= limit_sum) | (block[2 * j + 1] <= limit_sum)
-                    if passed != 0:
-                        for j in range(ACCUMULATORS):
-                            store(r.sums + j * LANES, block[j])
+                    if pass_on(block, r.most, r.sums):
                         collect_bytes(r, coded, row, asked, q, kept)
                         bound_tile(r.most, asked, q, kept.bounds, own)
 
