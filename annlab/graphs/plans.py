@@ -93,14 +93,15 @@ class Plans:
                             0 if rows.axes is None else axes.shape[1])  # fmt: skip
         sizes = np.ones(1, np.int64) if graph.offsets is None else np.sort(np.diff(graph.offsets))[::-1]
         self._largest = np.cumsum(sizes)  # rows of so many nodes, at most
-        self._known: dict[tuple[int, float | str], Plan] = {}
+        self._known: dict[tuple[int, float | str, int], Plan] = {}
         self._sets = rowsets.Remembered()
         self._tallies: dict[int, np.ndarray] = {}
 
     def of(self, k: int, request: Request) -> Plan | None:
         """The plan of a search for k neighbours; None where all allowed rows are to be scanned."""
         reach, alive = request.params["reach"], request.alive
-        known = self._known.get((k, reach))
+        key = k, reach, id(alive)  # no other set has this number while its plan is known
+        known = self._known.get(key)
         if known is not None and known.of[0] is alive and known.of[1] is request.keys:
             return known
         entries = Entries(self._vectors, self._n, self._vectors[:0], request.keys, self._vectors.shape[1],
@@ -109,7 +110,7 @@ class Plans:
         if plan is not None:
             if len(self._known) >= _REMEMBERED:
                 self._known = {}
-            self._known[k, reach] = plan
+            self._known[key] = plan
         return plan
 
     def beside(self, k: int, params: dict[str, Any], beside: Beside) -> Plan | None:

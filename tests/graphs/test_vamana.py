@@ -124,6 +124,18 @@ def test_behind_a_filter_a_walk_reaches_as_far_as_without(data, index):
         assert plan.table.wanted.gamma == pytest.approx(1.3**2)
 
 
+def test_filters_that_take_turns_keep_their_plans(data, index):
+    structure, keys = index._state.structure, np.arange(len(data[0]))
+    plans = Plans(structure.calibrations, structure.walkable, structure.vectors, structure.metric)
+    every_second, every_third = (
+        Request(rowsets.pack(keys % m == 0), keys, {"reach": 1.0}, 1, np.zeros((1, 3), np.int64)) for m in (2, 3)
+    )
+    first, other = plans.of(10, every_second), plans.of(10, every_third)
+    assert first is not other and first is not None
+    assert plans.of(10, every_second) is first and plans.of(10, every_third) is other
+    assert plans.of(10, every_second._replace(keys=keys + 1)) is not first
+
+
 def test_statistics_say_which_queries_were_scanned(data, index):
     stats = SearchStats()
     for how, scanned in (({}, False), ({"reach": np.inf}, True), ({"k": len(data[0]) // 10}, True)):
