@@ -47,6 +47,12 @@ export function described(image) {
   return words.length ? words.join(", ") : `picture of ${moments.format(new Date(image.date))}`;
 }
 
+/** How many results there are within the cut, or how many at least. */
+export function counted(found) {
+  const more = found.notes.some((note) => note.includes("there may be more")) ? "+" : "";
+  return `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}`;
+}
+
 /** Say something that went wrong, or nothing. */
 export function news(text) {
   const place = $("news");

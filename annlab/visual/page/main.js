@@ -1,7 +1,7 @@
 // The page begins here: it shows what its address says, and changes the address when somebody does something.
 
 import * as api from "./api.js";
-import { $, described, make, news, percent, plural, theme } from "./dom.js";
+import { counted, $, described, make, news, percent, plural, theme } from "./dom.js";
 import * as grid from "./grid.js";
 import * as judging from "./judging.js";
 import * as lab from "./lab.js";
@@ -83,11 +83,12 @@ async function search(signal, answer, count) {
   asked.set("k", Math.min(MOST, Math.max(PAGE, count)));
   const started = performance.now();
   const found = answer ?? (await api.search(asked, signal));
-  shown = { cursor: found.cursor, count: found.results.length, list: found.list, query: found.query };
+  shown = { asked, cursor: found.cursor, count: found.results.length, list: found.list, query: found.query };
   answered = true;
   showQuery(found);
   showTiles(found.results);
   showCount(found, performance.now() - started);
+  lookForEnd();
 }
 
 function showTiles(results, add = false) {
@@ -126,12 +127,6 @@ function showCount(found, took) {
   $("shuffle").hidden = true;
 }
 
-/** How many results there are within the cut, or how many at least. */
-function counted(found) {
-  const more = found.notes.some((note) => note.includes("there may be more")) ? "+" : "";
-  return `${found.total.toLocaleString()}${more} ${found.total === 1 ? "result" : "results"}`;
-}
-
 /** Why there is no result, in words. */
 function emptiness(found) {
   if (found.weaker && found.cutoff > 0) return "Nothing is similar enough";
@@ -143,22 +138,25 @@ const ending = new IntersectionObserver((seen) => {
   if (seen.some((each) => each.isIntersecting) && !$("more").hidden) nextPage();
 }, { rootMargin: "600px" });
 
+/** It tells of changes alone: a short page may leave the end as near as it was. */
+const lookForEnd = () => (ending.unobserve($("more")), ending.observe($("more")));
+
+/** Of the question that is shown: another may be on its way, whose answer takes the place of all this. */
 async function nextPage() {
   if (!shown.cursor || $("more").disabled) return;
   $("more").disabled = true;
+  const before = shown;
   try {
-    const asked = parameters(state);
+    const asked = new URLSearchParams([...before.asked, ["cursor", before.cursor], ["first", before.count + 1]]);
     asked.set("k", PAGE);
-    asked.set("cursor", shown.cursor);
-    asked.set("first", shown.count + 1);
     const found = await api.search(asked, running.signal);
+    if (shown !== before) return lookForEnd();
     shown = { ...shown, cursor: found.cursor, count: shown.count + found.results.length, list: found.list };
     showTiles(found.results, true);
     if (found.results.length) $("count").textContent = counted(found); // deeper pages look at more
     $("more").hidden = !found.cursor;
     $("weaker").hidden = Boolean(found.cursor) || found.cutoff <= 0 || !found.weaker;
-    ending.unobserve($("more")); // it tells of changes alone: a short page may leave the end as near as it was
-    ending.observe($("more"));
+    lookForEnd();
   } catch (error) {
     refused(error);
   } finally {
@@ -286,7 +284,7 @@ async function slide() {
       const started = performance.now();
       const found = await api.search(asked, signal);
       const value = $("cutoff").value; // the hand is further already
-      shown = { ...shown, cursor: found.cursor, count: found.results.length, list: null };
+      shown = { ...shown, asked, cursor: found.cursor, count: found.results.length, list: null };
       showTiles(found.results);
       showCount(found, performance.now() - started);
       $("cutoff").value = value;

@@ -337,6 +337,29 @@ def test_back_and_forward_lead_to_the_same_place_of_a_long_list(page, photos):
     until(page, f"Math.abs(scrollY - {further}) < 50")
 
 
+def test_the_next_page_belongs_to_the_question_that_is_shown(page, photos):
+    """Also for whoever chooses a picture and scrolls on before its answer is there: nothing is refused or mixed."""
+    page.route("**/page/main.js", lambda route: route.fulfill(response=(was := route.fetch()), body=was.text().replace(
+        "const PAGE = 48", "const PAGE = 6")))  # fmt: skip
+    page.set_viewport_size({"width": 700, "height": 300})
+    page.goto(f"/?id={photos.ids[1]}&cutoff=0")
+    until(page, "document.querySelectorAll('#grid > li').length >= 12")
+    tile = page.locator("#grid a.look").nth(2)
+    other, waiting, pages = tile.get_attribute("data-id"), [], []
+    page.route(re.compile(rf"/api/search\?(?!.*cursor).*\bid={other}\b"), lambda route: waiting.append(route))
+    page.on("request", lambda request: pages.append(request.url) if "cursor=" in request.url else None)
+    tile.click()
+    page.wait_for_url(re.compile(rf"id={other}"))
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    until(page, "document.querySelectorAll('#grid > li').length > 18 || document.querySelector('#more').hidden")
+    assert pages and all(f"id={photos.ids[1]}&" in url and f"id={other}&" not in url for url in pages)
+    waiting[0].continue_()
+    until(page, f"document.querySelector('#picture').src.includes('/{other}/')")
+    until(page, "document.querySelector('#more').hidden || document.querySelectorAll('#grid > li').length > 6")
+    shown = results(page)
+    assert len(shown) == len(set(shown)) and int(other) not in shown
+
+
 def test_long_names_and_pictures_of_any_shape_fit_on_a_phone(phone, photos):
     id, others = photos.ids[1], photos.ids[3]
     before = photos.catalog.image(id).tags
