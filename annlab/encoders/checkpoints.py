@@ -20,8 +20,8 @@ from annlab.encoders._torch import torch
 
 __all__ = [
     "CheckpointError",
-    "check_same_run",
     "load_checkpoint",
+    "load_unfinished",
     "optimizer_tensors",
     "restore_optimizer",
     "save_checkpoint",
@@ -79,6 +79,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     return tensors, manifest
 
 
+def load_unfinished(
+    path: str | os.PathLike[str], run: Mapping[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The same of a run that was stopped: a CheckpointError if that was another run than this one."""
+    tensors, manifest = load_checkpoint(path)
+    _check_same_run(path, manifest.get("run", {}), run)
+    return tensors, manifest
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimizer's moments and step counts under the names "optimizer/<parameter number>/<name>"."""
     state = optimizer.state_dict()["state"]
@@ -95,7 +104,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, to
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def check_same_run(path: str | os.PathLike[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+def _check_same_run(path: str | os.PathLike[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another run: what it says of images and settings is not what this one has.
 
     Raises

@@ -27,8 +27,7 @@ from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.captions import CaptionSource, Tags, nonsense
 from annlab.encoders.checkpoints import (
-    check_same_run,
-    load_checkpoint,
+    load_unfinished,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
@@ -327,6 +326,4 @@ def _unfinished(
     """The tensors and the manifest of the checkpoint, which are empty where there is none."""
     if checkpoint is None or not Path(checkpoint).exists():
         return {}, {}
-    tensors, manifest = load_checkpoint(checkpoint)
-    check_same_run(checkpoint, manifest.get("run", {}), identity)
-    return tensors, manifest
+    return load_unfinished(checkpoint, identity)

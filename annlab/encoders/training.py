@@ -35,8 +35,7 @@ from scipy import linalg
 from annlab.encoders._torch import nn, torch
 from annlab.encoders.augment import Augment
 from annlab.encoders.checkpoints import (
-    check_same_run,
-    load_checkpoint,
+    load_unfinished,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
@@ -299,8 +298,7 @@ class _Run:
         save_checkpoint(path, tensors, {"kind": "training", "history": self.history, "run": self._identity()})
 
     def resume(self, path: str | Path) -> None:
-        tensors, manifest = load_checkpoint(path)
-        check_same_run(path, manifest.get("run", {}), self._identity())
+        tensors, manifest = load_unfinished(path, self._identity())
         self.model.load_state_dict(under("model/", tensors))
         self.best = under("best/", tensors)
         restore_optimizer(self.optimizer, tensors)
