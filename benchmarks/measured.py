@@ -65,6 +65,7 @@ TITLES = {
     "nonsense": "Uploads that mean nothing: what they find",
     "nonsense-words": "Texts that mean nothing among the packaged drawings, and what is kept of real ones",
     "pinterest": "Pinterest in small: features, duplicates, depth, gate, with the lift in a simulated experiment",
+    "quality": "Encoders that learned: how well each finds test images of its set, with 95 % intervals over these",
     "recommend": "annlab.recommend against the fastest choice, on twice ten made sets (a busy machine)",
     "serve": "The service under load: 100,000 images, an inverted file, two cores that the generator uses too",
     "sharded": "Several machines: what a sharded index costs and bears",

@@ -9,17 +9,19 @@ Rows: the pixels themselves, their principal components, and thin CNNs that lear
 simulated clicks (corrected for position, and not), and from labels. Recipes stand in `RECIPES`.
 
 Needs `fashion-mnist-784-euclidean.hdf5` (training images; the test images are part of the package) and
-`cifar10_jpeg.npz` in DIR. Trained weights go to --out and are used again from there.
+`cifar10_jpeg.npz` in DIR. Trained weights go to --out and are used again from there. With --json the rows go to a
+result file, each in place of the one that stood there before; the others of the file stay. Minutes are those of
+training, of one thread.
 """
 
 import argparse
 import io
+import json
 import os
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from annlab.encoders.pairs import ClickPairs, LabelPairs, PairSource
 from annlab.encoders.trained import Trained
 from annlab.encoders.training import TrainConfig, train
 from annlab.evaluation import Evaluation, from_embeddings
+from benchmarks import environment, report
 
 MEASURES = ["precision@10", "map", "ndcg@10"]
 ROWS = ["pixels", "pca", "self-supervised", "clicks", "clicks-uncorrected", "labels"]
@@ -39,7 +42,7 @@ N_COMPONENTS = 128
 RECIPES = {
     ("fashion-mnist", "self-supervised"): TrainConfig(epochs=6),
     ("fashion-mnist", "clicks"): TrainConfig(epochs=3, n_negatives=1, augment=Augment.strong(1)),
-    ("fashion-mnist", "labels"): TrainConfig(epochs=12),
+    ("fashion-mnist", "labels"): TrainConfig(epochs=12, loss="supervised_contrastive"),
     ("cifar-10", "self-supervised"): TrainConfig(epochs=24, patience=10**6),
     ("cifar-10", "clicks"): TrainConfig(epochs=6, n_negatives=1, augment=Augment.strong(3)),
     ("cifar-10", "labels"): TrainConfig(
@@ -138,15 +141,20 @@ def source_of(row: str, data: LabelledSet) -> PairSource | None:
     return None
 
 
-def embed_row(row: str, data: LabelledSet, out: Path | None) -> np.ndarray:
-    """Embeddings of the test images; trains first where `out` holds no weights of this row."""
+def embed_row(row: str, data: LabelledSet, out: Path | None) -> tuple[np.ndarray, float]:
+    """Embeddings of the test images, and the CPU minutes of training; trains where `out` has no weights of this row."""
     if row == "pixels":
-        return flat(data.test_images)
+        return flat(data.test_images), 0.0
     if row == "pca":
-        return principal_components(data.images, N_COMPONENTS)(data.test_images)
+        return principal_components(data.images, N_COMPONENTS)(data.test_images), 0.0
+    trained = trained_row(row, data, out)
+    return trained.embed(data.test_images), sum(epoch["cpu_seconds"] for epoch in trained.history) / 60
+
+
+def trained_row(row: str, data: LabelledSet, out: Path | None) -> Trained:
     weights = out / f"{data.name}-{row}.npz" if out else None
     if weights is not None and weights.exists():
-        return Trained.load(weights).embed(data.test_images)
+        return Trained.load(weights)
     config = RECIPES[data.name, row.removesuffix("-uncorrected")]
     checkpoint = weights.with_suffix(".checkpoint.npz") if weights else None
 
@@ -159,15 +167,39 @@ def embed_row(row: str, data: LabelledSet, out: Path | None) -> np.ndarray:
     if weights is not None:
         trained.save(weights)
         weights.with_suffix(".checkpoint.npz").unlink()
-    return trained.embed(data.test_images)
+    return trained
 
 
-def format_row(data: LabelledSet, row: str, result: Evaluation, cpu_seconds: float) -> str:
-    cells = []
-    for measure in MEASURES:
+def judged(vectors: np.ndarray, data: LabelledSet, row: str) -> Evaluation:
+    """Each test image searched among all the others."""
+    metric: Literal["l2", "cosine"] = "l2" if row in ("pixels", "pca") else "cosine"
+    labels = data.test_labels
+    return from_embeddings(vectors, labels, vectors, labels, metric=metric, exclude_self=True, measures=MEASURES)
+
+
+def record_of(data: LabelledSet, row: str, result: Evaluation, minutes: float) -> dict[str, Any]:
+    """A row of the table."""
+    record: dict[str, Any] = {"set": data.name, "row": row}
+    for measure, name in zip(MEASURES, ("P@10", "mAP", "nDCG@10"), strict=True):
         low, high = result.interval(measure)
-        cells.append(f"{result.mean(measure):.4f} [{low:.4f}, {high:.4f}]")
-    return f"| {data.name} | {row} | {' | '.join(cells)} | {cpu_seconds / 60:.1f} |"
+        record |= {name: result.mean(measure), f"{name} low": low, f"{name} high": high}
+    return {**record, "CPU minutes": round(minutes, 1), "commit": environment.commit()}
+
+
+def format_row(record: dict[str, Any]) -> str:
+    cells = [
+        f"{record[name]:.4f} [{record[f'{name} low']:.4f}, {record[f'{name} high']:.4f}]"
+        for name in ("P@10", "mAP", "nDCG@10")
+    ]
+    return f"| {record['set']} | {record['row']} | {' | '.join(cells)} | {record['CPU minutes']:.1f} |"
+
+
+def store(path: Path, records: list[dict[str, Any]]) -> None:
+    """Put rows into a result file, each in place of the one of its set and name."""
+    known = json.loads(path.read_text())["records"] if path.exists() else []
+    rows = {(record["set"], record["row"]): record for record in [*known, *records]}
+    order = [(name, row) for name in LOADERS for row in ROWS]
+    report.write_records(path, environment.about(), [rows[key] for key in order if key in rows])
 
 
 def main() -> None:
@@ -179,6 +211,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=list(LOADERS), default=list(LOADERS))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--out", type=Path, help="folder for trained weights; those that are there are used")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the result file (benchmarks/results/quality.json)")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if options.data is None:
@@ -192,20 +225,11 @@ def main() -> None:
     for name in options.sets:
         data = LOADERS[name](options.data)
         for row in options.rows:
-            started = time.process_time()
-            vectors = embed_row(row, data, options.out)
-            seconds = time.process_time() - started
-            metric = "l2" if row in ("pixels", "pca") else "cosine"
-            result = from_embeddings(
-                vectors,
-                data.test_labels,
-                vectors,
-                data.test_labels,
-                metric=metric,
-                exclude_self=True,
-                measures=MEASURES,
-            )
-            print(format_row(data, row, result, seconds), flush=True)
+            vectors, minutes = embed_row(row, data, options.out)
+            record = record_of(data, row, judged(vectors, data, row), minutes)
+            print(format_row(record), flush=True)
+            if options.json is not None:
+                store(options.json, [record])
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ An encoder that has seen a million photographs knows more of them than a thin CN
 does not know is which of their differences matter here. So its embeddings are computed once, and a matrix from them to
 `dim` numbers is learned, by the same training points and losses as a network (`pairs.py`, `objective.py`).
 
-It begins as the principal components of the embeddings, each divided by the fourth root of its variance: half-way to
+Where nothing says what is similar but augmentation, it is the principal components of the embeddings, for a cached
+embedding has no other views to learn from: what all of them share is subtracted, and what differs least left out.
+Where there are pairs, it begins as these components, each divided by the fourth root of its variance: half-way to
 giving all directions equal weight, as whitening does (Jegou and Chum, "Negative evidences and co-occurences in image
-retrieval", 2012). Where nothing says what is similar but augmentation, that is also where it ends, for a cached
-embedding has no other views to learn from. Else a batch takes a step; two views of one embedding differ by the
-numbers that are dropped at random (Gao, Yao and Chen, "SimCSE", 2021), and the round that validates best is kept, the
-beginning among them.
+retrieval", 2012), which by itself makes small differences too loud. Then a batch takes a step; two views of one
+embedding differ by the numbers that are dropped at random (Gao, Yao and Chen, "SimCSE", 2021), and the round that
+validates best is kept, the beginning among them.
 
 `attach` puts the matrix into the encoder's ONNX model, so that what serves is one model, without torch.
 """
@@ -35,6 +36,7 @@ from annlab.encoders.validation import retrieval_metrics
 __all__ = ["Head", "attach", "train_head"]
 
 DROPPED = 0.1  # the share of an embedding's numbers that a view lacks
+BEGINNING = -0.25  # of the variances of the components
 LEARNING_RATE = 0.03  # of a step, as a share of a typical number of the matrix at the beginning
 
 
@@ -81,7 +83,7 @@ def train_head(
     embeddings : float32 array, shape (n, n_in), rows of length 1
         Of the images to learn from, by the encoder that the head is for.
     source : PairSource, optional
-        Where positives come from, in rows of `embeddings`; None: nowhere, the head is the scaled principal components.
+        Where positives come from, in rows of `embeddings`; None: nowhere, the head is the principal components.
     config : TrainConfig, optional
         Of it: the budget, loss, temperature, margin, negatives, `dim`, `validation_size`, `seed`, `weight_decay`.
     labels : array of int64, shape (n,), optional
@@ -106,20 +108,22 @@ def train_head(
     validation = np.sort(order[: min(settings.validation_size, n // 10)])
     training = np.ones(n, dtype=bool)
     training[validation] = False
-    weight, bias = _components(embeddings[training], min(settings.dim, embeddings.shape[1]))
+    dim = min(settings.dim, embeddings.shape[1])
     if source is None or isinstance(source, AugmentationPairs):
-        return Head(weight, bias, [])
-    begun, allowed = Head(weight, bias, []), source.restricted(training)
+        return Head(*_components(embeddings[training], dim, power=0.0), [])
+    begun, allowed = Head(*_components(embeddings[training], dim, BEGINNING), []), source.restricted(training)
     return _taught(embeddings, allowed, settings, begun, validation, labels, progress)
 
 
-def _components(embeddings: NDArray[np.float32], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Principal components, scaled by variance^-1/4: weight (dim, n_in) and bias (dim,)."""
+def _components(
+    embeddings: NDArray[np.float32], dim: int, power: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Principal components, times their variances to this power: weight (dim, n_in) and bias (dim,)."""
     rows = embeddings.astype(np.float64)
     centre = rows.mean(0)  # (n_in,)
     variance, directions = np.linalg.eigh((rows - centre).T @ (rows - centre) / len(rows))
     variance, directions = variance[-dim:], directions[:, -dim:]
-    scale = np.maximum(variance, 1e-6 * variance[-1] + 1e-30) ** -0.25  # (dim,)
+    scale = np.maximum(variance, 1e-6 * variance[-1] + 1e-30) ** power  # (dim,)
     weight = (directions * scale).T  # (dim, n_in)
     return weight.astype(np.float32), (-weight @ centre).astype(np.float32)
 

@@ -54,7 +54,7 @@ def test_labels_teach_a_head_what_matters_and_augmentation_leaves_the_components
     assert alone.history == []
     spread = (rows @ alone.weight.T + alone.bias).std(0)
     variance = np.linalg.eigvalsh(np.cov(rows.astype(np.float64), rowvar=False, bias=True))[-8:]
-    np.testing.assert_allclose(spread, variance**0.25, rtol=1e-3)
+    np.testing.assert_allclose(spread, variance**0.5, rtol=1e-3)  # as they are: no small one is made louder
 
 
 def test_a_head_that_makes_it_worse_is_not_taken() -> None:
@@ -62,7 +62,9 @@ def test_a_head_that_makes_it_worse_is_not_taken() -> None:
     rows = (np.eye(40)[labels] + 0.01 * rows).astype(np.float32)  # told apart already: the start cannot be bettered
     head = train_head(rows, LabelPairs(np.arange(400) // 4 % 7), TrainConfig(dim=8, steps=100), labels=labels)
     begun = train_head(rows, None, TrainConfig(dim=8))
-    assert head.weight.tobytes() == begun.weight.tobytes() and len(head.history) == 1
+    lengths = np.linalg.norm(head.weight, axis=1, keepdims=True)  # the beginning has the same components, scaled
+    np.testing.assert_allclose(head.weight / lengths, begun.weight, atol=1e-5)
+    assert len(head.history) == 1 and lengths.max() > 1.1 * lengths.min()
 
 
 def test_the_joined_model_gives_what_encoder_and_head_give() -> None:
