@@ -180,8 +180,8 @@ class Search:
         """For which of n queries so few rows are allowed that scanning these is less work than asking the structure."""
         if alive is None or structure.exhaustive:
             return np.zeros(n, bool)
-        allowed = np.bitwise_count(alive).sum(axis=-1)
-        return np.broadcast_to(allowed <= max(k, structure.rows_touched(self.params)), n)
+        few: np.ndarray = np.bitwise_count(alive).sum(axis=-1) <= max(k, structure.rows_touched(self.params))
+        return few if few.ndim else np.full(n, few)
 
     def _scanned_rows(self, queries: np.ndarray, k: int, start: int, stop: int, alive: np.ndarray,
                       n_threads: int) -> np.ndarray:  # fmt: skip
@@ -193,7 +193,7 @@ class Search:
         if are_few(queries) or not len(rows):
             counters[:, DISTANCES] += len(rows)
             counters[:, BYTES] += len(rows) * queries[0].nbytes
-            return np.broadcast_to(rows, (len(queries), len(rows)))
+            return rows[None] if len(queries) == 1 else np.broadcast_to(rows, (len(queries), len(rows)))
         scanner = Scanner(np.ascontiguousarray(state.sealed_vectors[rows]), state.metric)
         found = scanner.search(queries, k, None, state.by_row.array[rows], n_threads, counters)
         return np.where(found >= 0, rows[found], -1)

@@ -17,6 +17,7 @@ The distances of the k-th neighbours are noted too: queries that find them much 
 nothing was promised for these (`graphs/guard.py`).
 """
 
+import bisect
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
@@ -85,7 +86,12 @@ class Calibrations:
         ks, counts = [one.k for one in self.each], [max(one.visited, 1.0) for one in self.each]
         if k >= ks[-1]:
             return counts[-1] * k / ks[-1]
-        return float(np.exp(np.interp(np.log(k), np.log(ks), np.log(counts))))
+        if k <= ks[0]:
+            return counts[0]
+        i = bisect.bisect(ks, k)
+        return float(
+            counts[i - 1] * (counts[i] / counts[i - 1]) ** (math.log(k / ks[i - 1]) / math.log(ks[i] / ks[i - 1]))
+        )
 
     def nearest_to(self, k: int) -> Calibration:
         """That of the next larger k, or the last."""
