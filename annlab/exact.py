@@ -45,8 +45,8 @@ Where to read on
 ----------------
 `scan/scanner.py` (why no neighbour is lost), `kernels/tile.py` and `kernels/scan/batch.py` (the tile and its bounds),
 `kernels/scan/one.py` and `core/shortcut.py` (one query), `kernels/topk.py` (the buffer), `scan/int8.py`,
-`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes),
-`scan/cells.py`, `kernels/scan/cells.py` and `kernels/scan/one_cells.py` (cells).
+`kernels/scan/int8.py` and `kernels/scan/one_bytes.py` (bytes), `scan/cells.py`, `kernels/scan/cells.py` and
+`kernels/scan/one_cells.py` (cells).
 """
 
 import tempfile

@@ -6,6 +6,7 @@ family, and pages know the index and their family. So no import goes upward, and
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,9 @@ MAY: dict[str, tuple[str, ...]] = {
 
 NOBODY_IMPORTS = {"demo": (), "course": ("cli", "course"), "visual": ("cli", "visual"), "cli": ()}
 """Rooms that nobody imports, but for those named."""
+
+OF_STUDENTS = {"solution.py", "hidden.py", "stub.py"}
+"""Files of an assignment, under the names that they have in a build."""
 
 
 def modules() -> dict[str, Path]:
@@ -139,6 +143,17 @@ def test_no_import_goes_round_in_a_circle():
 
     for name in MODULES:
         visit(name, ())
+
+
+def test_every_file_that_is_named_is_there():
+    """What a docstring or a comment of the package sends a reader to, by its path or, beside it, by its name."""
+    there = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.parent.glob("[a-z]*/**/*.py")}
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in set(re.findall(r"(?<![\w/.{-])(?:[a-z_]+/)*[a-z_]+\.py\b", path.read_text())) - OF_STUDENTS:
+            if not any(f"/{one}".endswith(f"/{name}") for one in there):
+                wrong.append(f"{path.relative_to(PACKAGE.parent)} names {name}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_root_holds_one_page_per_public_idea():

@@ -12,8 +12,8 @@ The manifest says of every array its dtype, shape, offset and SHA-256, and wheth
 which a wrong value may give a wrong answer but cannot lead a kernel out of its memory. A full load verifies
 everything; a mapped load verifies the manifest, the sizes and all other arrays, and bulk only when asked to.
 
-`docs/format.md` lists the arrays of every kind of index. How a file comes to be there whole or not at all, `atomic.py`
-says.
+`docs/format.md` lists the arrays of every kind of index. How a file comes to be there whole or not at all,
+`common/atomic.py` says.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class CorruptIndexError(ValueError):
 
 def write(path: str | os.PathLike[str] | BinaryIO, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
           bulk: Collection[str]) -> None:  # fmt: skip
-    """Write an index file, durably and atomically (see `atomic.py`), or into a file that is open.
+    """Write an index file, durably and atomically (see `common/atomic.py`), or into a file that is open.
 
     An OSError where there can be no file.
     """

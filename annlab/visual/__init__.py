@@ -11,7 +11,7 @@
     pair.py          an encoder and its index, opened and kept together
     promotion.py     another encoder takes the place of the current one, or gives it back
     offline.py       which of two encoders would have served better what people judged and clicked
-    pictures.py, fitting.py, duplicates.py   whether two files show the same picture
+    pictures.py, sketches.py, duplicates.py   whether two files show the same picture
     decisions.py     what somebody decided of two images: duplicates, or not
     withdrawing.py   pictures that somebody in charge takes out of the results
     commands.py, catalog_commands.py what the command line does with all this
@@ -20,7 +20,7 @@
       facts.py, changes.py               what is kept in memory of every image, and how it stays right
       candidates.py, shown.py            the nearest pictures; their rows, as a viewer sees them
       relevance.py, calibrating.py, scoring.py how likely they are relevant, and the cut
-      emptiness.py, sense.py, nonsense.py      what shows nothing
+      emptiness.py, sense.py, nonsense.py, wording.py   what shows or means nothing
       paging.py, cursors.py              where a page begins
       reranking.py, ranked.py, stages.py, ranking.toml, click_rates.py   what is shown of them, and in which order
     interactions.py  who was shown what, and what was clicked

@@ -1,7 +1,7 @@
 """Vectors of sixteen lanes on every path, for trees with sixteen children a node and sixteen rows a leaf.
 
 `registers.py` has vectors as wide as a register; here the width is part of the data structure, and LLVM spreads a
-vector over as many registers as it takes. The operators and masks are those of `simd.py`.
+vector over as many registers as it takes. The operators and masks are those of `registers.py`.
 """
 
 from typing import Any

@@ -66,7 +66,7 @@ class Rows(NamedTuple):
 
 @inlined
 def loosened(squared, collector):
-    """The limit up to which rows may be as near as one at these squared distances; annlab/trees.py has the argument."""
+    """The limit up to which rows may be as near as one at these squared distances (`annlab/trees/structure.py`)."""
     limit = fma(squared, splat_sixteen(collector.slope), splat_sixteen(collector.floor))
     if collector.linear > _ZERO:
         limit = fma(square_roots(squared), splat_sixteen(collector.linear), limit)
