@@ -45,6 +45,11 @@ def check_place(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | No
         If it is there and no ordinary file, or its folder is not there; IsADirectoryError and FileNotFoundError are
         OSErrors.
     """
+    name = os.fsdecode(path)
+    if not name:
+        raise FileNotFoundError("the path is empty: name a file")
+    if name.endswith((os.sep, os.altsep or os.sep)):
+        raise IsADirectoryError(f"{name} names a folder; an index is one ordinary file")
     target = Path(os.path.realpath(path))
     try:
         status = os.stat(path)

@@ -65,7 +65,12 @@ def from_arrays(arrays: dict[str, np.ndarray], metric: Metric, structure_class: 
     living = np.sort(ids[alive])
     if len(living) and (living[0] < 0 or (living[1:] == living[:-1]).any()):
         raise ValueError("ids are negative or occur twice")
-    columns = {name: Attribute.from_arrays(name, parts, n) for name, parts in _attributes(arrays).items()}
+    columns = {}
+    for name, parts in _attributes(arrays).items():
+        try:
+            columns[name] = Attribute.from_arrays(name, parts, n)
+        except KeyError as error:
+            raise ValueError(f"attribute {name!r} has {sorted(parts)}, but no {error.args[0]!r}") from None
     absent = [name for name in structure_class.divides_by(params) if name not in columns]
     if absent:
         raise ValueError(f"rows are divided by attribute {absent[0]!r}, which is not there, only {sorted(columns)}")
@@ -192,5 +197,7 @@ def read(place: storage.Place, mmap: bool, verify: bool | None) -> Iterator[Stor
         yield stored
     except storage.CorruptIndexError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+    except KeyError as error:
+        raise storage.CorruptIndexError(f"{path} does not fit together: {error.args[0]!r} is missing") from None
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise storage.CorruptIndexError(f"{path} does not fit together: {error}") from None

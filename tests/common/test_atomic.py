@@ -93,6 +93,17 @@ def test_what_is_no_ordinary_file_is_refused_by_name(tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
 
 
+def test_what_names_no_file_is_refused(tmp_path, monkeypatch):
+    """An empty path would be the working folder, and the file made above it; "new/" asks for a folder."""
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    with pytest.raises(FileNotFoundError, match="path is empty"):
+        write("")
+    with pytest.raises(IsADirectoryError, match="new/ names a folder"):
+        write("new/")
+    assert [path.name for path in tmp_path.rglob("*")] == ["inner"]
+
+
 @pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "." + "y" * 254])
 def test_names_up_to_the_systems_limit(tmp_path, name):
     write(tmp_path / name)

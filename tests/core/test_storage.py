@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+import annlab
 from annlab.core import storage
 from annlab.core.storage import CorruptIndexError
 from tests.contract.hostile import HEADER, put_together, take_apart
@@ -174,3 +175,15 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"Out of range|not JSON"):
         storage.write(tmp_path / "file", {"x": float("nan")}, ARRAYS, set())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["attribute", "strings", "string_ends"])
+def test_a_part_of_an_attribute_that_is_missing_or_renamed_is_named(tmp_path, part):
+    file = tmp_path / "index"
+    annlab.ExactIndex().fit(np.eye(3), attributes={"brand": ["acme", "other", None]}).save(file)
+    manifest, arrays = take_apart(file.read_bytes())
+    name, other = f"{part}.brand", "x"
+    manifest["arrays"][other], arrays[other] = manifest["arrays"].pop(name), arrays.pop(name)
+    file.write_bytes(put_together(manifest, arrays, lay_out=True))
+    with pytest.raises(CorruptIndexError, match=rf"attribute 'brand' has \[.*\], but no '{part}'"):
+        annlab.load(file)
