@@ -73,6 +73,25 @@ def test_evaluate_prints_the_measures(clusters: Path, tmp_path: Path, capsys: py
     assert "precision@1  0.8000" in printed and "5 queries" in printed
 
 
+def test_of_a_gallery_that_holds_the_queries_none_finds_itself(
+    clusters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = {"labels": ["a", "a", "b", None, "b"], "items": [*"vwxyz"]}
+    clusters.with_suffix(".json").write_text(json.dumps(described))
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "held-out.txt").write_text("x\nz\n")
+    command = ["evaluate", str(clusters), "--held-out", str(tmp_path / "encoder"), "--measures", "mrr", "--json"]
+    means = []
+    for path in (clusters, tmp_path / "copy.npy"):
+        if path != clusters:
+            path.write_bytes(clusters.read_bytes())
+            path.with_suffix(".json").write_text(json.dumps(described))
+        assert main([*command, "--gallery", str(path)]) == 0
+        means.append(json.loads(capsys.readouterr().out)["mrr"])
+    # among v, w, x, z: to x is z nearest, to z are w and v nearer than x; in another file each finds its copy
+    assert means == pytest.approx([(1 + 1 / 3) / 2, 1.0])
+
+
 def test_evaluate_takes_labels_from_a_file(clusters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "labels.npy", np.array([0, 0, 1, 1, 0]))
     assert main(["evaluate", str(clusters), "--labels", str(tmp_path / "labels.npy"), "--measures", "map"]) == 0

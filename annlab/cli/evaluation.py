@@ -23,7 +23,8 @@ def add_to(commands: shared.Commands) -> None:
     evaluate = shared.command(commands, "evaluate", "retrieval metrics of embeddings", _evaluate)
     evaluate.add_argument("embeddings", metavar="FILE.npy", help="embeddings, as annlab encode writes them")
     evaluate.add_argument("--gallery", metavar="OTHER.npy", help="search among these embeddings, which have labels of "
-                          "their own beside them; default: among all the others of FILE.npy")  # fmt: skip
+                          "their own beside them; default: among the others that are searched for. FILE.npy itself "
+                          "may be named: all of it, beside --held-out")  # fmt: skip
     evaluate.add_argument("--held-out", metavar="ENCODER", help="judge by the images alone that the training of this "
                           "encoder held out (its folder has a list of them)")  # fmt: skip
     evaluate.add_argument("--labels", metavar="FILE.npy", help="labels of the rows; default: those that encode found")
@@ -50,10 +51,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     path = Path(options.embeddings)
     if options.json:
         _refuse_report(Path(options.json), [path, *([Path(options.labels)] if options.labels else [])], options)
-    embeddings, labels = _labelled(path, options.labels, options.held_out)
+    embeddings, labels, rows = _labelled(path, options.labels, options.held_out)
     if options.gallery:
-        gallery, its_labels = _labelled(Path(options.gallery), None, None)
-        result = from_embeddings(embeddings, labels, gallery, its_labels, measures=options.measures)
+        gallery, its_labels, its_rows = _labelled(Path(options.gallery), None, None)
+        itself = np.full(len(rows), -1)
+        if path.samefile(options.gallery):  # an image is no result for itself
+            itself = np.where(np.isin(rows, its_rows), np.searchsorted(its_rows, rows), -1)
+        result = from_embeddings(embeddings, labels, gallery, its_labels, exclude_self=itself,
+                                 measures=options.measures)  # fmt: skip
     else:
         if len(np.unique(labels)) < 2:
             raise ValueError(f"all {len(labels)} labels are the same: there is nothing to tell apart")
@@ -68,8 +73,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _labelled(path: Path, of_labels: str | None, held_out: str | None) -> "tuple[NDArray[Any], NDArray[Any]]":
-    """Embeddings and their labels: of all rows that have one, and were held out where only those count."""
+def _labelled(
+    path: Path, of_labels: str | None, held_out: str | None
+) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
+    """Embeddings, their labels and rows: of all that have a label, and were held out where only those count."""
     import numpy as np
 
     from annlab.encoders.encoder_folder import held_out_of
@@ -91,7 +98,7 @@ def _labelled(path: Path, of_labels: str | None, held_out: str | None) -> "tuple
             raise ValueError(f"{labelled.sum()} images of {path} are among the {len(names)} that {held_out} held out: "
                              "embed the images that it was trained on")  # fmt: skip
         say(f"{labelled.sum()} images that {held_out} did not learn from")
-    return embeddings[labelled], labels[labelled]
+    return embeddings[labelled], labels[labelled], np.flatnonzero(labelled)
 
 
 def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Namespace) -> None:
