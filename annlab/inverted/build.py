@@ -26,6 +26,7 @@ from annlab.inverted.byte_lists import MAX_DIM, ByteLists
 from annlab.inverted.coded_lists import CodedLists, sub_dim_for
 from annlab.inverted.flat_lists import FlatLists
 from annlab.inverted.storage import Cells, Storage
+from annlab.kernels.simd.memory import aligned
 from annlab.kernels.simd.registers import LANES
 from annlab.scan.centroids import Centroids, Conversion, group_by_label
 
@@ -124,7 +125,7 @@ def _sorted_by_list(vectors: np.ndarray, labels: np.ndarray, n_lists: int, works
     n = len(vectors)
     if workspace.in_memory:
         offsets, order = group_by_label(labels, n_lists)
-        ordered, at_once = np.empty_like(vectors), rows_at_once(vectors.shape[1])
+        ordered, at_once = aligned(vectors.shape, vectors.dtype.type), rows_at_once(vectors.shape[1])
         for start in range(0, n, at_once):  # all at once would not answer Ctrl-C
             np.take(vectors, order[start : start + at_once], axis=0, out=ordered[start : start + at_once])
         return ordered, offsets, order

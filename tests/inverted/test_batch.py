@@ -105,3 +105,9 @@ def test_searches_with_more_threads_answer_and_count_the_same(storage: str, shar
             found = index.search(data.test, k=10, threads=n_threads, stats=more, **filters)
             assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.distances, expected.distances)
             assert np.array_equal(more.distances, one.distances) and np.array_equal(more.visited, one.visited)
+
+
+def test_vectors_of_lists_begin_at_a_cache_line():
+    """A register of 64 bytes then never lies across two lines."""
+    index = IVFIndex(n_lists=4).fit(np.random.default_rng(0).random((5000, 16), dtype=np.float32))
+    assert index._state.structure.vectors.ctypes.data % 64 == 0
