@@ -203,7 +203,13 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndar
 
 
 def _recalls(structure: Searched, held_out: HeldOut, k: int, n_probes: int, keep: int, threads: int) -> np.ndarray:
-    """What searches find for each of the held-out queries; so many at once that building keeps its limit of memory."""
+    """What searches find for each of the held-out queries; so many at once that building keeps its limit of memory.
+
+    `keep` is what searches among all rows keep. Here the held-out ones leave their places to others, so fewer are kept:
+    where twenty rows look alike to the codes and two are hidden, fifteen of eighteen would promise more than there is.
+    """
+    if held_out.alive is not None:
+        keep = max(k, int(keep * np.bitwise_count(held_out.alive).sum() / len(structure.vectors)))
     at_once, parts = max(_FEW_QUERIES, _ENTRIES_AT_ONCE // keep), []
     for start in range(0, len(held_out.queries), at_once):
         part = held_out.part(slice(start, start + at_once))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annlab import IVFIndex
+from annlab import ExactIndex, IVFIndex
 from annlab.core.heldout import lower_bound
 from annlab.datasets import Dataset, synthetic, uniform_noise
 from annlab.inverted.calibration import Calibration, Calibrations, choose_probes
@@ -115,3 +115,15 @@ def test_the_fewest_probes_that_reach_the_target_are_chosen() -> None:
     assert n_probes == 6 and recalls.tolist() == [1.0, 1.0]
     n_probes, recalls = choose_probes(np.tile([0, 1, 2, 7], (100, 1)), 0.75, 9)
     assert n_probes == 3 and lower_bound(recalls) == 0.75
+
+
+@pytest.mark.parametrize("storage", ["sq8", "pq4"])
+def test_what_is_hidden_while_recall_is_measured_leaves_its_place_to_others(storage):
+    """Twenty rows of a burst look alike to the codes, and only some eighteen of them when recall is measured."""
+    rng = np.random.default_rng(11)
+    stamps = 1.7e9 + rng.integers(0, 3.15e7, 400).repeat(20) + 3 * rng.random(8000)
+    vectors = rng.permutation(stamps)[:, None]
+    index = IVFIndex(storage=storage).fit(vectors, threads=1)
+    found = index.search(vectors[:1000], 10)
+    expected = ExactIndex().fit(vectors).search(vectors[:1000], 10)
+    assert np.isclose(found.distances, expected.distances).mean() >= 0.98
