@@ -90,7 +90,7 @@ class Scanner:
         counters[:, BYTES] += n * self.vectors.shape[1] * self.vectors.itemsize
         few = _FEW if numbers is None or not are_few(queries) else _SCATTERED
         if n <= max(k, few):
-            return _every_row(len(queries), n, numbers, alive if masks is not None else None)
+            return _every_row(len(queries), n, numbers, masks)
         capacity = max(8 * k, 256) + tile.PANEL_ROWS
         if len(queries) < _TILE_FROM:
             n_threads = pool.awake(len(queries) * n * self.vectors.shape[1] * self.vectors.itemsize, n_threads)

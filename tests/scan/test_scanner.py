@@ -9,6 +9,7 @@ from annlab.kernels import scoring
 from annlab.kernels.scan import one
 from annlab.scan import scanner
 from tests import oracle
+from tests.contract.checks import same
 
 
 @pytest.mark.parametrize("n", [3, 40, 64, 65])
@@ -119,3 +120,16 @@ def test_of_most_rows_beyond_the_cache_the_others_are_passed_over_with_the_same_
     stats = SearchStats()
     index.search(queries[:1], 20, allowed=keep[:3000], stats=stats)
     assert stats.distances.tolist() == [3000]
+
+
+def test_few_rows_that_are_large():
+    """All of them are candidates, but for those that were removed."""
+    rng = np.random.default_rng(12)
+    vectors = rng.standard_normal((60, 36_000)).astype(np.float32)  # more than caches hold
+    index = ExactIndex(precision="float32", auto_compact=False).fit(vectors)
+    index.remove([0, 9, 50])
+    living = np.setdiff1d(np.arange(60), [0, 9, 50])
+    for queries in (vectors[9], vectors[9:11], vectors[5:15]):
+        distances, ids = index.search(queries, 5, stats=SearchStats())
+        expected = oracle.nearest(np.atleast_2d(queries), living, vectors[living], "l2", 5)
+        same((np.atleast_2d(distances), np.atleast_2d(ids)), expected)
