@@ -70,7 +70,8 @@ class GraphStructure(Structure):
         self._newest = newest
         self.vectors, self.metric, self.walkable = vectors, metric, walkable
         self.calibrations, self.age = calibrations, age
-        self._n_scanned, self._quick = 0, None  # type: int, Scanner | None
+        self._n_scanned = 0
+        self._quick: Scanner | None = None
         if walkable is not None:
             self.plans, self._rooms = Plans(calibrations, walkable, vectors, metric, self.scanned_meanwhile), Rooms()
 

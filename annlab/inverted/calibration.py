@@ -183,7 +183,7 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndar
         recalls: dict[int, np.ndarray] = {}
 
         def bound_at(i: int, n_probes: int = n_probes, recalls: dict[int, np.ndarray] = recalls) -> float:
-            recalls[i] = _recalls(structure, held_out, k, n_probes, shortlist(k, factors[i]), threads)
+            recalls[i] = recalls_of(structure, held_out, k, n_probes, shortlist(k, factors[i]), threads)
             return lower_bound(recalls[i], groups)
 
         place, reached = first_reaching(bound_at, len(factors), target)
@@ -202,7 +202,7 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, ranks: np.ndar
     return everything(n_lists, target, k, q)
 
 
-def _recalls(structure: Searched, held_out: HeldOut, k: int, n_probes: int, keep: int, threads: int) -> np.ndarray:
+def recalls_of(structure: Searched, held_out: HeldOut, k: int, n_probes: int, keep: int, threads: int) -> np.ndarray:
     """What searches find for each of the held-out queries; so many at once that building keeps its limit of memory.
 
     `keep` is what searches among all rows keep. Here the held-out ones leave their places to others, so fewer are kept:

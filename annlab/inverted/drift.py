@@ -21,7 +21,7 @@ import numpy as np
 from annlab.core.calibration import KS
 from annlab.core.heldout import HeldOut, lower_bound
 from annlab.core.structure import Building
-from annlab.inverted.calibration import Calibrations, Searched
+from annlab.inverted.calibration import Calibrations, Searched, recalls_of
 from annlab.scan.centroids import Centroids
 
 _SOON, _SELDOM = 0.04, 0.2  # more rows, as a share: recall is measured
@@ -84,9 +84,8 @@ def brought_up_to_date(structure: S, is_new: np.ndarray, building: Building) -> 
     if more < _SELDOM and not _from_elsewhere(structure, is_new):
         return structure
     held_out, groups = _held_out(structure, is_new, _CHECKED, main.k, building)
-    found = structure.candidates(held_out.queries, main.n_probes, structure.lists.shortlist(main.k, main.rerank),
-                                 held_out.alive, building.threads)  # fmt: skip
-    recalls = held_out.recall(found, main.k)
+    recalls = recalls_of(structure, held_out, main.k, main.n_probes, structure.lists.shortlist(main.k, main.rerank),
+                         building.threads)  # fmt: skip
     each = [recalls[groups == group] for group in np.unique(groups)]
     if min(own.mean() for own in each) >= main.target:
         now = replace(main, recall=float(recalls.mean()), bound=lower_bound(recalls, groups), n_queries=len(recalls))

@@ -58,7 +58,7 @@ _FEWEST = 4  # queries: below, a tile of a whole group wastes too much
 _FEW = 8  # where a filter leaves less than one row in so many, only those rows are scanned
 _TRIAL = 8  # one cell in so many shows whether cells are left out
 _MOST_SEEN = 0.6  # of the panels of these: above, the plain scan is quicker
-_FAINT, _FAR = 1e-140, 1e140  # lengths whose squares are numbers, with room for their digits
+FAINT, FAR = 1e-140, 1e140  # lengths whose squares are numbers, with room for their digits
 _LONGEST = 1e6  # of a query, in units of which the rows' coordinates are one at most: beyond, all is rounding
 _NO_WORDS = np.empty(0, np.uint64)
 
@@ -79,7 +79,7 @@ class Frame:
             if self.metric.code == COSINE:
                 norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
                 norms[~rows.any(axis=1)] = 1.0
-                norms[~((norms > _FAINT) & (norms < _FAR))] = np.nan
+                norms[~((norms > FAINT) & (norms < FAR))] = np.nan
                 rows *= (1.0 / norms)[:, None]
             rows -= self.center
             rows *= self.scale
@@ -96,7 +96,7 @@ def possible(scanner: Scanner) -> bool:
     extent, dim = scanner.extent, scanner.vectors.shape[1]
     if scanner.metric.code == INNER_PRODUCT or dim > MAX_DIM or scanner.underflows:
         return False
-    return extent.largest_norm < _FAR and (scanner.metric.code != COSINE or extent.smallest_norm > _FAINT)
+    return extent.largest_norm < FAR and (scanner.metric.code != COSINE or extent.smallest_norm > FAINT)
 
 
 class Cells:
@@ -183,9 +183,9 @@ class Cells:
         return self.serves(_FEWEST, k, alive)
 
     @property
-    def lengths(self) -> tuple[float, float, float]:
-        """Between which lengths a query may lie, for cosine, and how long it may be as a point."""
-        return _FAINT, _FAR, _LONGEST * max(1.0, self.largest)
+    def longest(self) -> float:
+        """How long a query may be as a point."""
+        return _LONGEST * max(1.0, self.largest)
 
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
@@ -242,7 +242,7 @@ class Cells:
         with np.errstate(all="ignore"):
             points[:, :dim] = self.frame.points(queries)
             norms = np.sqrt(np.einsum("ij,ij->i", points, points))
-            usable = norms < self.lengths[2]
+            usable = norms < self.longest
         points[~usable], norms[~usable] = 0.0, 0.0
         panels = Centroids(points[:, :dim].astype(np.float32))
         distances = np.empty((len(rows.radii), len(panels.half_norms)), np.float32)

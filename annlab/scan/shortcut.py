@@ -13,7 +13,7 @@ from annlab.kernels.scan.int8 import Codes
 from annlab.kernels.scoring import Entries
 from annlab.kernels.shortcut import Waiting
 from annlab.kernels.simd.path import entry
-from annlab.scan.cells import Cells
+from annlab.scan.cells import FAINT, FAR, Cells
 from annlab.scan.int8 import ByteScanner
 from annlab.scan.points import Extent
 from annlab.scan.scanner import Scanner
@@ -113,8 +113,8 @@ def cells_shortcut(cells: Cells, k: int, beside: Beside) -> Shortcut | None:
         return None
     entries, center = beside.entries(scanner.vectors), np.zeros(rows.stride)
     center[: entries.dim] = frame.center
-    how = one_cells.Frame(center, float(frame.scale), entries.metric, *cells.lengths, cells.largest + frame.unit,
-                          frame.exact)  # fmt: skip
+    how = one_cells.Frame(center, float(frame.scale), entries.metric, FAINT, FAR, cells.longest,
+                          cells.largest + frame.unit, frame.exact)  # fmt: skip
     n_cells, n_panels = len(rows.radii), len(rows.codes)
     most_seen = int(min(cells.most_seen, 1.0) * n_panels)
     alive = _NO_WORDS if beside.alive is None else beside.alive

@@ -166,9 +166,9 @@ def scan_cell(cells, asked, kept, room, cell):
 
 
 @kernel
-def offer_cells(t, point, r):
+def offer_cells(t, r):
     """The buffer receives what can be among the k nearest rows; returns its length, or OVERFLOWED."""
-    cells, kept = t.cells, r.kept
+    cells, kept, point = t.cells, r.kept, r.point
     exact = 1.0 if t.frame.exact and is_whole(point, t.entries.dim) else 0.0
     asked = by_cells.Queries(point, 1, r.distances, 1, r.order, exact, r.tie, t.alive, 0, t.has_alive)
     kept.bounds[0], kept.lengths[0], seen = _LARGEST, 0, 0
@@ -201,7 +201,7 @@ def search_by_cells(path, table, query, room, distances, ids):
     if not length < np.inf:
         return False
     r.tie[0] = 2.0**-36 * (length + t.frame.size) ** 2 + FLOOR
-    m = offer_cells(t, r.point, r)
+    m = offer_cells(t, r)
     if m == OVERFLOWED:
         return False
     for i in range(m):
