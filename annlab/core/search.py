@@ -174,7 +174,7 @@ class Search:
         state = self.state
         keys = state.by_row.array if not len(state.tail.array) else state.by_row.array[: state.n_sealed]
         return Request(alive, keys, self.params, n_threads, self.counters[start:stop],
-                       self.scanned[start:stop])  # fmt: skip
+                       self.scanned[start:stop], None if alive is None else state.n_live_sealed)  # fmt: skip
 
     def _few_allowed(self, structure: Structure, k: int, n: int, alive: np.ndarray | None) -> np.ndarray:
         """For which of n queries so few rows are allowed that scanning these is less work than asking the structure."""

@@ -81,6 +81,8 @@ class Request(NamedTuple):
         To be added to, see `common/statistics.py`.
     scanned : (q,) bool, or None
         To be set where a structure scans the allowed rows in place of what it usually does.
+    n_living : int, or None
+        Rows of the structure that were not removed, whatever the filter; None: all.
     """
 
     alive: np.ndarray | None
@@ -89,6 +91,7 @@ class Request(NamedTuple):
     threads: int
     counters: np.ndarray
     scanned: np.ndarray | None = None
+    n_living: int | None = None
 
 
 class Scored(NamedTuple):

@@ -35,9 +35,13 @@ class Plans:
         self._finder, self._tuning, self._n, self._row_bytes = finder, tuning, n, row_bytes
         self._known: dict[Any, Plan] = {}
 
-    def of(self, k: int, params: dict[str, Any], allowed: int | None = None, widened: int = 0) -> Plan:
-        """How to look for k neighbours among the allowed rows; `widened` times further than should be enough."""
-        asked = k, params["n_probes"], params["rerank"], allowed, widened
+    def of(self, k: int, params: dict[str, Any], allowed: int | None = None, widened: int = 0,
+           n_living: int | None = None) -> Plan:  # fmt: skip
+        """How to look for k neighbours among the allowed rows; `widened` times further than should be enough.
+
+        n_living: rows that were not removed, where that is not all of them.
+        """
+        asked = k, params["n_probes"], params["rerank"], allowed, widened, n_living
         plan = self._known.get(asked)
         if plan is None:
             if len(self._known) >= 1024:
@@ -45,16 +49,18 @@ class Plans:
             self._known[asked] = plan = self._made(*asked)
         return plan
 
-    def _made(self, k: int, n_probes: Any, rerank: Any, allowed: int | None, widened: int) -> Plan:
+    def _made(self, k: int, n_probes: Any, rerank: Any, allowed: int | None, widened: int,
+              n_living: int | None) -> Plan:  # fmt: skip
         """k of m allowed rows are about as near as k n / m of all n rows, if the filter does not go with the vectors.
 
         Then they have to be found among as many candidates as these, but for those that the filter takes away. And k
-        of n rows are about as near as k t / n of t rows, for so many were measured.
+        of n rows are about as near as k t / n of t rows, for so many were measured. If the filter does go with the
+        vectors, all that is near may be allowed: then as many candidates are needed as without it.
         """
         n, finder, free = self._n, self._finder, n_probes == rerank == "auto"
         there = n if allowed is None else max(int(about(np.array(allowed))), 1)
         tuned = min(n, self._tuning.n_rows)
-        grown, growth, share = max(1.0, there / tuned), n / tuned, there / n if widened == 0 else 1.0
+        grown, growth, share = max(1.0, (n_living or n) / tuned), n / tuned, there / n if widened == 0 else 1.0
         further = min(k * grown * tuned / there * _FURTHER**widened, 2.0**31 - 1)
         near, level = self._tuning.at(k), self._tuning.at(further)
         probes = level.n_probes if n_probes == "auto" else n_probes * _WIDER**widened

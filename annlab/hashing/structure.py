@@ -171,7 +171,7 @@ class LSHStructure(Structure):
         Nearly always it is: so this is the way of a single query in an index with removed rows, and short.
         """
         k = result.ids.shape[1]
-        plan = self.plans.of(k, request.params, allowed)
+        plan = self.plans.of(k, request.params, allowed, n_living=request.n_living)
         self._score(result, queries, self._candidates(queries, k, request.alive, plan, request), request)
         if plan.exact:
             return
@@ -192,7 +192,7 @@ class LSHStructure(Structure):
         k, alive, last = result.ids.shape[1], request.alive, min(result.ids.shape[1], allowed) - 1
         far = np.zeros(len(queries)) if far is None else far
         while len(some):
-            plan = self.plans.of(k, request.params, allowed, widened)
+            plan = self.plans.of(k, request.params, allowed, widened, request.n_living)
             widened += 1
             now = some[far[some] <= plan.reach]  # each query waits for a plan that reaches so far, whoever else asks
             if not len(now):
@@ -243,7 +243,7 @@ class LSHStructure(Structure):
         metric, wanted = self.finder.encoder.metric.code, 1
         far = float(self.finder.encoder.farness(query, np.array([radius]))[0])
         while True:
-            plan = self.plans.of(wanted, request.params, allowed)
+            plan = self.plans.of(wanted, request.params, allowed, n_living=request.n_living)
             if plan.exact:
                 return self.scanner.search_radius(query, radius, alive, request.threads, counters)[1]
             if far <= plan.reach:

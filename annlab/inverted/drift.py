@@ -7,7 +7,9 @@ are spread over many lists, and searches that were calibrated on other rows miss
 So from time to time, when rows are taken in, recall is measured on held-out rows, some of those that came last and some
 of the others: soon if the new ones are farther from their centroids than others are from theirs, otherwise seldom.
 Where either kind is found too rarely, search parameters are measured anew, on both kinds: that is cheap and makes
-searches right, if slow. And once a quarter more rows are there, so that it pays, everything is built anew.
+searches right, if slow. And once a quarter more rows are there, so that it pays, everything is built anew. So it is if
+the last rows are far from their centroids, though they be found: a list then holds what has nothing in common, and what
+a filter leaves of it no longer says whether it leaves the neighbours of a query.
 
 Growing from n to 2n rows that are always new takes builds at 1.25 n, 1.56 n and 1.95 n rows, some two thirds of the
 price of three builds of 2n, since a build costs about n^1.5. What is measured between them costs less than one.
@@ -81,7 +83,10 @@ def brought_up_to_date(structure: S, is_new: np.ndarray, building: Building) -> 
     more = n / age.n_measured - 1
     if main.n_probes == structure.n_lists or more < _SOON:
         return structure
-    if more < _SELDOM and not _from_elsewhere(structure, is_new):
+    foreign = _from_elsewhere(structure, is_new)
+    if foreign and n >= _PAYS * age.n_trained:
+        return None
+    if more < _SELDOM and not foreign:
         return structure
     held_out, groups = _held_out(structure, is_new, _CHECKED, main.k, building)
     recalls = recalls_of(structure, held_out, main.k, main.n_probes, structure.lists.shortlist(main.k, main.rerank),

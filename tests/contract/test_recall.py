@@ -194,6 +194,22 @@ def test_drift__to_other_classes_by_adds(searched):
     assert recall(index, of_classes(rng, old, 80), 10) >= searched.aim - CHANCE
 
 
+def test_drift__behind_a_filter_of_what_is_new(searched):
+    """Those who ask for what is like the new, and those who ask for what of the new is like the old."""
+    rng = np.random.default_rng(78)
+    old, new = rng.standard_normal((40, 20)), 2 * rng.standard_normal((40, 20))
+
+    def draw(centers, n, spread):
+        return (centers[rng.integers(40, size=n)] + spread * rng.standard_normal((n, 20))).astype(np.float32)
+
+    index = made(searched).fit(draw(old, 8000, 0.3))
+    ids = np.concatenate([index.add(draw(new, 530, 0.1)) for _ in range(6)])
+    allowed = np.isin(index.ids, ids)
+    for queries in (draw(new, 100, 0.1), draw(old, 100, 0.3)):
+        got = recall(index, queries, 10, allowed=allowed, search={"allowed": allowed})
+        assert got >= searched.aim - CHANCE
+
+
 def test_updates__of_all_rows_to_other_classes(searched):
     rng = np.random.default_rng(8)
     old, new = directions(rng, 40), directions(rng, 40)

@@ -109,8 +109,12 @@ def test_the_dead_do_not_count_as_growth(mode):
     index.add(draw(1500))
     structure, queries = index._state.structure, draw(60)
     assert (len(structure.vectors), structure.tuning.n_rows) == (9500, 8000)
-    exchanged = structure.plans.of(10, index._usual_params, allowed=8000)
-    assert before.keep <= exchanged.keep <= structure.plans.of(11, index._usual_params, allowed=8000).keep + 1
+    exchanged = structure.plans.of(10, index._usual_params, allowed=8000, n_living=8000)
+    assert (
+        before.keep
+        <= exchanged.keep
+        <= structure.plans.of(11, index._usual_params, allowed=8000, n_living=8000).keep + 1
+    )
     assert exchanged.keep < 1.35 * before.keep and exchanged.n_probes == before.n_probes
     true = annlab.ExactIndex().fit(index.vectors(), index.ids).search(queries, 10).ids
     found = index.search(queries, 10).ids

@@ -40,7 +40,8 @@ def asked_of(index: Index, query: np.ndarray, k: int, chosen: dict[str, Any], pa
     if mask is not None and mask.ndim == 2:
         mask = mask[0]
     sealed, tail = state.living if mask is None else state.words(mask)
-    request = Request(sealed, state.by_row.array[: state.n_sealed], search.params, 1, search.counters)
+    request = Request(sealed, state.by_row.array[: state.n_sealed], search.params, 1, search.counters,
+                      n_living=None if sealed is None else state.n_live_sealed)  # fmt: skip
     may = np.ones(state.n_sealed, bool) if sealed is None else rowsets.unpack(sealed, state.n_sealed)
     n_tail = len(state.tail.array)
     may_tail = np.ones(n_tail, bool) if tail is None else rowsets.unpack(tail, n_tail)

@@ -34,14 +34,14 @@ def trace(structure: LSHStructure, asked: Asked, visited: int) -> Trace:
 
 def _plans(structure: LSHStructure, asked: Asked, visited: int) -> list[Plan]:
     """The rounds of a search: it goes on with more probes until what it finds is near enough."""
-    params, alive = asked.request.params, asked.request.alive
+    params, alive, living = asked.request.params, asked.request.alive, asked.request.n_living
     allowed = None if alive is None else int(np.bitwise_count(alive).sum())
-    plans, total, widened = [structure.plans.of(asked.k, params, allowed)], 0, 0
+    plans, total, widened = [structure.plans.of(asked.k, params, allowed, n_living=living)], 0, 0
     total = _visits(structure, plans[0])
     while total < visited:
         widened += 1
         allowed = len(structure.vectors) if allowed is None else allowed
-        plan = structure.plans.of(asked.k, params, allowed, widened)
+        plan = structure.plans.of(asked.k, params, allowed, widened, living)
         if plan.exact:
             break
         plans.append(plan)
