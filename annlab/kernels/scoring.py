@@ -26,8 +26,25 @@ from numba.extending import overload
 from annlab.kernels.distance import COSINE, L2, distance, inner_product, inverse_norm
 from annlab.kernels.simd.folding import QUARTER, fold_rows
 from annlab.kernels.simd.path import entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, float_registers, fma, load, load_first, pointer, prefetch, splat, store
-from annlab.kernels.topk import is_worse, kth_smallest, push, sort_heap
+from annlab.kernels.simd.registers import (
+    LANES,
+    count,
+    double_memory,
+    float_memory,
+    float_registers,
+    fma,
+    int_memory,
+    load,
+    load_first,
+    long_memory,
+    pointer,
+    prefetch,
+    splat,
+    store,
+)
+from annlab.kernels.simd.sorting import sort_pairs
+from annlab.kernels.simd.wide import WIDTH
+from annlab.kernels.topk import insert_sorted, is_worse, kth_smallest, push, sort_heap
 
 _AHEAD = 8  # candidates to ask for ahead of their use
 _ROUNDING, _MARGIN = 2.0**-24, 20.0
@@ -35,6 +52,7 @@ _UNDERFLOW = 2.0**-120  # of a square, all that is rounded to zero included
 _SMALLEST, _LARGEST = 1e-20, 1e30  # squared lengths that are judged
 _ZERO, _INFINITY = np.float32(0.0), np.float32(np.inf)
 _PADDING = 2 * LANES
+_HEAPED, _SORTED = 4, 512  # a heap keeps as few as these; up to so many are rather sorted once
 
 
 class Entries(NamedTuple):
@@ -122,16 +140,54 @@ def intervals(y, entries, candidate, m, lower, upper):
 
 
 @kernel
+def _within(values, n, bound):
+    """How many of n values are at most the bound."""
+    within = 0
+    for i in range(0, n, LANES):
+        within += count((load(values + i) <= splat(bound)) & ((1 << min(LANES, n - i)) - 1))
+    return within
+
+
+@kernel
+def _sorted(distances, ids, n, k, best, best_ids):
+    """The k best of n <= _SORTED pairs; returns how many there are.
+
+    They are put in order by their distances in float32, so that a place in the list is nearly always at its end.
+    """
+    values, places, whole = float_memory(_SORTED), int_memory(_SORTED), (n + WIDTH - 1) // WIDTH * WIDTH
+    size = 0
+    for i in range(n):
+        values[i], places[i] = np.float32(distances[i]), i
+    for i in range(n, whole):
+        values[i], places[i] = _INFINITY, -1
+    _, order = sort_pairs(values, places, whole, float_memory(_SORTED), int_memory(_SORTED))
+    for i in range(whole):
+        place = order[i]
+        if place >= 0:
+            size = insert_sorted(best, best_ids, size, k, distances[place], ids[place])
+    return size
+
+
+@kernel
 def _measured(q, entries, candidate, m, k, best, best_ids, lower, bound):
     """The k best by definition of those candidates whose `lower` is at most the bound, sorted; how many there are."""
-    size, dim, metric = 0, entries.dim, entries.metric
+    distances, ids, size = double_memory(_SORTED), long_memory(_SORTED), 0
+    dim, metric, by_heap = entries.dim, entries.metric, k <= _HEAPED or _within(lower, m, bound) > _SORTED
     scale = inverse_norm(q, dim) if metric == COSINE else 0.0
     for j in range(m):
+        if bound == _INFINITY:  # else all have just been read
+            _ask_for(entries, candidate[min(j + _AHEAD, m - 1)])
         row = candidate[j]
         if row < 0 or lower[j] > bound:
             continue
         far = distance(_place(entries, row), q, scale, dim, metric)
-        size = push(best, best_ids, size, k, far, entries.keys[row])
+        if by_heap:
+            size = push(best, best_ids, size, k, far, entries.keys[row])
+        elif far == far:
+            distances[size], ids[size] = far, entries.keys[row]
+            size += 1
+    if not by_heap:
+        return _sorted(distances, ids, size, k, best, best_ids)
     sort_heap(best, best_ids, size)
     return size
 
@@ -155,7 +211,6 @@ def _nearest_of(queries, i, entries, candidate, m, k, best, best_ids, space):
         else:
             for j in range(m):
                 lower[j] = _ZERO
-                _ask_for(entries, candidate[j])
         return _measured(q, entries, candidate, m, k, best, best_ids, lower, bound)
 
     def all_of_them(queries, i, entries, candidate, m, k, best, best_ids, space):

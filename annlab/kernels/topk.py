@@ -6,17 +6,21 @@ buffer is full, `tighten` (in scan/batch.py) finds the k-th smallest value so fa
 be among the k nearest (values of a scan are rounded, so the bound is the k-th value plus a slack, see
 `annlab/scan/scanner.py`), and throws the rest away. Finding the k-th is quickselect, with one difference from the
 textbook: a register is compared with the pivot at once, and the lanes below and above it are written to two places by
-compressed stores.
+compressed stores. The last sixteen are sorted by a network.
 
 The *heap* holds the k best (distance, id) pairs of an exact scoring, the worst at its root, so that ties are broken by
 id also at the cut.
 """
 
+import numpy as np
+
 from annlab.kernels.simd.path import kernel
-from annlab.kernels.simd.registers import LANES, count, load, ramp, splat, store, store_compressed
+from annlab.kernels.simd.registers import LANES, choose, count, float_memory, load, ramp, splat, store, store_compressed
+from annlab.kernels.simd.sorting import sorted_values
+from annlab.kernels.simd.wide import WIDTH, load_sixteen
 
 PADDING = LANES  # elements that a compressed store may write behind the end of a buffer
-_SMALL = LANES  # below this many values, insertion is quicker than another partition
+_INFINITY = np.float32(np.inf)
 
 
 @kernel
@@ -24,7 +28,7 @@ def kth_smallest(values, length, k, low, high):
     """The k-th smallest (k >= 1) of `length` values. `low` and `high` are scratch, `length + PADDING` long each."""
     for i in range(0, length, LANES):
         store(low + i, load(values + i))
-    while length > _SMALL:
+    while length > WIDTH:
         a, b, c = low[0], low[length // 2], low[length - 1]
         pivot = max(min(a, b), min(max(a, b), c))
         n_low, n_high = 0, 0
@@ -51,13 +55,13 @@ def kth_smallest(values, length, k, low, high):
             if k <= n_high - n_rest:
                 return pivot
             k, length = k - (n_high - n_rest), n_rest
-    for i in range(1, length):
-        value, j = low[i], i
-        while j > 0 and low[j - 1] > value:
-            low[j] = low[j - 1]
-            j -= 1
-        low[j] = value
-    return low[k - 1]
+    last = float_memory(WIDTH)
+    for i in range(0, WIDTH, LANES):
+        store(last + i, splat(_INFINITY))
+        if i < length:
+            store(last + i, choose((1 << min(LANES, length - i)) - 1, load(low + i), splat(_INFINITY)))
+    store(last, sorted_values(load_sixteen(last)))
+    return last[k - 1]
 
 
 @kernel
@@ -132,3 +136,18 @@ def sort_heap(distances, keys, size):
         distance, key = distances[size], keys[size]
         distances[size], keys[size] = distances[0], keys[0]
         sift_down(distances, keys, size, distance, key)
+
+
+@kernel
+def insert_sorted(distances, keys, size, k, distance, key):
+    """Insert an entry into a sorted list of the k best; returns the list's size. Quick for what belongs at its end."""
+    if size == k:
+        if not is_worse(distances[k - 1], keys[k - 1], distance, key):
+            return size
+        size -= 1
+    place = size
+    while place > 0 and is_worse(distances[place - 1], keys[place - 1], distance, key):
+        distances[place], keys[place] = distances[place - 1], keys[place - 1]
+        place -= 1
+    distances[place], keys[place] = distance, key
+    return size + 1

@@ -66,7 +66,7 @@ KINDS = ("spread", "near", "equal", "grid", "far", "huge", "tiny", "mixed", "zer
 @hypothesis.given(
     dim=st.integers(1, 70),
     dtype=st.sampled_from(["float32", "float32", "float64"]),
-    k=st.integers(1, 12),
+    k=st.one_of(st.integers(1, 12), st.integers(13, 120)),
     seed=st.integers(0, 999),
 )
 def test_screening_changes_no_answer(dim: int, metric: str, dtype: str, kind: str, k: int, seed: int) -> None:
@@ -89,6 +89,18 @@ def test_screening_changes_no_answer(dim: int, metric: str, dtype: str, kind: st
     elif kind == "zeros":
         vectors[::2], queries[0] = 0, 0
     check(vectors.astype(dtype), queries.astype(dtype), metric, k, seed)
+
+
+@pytest.mark.parametrize("kind", ["spread", "grid"])
+@pytest.mark.parametrize(("n", "k"), [(512, 300), (513, 300), (512, 512), (700, 100), (1100, 600)])
+def test_many_are_sorted_or_kept_in_a_heap(n: int, k: int, kind: str) -> None:
+    """Up to 512 that are measured, and more; some of them differ in float64 only, or in their ids."""
+    rng = np.random.default_rng(n)
+    vectors, queries = rng.normal(size=(n, 3)), rng.normal(size=(3, 3))
+    if kind == "grid":
+        vectors, queries = np.rint(vectors), np.rint(queries)
+    vectors[1::7] = vectors[0] * (1 + 1e-7 * rng.integers(0, 3, size=vectors[1::7].shape))
+    check(vectors.astype(np.float32), queries.astype(np.float32), "l2", k, n)
 
 
 @pytest.mark.parametrize("metric", sorted(CODES))

@@ -32,6 +32,7 @@ from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, floats_to_ints, int
 from annlab.kernels.simd.path import entry, inlined, kernel
 from annlab.kernels.simd.registers import (
     LANES,
+    first,
     fma,
     int_registers,
     larger,
@@ -238,14 +239,16 @@ def tighten_bytes(rows, values, numbers, length, k, inverse_step, span, ratio, t
     """Drop from a buffer what cannot be among the k nearest: all whose v is above the upper value of k rows."""
     kth = kth_smallest(values, length, k, low, high)
     upper = -np.inf
-    for i in range(length):
-        if values[i] <= kth:
-            limit = rows.limits + (numbers[i] // STORED_ROWS) * N_LIMITS
-            half_norm = inverse_step * rows.half_norms[numbers[i]]
+    for i in range(0, length, LANES):
+        below = (load(values + i) <= splat(kth)) & ((1 << min(LANES, length - i)) - 1)
+        while below != 0:
+            at, below = i + first(below), below & (below - 1)
+            limit = rows.limits + (numbers[at] // STORED_ROWS) * N_LIMITS
+            half_norm = inverse_step * rows.half_norms[numbers[at]]
             if half_norm >= np.float64(_LARGEST_START) * limit[STEP]:
                 upper = np.inf  # its v came out too small by an unknown amount
             apart = span * (limit[ERROR] + ratio * limit[SIZE])
-            upper = max(upper, values[i] + (2 + 4 * MARGIN) * apart + 4 * MARGIN * half_norm + 3 * limit[STEP])
+            upper = max(upper, values[at] + (2 + 4 * MARGIN) * apart + 4 * MARGIN * half_norm + 3 * limit[STEP])
     bound = np.nextafter(np.float32(upper + 2.0**-20 * abs(upper) + tie), _INFINITY)
     return keep_at_most(values, numbers, length, bound), bound
 
@@ -322,10 +325,10 @@ def scan_bytes(path, rows: Codes, first_panel, last_panel, queries: Queries, buf
     kept, r = pointers(Buffers(*buffers)), pointers(Room(*room))
     block, quads = int_registers(ACCUMULATORS), coded.quads
     block_panels = max(1, BLOCK_BYTES // (quads * QUAD_BYTES))
-    for first in range(first_panel, last_panel, block_panels):
+    for start in range(first_panel, last_panel, block_panels):
         for q in range(0, asked.n, QUERIES_IN_TILE):
             inverse_step = asked.inverse_steps[q // QUERIES_IN_TILE]
-            for p in range(first, min(first + block_panels, last_panel)):
+            for p in range(start, min(start + block_panels, last_panel)):
                 own = coded.limits + p * N_LIMITS
                 inverse = inverse_step / own[STEP]
                 bound_tile(r.most, asked, q, kept.bounds, own)

@@ -31,7 +31,7 @@ from annlab.kernels.simd.wide import (
     spread_lane,
     square_roots,
 )
-from annlab.kernels.topk import is_worse, push
+from annlab.kernels.topk import insert_sorted, push
 from annlab.kernels.trees.leaf import LEAF_ROWS, READS_BEYOND, leaf_distances
 from annlab.kernels.trees.tree import FIRST_ROW, FIRST_SLOT, ROWS, TABLE_COLUMNS, VECTORS, living, row_of
 
@@ -127,7 +127,7 @@ def finish_list(forest, tree, probe, collector, limit):
             row = np.int64(pointer_at(line[ROWS], collector.places)[slot])
         x = pointer_at(line[VECTORS], probe.raw) + slot * tree.dim
         exact = distance(x, probe.raw, probe.inverse_norm, tree.dim, tree.metric)
-        size = insert_sorted(collector, size, exact, collector.keys[row])
+        size = insert_sorted(collector.best, collector.best_ids, size, collector.k, exact, collector.keys[row])
     return DONE
 
 
@@ -202,19 +202,3 @@ def row_visitor(take: Callable[..., Any]) -> Callable[..., Any]:
                 take(tree, probe, collector, slot)
 
     return visit_rows
-
-
-@inlined
-def insert_sorted(collector, size, value, key):
-    """Insert into the k best so far, which are sorted; returns their number."""
-    k, best, best_ids = collector.k, collector.best, collector.best_ids
-    if size == k:
-        if not is_worse(best[k - 1], best_ids[k - 1], value, key):
-            return size
-        size -= 1
-    position = size
-    while position > 0 and is_worse(best[position - 1], best_ids[position - 1], value, key):
-        best[position], best_ids[position] = best[position - 1], best_ids[position - 1]
-        position -= 1
-    best[position], best_ids[position] = value, key
-    return size + 1
