@@ -28,9 +28,10 @@ from annlab.core.calibration import Promise, first_reaching, from_array, nearest
 from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
 
 REACHES = (1.0, *(1.0 + 0.001 * 1.12**i for i in range(74)))  # up to about 5
-_FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nodes whose vectors decide
+_FACTORS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nodes whose vectors decide
 _MOST_KEPT = 4096
 _NEAR = 1.05  # reach: below, to keep more nodes would hardly shorten the walk
+_MANY, _SHORT = 32, 1.2  # vectors that decide: with fewer for components, what no short walk reaches is not walked for
 _HARDLY, _LEAST_SPREAD = 3.0, 0.1  # standard deviations beyond which hardly a query is; what may be chance
 _LARGEST_LOG = 700.0
 _PROBES, _FEW_OPENED = 32, 4096  # queries whose walks come first, and the nodes that one of these may open
@@ -143,7 +144,7 @@ class Searched(Protocol):
 
     @property
     def vector_weight(self) -> float:
-        """How many of the rows that a walk compares a vector is as long as."""
+        """In the time for how many rows that a walk compares a vector is measured."""
 
     def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int,
               most: int | None = None) -> Found:  # fmt: skip
@@ -195,7 +196,12 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
                 return np.inf
             return lower_bound(tries[i][0], groups)
 
-        place, reached = first_reaching(bound_at, len(REACHES), target)
+        n_steps = len(REACHES)
+        if least > 1.0 and factor * k < _MANY:
+            n_steps = bisect.bisect(REACHES, _SHORT)
+            if bound_at(n_steps - 1) < target:
+                continue
+        place, reached = first_reaching(bound_at, n_steps, target)
         recalls, found = tries[place]
         visited = float(found.visited.mean())
         if visited > n:

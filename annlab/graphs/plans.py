@@ -23,10 +23,12 @@ from annlab.core.structure import Beside, Request
 from annlab.distances import Metric
 from annlab.graphs.calibration import EVERYTHING, Calibration, Calibrations
 from annlab.graphs.graph import Graph
+from annlab.graphs.leading import axes_in_bytes
 from annlab.graphs.points import Lifting
 from annlab.graphs.room import keep_for, nodes_for_kernels, nodes_of_rows
 from annlab.graphs.rows import Rows
 from annlab.kernels.graphs.walk import Wanted
+from annlab.kernels.graphs.walk_rows import Axes
 from annlab.kernels.graphs.walk_search import ENOUGH, N_TALLY, Frame, Table
 from annlab.kernels.scoring import Entries
 from annlab.kernels.simd.prepared import Prepared
@@ -38,9 +40,10 @@ _FEW, _LONG = 0.5, 256  # of all rows: where more are allowed, walks open so man
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
 _LARGEST_REACH = 1e6
-_POWER, _MOST_KEPT = 8, 64.0  # see `_factor_for`
+_POWER, _MOST_KEPT = 16, 64.0  # see `_factor_for`
 _FIRST_OPINION = 64.0  # queries that are heard before anybody looks at where they come from
-_NO_WORDS, _NO_ROWS, _NO_AXES = np.zeros(1, np.uint64), np.zeros(1, np.int64), np.zeros((1, 1), np.float32)
+_NO_WORDS, _NO_ROWS = np.zeros(1, np.uint64), np.zeros(1, np.int64)
+_NO_AXES = Axes(np.zeros((1, 1), np.uint8), np.zeros(1, np.float32), 0, 0)
 
 
 class Walkable(NamedTuple):
@@ -88,9 +91,8 @@ class Plans:
         self._calibrations, self._graph, self._rows = calibrations, graph, rows
         self._vectors, self._metric, self._n = vectors, metric, len(vectors)
         self._nodes = nodes_for_kernels(graph, blocks, rows)
-        axes = _NO_AXES if rows.axes is None else rows.axes
-        self._frame = Frame(lifting.center, lifting.dim, lifting.scale, rows.step, rows.blur, axes,
-                            0 if rows.axes is None else axes.shape[1])  # fmt: skip
+        axes = _NO_AXES if rows.axes is None else Axes(*axes_in_bytes(rows.axes), *rows.axes.shape[::-1])
+        self._frame = Frame(lifting.center, lifting.dim, lifting.scale, rows.step, rows.blur, axes)
         sizes = np.ones(1, np.int64) if graph.offsets is None else np.sort(np.diff(graph.offsets))[::-1]
         self._largest = np.cumsum(sizes)  # rows of so many nodes, at most
         self._known: dict[tuple[int, float | str, int], Plan] = {}
@@ -164,7 +166,9 @@ class Plans:
         gamma = min(float(reach), _LARGEST_REACH) ** 2
         patience = max(_LEAST_OPENED if n_allowed <= _FEW * self._n else _LONG, n_allowed // _PATIENCE)
         fewest = max(1, patience * n_allowed // (_HARDLY * self._n))  # an eighth of what chance would have it
-        return Wanted(k, keep_for(k, factor), most, words, alive is not None, gamma, self._rows.noise, patience, fewest)
+        keep = keep_for(k, factor)
+        deciding = keep if self._rows.axes is None else min(keep, math.ceil(factor * k))
+        return Wanted(k, keep, deciding, most, words, alive is not None, gamma, self._rows.noise, patience, fewest)
 
     def _plan(self, wanted: Wanted, alive: np.ndarray | None, entries: Entries, tail: np.ndarray,
               farthest: float = np.inf, guarded: bool = False, tally: np.ndarray | None = None) -> Plan:  # fmt: skip

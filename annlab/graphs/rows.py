@@ -38,7 +38,8 @@ class Rows:
     array : (n_nodes, stride) uint8 or float32
         Codes about `MIDDLE`, padded with it to whole lines; or points.
     norms : (n_nodes,) float32
-        "sq8": the squared norm of the rounded point, and its term; "flat": its term (see `Lifting.terms`).
+        "sq8": the squared norm of the rounded point, and its term; "flat": its term (see `Lifting.terms`, and
+        `left_out` in `leading.py`).
     step : float
         Of the codes; 1 for points.
     blur : float
@@ -73,7 +74,8 @@ def rows_of(points: np.ndarray, first_rows: np.ndarray | None, terms: np.ndarray
     """The rows of nodes: bytes of a step, or floats for None.
 
     points (n, dim): of all vectors, those of a node one behind the other, from `first_rows` (n_nodes,) on; None: each
-    vector is a node; their leading components, if there are axes. terms (n_nodes,): see `Lifting.terms`.
+    vector is a node; their leading components, if there are axes. terms (n_nodes,): see `Lifting.terms`, and
+    `left_out`.
     """
     some = points if first_rows is None else points[first_rows]
     if step is None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from annlab.distances import Metric
 from annlab.graphs.graph import Graph, check_graph
+from annlab.graphs.leading import left_out, turned
 from annlab.graphs.points import Lifting
 from annlab.graphs.rows import Rows, in_line, norms_of
 from annlab.kernels.distance import INNER_PRODUCT
@@ -88,7 +89,11 @@ def _rows(arrays: dict[str, np.ndarray], lifting: Lifting, graph: Graph, n_nodes
         norms = _norms_beside_links(graph, arrays["links"], n_nodes)
         known = norms >= 0
         some = np.flatnonzero(~known)
-        norms[some] = norms_of(codes[some], step) + lifting.terms(vectors[_first_rows(graph, some)])
+        own = vectors[_first_rows(graph, some)]
+        norms[some] = norms_of(codes[some], step) + lifting.terms(own)
+        if axes is not None:
+            points = lifting.points(own)
+            norms[some] += left_out(points, turned(points, axes, 1))
         return Rows(in_line(codes), norms, step, blur, axes)
     points = arrays.get("points", vectors)
     if points.dtype != np.float32 or points.shape != (n_nodes, dim):

@@ -29,7 +29,7 @@ from annlab.graphs.build import build_graph
 from annlab.graphs.calibration import Calibration, Calibrations, Found
 from annlab.graphs.changes import insert
 from annlab.graphs.graph import Graph
-from annlab.graphs.leading import LEAST_FACTOR, leading_axes, turned
+from annlab.graphs.leading import LEAST_FACTOR, leading_axes, left_out, turned
 from annlab.graphs.plans import Plan, Plans, Walkable
 from annlab.graphs.points import Lifting
 from annlab.graphs.room import Rooms, blocks_of, nodes_of_rows
@@ -45,6 +45,7 @@ _REBUILT = 2.0  # times the rows that codes and center were made for
 _COPIES = 64  # while the rows become twice as many, the graph may be copied about so often
 _BATCH = 16  # queries that are walked for one by one, as walks share nothing: below, the way of batches takes longer
 _SCANS = 32  # for so many queries, after which rows are kept as bytes, too: these take about as long to make
+_IN_ONE_GO = 0.4  # of the time that as many bytes of rows take, which lie anywhere
 _CALIBRATED = 300  # held-out rows of either kind, when new ones came
 
 
@@ -99,8 +100,10 @@ class GraphStructure(Structure):
         graph, order = build_graph(points, degree=params["degree"], alpha=params["alpha"], threads=building.threads,
                                    seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
         axes = leading_axes(points, building.threads) if has_codes else None
-        together, points = vectors[order], turned(points[order], axes, building.threads)
-        rows = _rows_of(points, together, graph, lifting, step_for(points) if has_codes else None, axes)
+        together, points = vectors[order], points[order]
+        components = turned(points, axes, building.threads)
+        rows = _rows_of(points, components, together, graph, lifting, step_for(components) if has_codes else None,
+                        axes)  # fmt: skip
         structure = cls(
             together,
             metric,
@@ -145,8 +148,8 @@ class GraphStructure(Structure):
 
     @property
     def vector_weight(self) -> float:
-        """How many of the rows that a walk compares a vector is as long as."""
-        return self.vectors[0].nbytes / self.walkable.rows.row_bytes  # type: ignore[union-attr]
+        """In the time for how many rows that a walk compares a vector is measured: a long one is read in one go."""
+        return _IN_ONE_GO * self.vectors[0].nbytes / self.walkable.rows.row_bytes  # type: ignore[union-attr]
 
     def tried(self, held_out: HeldOut, k: int, reach: float, factor: float, threads: int,
               most: int | None = None) -> Found:  # fmt: skip
@@ -305,7 +308,8 @@ class GraphStructure(Structure):
         graph, order = insert(walkable.graph, points, more, alpha=building.params["alpha"], threads=building.threads,
                               seed=int(building.rng.integers(2**62)), progress=building.progress)  # fmt: skip
         together, points = (np.concatenate(both)[order] for both in ((self.vectors, vectors), (points, more)))
-        rows = _rows_of(turned(points, rows.axes, building.threads), together, graph, lifting, step, rows.axes)
+        components = turned(points, rows.axes, building.threads)
+        rows = _rows_of(points, components, together, graph, lifting, step, rows.axes)
         newest = since(self._newest, len(self.vectors), order)
         grown = type(self)(
             together,
@@ -350,16 +354,20 @@ class GraphStructure(Structure):
         return cls(vectors, metric, walkable, calibrations, age, newest_of(arrays))
 
 
-def _rows_of(points: np.ndarray, vectors: np.ndarray, graph: Graph, lifting: Lifting, step: float | None,
-             axes: np.ndarray | None) -> Rows:  # fmt: skip
+def _rows_of(points: np.ndarray, components: np.ndarray, vectors: np.ndarray, graph: Graph, lifting: Lifting,
+             step: float | None, axes: np.ndarray | None) -> Rows:  # fmt: skip
     """The rows of the nodes of a graph, whose order points and vectors have: codes of a step, or points.
 
-    With axes the points are turned already.
+    components: of the points; without axes the points themselves.
     """
     first_rows = None if graph.offsets is None else graph.offsets[:-1]
     if step is None and first_rows is None and lifting.are_vectors(vectors):
-        points = vectors  # one array for both
-    return rows_of(points, first_rows, lifting.terms(vectors[graph.first_rows]), step, axes)
+        components = vectors  # one array for both
+    some = graph.first_rows
+    terms = lifting.terms(vectors[some])
+    if axes is not None:
+        terms += left_out(points[some], components[some])
+    return rows_of(components, first_rows, terms, step, axes)
 
 
 def uses_codes(storage: str, dim: int) -> bool:

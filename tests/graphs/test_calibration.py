@@ -110,7 +110,7 @@ def test_nobody_is_told_to_take_floats_who_has_them(gives_up, what):
 class Blurred(Walks):
     """Walks over components: where `enough` nodes for each neighbour are kept, a short one finds them."""
 
-    least_factor = 3.2
+    least_factor = 1.5
 
     def __init__(self, enough, wide):
         super().__init__(True)
@@ -123,11 +123,12 @@ class Blurred(Walks):
 
 
 @pytest.mark.parametrize(("enough", "wide", "factor", "reach"), [
-    (4.0, 1000, 4.0, 1.0),  # to keep more is less work than to reach farther
-    (4.0, 101, 3.2, 1.5),  # it is not
-    (4.0, 2000, 4.0, 1.0),  # to reach so far is a scan
-    (3.0, 1000, 3.2, 1.0),
-    (99.0, 1000, 3.2, 1.5),
+    (2.0, 1000, 2.0, 1.0),
+    (3.0, 100, 3.0, 1.0),  # where fewer decide, only short walks are tried
+    (6.0, 1000, 6.0, 1.0),  # to keep more is less work than to reach farther
+    (6.0, 101, 4.0, 1.5),  # it is not
+    (6.0, 2000, 6.0, 1.0),  # to reach so far is a scan
+    (99.0, 1000, 4.0, 1.5),
 ])  # fmt: skip
 def test_walks_over_components_keep_as_many_nodes_as_is_least_work(enough, wide, factor, reach):
     main = Blurred(enough, wide).measured().main

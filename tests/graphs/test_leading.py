@@ -11,7 +11,7 @@ import pytest
 import annlab
 from annlab import VamanaIndex
 from annlab.graphs.directions import leading_directions
-from annlab.graphs.leading import leading_axes, turned
+from annlab.graphs.leading import leading_axes, left_out, turned
 from annlab.graphs.structure import GraphStructure
 from tests import oracle
 
@@ -96,6 +96,18 @@ def test_points_are_turned_alike_by_any_number_of_threads(vectors):
     np.testing.assert_allclose(once, vectors.astype(np.float64) @ axes, rtol=1e-4, atol=1e-3)
     assert (once == turned(vectors, axes, 3)).all()
     assert turned(vectors, None, 1) is vectors
+
+
+def test_half_of_what_components_leave_out_is_added_to_distances(index, vectors):
+    rows, structure = codes_of(index), index._state.structure
+    points = structure.walkable.lifting.points(structure.vectors)
+    components = turned(points, rows.axes, 1)
+    rest = (points.astype(np.float64) ** 2).sum(axis=1) - (components.astype(np.float64) ** 2).sum(axis=1)
+    assert rest.min() > 1.0
+    np.testing.assert_allclose(left_out(points, components), rest / 2, rtol=1e-3)
+    rounded = rows.step * (rows.array.astype(np.float64) - 128)
+    np.testing.assert_allclose(rows.norms, (rounded**2).sum(axis=1) + rest / 2, rtol=1e-4)
+    assert not left_out(points, points).any()
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])

@@ -69,7 +69,8 @@ class Wanted(NamedTuple):
     """What a search asks for: the same for all of its queries."""
 
     k: int
-    keep: int  # nodes whose vectors decide, whole registers of them
+    keep: int  # nodes to be kept, whole registers of them
+    deciding: int  # of these, at most: nodes whose vectors decide
     most: int  # nodes to open before giving up
     alive: Any  # uint64 words of bits of the nodes with an allowed row, read if has_alive
     has_alive: bool

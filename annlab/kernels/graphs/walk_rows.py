@@ -14,7 +14,8 @@ N = |p|^2, which is stored beside the links, the squared distance is
 
 so of a node only c.b is left to compute: four multiplications in every int32 lane at once, exact. N and |q|^2 are those
 of the rounded point and the rounded query, so what is found is the true distance of these two. Where codes hold leading
-components (`graphs/leading.py`), p and q are those: the query is turned before it is rounded.
+components (`graphs/leading.py`), p and q are those: a query is rounded, turned by directions that are bytes as well,
+and its components are rounded. (Directions are read for every query: as floats they take four times as long.)
 
 Floats ("flat"). The points themselves; what lies beside the links is only the term of zero vectors.
 """
@@ -26,9 +27,20 @@ import numpy as np
 
 from annlab.kernels.distance import COSINE, INNER_PRODUCT, inverse_norm
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED, dot_bytes, ints_to_floats
-from annlab.kernels.simd.folding import fold_rows
+from annlab.kernels.simd.folding import QUARTER, fold_rows
 from annlab.kernels.simd.path import REGISTER_BYTES, entry, inlined, kernel
-from annlab.kernels.simd.registers import LANES, fma, load, load_first, pointer, prefetch, splat, store
+from annlab.kernels.simd.registers import (
+    LANES,
+    fma,
+    int_registers,
+    load,
+    load_first,
+    pointer,
+    pointers,
+    prefetch,
+    splat,
+    store,
+)
 
 MIDDLE = 128  # the code of zero
 ROW_BYTES = 64  # codes of a row are padded to whole registers of the widest path, and to cache lines
@@ -47,6 +59,15 @@ class Asking(NamedTuple):
     factor: Any
     offset: Any
     middle: Any
+
+
+class Axes(NamedTuple):
+    """Directions that turn a query, made by `axes_in_bytes`; none: n_axes is 0."""
+
+    codes: Any  # uint8 (n_axes, stride) about `MIDDLE`
+    steps: Any  # float32 (n_axes,)
+    n_axes: int  # whole lines of bytes
+    dim: int  # of points
 
 
 @kernel
@@ -85,7 +106,7 @@ def convert(query, dim, metric, center, scale, point):
 
 
 @kernel
-def turn(point, dim, axes, n_axes, turned):
+def _turn(point, dim, axes, n_axes, turned):
     """The components of a point: axes (dim, n_axes), whole lines of bytes of them; turned (n_axes,).
 
     Even coordinates are added up, and odd ones, and then both: the same sums for any width of registers.
@@ -134,6 +155,21 @@ def _byte_dot(row, codes, stride):
     for i in range(0, stride, REGISTER_BYTES):
         sums = dot_bytes(sums, load(row + i), load(codes + i))
     return sums
+
+
+@kernel
+def turn_query(point, axes, codes, turned):
+    """About the components of a query's point: turned (n_axes,); codes: room for the bytes of the point."""
+    block, sums = int_registers(LANES), int_registers(QUARTER)
+    stride = -(-axes.dim // ROW_BYTES) * ROW_BYTES
+    minus_two_steps, _, middle = round_to_bytes(point, axes.dim, np.float32(1.0), codes, stride)
+    step = np.float32(-0.5) * minus_two_steps
+    for start in range(0, axes.n_axes, LANES):
+        for z in range(LANES):
+            block[z] = _byte_dot(axes.codes + (start + z) * stride, codes, stride)
+        fold_rows(block, sums)
+        products = ints_to_floats(sums[0] - splat(middle))
+        store(turned + start, products * (load(axes.steps + start) * splat(step)))
 
 
 @inlined
@@ -207,7 +243,15 @@ def convert_queries(path, queries, metric, center, scale, points):
 
 @entry
 def turn_points(path, points, axes, turned):
-    """`turn` for all points (n, dim): turned (n, n_axes) float32."""
+    """The components of all points (n, dim): turned (n, n_axes) float32."""
     dim, n_axes = axes.shape
     for i in range(points.shape[0]):
-        turn(pointer(points) + i * dim, dim, pointer(axes), n_axes, pointer(turned) + i * n_axes)
+        _turn(pointer(points) + i * dim, dim, pointer(axes), n_axes, pointer(turned) + i * n_axes)
+
+
+@entry
+def turn_queries(path, points, axes, turned):
+    """`turn_query` for all points (q, axes.dim): turned (q, n_axes) float32."""
+    codes = np.zeros(axes.dim + ROW_BYTES, np.int8)
+    for i in range(points.shape[0]):
+        turn_query(pointer(points) + i * axes.dim, pointers(axes), pointer(codes), pointer(turned) + i * axes.n_axes)

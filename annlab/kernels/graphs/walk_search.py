@@ -5,8 +5,8 @@ query lost to rounding. That has no direction of its own, so of its length only 
 the direction of the query and changes a distance. Whoever is farther away than the k-th by more than several times that
 is hardly one of the k nearest; of the others the vectors are measured by the one definition of a distance
 (`kernels/scoring.py`). A node may stand for several vectors; all of them are measured, and so are the rows of the tail,
-which no link leads to. Codes of leading components leave out too much to exclude anybody: then all that were kept are
-measured.
+which no link leads to. Codes of leading components leave out too much to exclude anybody: then so many are measured as
+calibration asked for (`deciding`).
 
 Where a walk opens too many nodes, or what it finds behind a filter is unusually far away, it gives up, and a scan
 answers.
@@ -19,14 +19,16 @@ import numpy as np
 
 from annlab.kernels.graphs.walk import Nodes, Scratch, Wanted, new_scratch, walking
 from annlab.kernels.graphs.walk_rows import (
+    ROW_BYTES,
     Asking,
+    Axes,
     ask_for_bytes,
     ask_for_floats,
     byte_distances,
     convert,
     float_distances,
     round_to_bytes,
-    turn,
+    turn_query,
 )
 from annlab.kernels.scoring import Entries, nearest_of
 from annlab.kernels.shortcut import Desk, length_of, new_desk, settle
@@ -52,8 +54,7 @@ class Frame(NamedTuple):
     scale: float
     step: float
     blur: float  # of the rows
-    axes: Any  # float32 (dim, n_axes): of the components that codes hold, where there are some
-    n_axes: int
+    axes: Axes  # of the components that codes hold, where there are some
 
 
 class Table(NamedTuple):
@@ -76,8 +77,9 @@ class Room(NamedTuple):
 
     walk: Scratch
     codes: Any  # int8 (stride,) and
-    point: Any  # float32: of the query, and
-    turned: Any  # its components
+    point: Any  # float32: of the query,
+    rounded: Any  # int8: its bytes while it is turned, and
+    turned: Any  # float32: its components
     desk: Desk
 
 
@@ -86,7 +88,8 @@ def new_room(n_nodes: int, degree: int, n_entries: int, keep: int, most: int, st
     """Room for walks that open at most so many nodes, and for so many candidates."""
     walk = new_scratch(n_nodes, degree, n_entries, keep, most)
     return Room(walk, np.zeros(stride, np.int8), np.zeros(point_dim + 2 * LANES, np.float32),
-                np.zeros(stride, np.float32), new_desk(candidates, k))  # fmt: skip
+                np.zeros(point_dim + ROW_BYTES, np.int8), np.zeros(stride, np.float32),
+                new_desk(candidates, k))  # fmt: skip
 
 
 @inlined
@@ -95,10 +98,10 @@ def _gather(table, room, blur):
     nodes, wanted, walk, candidates = table.nodes, table.wanted, room.walk, room.desk.candidates
     limit, k, m = _INFINITY, wanted.k, 0
     kth = np.float64(walk.best[k - 1])
-    if kth < _INFINITY and table.frame.n_axes == 0:
+    if kth < _INFINITY and table.frame.axes.n_axes == 0:
         off = _SURE * blur / math.sqrt(table.frame.dim)
         limit = (math.sqrt(max(kth, 0.0)) + 2.0 * off) ** 2 * (1.0 + _ROUNDING)
-    for j in range(wanted.keep):
+    for j in range(wanted.deciding):
         node = np.int64(walk.best_nodes[j])
         if node < 0 or (j >= k and walk.best[j] > limit):
             break
@@ -125,9 +128,9 @@ def _finding(registers: Any, compare: Any, ask_for: Any, has_codes: bool) -> Any
         factor, offset, middle, blur = _ZERO, _ZERO, _NOUGHT, frame.blur
         if has_codes:
             point, dim = room.point, frame.dim
-            if frame.n_axes != 0:
-                turn(point, dim, frame.axes, frame.n_axes, room.turned)
-                point, dim = room.turned, frame.n_axes
+            if frame.axes.n_axes != 0:
+                turn_query(point, frame.axes, room.rounded, room.turned)
+                point, dim = room.turned, frame.axes.n_axes
             factor, offset, middle = round_to_bytes(point, dim, np.float32(frame.step), room.codes,
                                                     table.nodes.stride)  # fmt: skip
             blur += 0.25 * math.sqrt(dim) * -factor / frame.step  # half a step of the query in every coordinate

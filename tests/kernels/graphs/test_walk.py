@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from annlab.distances import get_metric
+from annlab.graphs.leading import axes_in_bytes
 from annlab.graphs.points import Lifting
 from annlab.graphs.rows import rows_of, step_for
 from annlab.kernels.graphs import walk_open, walk_rows
@@ -142,6 +143,21 @@ def test_components_have_the_same_bits_for_any_width_of_registers(dim, n_axes):
     whole = np.rint(8 * points), np.rint(8 * axes)
     walk_rows.turn_points(*whole, turned)
     assert (turned == whole[0] @ whole[1]).all()
+
+
+@pytest.mark.parametrize(("dim", "n_axes"), [(1, 64), (67, 64), (130, 192)])
+def test_queries_are_turned_by_bytes(dim, n_axes):
+    rng = np.random.default_rng(dim)
+    points, axes = rng.standard_normal((5, dim)).astype(np.float32), rng.standard_normal((dim, n_axes))
+    turned, (codes, steps) = np.empty((5, n_axes), np.float32), axes_in_bytes(axes.astype(np.float32))
+    assert codes.shape == (n_axes, -(-dim // 64) * 64) and codes.ctypes.data % 64 == 0
+    walk_rows.turn_queries(points, walk_rows.Axes(codes, steps, n_axes, dim), turned)
+    step = np.abs(points).max(axis=1, keepdims=True) / 127
+    levels = np.floor(points / step + np.float32(0.5))
+    exact = step * (levels @ (codes[:, :dim].astype(np.float32) - 128).T) * steps
+    np.testing.assert_allclose(turned, exact, rtol=1e-5, atol=1e-5)
+    off = np.linalg.norm(turned - points @ axes, axis=1)
+    assert (off < 0.02 * np.linalg.norm(points, axis=1) * np.linalg.norm(axes, axis=0).max() * n_axes**0.5).all()
 
 
 def _by_definition(metric, vectors, query):
