@@ -23,7 +23,7 @@ DOCS = RESULTS.parents[1] / "docs"
 FILE, PAGE = RESULTS / "field.json", DOCS / "field.html"
 BEGIN, END = "<!-- lost: python -m benchmarks figures -->\n", "<!-- lost: end -->\n"
 OPTIONS = ("tuning", "seconds")
-FACTS = ("name", "rows", "dimension", "metric", "queries", "copies", "gap", "failed")
+FACTS = ("name", "rows", "dimension", "metric", "queries", "copies", "gap", "failed", "commit")
 CALLED = {"cifar10": "CNN embeddings", "sift": "SIFT", "glove": "GloVe (cosine)", "fashion": "Fashion-MNIST",
           "clusters": "made clusters", "copies": "made clusters, a fifth copies", "uniform": "uniform noise",
           "elsewhere": "queries from elsewhere"}  # fmt: skip

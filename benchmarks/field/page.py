@@ -95,7 +95,7 @@ def _head(run: Mapping[str, Any]) -> str:
     )
     return f"""<h1>Recall against latency</h1>{allowed}
 <p>Every index of annlab and every installed peer, at equal recall. CPU: {escape(setting["cpu"])}, load
-{setting["load_average"]} at the start; annlab at commit {setting["commit"]}.</p>
+{setting["load_average"]} at the start.</p>
 <details><summary>How it was measured, and what keeps it fair</summary><ul>
 <li>Each index had {options["tuning"]:g} seconds of CPU for each k, after its first build, to choose what to build and
 search with, on queries that are not among those reported.</li>
@@ -148,7 +148,8 @@ def _one_set(path: Path, some: Sequence[tuple[Measured, Mapping[str, Any]]], sty
     facts = _facts(path)
     parts = [f"<h2>{escape(facts['name'])}</h2><p>{facts['rows']:,} x {facts['dimension']}, {facts['metric']}, "
              f"{facts['queries']:,} queries. The tenth neighbour of a query is {facts['gap']:.2f} times as far away as "
-             f"that of a row; {facts['copies']:.1%} of the rows are copies of others.</p>",
+             f"that of a row; {facts['copies']:.1%} of the rows are copies of others. annlab at commit "
+             f"{facts['commit']}.</p>",
              '<div class="plots">']  # fmt: skip
     for measured, _ in some:
         title = f"k = {measured.k}, {_mode(measured)}"

@@ -156,7 +156,7 @@ def one_set(whole: Dataset, folder: Path, options: argparse.Namespace) -> None:
     depth = max(options.k)
     oracle = Oracle(dataset.train, dataset.test, dataset.metric, depth)
     tuning_oracle = Oracle(dataset.train, tuning, dataset.metric, depth)
-    known = facts(dataset, oracle) | {"not installed": missing(dataset), "failed": []}
+    known = facts(dataset, oracle) | {"not installed": missing(dataset), "failed": [], "commit": commits(folder)}
     tuned: dict[str, Tuned] = {}
     built: dict[str, dict[str, Built]] = {}
     for one in list(taking_part):
@@ -251,6 +251,14 @@ def _certify(runs: Sequence[Run], taking_part: Sequence[Contestant]) -> None:
                 f"{run.peer} searches everything on {run.dataset} and finds {run.recall:.4f} of the true neighbours: "
                 "either the truth is wrong or the adapter; nothing of this set is reported"
             )
+
+
+def commits(folder: Path) -> str:
+    """The commits that a set is measured at: this one, and those of before if an earlier run began with it."""
+    begun = folder / "set.json"
+    known = json.loads(begun.read_text()).get("commit", "") if begun.exists() else ""
+    now = str(environment.commit())
+    return known if now in known.split(", ") else f"{known}, {now}".lstrip(", ")
 
 
 def facts(dataset: Dataset, oracle: Oracle) -> dict[str, Any]:

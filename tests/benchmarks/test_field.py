@@ -189,9 +189,11 @@ def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path,
     setting = {"versions": {}, "variables": {}, "matrix_product_gflops": {}, "thread_pools": [], "publishable": True,
                "cpu": "a <CPU>", "load_average": 0, "commit": "x"}  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps({"environment": setting, "options": {"tuning": 0.2, "seconds": 0.2}}))
+    monkeypatch.setattr(running.environment, "commit", lambda: "a1b2")
     running.one_set(small, folder, options)
     first = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".npz"}
     (folder / "k5-one.json").unlink()
+    monkeypatch.setattr(running.environment, "commit", lambda: "c3d4")
     running.one_set(small, folder, options)
     assert (folder / "k5-batch.npz").read_bytes() == first["k5-batch.npz"]
     assert 2 in used and used[-1] == 1
@@ -199,6 +201,7 @@ def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path,
     assert {(run["peer"], run["threads"]) for run in on_two} == {("annlab ExactIndex", 2)}
     assert {run["threads"] for run in json.loads((folder / "k5-one.json").read_text())} == {1}
     text = page.write(tmp_path).read_text()
+    assert "annlab at commit a1b2, c3d4." in text
     assert "a &lt;CPU&gt;" in text and "sampled" in text and "With a filter" in text
     assert "k = 5, batch on 2 threads, wall time" in text and "queries a second (wall time)" in text
     monkeypatch.setattr(keeping, "FILE", tmp_path / "field.json")
@@ -206,7 +209,7 @@ def test_a_run_measures_goes_on_where_it_stood_and_writes_a_page(tmp_path: Path,
     assert page.main([str(tmp_path), "--keep"]) == 0
     kept = json.loads((tmp_path / "field.json").read_text())
     assert (tmp_path / "field.html").read_text() == text and str(tmp_path) not in (tmp_path / "field.json").read_text()
-    assert [one["name"] for one in kept["sets"]] == ["small"]
+    assert [(one["name"], one["commit"]) for one in kept["sets"]] == [("small", "a1b2, c3d4")]
     assert {one["queries"] for one in kept["first"]} == {"one", "batch", "batch, 2 threads"}
     assert {one["index"] for one in kept["times"]} == {"annlab ExactIndex", "sampled"}
     assert len(kept["settings"]) == sum(len(json.loads(path.read_text())) for path in folder.glob("k5-*.json"))
