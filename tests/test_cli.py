@@ -174,7 +174,7 @@ def test_a_report_replaces_nothing_without_being_asked(
     for name in ("e.json", "e.npy", "labels.npy", "link.json", "e.skipped.txt"):
         for extra in ([], ["--overwrite"]):
             assert main([*command, str(tmp_path / name), *extra]) == 1
-            assert "name another file for the report" in capsys.readouterr().err
+            assert "name another file" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "mine.json")]) == 1
     assert "mine.json exists already" in capsys.readouterr().err
     assert main([*command, str(tmp_path)]) == 1

@@ -104,9 +104,7 @@ def _labelled(
 def _refuse_report(report: Path, inputs: Sequence[Path], options: argparse.Namespace) -> None:
     """Raise if the report would replace a file that is there, unless told so; what the command reads stays anyway."""
     from annlab.encoders.embedding_job import outputs_of
-    from annlab.encoders.outputs import refuse_existing
+    from annlab.encoders.outputs import refuse_existing, refuse_inputs
 
-    for path in [*inputs, *outputs_of(options.embeddings)]:
-        if report.absolute() == path.absolute() or (report.exists() and path.exists() and report.samefile(path)):
-            raise FileExistsError(f"--json {report} belongs to {options.embeddings}: name another file for the report")
+    refuse_inputs([report], [*inputs, *outputs_of(options.embeddings)], options.embeddings)
     refuse_existing([report], options.overwrite)

@@ -23,12 +23,14 @@ def _report(options: argparse.Namespace) -> int:
     """Write a page that opens without a network: click-through rates by position and day, clicks over expected clicks,
     offline measures from judgements and clicks, what the encoder and what the index loses, coverage, duplicates,
     failures, latency and memory. The index is read as it is stored at this moment, whoever serves it."""
-    from annlab.encoders.outputs import refuse_existing
+    from annlab.encoders.outputs import refuse_existing, refuse_inputs, write_text
+    from annlab.visual.pair import files_of
     from annlab.visual.reporting.numbers import measure
     from annlab.visual.reporting.page import render
     from annlab.visual.search import VisualSearch
 
     out = Path(options.out)
+    refuse_inputs([out], files_of(options.catalog), options.catalog)
     refuse_existing([out], options.overwrite)
     if options.queries < 0:
         raise ValueError(f"--queries is a number of searches, not {options.queries}")
@@ -38,6 +40,6 @@ def _report(options: argparse.Namespace) -> int:
         name = options.catalog.rpartition("/")[2] if "://" in options.catalog else Path(options.catalog).name
         page = render(numbers, search, name, note=options.note)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_text(out, page)
     answer(options, {"out": options.out, "bytes": len(page.encode())}, [f"{options.out}: {len(page.encode()):,} bytes"])
     return 0

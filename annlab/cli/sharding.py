@@ -1,7 +1,9 @@
 """`annlab shard`: one index over several processes or machines, made, looked at, divided and searched."""
 
 import argparse
+import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,10 +103,24 @@ def _create(options: argparse.Namespace) -> int:
     empty = kinds[options.index](metric=options.metric, **shared.parameters(options.parameter))
     n_shards = 2 if options.shards is None else options.shards
     how_placed = {"n_shards": n_shards, "n_replicas": options.replicas, "placement": options.placement}
-    with _opened(options, empty, ack=options.ack, **how_placed) as index:
+    with _emptied_by_failure(Path(options.folder)), _opened(options, empty, ack=options.ack, **how_placed) as index:
         index.fit(data, **how)
         answer(options, {"status": index.status(), "hashes": {}}, _lines(index.status(), {}))
     return 0
+
+
+@contextlib.contextmanager
+def _emptied_by_failure(folder: Path) -> Iterator[None]:
+    """A folder that is not there or empty is so again if the block raises: then the corrected command can use it."""
+    existed = folder.is_dir()
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if folder.is_dir() and not existed:
+            folder.rmdir()
+        raise
 
 
 def _data(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:

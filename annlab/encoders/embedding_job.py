@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from annlab.encoders.encoder import DomainError, Encoder
 from annlab.encoders.image_sets import FASHION_TEST, FASHION_TRAIN, ImageSet, open_images
-from annlab.encoders.outputs import publish, refuse_existing, write_json, write_text
+from annlab.encoders.outputs import publish, refuse_existing, refuse_inputs, write_json, write_text
 
 __all__ = ["BLOCK", "FASHION_TEST", "FASHION_TRAIN", "ImageSet", "embed_images", "open_images", "outputs_of"]
 
@@ -102,9 +102,7 @@ def embed_images(
         raise ValueError(f"the file of embeddings must end in .npy, not {str(target)!r}")
     if len(images) == 0:
         raise ValueError(f"there are no images in {images.name}")
-    for output in outputs_of(target):
-        if output.exists() and os.path.exists(images.name) and output.samefile(images.name):
-            raise FileExistsError(f"{output} holds the images themselves: name another file for the embeddings")
+    refuse_inputs(outputs_of(target), [images.name], "the images")
     if outside not in ("stop", "skip", "embed"):
         raise ValueError(f'outside must be "stop", "skip" or "embed", not {outside!r}')
     work = _Work(Path(f"{target}.partial"), _job_key(images, encoder, outside), encoder.dim, overwrite)

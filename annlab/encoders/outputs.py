@@ -38,6 +38,18 @@ def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
             raise NotADirectoryError(f"{path} cannot be written: {folder} is no folder that may be written to")
 
 
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str]], what: str) -> None:
+    """Raise a FileExistsError if a file that is to be written is one of those that are read, links followed.
+
+    `--overwrite` does not mean them: who names one has made a slip of the pen.
+    """
+    read = [Path(path) for path in inputs]
+    for output in outputs:
+        for path in read:
+            if output.absolute() == path.absolute() or (output.exists() and path.exists() and output.samefile(path)):
+                raise FileExistsError(f"{output} belongs to {what}: name another file")
+
+
 def publish(staged: Mapping[Path, Path], overwrite: bool) -> None:
     """Move files to their places, in the given order: {where it was written: where it belongs}. All on one disk.
 

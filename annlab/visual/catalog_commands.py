@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from annlab.durable import InUseError
+from annlab.encoders.outputs import refuse_inputs
 from annlab.visual.catalog import Catalog
 from annlab.visual.decisions import decide
 from annlab.visual.exchange import export_all, import_all
 from annlab.visual.indexing import Indexer
 from annlab.visual.judging import export_qrels, import_qrels
-from annlab.visual.pair import encoder_of, folder_of
+from annlab.visual.pair import encoder_of, files_of, folder_of
 from annlab.visual.people import forget, own_data
 
 
@@ -40,6 +41,7 @@ def run(action: str, catalog: str, operands: Sequence[str], *, form: str = "csv"
         if action == "import":
             return {"rows": import_all(opened, operand, on_conflict=on_conflict)}
         if action == "export-qrels":
+            refuse_inputs([Path(operand)], files_of(catalog), catalog)
             return {"judgements": export_qrels(opened, operand, overwrite=overwrite)}
         if action == "import-qrels":
             return {"judgements": import_qrels(opened, operand)}

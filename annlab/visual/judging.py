@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from annlab.encoders.outputs import refuse_existing
+from annlab.encoders.outputs import refuse_existing, write_text
 from annlab.evaluation import Judgements
 from annlab.visual.catalog import Catalog, CatalogError
 from annlab.visual.schema import judgements
@@ -41,7 +41,7 @@ def export_qrels(catalog: Catalog, path: str | os.PathLike[str], *, judge: str |
     refuse_existing([Path(path)], overwrite)
     triples = _grades(catalog, judge)
     text = "".join(f"{query} 0 {candidate} {grade}\n" for query, candidate, grade in triples)
-    Path(path).write_text(text, encoding="ascii")
+    write_text(Path(path), text)
     return len(triples)
 
 

@@ -28,6 +28,14 @@ def index_folder_of(catalog: str | os.PathLike[str]) -> Path:
     return Path(text).with_suffix(".index")
 
 
+def files_of(catalog: str | os.PathLike[str]) -> list[Path]:
+    """What lies on the disk of a catalog and its index beside it; nothing of one that is elsewhere."""
+    text = os.fspath(catalog)
+    if "://" in text:
+        return []
+    return [*(Path(text + end) for end in ("", "-wal", "-shm")), *index_folder_of(text).rglob("*")]
+
+
 def folder_of(catalog: Catalog, address: str | os.PathLike[str], given: str | os.PathLike[str] | None = None) -> Path:
     """Where the indexes of an open catalog lie: where somebody says, where somebody has said before, or beside it."""
     if given is not None:

@@ -70,3 +70,18 @@ def test_what_makes_no_sense_is_refused(arguments, message, tmp_path, capsys):
     status, error = run(capsys, *(each.format(tmp_path) for each in arguments))
     assert status == 1 and message in error
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_create_that_failed_is_not_in_the_way_of_the_corrected_one(existed, tmp_path, capsys):
+    np.save(tmp_path / "rows.npy", np.full((30, 4), np.nan))
+    if existed:
+        (tmp_path / "index").mkdir()
+    command = ("create", tmp_path / "index", tmp_path / "rows.npy", "--index", "exact")
+    status, error = run(capsys, *command)
+    assert status == 1 and "must be finite" in error and (tmp_path / "index").exists() == existed
+    np.save(tmp_path / "rows.npy", ROWS)
+    assert run(capsys, *command)[1]["status"]["vectors"] == 400
+    np.save(tmp_path / "rows.npy", np.full((30, 4), np.nan))
+    assert "is not empty" in run(capsys, *command)[1]
+    assert run(capsys, "status", tmp_path / "index")[1]["status"]["vectors"] == 400

@@ -174,7 +174,7 @@ def test_the_images_are_never_the_file_to_write(encoder: Encoder, tmp_path: Path
     (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
     before = (tmp_path / "a.npy").read_bytes()
     for name in ("a.npy", "link.npy"):
-        with pytest.raises(FileExistsError, match="holds the images themselves"):
+        with pytest.raises(FileExistsError, match="belongs to the images"):
             embed_images(open_images(tmp_path / "a.npy"), encoder, tmp_path / name, overwrite=True)
     assert (tmp_path / "a.npy").read_bytes() == before
 

@@ -47,3 +47,15 @@ def test_tables_and_qrels_go_out_and_in(filled, tmp_path, capsys):
         assert catalog.counts().pending == 2
     assert main(["catalog", "export", str(tmp_path / "none.db"), "x"]) == 1
     assert "there is no catalog" in capsys.readouterr().err
+
+
+def test_what_a_command_writes_is_never_the_catalog(filled, tmp_path, capsys):
+    """Not even with --overwrite, which means a report of before."""
+    (tmp_path / "link.html").symlink_to(filled)
+    index = next(path for path in index_folder_of(filled).rglob("*") if path.is_file())
+    kept = index.read_bytes()
+    for place in (filled, tmp_path / "link.html", index):
+        for command in (["report", filled, "--out", str(place)], ["catalog", "export-qrels", filled, str(place)]):
+            assert main([*command, "--overwrite"]) == 1
+            assert "name another file" in capsys.readouterr().err
+    assert index.read_bytes() == kept and main(["status", filled]) == 0
