@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from annlab.inverted.calibration import Calibrations
+from annlab.kernels.inverted import ways as kernels
+from annlab.kernels.inverted.ways import Filtered
 
 _MOST_DISPERSED = 2.0  # times the variance that chance gives to the lists' shares
 _SURPRISING, _A_FEW = 4.0, 3  # times what chance spreads, and so many rows more: missing from a list of which most live
-_ALLOWED, _FORBIDDEN = 0.75, 0.25  # shares of a neighbourhood, in terms of that of all rows
-_STEPS = 4  # between a neighbourhood that is allowed and one that is forbidden
+_ALLOWED = 0.75  # share of the rows of a list, in terms of that of all rows: below, it lacks some
 _LADDER = np.append([1, 2, 3], np.outer(2 ** np.arange(2, 24), [1, 1.25, 1.5, 1.75]).ravel()).astype(np.int64)
 """Numbers of lists, so that queries of a batch need few different ones."""
 
@@ -88,6 +89,11 @@ class Allowed:
         lacks = missing > np.maximum(_SURPRISING * np.sqrt(variance) + _A_FEW, (1 - _ALLOWED) * expected)
         return self.share < 0.5 or bool(lacks.any())
 
+    @cached_property
+    def _list_of_a_row(self) -> float:
+        """Rows of the list that a row is in, on average."""
+        return float((self.sizes.astype(np.float64) ** 2).sum()) / self.n
+
     def lists_for_all(self, k: int, n_probes: int, calibrations: Calibrations) -> int:
         """How many lists every query probes, where the filter has nothing to do with them.
 
@@ -101,28 +107,17 @@ class Allowed:
 
     def rows_to_meet(self, k: int, n_probes: int, calibrations: Calibrations) -> float:
         """How many allowed rows have to be met for k neighbours, where they may be sparser elsewhere."""
-        imbalance = float((self.sizes.astype(np.float64) ** 2).sum()) / self.n  # rows of the list that a row is in
-        return imbalance * max(n_probes, self.share * self.lists_for_all(k, n_probes, calibrations))
+        return self._list_of_a_row * max(n_probes, self.share * self.lists_for_all(k, n_probes, calibrations))
 
     def ways(self, probes: np.ndarray, k: int, n_probes: int, calibrations: Calibrations) -> np.ndarray:
         """For every query, how many lists with allowed rows it probes, and how many times the usual rows these have.
 
-        probes (q, n_lists): all lists, nearest first. Returns (q, 2) int64; no lists where all allowed rows are to be
-        scanned.
+        probes (q, m): the nearest lists, nearest first. Returns (q, 2) int64: no lists where all allowed rows are to be
+        scanned, and `kernels.ASK_ALL` where one has to look at more than these to tell.
         """
-        met, everybody = self.rows_to_meet(k, n_probes, calibrations), np.arange(len(probes))
-        counts = self.counts[probes]
-        allowed, rows, there = counts.cumsum(axis=1), self.sizes[probes].cumsum(axis=1), (counts > 0).cumsum(axis=1)
-        enough = (allowed >= min(met, self.n_allowed)) & (there >= min(n_probes, self.n_lists))
-        last = enough.argmax(axis=1)
-        shares = allowed / np.maximum(rows, 1) / self.share
-        shares[np.arange(probes.shape[1]) > last[:, None]] = np.inf
-        forbidden = np.clip((_ALLOWED - shares.min(axis=1)) / (_ALLOWED - _FORBIDDEN), 0.0, 1.0)
-        forbidden = np.ceil(_STEPS * forbidden) / _STEPS
         far = max(1.0, calibrations.far / calibrations.at(k, len(self.counts))[0])  # times what is met nearby
-        widening = far**forbidden
-        budget = np.minimum(met * widening, self.n_allowed)
-        last = np.maximum(last, (allowed >= budget[:, None]).argmax(axis=1))
-        lists = _LADDER[np.searchsorted(_LADDER, there[everybody, last])]
-        lists = np.where(2 * budget > self.n_allowed, 0, np.minimum(lists, self.n_lists))
-        return np.stack([lists, np.ceil(widening).astype(np.int64)], axis=1)
+        filtered = Filtered(self.counts, self.sizes, _LADDER, self.n_lists, self.n_allowed, self.share,
+                            self.rows_to_meet(k, n_probes, calibrations), n_probes, far)  # fmt: skip
+        ways = np.empty((len(probes), 2), np.int64)
+        kernels.find_ways(probes, filtered, ways)
+        return ways

@@ -7,6 +7,9 @@ import numpy as np
 from annlab.core.structure import Request, Scored
 from annlab.inverted.calibration import Calibrations, Searched
 from annlab.inverted.filtered import Allowed
+from annlab.kernels.inverted.ways import ASK_ALL
+
+_NEAR = 3  # times the lists that are probed without a filter: what is allowed in so many mostly tells the way
 
 
 class Effort(NamedTuple):
@@ -43,8 +46,8 @@ class Filtered(Searched, Protocol):
 def of_one(structure: Filtered, query: np.ndarray, k: int, effort: Effort, allowed: Allowed,
            request: Request) -> np.ndarray | Scored:  # fmt: skip
     """One query with a filter that goes with the lists, in one call of a kernel once its way is known."""
-    nearest = structure.probes(structure.lists.conversion.queries(query), structure.n_lists)[0]
-    n_probes, widening = allowed.ways(nearest, k, effort.n_probes, structure.calibrations)[0].tolist()
+    points = structure.lists.conversion.queries(query)
+    n_probes, widening = _ways(structure, points, k, effort.n_probes, allowed)[0].tolist()
     if n_probes and structure.rows_of_probes(n_probes) <= allowed.n_allowed:
         keep = min(effort.keep * (widening if structure.lists.loss else 1), allowed.n_allowed)
         found = structure.search_one(query, k, Effort(n_probes, keep), request, allowed.half_norms)
@@ -57,7 +60,7 @@ def of_each(structure: Filtered, queries: np.ndarray, k: int, effort: Effort, al
             some: slice) -> np.ndarray:  # fmt: skip
     """Queries with a filter that goes with the lists: each probes as many as what is allowed around it asks for."""
     y, counters = structure.lists.conversion.queries(queries), request.counters[some]
-    ways = allowed.ways(structure.probes(y, structure.n_lists)[0], k, effort.n_probes, structure.calibrations)
+    ways = _ways(structure, y, k, effort.n_probes, allowed)
     result = np.full((len(queries), k), -1, np.int64)
     for way in np.unique(ways, axis=0):
         own = np.flatnonzero((ways == way).all(axis=1))
@@ -74,6 +77,17 @@ def of_each(structure: Filtered, queries: np.ndarray, k: int, effort: Effort, al
         result = widened(result, max(result.shape[1], rows.shape[1]))
         result[own] = widened(rows, result.shape[1])
     return result
+
+
+def _ways(structure: Filtered, points: np.ndarray, k: int, n_probes: int, allowed: Allowed) -> np.ndarray:
+    """The ways (q, 2) of queries, see `Allowed.ways`: mostly the nearest lists tell; few queries look at all."""
+    some = min(_NEAR * n_probes, structure.n_lists)
+    ways = allowed.ways(structure.probes(points, some)[0], k, n_probes, structure.calibrations)
+    unsure = np.flatnonzero(ways[:, 0] == ASK_ALL)
+    if len(unsure):
+        everywhere = structure.probes(points[unsure], structure.n_lists)[0]
+        ways[unsure] = allowed.ways(everywhere, k, n_probes, structure.calibrations)
+    return ways
 
 
 def widened(rows: np.ndarray, width: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from annlab.core.structure import Beside
 from annlab.inverted.calibration import Calibration, Calibrations
 from annlab.inverted.filtered import Allowed, allowed_in_lists
 from annlab.inverted.structure import IVFStructure
+from annlab.kernels.inverted.ways import ASK_ALL
 
 EACH = tuple(
     Calibration(n_probes, 1.0, target=0.95, recall=0.96, bound=0.95, n_queries=100, k=k)
@@ -57,6 +58,37 @@ def test_one_removed_row_leaves_the_shortcut() -> None:
     assert state.structure.shortcut(10, index._usual_params, beside) is not None
 
 
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(seed=st.integers(0, 10**6), gone=st.floats(0.02, 0.9))
+def test_ways_are_those_of_their_definition(seed: int, gone: float) -> None:
+    """Lists in some order, of which the first of a random order are thinned; the nearest tell the same as all do."""
+    rng = np.random.default_rng(seed)
+    offsets = np.append(0, np.cumsum(rng.integers(0, 60, 50)))
+    row_lists = np.searchsorted(offsets, np.arange(offsets[-1]), side="right") - 1
+    allowed = allowed_by((rng.permutation(50) >= gone * 50)[row_lists] | (rng.random(offsets[-1]) < 0.3), offsets)
+    probes = np.stack([rng.permutation(50) for _ in range(20)])
+    ways = allowed.ways(probes, 10, 4, MEASURED)
+    for way, order in zip(ways.tolist(), probes, strict=True):
+        assert way == _way_by_definition(allowed, order)
+    some = allowed.ways(np.ascontiguousarray(probes[:, :12]), 10, 4, MEASURED)
+    told = some[:, 0] != ASK_ALL
+    assert (some[told] == ways[told]).all()
+
+
+def _way_by_definition(allowed: Allowed, order: np.ndarray) -> list[int]:
+    """Of a query with this order of all lists, four of which are enough where all is allowed."""
+    met, counts = allowed.rows_to_meet(10, 4, MEASURED), allowed.counts[order]
+    seen, rows, there = counts.cumsum(), allowed.sizes[order].cumsum(), (counts > 0).cumsum()
+    last = int(((seen >= min(met, allowed.n_allowed)) & (there >= min(4, allowed.n_lists))).argmax())
+    least = (seen / np.maximum(rows, 1) / allowed.share)[: last + 1].min()
+    widening = 4.0 ** (np.ceil(4 * np.clip((0.75 - least) / 0.5, 0, 1)) / 4)
+    budget = min(met * widening, allowed.n_allowed)
+    lists = there[max(last, int((seen >= budget).argmax()))]
+    steps = [1, 2, 3] + [int(2**a * b) for a in range(2, 9) for b in (1, 1.25, 1.5, 1.75)]
+    lists = min(next(step for step in steps if step >= lists), allowed.n_lists)
+    return [0 if 2 * budget > allowed.n_allowed else lists, int(np.ceil(widening))]
+
+
 def test_a_filter_that_thins_asks_for_the_lists_of_more_neighbours() -> None:
     offsets = np.arange(0, 4001, 40)
     thinned = allowed_by(np.random.default_rng(0).random(4000) < 0.1, offsets)
@@ -74,6 +106,8 @@ def test_a_filter_that_goes_with_the_lists_is_followed_to_where_its_rows_are() -
     among, outside = np.roll(np.arange(100), -50), np.arange(100)  # nearest lists first
     near, far = allowed.ways(np.stack([among, outside]), 10, 4, MEASURED).tolist()
     assert near == [4, 1] and far == [16, 4], "four times as many rows, as was measured for what is far"
+    some = allowed.ways(np.stack([among, outside])[:, :8], 10, 4, MEASURED)
+    assert some.tolist() == [[4, 1], [ASK_ALL, 4]], "the nearest lists tell only where they are allowed"
     few = allowed_by(np.arange(4000) >= 3800, offsets)
     assert few.ways(outside[None], 10, 4, MEASURED)[0, 0] == 0, "most of what is allowed: all of it"
 
