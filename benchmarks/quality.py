@@ -43,14 +43,14 @@ RECIPES = {
     ("fashion-mnist", "self-supervised"): TrainConfig(epochs=6),
     ("fashion-mnist", "clicks"): TrainConfig(epochs=3, n_negatives=1, augment=Augment.strong(1)),
     ("fashion-mnist", "labels"): TrainConfig(epochs=12, loss="supervised_contrastive"),
-    ("cifar-10", "self-supervised"): TrainConfig(epochs=24, patience=10**6),
+    ("cifar-10", "self-supervised"): TrainConfig(epochs=16, patience=10**6),
     ("cifar-10", "clicks"): TrainConfig(epochs=6, n_negatives=1, augment=Augment.strong(3)),
     ("cifar-10", "labels"): TrainConfig(
-        epochs=15,
+        epochs=8,
         batch_size=128,
         loss="normalised_softmax",
-        augment=Augment(min_scale=0.5, max_shift=0.1, colour=0.2, size=0.75),
-        early_size=0.5,
+        augment=Augment(min_scale=0.5, max_shift=0.1, colour=0.2),
+        early_size=0.75,
         widths=(48, 96, 192),
     ),
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from annlab.encoders.texts import Texts
 
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5
 
 
 def export_encoder(
@@ -63,7 +63,7 @@ def export_encoder(
     Raises
     ------
     RuntimeError
-        The exported network differs from the given one by more than 1e-5 (1e-2 if compact) in a coordinate.
+        The exported network differs from the given one by more than 5e-5 (1e-2 if compact) in a coordinate.
     ImportError
         torch or onnx is not installed.
     """

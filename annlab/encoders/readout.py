@@ -165,9 +165,10 @@ def _fit_components(layer: nn.Linear, features: torch.Tensor, power: float, rng:
     centre = rows.mean(0, dtype=np.float64).astype(np.float32)
     n_components = min(layer.out_features, *rows.shape)
     _, lengths, axes = randomized_svd(rows - centre, n_components, random_state=int(rng.integers(2**31)))
-    variances = np.maximum(lengths**2 / len(rows), max(lengths[0] ** 2 / len(rows) * 1e-9, 1e-30))
+    known = lengths > max(1e-4 * lengths[0], 1e-15)  # the others are rounding, which a power below 0 would make loud
     components = np.zeros((layer.out_features, rows.shape[1]), np.float32)  # fewer than wanted leave zeros
-    components[:n_components] = axes * (variances**power)[:, None]
+    variances = lengths[known] ** 2 / len(rows)
+    components[:n_components][known] = axes[known] * (variances**power)[:, None]
     layer.weight.copy_(torch.from_numpy(components))
     layer.bias.copy_(torch.from_numpy(-components @ centre))
 

@@ -150,7 +150,8 @@ class _Run:
             torch.manual_seed(config.seed)
             hidden = 0 if config.projection else 2 * config.dim
             mirrored = not config.projection and self.augment.flip > 0
-            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, cast(int, config.grid), hidden, mirrored)
+            grid, whitened = cast(int, config.grid), cast(bool, config.whitened)
+            self.network = ThinCNN(pixels.shape[1], config.widths, config.dim, grid, hidden, mirrored, whitened)
             n_features = self.network.n_features
             self.projection = Projection(n_features, config.dim) if config.projection else nn.Identity()
             classes = class_vectors(self.source, config)
@@ -158,6 +159,7 @@ class _Run:
             raise ValueError(
                 f"dim={config.dim} exceeds the {n_features} numbers of the last map, of which it is a part"
             )
+        self.network.whiten(self._some_images(), np.random.default_rng(config.seed))
         self.model = nn.ModuleList([self.network, self.projection])
         if classes is not None:
             self.model.append(nn.ParameterList([classes]))
@@ -275,11 +277,15 @@ class _Run:
         """Training images that components are measured on."""
         return self.source.rows[:: max(1, len(self.source.rows) // N_PCA_IMAGES)]
 
+    def _some_images(self) -> torch.Tensor:
+        """The same, preprocessed."""
+        return normalised(torch.from_numpy(self.pixels[self._some_rows()]).float() / 255, self.mean, self.std)
+
     def _readout(self, network: ThinCNN) -> Readout:
-        pixels = torch.from_numpy(self.pixels[self._some_rows()])
-        readout = Readout(network, self.config.dim, n_words_for(len(pixels)), self.augment.flip > 0).eval()
+        images = self._some_images()
+        readout = Readout(network, self.config.dim, n_words_for(len(images)), self.augment.flip > 0).eval()
         readout.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        readout.learn(normalised(pixels.float() / 255, self.mean, self.std), np.random.default_rng(self.config.seed))
+        readout.learn(images, np.random.default_rng(self.config.seed))
         return readout
 
     def _identity(self) -> dict[str, Any]:

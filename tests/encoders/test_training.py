@@ -36,8 +36,9 @@ def bits(trained: Trained):
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (3, 24)])
 @pytest.mark.parametrize("grid", [1, 4])
-def test_the_network_embeds_both_kinds_of_images_as_unit_vectors(channels, size, grid):
-    network = ThinCNN(channels, (8, 12, 16), dim=24, grid=grid).eval()
+@pytest.mark.parametrize("whitened", [False, True])
+def test_the_network_embeds_both_kinds_of_images_as_unit_vectors(channels, size, grid, whitened):
+    network = ThinCNN(channels, (8, 12, 16), dim=24, grid=grid, whitened=whitened).eval()
     vectors = network(torch.rand(3, channels, size, size))
     assert vectors.shape == (3, 24)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
@@ -45,9 +46,39 @@ def test_the_network_embeds_both_kinds_of_images_as_unit_vectors(channels, size,
 
 
 def test_a_batch_gives_the_same_embeddings_as_its_images_alone():
-    network = ThinCNN(1, (8, 12, 16), dim=16).eval()
+    network = ThinCNN(1, (8, 12, 16), dim=16, whitened=True).eval()
     images = torch.rand(5, 1, 28, 28)
     torch.testing.assert_close(network(images), torch.cat([network(image[None]) for image in images]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_training_measures_the_first_filters_which_whiten_patches(channels):
+    """What they give of training images is of one spread, and does not depend on each other."""
+    images, _ = toy_images(200, channels=channels)
+    trained = train(images, None, replace(SMALL, epochs=1, whitened=True))
+    first = trained.module.network.stem[0]
+    both = first(normalised(torch.from_numpy(as_nchw(images)).float() / 255, trained.mean, trained.std)).double()
+    n_directions = first.n_out // 2
+    along = (both[:, :n_directions] - both[:, n_directions:])[:, :, 1:-1, 1:-1]  # (images, directions, rows, columns)
+    assert along.shape[1:] == ((9, 26, 26) if channels == 1 else (12, 26, 26))
+    points = along.transpose(0, 1).flatten(1).numpy()  # (directions, places)
+    moments = points @ points.T / points.shape[1]
+    spreads = np.diag(moments)
+    assert np.abs(moments - np.diag(spreads)).max() < 0.15
+    assert spreads.min() > 0.7 and spreads.max() < 1.3  # of small variances the least is added, and leaves them smaller
+
+
+def test_colour_images_are_whitened_and_gray_ones_not_unless_it_is_asked_for():
+    for channels, asked, given in [(1, None, False), (3, None, True), (1, True, True), (3, False, False)]:
+        images, _ = toy_images(20, channels=channels)
+        trained = train(images, None, replace(SMALL, steps=1, whitened=asked))
+        assert trained.module.network.whitened == trained.config["whitened"] == given
+
+
+def test_a_flat_image_and_a_single_one_can_be_whitened():
+    network = ThinCNN(1, (8, 12, 16), whitened=True).eval()
+    network.whiten(torch.zeros(1, 1, 28, 28), np.random.default_rng(0))
+    assert torch.isfinite(network(torch.rand(2, 1, 28, 28))).all()
 
 
 def test_the_network_says_which_images_it_takes():
@@ -240,13 +271,13 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best_epoch(mo
 
     def progress(row):
         tensors, _ = load_checkpoint(path)
-        weights[row["score"]] = tensors["model/0.stem.0.weight"].numpy().tobytes()
+        weights[row["score"]] = tensors["model/0.down1.0.weight"].numpy().tobytes()
 
     trained = train(
         images, None, replace(SMALL, epochs=5, patience=8), labels=labels, checkpoint=path, progress=progress
     )
     assert list(weights) == [0.5, 0.9, 0.6, 0.7]
-    assert trained.module.network.stem[0].weight.detach().numpy().tobytes() == weights[0.9] != weights[0.7]
+    assert trained.module.network.down1[0].weight.detach().numpy().tobytes() == weights[0.9] != weights[0.7]
 
 
 @pytest.mark.parametrize(
