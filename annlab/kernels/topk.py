@@ -13,6 +13,8 @@ id also at the cut.
 """
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from annlab.kernels.simd.path import kernel
 from annlab.kernels.simd.registers import LANES, choose, count, float_memory, load, ramp, splat, store, store_compressed
@@ -55,13 +57,35 @@ def kth_smallest(values, length, k, low, high):
             if k <= n_high - n_rest:
                 return pivot
             k, length = k - (n_high - n_rest), n_rest
-    last = float_memory(WIDTH)
-    for i in range(0, WIDTH, LANES):
-        store(last + i, splat(_INFINITY))
-        if i < length:
-            store(last + i, choose((1 << min(LANES, length - i)) - 1, load(low + i), splat(_INFINITY)))
-    store(last, sorted_values(load_sixteen(last)))
-    return last[k - 1]
+    return _of_the_last(low, length, k)
+
+
+def _of_the_last(low, length, k):
+    """The k-th smallest of at most WIDTH values: floats are sorted by a network, others by insertion."""
+    raise NotImplementedError("for kernels only")
+
+
+@overload(_of_the_last)
+def _choose_order(low, length, k):
+    def by_network(low, length, k):
+        last = float_memory(WIDTH)
+        for i in range(0, WIDTH, LANES):
+            store(last + i, splat(_INFINITY))
+            if i < length:
+                store(last + i, choose((1 << min(LANES, length - i)) - 1, load(low + i), splat(_INFINITY)))
+        store(last, sorted_values(load_sixteen(last)))
+        return last[k - 1]
+
+    def by_insertion(low, length, k):
+        for i in range(1, length):
+            value, j = low[i], i
+            while j > 0 and low[j - 1] > value:
+                low[j] = low[j - 1]
+                j -= 1
+            low[j] = value
+        return low[k - 1]
+
+    return by_network if low.element == types.float32 else by_insertion
 
 
 @kernel

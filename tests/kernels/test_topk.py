@@ -45,6 +45,16 @@ def test_kth_smallest_of_every_rank():
                 _check_kth(array.astype(np.float32), k)
 
 
+def test_kth_smallest_of_whole_numbers():
+    """As graphs are built with."""
+    rng = np.random.default_rng(1)
+    for n in (1, LANES, LANES + 1, 40, 300):
+        array = rng.integers(0, 2**31 - 2**16, n + PADDING).astype(np.int32)
+        low, high = np.empty((2, n + 2 * PADDING), np.int32)
+        for k in {1, 1 + n // 2, n}:
+            assert _kth(array, n, k, low, high) == np.sort(array[:n])[k - 1]
+
+
 @numba.njit
 def _keep(array, rows, length, bound):
     return topk.keep_at_most(pointer(array), pointer(rows), length, bound)
