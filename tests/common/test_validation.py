@@ -65,6 +65,14 @@ def test_ids_are_taken_or_refused_by_name():
     assert validation.first_duplicate(np.array([3, 1])) is None
 
 
+@pytest.mark.parametrize("spacing", [1, 3, 4, 5, 10**12])  # they are marked in a table, or sorted
+def test_an_id_given_twice_is_found_however_far_apart_ids_are(spacing):
+    ids = np.random.default_rng(0).permutation(1000) * spacing + 2**40
+    assert validation.first_duplicate(ids) is None
+    ids[77] = ids[500]
+    assert validation.first_duplicate(ids) == ids[500]
+
+
 def test_numbers_are_taken_or_refused_by_name():
     assert as_integer("k", np.int8(3), 1, 5) == 3 and type(as_integer("k", np.int8(3), 1)) is int
     with pytest.raises(ValueError, match="k must be between 1 and 5, but is 6"):
