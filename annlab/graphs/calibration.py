@@ -20,6 +20,7 @@ nothing was promised for these (`graphs/guard.py`).
 import bisect
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -76,15 +77,24 @@ class Calibrations:
         """That of k = 10, or the nearest to it."""
         return nearest_to_ten(self.each)
 
+    @cached_property
+    def _ks(self) -> list[int]:
+        return [one.k for one in self.each]
+
+    @cached_property
+    def _counts(self) -> list[float]:
+        return [max(one.visited, 1.0) for one in self.each]
+
     def at(self, k: float) -> tuple[float, float]:
         """Reach and re-ranking factor for k neighbours: the larger ones of what was measured below and above."""
-        low = max((one for one in self.each if one.k <= k), key=lambda one: one.k, default=self.each[0])
-        high = min((one for one in self.each if one.k >= k), key=lambda one: one.k, default=self.each[-1])
+        above = bisect.bisect_left(self._ks, k)  # the first that is not below
+        low = self.each[max(bisect.bisect_right(self._ks, k) - 1, 0)]
+        high = self.each[min(above, len(self.each) - 1)]
         return max(low.reach, high.reach), max(low.rerank, high.rerank)
 
     def visited(self, k: float) -> float:
         """About how many nodes a query for k neighbours is compared with."""
-        ks, counts = [one.k for one in self.each], [max(one.visited, 1.0) for one in self.each]
+        ks, counts = self._ks, self._counts
         if k >= ks[-1]:
             return counts[-1] * k / ks[-1]
         if k <= ks[0]:

@@ -7,10 +7,9 @@ far; calibration measured both for several k. A scan looks at the allowed rows. 
 What goes with the query nobody knows before: whether the rows around it are allowed, or forbidden all of them. So a
 walk gives up once it has looked at as many nodes as there are rows to scan, and the scan answers: its answer is exact.
 Before that, after a part of what a scan would cost, it looks at the nodes that it opened: if hardly any of these is
-allowed, the filter excludes where the query lies, and to go on would be of no use. Where more than half of the rows are
-allowed, as after a class was removed, walks often get out of those that are not, and go on for longer. A walk also
-gives up where what it found behind a filter is farther away than calibration ever saw the neighbours: for there nobody
-measured how far it has to reach.
+allowed, the filter excludes where the query lies, and to go on would seldom be of use: where it excludes few rows, a
+walk gets out of them before that. A walk also gives up where what it found behind a filter is farther away than
+calibration ever saw the neighbours: for there nobody measured how far it has to reach.
 """
 
 import math
@@ -35,8 +34,7 @@ from annlab.kernels.simd.prepared import Prepared
 
 _SCARCE = 16  # where k is more than one row in so many, searches are exact
 _LEAST_OPENED = 64
-_PATIENCE, _HARDLY = 128, 8  # rows to scan for one node that may be opened among excluded ones; see `_wanted`
-_FEW, _LONG = 0.5, 256  # of all rows: where more are allowed, walks open so many nodes at least
+_PATIENCE, _HARDLY = 1024, 8  # rows to scan for one node that may be opened among excluded ones; see `_wanted`
 _MOSTLY = 0.9  # of all rows: where fewer are allowed, neighbours are farther away than those of calibration
 _REMEMBERED = 32
 _LARGEST_REACH = 1e6
@@ -93,11 +91,16 @@ class Plans:
         self._nodes = nodes_for_kernels(graph, blocks, rows)
         axes = _NO_AXES if rows.axes is None else Axes(*axes_in_bytes(rows.axes), *rows.axes.shape[::-1])
         self._frame = Frame(lifting.center, lifting.dim, lifting.scale, rows.step, rows.blur, axes)
+        self._of_graph = graph.n_nodes, graph.degree, len(graph.entries)
+        self._most = max(_LEAST_OPENED, math.ceil(2 * self._n / graph.degree))
         sizes = np.ones(1, np.int64) if graph.offsets is None else np.sort(np.diff(graph.offsets))[::-1]
         self._largest = np.cumsum(sizes)  # rows of so many nodes, at most
         self._known: dict[tuple[int, float | str, int], Plan] = {}
+        self._model: Prepared | None = None
+        self._entries: Entries | None = None
         self._sets = rowsets.Remembered()
         self._tallies: dict[int, np.ndarray] = {}
+        self._unheard = np.zeros(N_TALLY)
 
     def of(self, k: int, request: Request) -> Plan | None:
         """The plan of a search for k neighbours; None where all allowed rows are to be scanned."""
@@ -106,9 +109,7 @@ class Plans:
         known = self._known.get(key)
         if known is not None and known.of[0] is alive and known.of[1] is request.keys:
             return known
-        entries = Entries(self._vectors, self._n, self._vectors[:0], request.keys, self._vectors.shape[1],
-                          self._metric.code)  # fmt: skip
-        plan = self._made(k, reach, alive, entries, _NO_ROWS[:0])
+        plan = self._made(k, reach, alive, self._entries_of(request.keys), _NO_ROWS[:0])
         if plan is not None:
             if len(self._known) >= _REMEMBERED:
                 self._known = {}
@@ -153,18 +154,24 @@ class Plans:
     def trial(self, k: int, reach: float, factor: float, alive: np.ndarray | None, keys: np.ndarray,
               most: int | None = None) -> Plan:  # fmt: skip
         """A plan to measure what a reach and a factor lead to; a walk opens `most` nodes at most."""
-        vectors = self._vectors
-        entries = Entries(vectors, self._n, vectors[:0], keys, vectors.shape[1], self._metric.code)
         wanted = self._wanted(k, reach, factor, alive, self._n)
         if most is not None:
             wanted = wanted._replace(most=min(most, wanted.most))
-        return self._plan(wanted, alive, entries, _NO_ROWS[:0])
+        return self._plan(wanted, alive, self._entries_of(keys), _NO_ROWS[:0])
+
+    def _entries_of(self, keys: np.ndarray) -> Entries:
+        """The rows as kernels measure them; those of the same keys are the same."""
+        known, vectors = self._entries, self._vectors
+        if known is None or known.keys is not keys:
+            known = Entries(vectors, self._n, vectors[:0], keys, vectors.shape[1], self._metric.code)
+            self._entries = known
+        return known
 
     def _wanted(self, k: int, reach: float, factor: float, alive: np.ndarray | None, n_allowed: int) -> Wanted:
         most = max(_LEAST_OPENED, math.ceil(2 * n_allowed / self._graph.degree))
         words = _NO_WORDS if alive is None else self._nodes_of(alive)
         gamma = min(float(reach), _LARGEST_REACH) ** 2
-        patience = max(_LEAST_OPENED if n_allowed <= _FEW * self._n else _LONG, n_allowed // _PATIENCE)
+        patience = max(_LEAST_OPENED, n_allowed // _PATIENCE)
         fewest = max(1, patience * n_allowed // (_HARDLY * self._n))  # an eighth of what chance would have it
         keep = keep_for(k, factor)
         deciding = keep if self._rows.axes is None else min(keep, math.ceil(factor * k))
@@ -174,15 +181,15 @@ class Plans:
               farthest: float = np.inf, guarded: bool = False, tally: np.ndarray | None = None) -> Plan:  # fmt: skip
         rows, k = self._rows, wanted.k
         words, some = (_NO_WORDS if alive is None else alive), (tail if len(tail) else _NO_ROWS)
-        tally = np.zeros(N_TALLY) if tally is None else tally  # queries behind a filter say nothing of the others
+        tally = self._unheard if tally is None else tally  # queries behind a filter say nothing of the others
         table = Table(self._nodes, wanted, self._frame, entries, words, some, len(tail), farthest, tally, guarded)
-        most = max(_LEAST_OPENED, math.ceil(2 * self._n / self._graph.degree))  # the same for all filters
         last = min(wanted.keep, len(self._largest)) - 1
         candidates = int(self._largest[last]) + wanted.keep + len(tail)
-        room = (self._graph.n_nodes, self._graph.degree, len(self._graph.entries), wanted.keep, most,
-                rows.array.shape[1], self._frame.dim, candidates, k)  # fmt: skip
+        room = (*self._of_graph, wanted.keep, self._most, rows.array.shape[1], self._frame.dim, candidates, k)
         cost = max(self._calibrations.visited(k), 100.0) * 4 * rows.array.shape[1]
-        return Plan(table, Prepared(table), room, cost, self._calibrations.nearest_to(k), (alive, entries.keys))
+        prepared = Prepared(table) if self._model is None else self._model.changed(table)
+        self._model = self._model or prepared
+        return Plan(table, prepared, room, cost, self._calibrations.nearest_to(k), (alive, entries.keys))
 
     def tally(self, k: int) -> np.ndarray:
         """What was heard of queries for k neighbours."""

@@ -206,6 +206,10 @@ class GraphStructure(Structure):
         if plan.table.guarded:
             guard.judge(plan.table.tally, plan.calibration)
         gave_up = np.flatnonzero(notes[:, kernels.GAVE_UP] > 0)
+        if len(gave_up) and q == 1:
+            if request.scanned is not None:
+                request.scanned[:] = True
+            return self.scan_all(queries, k, request)
         if len(gave_up):
             self._scan_instead(queries, k, request, gave_up, result)
         return result

@@ -179,14 +179,17 @@ class ByteScanner(Scanner):
     def search(self, queries: np.ndarray, k: int, alive: np.ndarray | None, keys: np.ndarray, n_threads: int,
                counters: np.ndarray) -> np.ndarray:  # fmt: skip
         """Candidates (q, m), -1 padded: fewer than those of `Scanner`, with the same k nearest among them."""
-        n, few = len(self.vectors), len(queries) < _TILE_FROM
-        allowed = n if alive is None else int(np.bitwise_count(alive).sum(axis=-1).max(initial=0))
+        few, (n, allowed) = len(queries) < _TILE_FROM, self._read_and_allowed(alive, len(queries))
         if not self.serves_one(k) or allowed < max(n // _FEW, 8 * k) or not (few or self.serves_batches):
             return super().search(queries, k, alive, keys, n_threads, counters)
         counters[:, DISTANCES] += n
         counters[:, BYTES] += n * (4 * self.codes.shape[1] + 4)
         n_threads = pool.awake(len(queries) * self.codes.size, n_threads) if few else n_threads
         capacity = max(8 * k, _CAPACITY_OF_ONE if few else _LEAST_CAPACITY) + tile.PANEL_ROWS
+        if len(queries) == 1 and n_threads == 1:  # splitting and stacking would take a good part of the time
+            found, usable = self._scan_for_few(queries, k, alive, 0, len(self.codes), capacity)
+            if usable[0]:
+                return found
         block = max(tile.QUERIES_IN_TILE, _BUFFER_BYTES // (8 * capacity))
         parts = []
         for start in range(0, len(queries), block):
@@ -194,6 +197,19 @@ class ByteScanner(Scanner):
             masks = alive if alive is None or alive.ndim == 1 else np.ascontiguousarray(alive[some])
             parts.append(self._certified_block(queries[some], k, masks, keys, n_threads, capacity, counters[some]))
         return stack(parts)
+
+    def _read_and_allowed(self, alive: np.ndarray | None, q: int) -> tuple[int, int]:
+        """How many rows q queries read as bytes, and how many the least choosy of them may have.
+
+        One query passes over panels of which a filter allows nothing; of rows that lie sorted, these can be most.
+        """
+        n = len(self.vectors)
+        if alive is None:
+            return n, n
+        allowed = int(np.bitwise_count(alive).sum(axis=-1).max(initial=0))
+        if q == 1:
+            n = min(n, _STORED * int(np.count_nonzero(alive.view(np.uint32))))
+        return n, allowed
 
     def _certified_block(self, queries: np.ndarray, k: int, masks: np.ndarray | None, keys: np.ndarray, n_threads: int,
                          capacity: int, counters: np.ndarray) -> np.ndarray:  # fmt: skip

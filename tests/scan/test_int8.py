@@ -175,3 +175,19 @@ def test_random_mixtures_of_everything_are_answered_exactly(seed):
         allowed = np.flatnonzero(rng.random(n) < rng.choice([0.3, 0.8, 1.0]))
         same(index.search(queries, k, threads=1), plain.search(queries, k, threads=1))
         same(index.search(queries, k, allowed=allowed, threads=2), plain.search(queries, k, allowed=allowed, threads=1))
+
+
+def test_one_query_passes_over_panels_of_which_a_filter_allows_nothing():
+    rng = np.random.default_rng(5)
+    vectors, queries = rng.random((4000, 24), dtype=np.float32), rng.random((3, 24), dtype=np.float32)
+    index, allowed = built(vectors, "l2"), np.zeros(4000, bool)
+    allowed[1024:1300], allowed[3990:] = True, True  # a fourteenth: scattered, they would be scanned in float32
+    plain = annlab.ExactIndex(precision="float32").fit(vectors[allowed], np.flatnonzero(allowed))
+    for query in queries:
+        found = index.search(query, 10, allowed=allowed, stats=(stats := annlab.SearchStats()))
+        wanted = plain.search(query, 10)
+        assert found.ids.tolist() == wanted.ids.tolist() and found.distances.tolist() == wanted.distances.tolist()
+        assert stats.distances[0] == 9 * 32 + 32 and stats.bytes[0] == stats.distances[0] * (24 + 4)
+    scattered = rng.permutation(allowed)
+    index.search(queries[0], 10, allowed=scattered, stats=(stats := annlab.SearchStats()))
+    assert stats.distances[0] == allowed.sum()

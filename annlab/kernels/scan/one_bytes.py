@@ -115,16 +115,19 @@ def offer_codes(rows, q, first_panel, last_panel, alive, n_words, hits, k):
         apart, offset = splat(np.float32(q.span * (limit[ERROR] + q.ratio * limit[SIZE]))), splat(q.offset)
         for strip in range(0, STORED_ROWS, PANEL_ROWS):
             row = p * STORED_ROWS + strip
+            wanted = (1 << PANEL_ROWS) - 1
+            if n_words > 0:
+                wanted = np.int64(alive[row // 64] >> np.uint64(row % 64)) & wanted
+                if wanted == 0:  # where rows lie sorted, filters leave whole panels out
+                    continue
             low, high = panel_sums(rows.codes + p * rows.quads * QUAD_BYTES + 4 * strip, rows.half_norms + row, inverse,
                                    q.codes, rows.quads)  # fmt: skip
             v, w = ints_to_floats(low + offset) * step - apart, ints_to_floats(high + offset) * step - apart
-            passed = (v <= splat(bound)) | ((w <= splat(bound)) << LANES)
+            passed = ((v <= splat(bound)) | ((w <= splat(bound)) << LANES)) & wanted
             if passed == 0:
                 continue
             if row + PANEL_ROWS > rows.n:
                 passed &= (1 << max(0, rows.n - row)) - 1
-            if n_words > 0:
-                passed &= np.int64(alive[row // 64] >> np.uint64(row % 64))
             length = append(hits.values, hits.rows, length, v, row, passed & ((1 << LANES) - 1))
             length = append(hits.values, hits.rows, length, w, row + LANES, passed >> LANES)
             if length > trigger:

@@ -14,6 +14,7 @@ keeps its arrays alive. `compiled_for` finds the compiled kernel, which does wit
 
 import functools
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import numba
@@ -31,6 +32,7 @@ class PreparedType(types.Type):  # type: ignore[misc]
 
     def __init__(self, content: types.NamedTuple) -> None:
         self.content = content
+        self.places = [0, *accumulate(map(_n_leaves, content))][:-1]  # where the parts of each field begin
         super().__init__(name=f"Prepared({content})")
 
 
@@ -56,17 +58,41 @@ class Prepared(int):
         words = np.empty(len(leaves), np.int64)
         floats = words.view(np.float64)
         for place, value in enumerate(leaves):
-            if isinstance(value, np.ndarray):
-                words[place] = address(value)
-            elif isinstance(value, float):
-                floats[place] = value
-            elif isinstance(value, (int, np.integer)):
-                words[place] = value
-            else:
-                raise TypeError(f"{type(value).__name__} is no array, int or float")
+            _write(value, words, floats, place)
+        return cls._of(content, words, _prepared_type(_shape(content)))
+
+    @classmethod
+    def _of(cls, content: Any, words: np.ndarray, kind: PreparedType) -> "Prepared":
         result = super().__new__(cls, address(words))
-        result.kind, result._kept = _prepared_type(_shape(content)), (content, words)
+        result.kind, result._kept = kind, (content, words)
         return result
+
+    def changed(self, content: Any) -> "Prepared":
+        """Another NamedTuple of the same class, in which few fields are others: what is the very same stays."""
+        before, words = self._kept[0], self._kept[1].copy()
+        floats = words.view(np.float64)
+        for old, new, place in zip(before, content, self.kind.places, strict=True):
+            if new is old:
+                continue
+            pairs = zip(_leaves(old), _leaves(new), strict=True) if isinstance(old, tuple) else ((old, new),)
+            for at, (was, value) in enumerate(pairs, place):
+                if type(was) is not type(value) or (isinstance(was, np.ndarray) and was.dtype != value.dtype):
+                    return Prepared(content)
+                if value is not was:
+                    _write(value, words, floats, at)
+        return self._of(content, words, self.kind)
+
+
+def _write(value: Any, words: np.ndarray, floats: np.ndarray, place: int) -> None:
+    """Put an address or a number into its place; `floats` are the same words."""
+    if isinstance(value, np.ndarray):
+        words[place] = address(value)
+    elif isinstance(value, float):
+        floats[place] = value
+    elif isinstance(value, (int, np.integer)):
+        words[place] = value
+    else:
+        raise TypeError(f"{type(value).__name__} is no array, int or float")
 
 
 @typeof_impl.register(Prepared)
@@ -99,6 +125,10 @@ def _shape(content: Any) -> tuple[Any, ...]:
             for value in content
         ),
     )
+
+
+def _n_leaves(kind: Any) -> int:
+    return sum(map(_n_leaves, kind)) if isinstance(kind, types.NamedTuple) else 1
 
 
 @functools.cache

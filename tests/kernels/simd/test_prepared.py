@@ -45,6 +45,21 @@ def test_a_kernel_reads_what_was_prepared():
     assert prepared().kind == prepared().kind and len(read.compiled.signatures) == 1
 
 
+def test_what_is_changed_is_read_and_the_rest_stays():
+    out, table = np.empty(5), prepared()
+    content = table._kept[0]
+    other = content._replace(inner=Inner(np.arange(10, 14), content.inner.n), flag=False, last=np.float64([7.0]))
+    changed = table.changed(other)
+    del other
+    gc.collect()  # it keeps its arrays alive, too
+    for one, wanted in ((changed, [2.5, 12.0, -7.0, 0.0, 7.0]), (table, [2.5, 2.0, -7.0, 1.0, 1e300])):
+        compiled_for(read, (one.kind, numba.float64[::1]))(one, out)
+        assert out.tolist() == wanted
+    assert changed.kind is table.kind
+    for kind in (content._replace(factor=1), content._replace(last=np.float32([1.0]))):
+        assert table.changed(kind).kind == Prepared(kind).kind != table.kind
+
+
 def test_what_kernels_could_not_read_is_refused():
     for array in (np.zeros((4, 4))[:, ::2], np.frombuffer(b"12345678", np.int32)):
         with pytest.raises(ValueError, match="not C-contiguous, aligned and writeable"):
