@@ -76,16 +76,29 @@ def trials(held_out: HeldOut, n: int, threads: int,
         yield k, some, None if groups is None else groups[: _QUERIES[k]]
 
 
-def first_reaching(measure: Callable[[int], float], n: int, target: float) -> tuple[int, bool]:
+def first_reaching(measure: Callable[[int], float], n: int, target: float, guess: int = 0,
+                   widest: int | None = None) -> tuple[int, bool]:  # fmt: skip
     """The smallest of n steps that reaches the target, and whether one does; that step has been measured.
 
-    Steps are tried 1, 2, 4, ... further up and then between, none of them twice: small ones are likelier, and cheaper.
+    Steps are tried from a guess on, 1, 2, 4, ... further, never more than `widest`, and then between, none of them
+    twice. Without a guess small ones come first: they are likelier, and cheaper.
     """
-    low, high, stride = 0, 0, 1  # all steps below low are too small
-    while measure(high) < target:
-        if high == n - 1:
+    low, high, stride = 0, guess, 1  # all steps below low are too small
+    if measure(high) < target:
+        while high < n - 1:
+            low, high = high + 1, min(high + stride, n - 1)
+            if measure(high) >= target:
+                break
+            stride = min(2 * stride, widest or n)
+        else:
             return high, False
-        low, high, stride = high + 1, min(high + stride, n - 1), 2 * stride
+    else:
+        while high > 0:
+            below = max(high - stride, 0)
+            if measure(below) < target:
+                low = below + 1
+                break
+            high, stride = below, min(2 * stride, widest or n)
     while low < high:
         middle = (low + high) // 2
         if measure(middle) >= target:

@@ -26,7 +26,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from annlab.core.calibration import Promise, first_reaching, from_array, nearest_to_ten, to_array, trials
-from annlab.core.heldout import HeldOut, lower_bound, warn_of_recall
+from annlab.core.heldout import CONFIDENCE, HeldOut, lower_bound, warn_of_recall
 
 REACHES = (1.0, *(1.0 + 0.001 * 1.12**i for i in range(74)))  # up to about 5
 _FACTORS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)  # of nodes whose vectors decide
@@ -37,6 +37,7 @@ _HARDLY, _LEAST_SPREAD = 3.0, 0.1  # standard deviations beyond which hardly a q
 _LARGEST_LOG = 700.0
 _PROBES, _FEW_OPENED = 32, 4096  # queries whose walks come first, and the nodes that one of these may open
 _USELESS = 0.25  # share of them that open more: a walk is no use
+_SOME, _WIDEST = 200, 8  # queries that a guess is made with; steps between two reaches that are tried
 EVERYTHING = np.inf  # the reach of a search that looks at all rows
 
 
@@ -193,7 +194,7 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
                   groups: np.ndarray | None) -> Calibration:  # fmt: skip
     q, n = len(held_out.queries), len(structure.vectors)
     best, cheapest, least_work, scanned = -1.0, None, np.inf, 0.0
-    least = structure.least_factor
+    least, place = structure.least_factor, _guess(k, structure, held_out, target, threads)
     for factor in (least, *(more for more in _FACTORS if more > least)):
         if factor > least and factor * k > min(_MOST_KEPT, n // 4):
             break
@@ -211,7 +212,7 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
             n_steps = bisect.bisect(REACHES, _SHORT)
             if bound_at(n_steps - 1) < target:
                 continue
-        place, reached = first_reaching(bound_at, n_steps, target)
+        place, reached = first_reaching(bound_at, n_steps, target, min(place, n_steps - 1), _WIDEST)
         recalls, found = tries[place]
         visited = float(found.visited.mean())
         if visited > n:
@@ -240,6 +241,21 @@ def _measured_for(k: int, structure: Searched, held_out: HeldOut, target: float,
         "target_recall"
     )
     return _everything(target, k, q)
+
+
+def _guess(k: int, structure: Searched, held_out: HeldOut, target: float, threads: int) -> int:
+    """Which reach will be enough for all queries, to judge by some of them: with all, far walks take long to try."""
+    q = len(held_out.queries)
+    if q < 2 * _SOME or structure.least_factor > 1.0:  # with so few vectors that decide, no reach may be enough
+        return 0
+    some, factor = held_out.first(_SOME), structure.least_factor
+
+    def bound_at(i: int) -> float:
+        found = structure.tried(some, k, REACHES[i], factor, threads)
+        recalls = some.recall(found.rows, k)
+        return float(recalls.mean() - CONFIDENCE * recalls.std() / math.sqrt(q))
+
+    return first_reaching(bound_at, len(REACHES), target, 0, _WIDEST)[0]
 
 
 def checked(structure: Searched, known: Calibrations, held_out: HeldOut, threads: int,

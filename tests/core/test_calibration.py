@@ -23,6 +23,22 @@ def test_steps_are_tried_few_times_and_none_twice():
     assert calibration.first_reaching(lambda step: 1.0, 1, 0.5) == (0, True)
 
 
+@pytest.mark.parametrize("widest", [None, 1, 8])
+def test_a_guess_changes_what_is_tried_but_not_what_is_found(widest):
+    for n, enough in ((74, 40), (74, 0), (74, 73), (74, 99), (1, 0)):
+        for guess in range(0, n, 3):
+            tried = []
+
+            def measure(step, tried=tried, enough=enough):
+                tried.append(step)
+                return float(step >= enough)
+
+            found = calibration.first_reaching(measure, n, 0.5, guess, widest)
+            assert found == (min(enough, n - 1), enough < n) and found[0] in tried
+            assert len(tried) == len(set(tried)) and max(tried) <= max(guess, enough + (widest or n))
+            assert len(tried) <= 2 or abs(guess - enough) > 1, "a good guess is tried, and what is beside it"
+
+
 def test_trials_are_as_many_as_the_rows_are_enough_for_and_know_all_neighbours():
     vectors = np.random.default_rng(0).standard_normal((2000, 3)).astype(np.float32)
     held_out = HeldOut.of_rows(vectors, get_metric("l2"), np.arange(0, 2000, 5), 10)
