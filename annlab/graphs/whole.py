@@ -11,10 +11,8 @@ from annlab.kernels.graphs import whole as kernels
 from annlab.kernels.graphs.whole import Rows
 from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 
-_SAMPLE = 2**22  # coordinates by which the step is chosen, of some rows
-_SMALL_SAMPLE = (
-    2**18
-)  # of those where few rows are taken in: to read all again would cost as much as to find their place
+_SAMPLE = 2**20  # coordinates by which the step is chosen, of some rows
+_SMALL_SAMPLE = 2**18  # of those where few rows are taken in: to read all would cost as much as to find their place
 _FEWEST = 64  # of these rows
 _CLIPPED = 1e-4  # share of all coordinates that may lie beyond the largest number
 _STRIDE = 64  # rows begin at cache lines
