@@ -248,10 +248,12 @@ def _guess(k: int, structure: Searched, held_out: HeldOut, target: float, thread
     q = len(held_out.queries)
     if q < 2 * _SOME or structure.least_factor > 1.0:  # with so few vectors that decide, no reach may be enough
         return 0
-    some, factor = held_out.first(_SOME), structure.least_factor
+    some = held_out.first(_SOME)
 
     def bound_at(i: int) -> float:
-        found = structure.tried(some, k, REACHES[i], factor, threads)
+        found = structure.tried(some, k, REACHES[i], 1.0, threads)
+        if found.visited.mean() > len(structure.vectors):
+            return np.inf
         recalls = some.recall(found.rows, k)
         return float(recalls.mean() - CONFIDENCE * recalls.std() / math.sqrt(q))
 
