@@ -51,7 +51,6 @@ RECIPES = {
         loss="normalised_softmax",
         augment=Augment(min_scale=0.5, max_shift=0.1, colour=0.2),
         early_size=0.75,
-        widths=(48, 96, 192),
     ),
 }
 # Classes that a user may take for similar: the grades of the simulated users (same class 1, same kind 0.3, else 0).
