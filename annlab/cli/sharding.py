@@ -100,13 +100,23 @@ def _create(options: argparse.Namespace) -> int:
         if options.index != "ivf":
             raise ValueError(f"--max-memory is for --index ivf, not {options.index}")
         how["max_memory"] = options.max_memory
-    empty = kinds[options.index](metric=options.metric, **shared.parameters(options.parameter))
+    with _parameters_told():
+        empty = kinds[options.index](metric=options.metric, **shared.parameters(options.parameter))
     n_shards = 2 if options.shards is None else options.shards
     how_placed = {"n_shards": n_shards, "n_replicas": options.replicas, "placement": options.placement}
     with _emptied_by_failure(Path(options.folder)), _opened(options, empty, ack=options.ack, **how_placed) as index:
         index.fit(data, **how)
         answer(options, {"status": index.status(), "hashes": {}}, _lines(index.status(), {}))
     return 0
+
+
+@contextlib.contextmanager
+def _parameters_told() -> Iterator[None]:
+    """A --parameter that there is not, or of another type, is told as whatever else makes no sense."""
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -156,7 +166,8 @@ def _whole(found: Any) -> tuple[Any, dict[str, Any]]:
 def _search(options: argparse.Namespace, index: "ShardedIndex") -> int:
     from annlab.datasets import load_npy
 
-    found = index.search(load_npy(options.data), options.k, **shared.parameters(options.parameter))
+    with _parameters_told():
+        found = index.search(load_npy(options.data), options.k, **shared.parameters(options.parameter))
     ids, distances = found.ids.tolist(), found.distances.tolist()
     lines = (f"{i}: " + "  ".join(f"{id} ({distance:.4g})" for id, distance in zip(*row, strict=True))
              for i, row in enumerate(zip(ids, distances, strict=True)))  # fmt: skip

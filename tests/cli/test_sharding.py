@@ -63,6 +63,7 @@ def test_an_ivf_index_is_made_block_by_block(tmp_path, capsys):
     (("status", "{}/new", "more.npy"), "status FOLDER"),
     (("create", "{}/new", "{}/rows.npy", "--index", "rocket"), "there is no index 'rocket'"),
     (("create", "{}/new", "{}/rows.npy", "--ids", "id"), "has no columns"),
+    (("create", "{}/new", "{}/rows.npy", "--index", "exact", "--parameter", "a=1"), "no parameter 'a'"),
     (("create", "{}/new", "{}/rows.npy", "--index", "exact", "--max-memory", "1GB"), "--max-memory is for --index ivf"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(arguments, message, tmp_path, capsys):
