@@ -143,12 +143,13 @@ class Log:
         if row is None:
             return None
         if row["format"] != FORMAT:
-            newer = "a newer annlab wrote it: update annlab" if row["format"] > FORMAT else "it is damaged"
+            is_newer = isinstance(row["format"], int) and row["format"] > FORMAT  # a damaged page may hold anything
+            newer = "a newer annlab wrote it: update annlab" if is_newer else "it is damaged"
             raise CorruptLogError(
                 f"{self.where}: the log has format {row['format']}, this annlab reads {FORMAT}; {newer}"
             )
         head = Head(**{name: row[name] for name in Head.__dataclass_fields__})
-        if bytes(row["checksum"]) != head.checksum():
+        if _bytes(row["checksum"]) != head.checksum():
             raise CorruptLogError(f"{self.where}: the row of the index does not match its checksum: it was changed "
                                   "from outside or is damaged; restore a copy")  # fmt: skip
         return head
@@ -189,7 +190,7 @@ class Log:
                 raise CorruptLogError(
                     f"{self.where}: operation {expected} is missing from the log; the next is {row['seq']}"
                 )
-            yield decode(dict(row), self.where), bytes(row["chain"])
+            yield decode(dict(row), self.where), _bytes(row["chain"])
 
     def verified(self, connection: Connection, head: Head) -> Iterator[Operation]:
         """All operations after the snapshot, each one checked before it is returned."""
@@ -228,3 +229,8 @@ class Log:
         """Keep what a retry of this write shall be answered."""
         values = {"name": self.name, "op_id": op_id, "seq": seq, "digest": digest, "result": result}
         connection.execute(insert(retried), values)
+
+
+def _bytes(cell: Any) -> bytes:
+    """What a cell holds: nothing where that is something else, as in a damaged page."""
+    return bytes(cell) if isinstance(cell, (bytes, memoryview)) else b""

@@ -57,6 +57,9 @@ FLIPPED = "UPDATE annlab_log SET {0} = CAST(x'ff' || substr({0}, 2) AS BLOB) WHE
     ("UPDATE annlab_index SET snapshot_seq = 0", "row of the index does not match its checksum"),
     ("UPDATE annlab_index SET parameters = '{}'", "row of the index does not match its checksum"),
     ("UPDATE annlab_index SET format = 9", "format 9, this annlab reads 1; a newer"),
+    ("UPDATE annlab_index SET format = 'page'", "format page, this annlab reads 1; it is damaged"),
+    ("UPDATE annlab_index SET checksum = 7", "row of the index does not match its checksum"),
+    ("UPDATE annlab_log SET chain = 7 WHERE seq = 4", r"operation 4 \(add\) does not match its checksum"),
     ("DELETE FROM annlab_index", "knows nothing of this index, but its snapshot"),
 ])  # fmt: skip
 def test_a_change_of_the_database_is_named(statement, message, folder):
