@@ -230,6 +230,6 @@ def main() -> int:
     for name, text in choice.TABLES.items():
         (TABLES / f"{name}.md").write_text(text())
     field = json.loads(keeping.FILE.read_text())
-    README.write_text(keeping.with_lost(choice.with_headline(README.read_text()), field))
+    README.write_text(keeping.with_lost(choice.with_headline(README.read_text(), field), field))
     print(f"{FOLDER}: {len(FIGURES)} figures; {TABLES}: {len(choice.TABLES)} tables")
     return 0

@@ -26,10 +26,12 @@ def test_no_table_is_stale(name):
 
 
 def test_the_headline_is_not_stale():
-    page = figures.README.read_text()
-    assert choice.with_headline(page) == page, "run `python -m benchmarks figures`"
+    page, content = figures.README.read_text(), json.loads(keeping.FILE.read_text())
+    assert choice.with_headline(page, content) == page, "run `python -m benchmarks figures`"
     with pytest.raises(ValueError, match="marks"):
-        choice.with_headline("a page")
+        choice.with_headline("a page", content)
+    with pytest.raises(ValueError, match="no annlab ExactIndex on sift"):
+        choice.headline(content | {"times": []})
 
 
 def test_what_was_lost_is_not_stale():
