@@ -14,6 +14,7 @@ Errors of the driver become a `StorageError` that says what to do, or a `Corrupt
 never appear in messages: they may be personal.
 """
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -233,14 +234,16 @@ class ServerLock:
 
     def __init__(self, database: Database, name: str) -> None:
         self._connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-        if not self._connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+        self._key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        if not self._connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}):
             self._connection.close()
             raise InUseError(f"{database.where}, {name!r}, is in use by another process: one at a time may write there")
 
     def release(self) -> None:
         """Let others in. Releasing twice is no error."""
         if not self._connection.closed:
+            with contextlib.suppress(exc.SQLAlchemyError):  # a server notices late that a connection was closed
+                self._connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": self._key})
             self._connection.invalidate()  # not given back to the pool: the lock is that of the connection
             self._connection.close()
 

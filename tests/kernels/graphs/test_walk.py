@@ -10,6 +10,7 @@ from annlab.graphs.rows import rows_of, step_for
 from annlab.kernels.graphs import walk_open, walk_rows
 from annlab.kernels.graphs.walk_best import insert
 from annlab.kernels.graphs.walk_open import NEAR, ROOM, Open
+from annlab.kernels.simd.byte_vectors import LARGEST_SIGNED
 from annlab.kernels.simd.folding import QUARTER
 from annlab.kernels.simd.path import entry
 from annlab.kernels.simd.registers import LANES, int_registers, load, pointer, pointers, splat, store
@@ -152,12 +153,14 @@ def test_queries_are_turned_by_bytes(dim, n_axes):
     turned, (codes, steps) = np.empty((5, n_axes), np.float32), axes_in_bytes(axes.astype(np.float32))
     assert codes.shape == (n_axes, -(-dim // 64) * 64) and codes.ctypes.data % 64 == 0
     walk_rows.turn_queries(points, walk_rows.Axes(codes, steps, n_axes, dim), turned)
-    step = np.abs(points).max(axis=1, keepdims=True) / 127
+    step = np.abs(points).max(axis=1, keepdims=True) / LARGEST_SIGNED
     levels = np.floor(points / step + np.float32(0.5))
     exact = step * (levels @ (codes[:, :dim].astype(np.float32) - 128).T) * steps
     np.testing.assert_allclose(turned, exact, rtol=1e-5, atol=1e-5)
     off = np.linalg.norm(turned - points @ axes, axis=1)
-    assert (off < 0.02 * np.linalg.norm(points, axis=1) * np.linalg.norm(axes, axis=0).max() * n_axes**0.5).all()
+    assert (
+        off < 2.5 / LARGEST_SIGNED * np.linalg.norm(points, axis=1) * np.linalg.norm(axes, axis=0).max() * n_axes**0.5
+    ).all()
 
 
 def _by_definition(metric, vectors, query):
