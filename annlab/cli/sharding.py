@@ -121,10 +121,18 @@ def _parameters_told() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _emptied_by_failure(folder: Path) -> Iterator[None]:
-    """A folder that is not there or empty is so again if the block raises: then the corrected command can use it."""
+    """A folder that is not there or empty is so again if the block raises: then the corrected command can use it.
+
+    Not where another process was quicker: what lies there is its.
+    """
+    from annlab.durable.errors import InUseError
+    from annlab.sharded.errors import ConflictError
+
     existed = folder.is_dir()
     try:
         yield
+    except (InUseError, ConflictError):
+        raise
     except BaseException:
         for path in folder.iterdir() if folder.is_dir() else ():
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

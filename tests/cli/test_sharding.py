@@ -8,7 +8,9 @@ import pyarrow.parquet
 import pytest
 
 from annlab import ExactIndex
-from annlab.cli import main
+from annlab.cli import main, sharding
+from annlab.durable.errors import InUseError
+from annlab.sharded.errors import ConflictError
 
 ROWS = np.random.default_rng(0).standard_normal((400, 6)).astype(np.float32)
 
@@ -86,3 +88,16 @@ def test_a_create_that_failed_is_not_in_the_way_of_the_corrected_one(existed, tm
     np.save(tmp_path / "rows.npy", np.full((30, 4), np.nan))
     assert "is not empty" in run(capsys, *command)[1]
     assert run(capsys, "status", tmp_path / "index")[1]["status"]["vectors"] == 400
+
+
+@pytest.mark.parametrize("error", [InUseError, ConflictError])
+def test_a_create_that_came_second_leaves_what_the_first_made(error, tmp_path, capsys, monkeypatch):
+    def quicker(options, empty, **how):
+        (tmp_path / "index").mkdir()
+        (tmp_path / "index" / "of another").write_text("rows")
+        raise error("somebody is there")
+
+    monkeypatch.setattr(sharding, "_opened", quicker)
+    np.save(tmp_path / "rows.npy", ROWS)
+    assert run(capsys, "create", tmp_path / "index", tmp_path / "rows.npy", "--index", "exact")[0] == 1
+    assert (tmp_path / "index" / "of another").read_text() == "rows"
