@@ -235,6 +235,7 @@ def test_status_health_metrics_and_session(served):
     assert counts["discovered"] == sum(counts[name] for name in ("indexed", "duplicate", "failed", "pending"))
     assert served.nobody.get("/health").json() == {"status": "ok"}
     assert served.anna.get("/metrics").status_code == 403
+    assert served.root.get("/api/search", params={"k": 3, "text": "cat"}).status_code == 200
     text = served.root.get("/metrics").text
     assert 'route="/api/search",status="200"' in text and "annlab_search_stage_seconds_bucket" in text
     assert "/api/search?" not in text and f"annlab_images {float(len(served.index))}" in text
