@@ -29,8 +29,8 @@ from annlab.kernels.simd.memory import aligned
 
 LEAST_FACTOR = 1.5
 """A walk over components lets at least so many vectors decide for every neighbour that is wanted."""
-_HALF = 0.5
-_LEVELS = 127
+_HALF = 0.5  # of the squared length that components leave out
+_LEVELS = 127  # of a direction in bytes, either way
 _CHOICES = (64, 128, 256)  # components
 _SAVING = 6  # times the components: fewer coordinates are compared whole
 _ROWS, _ASKED = 4096, 512  # of a sample that directions are learned from, and rows whose neighbours are looked for

@@ -25,11 +25,10 @@ import numpy as np
 
 from annlab.inverted.calibration import Calibrations
 from annlab.kernels.inverted import ways as kernels
-from annlab.kernels.inverted.ways import Filtered
+from annlab.kernels.inverted.ways import ALLOWED, Filtered
 
 _MOST_DISPERSED = 2.0  # times the variance that chance gives to the lists' shares
 _SURPRISING, _A_FEW = 4.0, 3  # times what chance spreads, and so many rows more: missing from a list of which most live
-_ALLOWED = 0.75  # share of the rows of a list, in terms of that of all rows: below, it lacks some
 _LADDER = np.append([1, 2, 3], np.outer(2 ** np.arange(2, 24), [1, 1.25, 1.5, 1.75]).ravel()).astype(np.int64)
 """Numbers of lists, so that queries of a batch need few different ones."""
 
@@ -86,7 +85,7 @@ class Allowed:
         missing = expected - self.counts
         if (missing[there] ** 2 / variance[there]).mean() <= _MOST_DISPERSED:
             return False
-        lacks = missing > np.maximum(_SURPRISING * np.sqrt(variance) + _A_FEW, (1 - _ALLOWED) * expected)
+        lacks = missing > np.maximum(_SURPRISING * np.sqrt(variance) + _A_FEW, (1 - ALLOWED) * expected)
         return self.share < 0.5 or bool(lacks.any())
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 from annlab.kernels.simd.path import entry
 
 ASK_ALL = -1  # a number of lists, see `find_ways`
-_ALLOWED, _FORBIDDEN = 0.75, 0.25  # shares of a neighbourhood, in terms of that of all rows
+ALLOWED, _FORBIDDEN = 0.75, 0.25  # shares of a neighbourhood, in terms of that of all rows
 _STEPS = 4  # between a neighbourhood that is allowed and one that is forbidden
 
 
@@ -31,14 +31,14 @@ class Filtered(NamedTuple):
 
 
 @entry
-def find_ways(path, probes, filtered, ways):
+def find_ways(path, probes, filtered: Filtered, ways):
     """ways (q, 2) int64: how many lists with allowed rows a query probes, and how many times the usual rows it meets.
 
     probes (q, m): the nearest lists, nearest first. No lists where more than half of what is allowed would be met;
     `ASK_ALL` where m are not all lists, and not enough to tell.
     """
-    counts, sizes, share, n_lists = filtered.counts, filtered.sizes, filtered.share, probes.shape[1]
-    enough, n_least = min(filtered.met, filtered.n_allowed), min(filtered.n_probes, filtered.n_there)
+    counts, sizes, ladder, n_there, n_allowed, share, met, n_probes, far = Filtered(*filtered)
+    n_lists, enough, n_least = probes.shape[1], min(met, n_allowed), min(n_probes, n_there)
     for i in range(probes.shape[0]):
         allowed, rows, there, least, j = 0, 0, 0, np.inf, 0
         while j < n_lists and (allowed < enough or there < n_least or j == 0):
@@ -47,17 +47,17 @@ def find_ways(path, probes, filtered, ways):
             least = min(least, allowed / max(rows, 1) / share)
             j += 1
         knows = allowed >= enough and there >= n_least
-        forbidden = min(max((_ALLOWED - least) / (_ALLOWED - _FORBIDDEN), 0.0), 1.0)
-        widening = filtered.far ** (math.ceil(_STEPS * forbidden) / _STEPS)
-        budget = min(filtered.met * widening, filtered.n_allowed)
+        forbidden = min(max((ALLOWED - least) / (ALLOWED - _FORBIDDEN), 0.0), 1.0)
+        widening = far ** (math.ceil(_STEPS * forbidden) / _STEPS)
+        budget = min(met * widening, n_allowed)
         while j < n_lists and allowed < budget:
             allowed, there = allowed + counts[probes[i, j]], there + (counts[probes[i, j]] > 0)
             j += 1
         rung = 0
-        while filtered.ladder[rung] < there:
+        while ladder[rung] < there:
             rung += 1
-        ways[i, 0], ways[i, 1] = min(filtered.ladder[rung], filtered.n_there), math.ceil(widening)
-        if 2 * budget > filtered.n_allowed:
+        ways[i, 0], ways[i, 1] = min(ladder[rung], n_there), math.ceil(widening)
+        if 2 * budget > n_allowed:
             ways[i, 0] = 0
         if n_lists < len(counts) and not (knows and allowed >= budget):
             ways[i, 0] = ASK_ALL
